@@ -1,0 +1,1 @@
+"""AdaTAD in JAX and Flax: temporal action detection, end to end, in long untrimmed videos."""

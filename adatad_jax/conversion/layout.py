@@ -1,0 +1,163 @@
+"""Which tensors of a PyTorch checkpoint make up which leaf of our parameters, and how their axes turn.
+
+A leaf is one tensor, or several stacked on a leading axis (the scanned blocks; the head's scale per level). Names on
+the torch side are those of mmaction's VideoMAE and of the AdaTAD release, without the prefix of the whole backbone.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from adatad_jax.models.adatad import DetectorConfig
+from adatad_jax.models.sizes import ViTConfig
+
+Path = tuple[str, ...]
+
+VECTOR = (0,)
+LINEAR = (1, 0)  # [out, in] -> [in, out]
+CONV1D = (2, 1, 0)  # [out, in, k] -> [k, in, out]
+CONV3D = (2, 3, 4, 1, 0)  # [out, in, t, h, w] -> [t, h, w, in, out]
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """One parameter leaf's origin.
+
+    Attributes:
+      path: where the leaf lives in our tree.
+      keys: the torch tensors it is made of.
+      axes: the permutation that turns one torch tensor's axes into ours.
+      squeeze: torch axes of size 1 that ours does not have, removed first.
+      stacked: whether the tensors are stacked on a leading axis (even if there is only one).
+    """
+
+    path: Path
+    keys: tuple[str, ...]
+    axes: tuple[int, ...]
+    squeeze: tuple[int, ...] = ()
+    stacked: bool = False
+
+    def torch_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape each torch tensor must have for a leaf of `shape`."""
+        ours = shape[1:] if self.stacked else shape
+        squeezed = [0] * len(self.axes)
+        for axis, size in zip(self.axes, ours, strict=True):
+            squeezed[axis] = size
+        for axis in self.squeeze:
+            squeezed.insert(axis, 1)
+        return tuple(squeezed)
+
+    def read(self, state: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Assembles the leaf as float32."""
+        tensors = [
+            np.squeeze(np.asarray(state[key], np.float32), self.squeeze).transpose(self.axes) for key in self.keys
+        ]
+        return np.ascontiguousarray(np.stack(tensors) if self.stacked else tensors[0])
+
+
+@dataclass
+class _Leaves:
+    """Collects leaves under one path and one or several stacked key prefixes."""
+
+    path: Path
+    prefixes: tuple[str, ...]
+    stacked: bool = False
+    found: list[Leaf] = field(default_factory=list)
+
+    def add(self, path: str, key: str, axes: tuple[int, ...], squeeze: tuple[int, ...] = ()) -> None:
+        keys = tuple(prefix + key for prefix in self.prefixes)
+        self.found.append(Leaf(self.path + tuple(path.split("/")), keys, axes, squeeze, self.stacked))
+
+    def linear(self, path: str, key: str, axes: tuple[int, ...] = LINEAR, squeeze: tuple[int, ...] = ()) -> None:
+        self.add(f"{path}/kernel", f"{key}.weight", axes, squeeze)
+        self.add(f"{path}/bias", f"{key}.bias", VECTOR)
+
+    def norm(self, path: str, key: str) -> None:
+        self.add(f"{path}/scale", f"{key}.weight", VECTOR)
+        self.add(f"{path}/bias", f"{key}.bias", VECTOR)
+
+
+POINTWISE_SQUEEZE = (2,)  # a 1x1 conv [out, in, 1] is our dense kernel [in, out]
+
+
+def block_leaves(path: Path, first: int, last: int) -> Iterator[Leaf]:
+    """The frozen leaves of blocks first..last, stacked."""
+    leaves = _Leaves(path, tuple(f"blocks.{i}." for i in range(first, last + 1)), stacked=True)
+    leaves.norm("norm1", "norm1")
+    leaves.add("attn/q_bias", "attn.q_bias", VECTOR)
+    leaves.add("attn/v_bias", "attn.v_bias", VECTOR)
+    leaves.add("attn/qkv/kernel", "attn.qkv.weight", LINEAR)
+    leaves.linear("attn/proj", "attn.proj")
+    leaves.norm("norm2", "norm2")
+    leaves.linear("mlp/fc1", "mlp.layers.0.0")
+    leaves.linear("mlp/fc2", "mlp.layers.1")
+    yield from leaves.found
+
+
+def tia_leaves(path: Path, first: int, last: int) -> Iterator[Leaf]:
+    """The adapters of blocks first..last, stacked."""
+    leaves = _Leaves((*path, "tia"), tuple(f"blocks.{i}.adapter." for i in range(first, last + 1)), stacked=True)
+    leaves.add("gamma", "gamma", (), (0,))
+    leaves.linear("down", "down_proj")
+    leaves.linear("depthwise", "dwconv", CONV1D)
+    leaves.linear("pointwise", "conv", LINEAR, POINTWISE_SQUEEZE)
+    leaves.linear("up", "up_proj")
+    yield from leaves.found
+
+
+def backbone_leaves(vit: ViTConfig) -> Iterator[Leaf]:
+    """All leaves of the backbone, its adapters included."""
+    patch = _Leaves(("patch_embed",), ("patch_embed.",))
+    patch.add("kernel", "projection.weight", CONV3D)
+    patch.add("bias", "projection.bias", VECTOR)
+    yield from patch.found
+    for first, last, has_tia in vit.runs():
+        path = (f"blocks_{first}_{last}",)
+        yield from block_leaves(path, first, last)
+        if has_tia:
+            yield from tia_leaves(path, first, last)
+
+
+def detector_leaves(config: DetectorConfig) -> Iterator[Leaf]:
+    """All leaves of the ActionFormer detector (release key names)."""
+    for i in range(config.embed):
+        yield from _masked_conv(("projection", f"embed_{i}"), f"projection.embed.{i}.")
+    for name, count in (("stem", config.stem), ("branch", config.branch)):
+        for i in range(count):
+            yield from _transformer_block(("projection", f"{name}_{i}"), f"projection.{name}.{i}.")
+    for level in range(len(config.strides)):
+        norm = _Leaves(("neck",), ("neck.",))
+        norm.norm(f"norm_{level}", f"fpn_norms.{level}")
+        yield from norm.found
+    for tower, convs, out in (("class_tower", "cls_convs", "cls_head"), ("boundary_tower", "reg_convs", "reg_head")):
+        for i in range(config.head_convs):
+            yield from _masked_conv(("head", tower, f"conv_{i}"), f"rpn_head.{convs}.{i}.")
+        last = _Leaves(("head", tower), ("rpn_head.",))
+        last.linear("out", out, CONV1D)
+        yield from last.found
+    scales = tuple(f"rpn_head.scale.{level}.scale" for level in range(len(config.strides)))
+    yield Leaf(("head", "scale"), scales, (), stacked=True)
+
+
+def _masked_conv(path: Path, prefix: str) -> list[Leaf]:
+    leaves = _Leaves(path, (prefix,))
+    leaves.add("conv/kernel", "conv.weight", CONV1D)
+    leaves.norm("norm", "norm")
+    return leaves.found
+
+
+def _transformer_block(path: Path, prefix: str) -> list[Leaf]:
+    leaves = _Leaves(path, (prefix,))
+    leaves.norm("ln1", "ln1")
+    leaves.norm("ln2", "ln2")
+    for name in ("query", "key", "value"):
+        leaves.add(f"attn/{name}_conv/kernel", f"attn.{name}_conv.conv.weight", CONV1D)
+        leaves.norm(f"attn/{name}_norm", f"attn.{name}_norm")
+        leaves.linear(f"attn/{name}", f"attn.{name}", LINEAR, POINTWISE_SQUEEZE)
+    leaves.linear("attn/proj", "attn.proj", LINEAR, POINTWISE_SQUEEZE)
+    leaves.linear("fc1", "mlp.0", LINEAR, POINTWISE_SQUEEZE)
+    leaves.linear("fc2", "mlp.3", LINEAR, POINTWISE_SQUEEZE)
+    for name in ("drop_path_attn", "drop_path_mlp"):
+        leaves.add(f"{name}/scale", f"{name}.scale", VECTOR, (0, 2))
+    return leaves.found

@@ -1,0 +1,89 @@
+"""Sigmoid focal loss on classes, DIoU loss on boundaries, and the running normaliser that divides both."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from adatad_jax.detection.points import Points
+from adatad_jax.detection.targets import Targets
+
+FOCAL_ALPHA = 0.25
+FOCAL_GAMMA = 2.0
+DIOU_EPS = 1e-7
+NORMALIZER_MOMENTUM = 0.9
+
+
+def focal_loss(logits: jax.Array, targets: jax.Array) -> jax.Array:
+    """Sigmoid focal loss per element (arXiv 1708.02002), targets in [0, 1], soft ones included; float32."""
+    logits = logits.astype(jnp.float32)
+    p = jax.nn.sigmoid(logits)
+    cross_entropy = jax.nn.softplus(logits) - logits * targets
+    p_true = p * targets + (1 - p) * (1 - targets)
+    alpha = FOCAL_ALPHA * targets + (1 - FOCAL_ALPHA) * (1 - targets)
+    return alpha * cross_entropy * (1 - p_true) ** FOCAL_GAMMA
+
+
+def diou_loss(predicted: jax.Array, target: jax.Array) -> jax.Array:
+    """`1 - DIoU` of segments `[..., 2]` (arXiv 1911.08287 in one dimension)."""
+    (start_a, end_a), (start_b, end_b) = jnp.moveaxis(predicted, -1, 0), jnp.moveaxis(target, -1, 0)
+    inter = jnp.maximum(jnp.minimum(end_a, end_b) - jnp.maximum(start_a, start_b), 0)
+    union = (end_a - start_a) + (end_b - start_b) - inter
+    iou = inter / jnp.maximum(union, DIOU_EPS)
+    enclosing = jnp.maximum(end_a, end_b) - jnp.minimum(start_a, start_b)
+    apart = 0.5 * ((start_a + end_a) - (start_b + end_b))
+    return 1 - iou + apart**2 / jnp.maximum(enclosing**2, DIOU_EPS)
+
+
+def to_segments(points: Points, distances: jax.Array) -> jax.Array:
+    """Boundary distances `[..., P, 2]` in strides to segments `[..., P, 2]` in grid positions."""
+    start = points.position - distances[..., 0] * points.stride
+    end = points.position + distances[..., 1] * points.stride
+    return jnp.stack([start, end], -1)
+
+
+class LossSums(NamedTuple):
+    """Un-normalised sums over a batch, each a float32 scalar; sums over parts of a batch add up."""
+
+    classification: jax.Array
+    regression: jax.Array
+    positives: jax.Array
+
+
+def loss_sums(
+    points: Points,
+    mask: jax.Array,
+    logits: jax.Array,
+    distances: jax.Array,
+    targets: Targets,
+    label_smoothing: float = 0.0,
+) -> LossSums:
+    """Focal loss over valid points and classes, DIoU loss over positive points, and their number.
+
+    Args:
+      points: P points.
+      mask: `[B, P]` bool, valid points.
+      logits: `[B, P, K]`.
+      distances: `[B, P, 2]` predicted, in strides.
+      targets: as assigned.
+      label_smoothing: s of `target * (1 - s) + s / (K + 1)`.
+    """
+    classes = targets.classes
+    if label_smoothing:
+        classes = classes * (1 - label_smoothing) + label_smoothing / (classes.shape[-1] + 1)
+    focal = jnp.where(mask[..., None], focal_loss(logits, classes), 0)
+    # Where not positive the target may be any numbers: give both sides one that has a gradient, then drop it.
+    positive = targets.positive[..., None]
+    predicted = to_segments(points, jnp.where(positive, distances, 1.0))
+    wanted = to_segments(points, jnp.where(positive, targets.distances, 1.0))
+    diou = jnp.where(targets.positive, diou_loss(predicted, wanted), 0)
+    return LossSums(focal.sum(), diou.sum(), targets.positive.sum().astype(jnp.float32))
+
+
+def update_normalizer(normalizer: jax.Array, positives: jax.Array, release_gpus: int) -> jax.Array:
+    """Running mean of positives per device of the published run, `0.9 n + 0.1 max(positives / R, 1)`.
+
+    `positives` is that of the global batch, so the result does not depend on the number of devices used here.
+    """
+    current = jnp.maximum(positives / release_gpus, 1)
+    return NORMALIZER_MOMENTUM * normalizer + (1 - NORMALIZER_MOMENTUM) * current

@@ -1,0 +1,25 @@
+"""Points: the positions of every pyramid level, in units of the finest grid."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from adatad_jax.models.adatad import DetectorConfig
+
+
+class Points(NamedTuple):
+    """P points, level by level: `position`, `low` and `high` (regression range), `stride`, each `[P]` float32."""
+
+    position: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    stride: np.ndarray
+
+
+def make_points(config: DetectorConfig, length: int) -> Points:
+    """The points of a window of `length` grid positions (padding included): `i * stride` on each level."""
+    columns: list[tuple[np.ndarray, ...]] = []
+    for stride, (low, high) in zip(config.strides, config.regression_ranges, strict=True):
+        position = np.arange(length // stride, dtype=np.float32) * stride
+        columns.append((position, *(np.full_like(position, value) for value in (low, high, stride))))
+    return Points(*(np.concatenate(column) for column in zip(*columns, strict=True)))

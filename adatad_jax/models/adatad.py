@@ -1,0 +1,157 @@
+"""The whole detector: frames -> chunks -> features -> pyramid -> class logits and boundary distances."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from adatad_jax.errors import UserError
+from adatad_jax.models.head import Head, Neck
+from adatad_jax.models.layers import Dtype
+from adatad_jax.models.positions import resize_time
+from adatad_jax.models.projection import Projection
+from adatad_jax.models.sizes import ViTConfig
+from adatad_jax.models.vit import VisionTransformer
+
+
+@dataclass(frozen=True)
+class DetectorConfig:
+    """Dimensions of the ActionFormer detector.
+
+    Attributes:
+      classes: number of classes K.
+      width: pyramid and head width D.
+      heads: attention heads of the projection.
+      embed, stem, branch: embedding convolutions, stem blocks, downsampling blocks.
+      windows: local attention window (odd, positions of its level) per level, None for global attention.
+      absolute_positions: add a sinusoid after the embedding convolutions.
+      max_length: grid positions of a training window; shorter ones are padded to it.
+      head_convs: hidden convolutions of each tower.
+      regression_ranges: per level, the closed range of the larger boundary distance it regresses, grid positions.
+      drop_path: stochastic depth of every block.
+    """
+
+    classes: int
+    width: int = 512
+    heads: int = 4
+    embed: int = 2
+    stem: int = 2
+    branch: int = 5
+    windows: tuple[int | None, ...] = (None,) * 6
+    absolute_positions: bool = False
+    max_length: int = 768
+    head_convs: int = 2
+    regression_ranges: tuple[tuple[float, float], ...] = ((0, 4), (4, 8), (8, 16), (16, 32), (32, 64), (64, 10000))
+    drop_path: float = 0.1
+
+    def __post_init__(self) -> None:
+        levels = self.branch + 1
+        if len(self.windows) != levels or len(self.regression_ranges) != levels:
+            raise UserError(
+                f"the pyramid has {levels} levels (branch={self.branch}), but there are {len(self.windows)} attention "
+                f"windows and {len(self.regression_ranges)} regression ranges: give one of each per level"
+            )
+        for window in self.windows:
+            if window is not None and (window < 3 or window % 2 == 0):
+                raise UserError(f"attention window {window}: expected an odd number of at least 3, or None for global")
+        if self.width % self.heads:
+            raise UserError(f"the detector's width {self.width} is not a multiple of its {self.heads} heads")
+        if self.max_length % self.length_factor:
+            raise UserError(
+                f"a window of {self.max_length} grid positions does not fit the pyramid: {levels} levels, attention "
+                f"windows {self.windows} need a multiple of {self.length_factor}"
+            )
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Grid positions between neighbouring points, per level."""
+        return tuple(2**level for level in range(self.branch + 1))
+
+    @property
+    def length_factor(self) -> int:
+        """Lengths must be multiples of it: the coarsest stride, times twice the reach of local attention there."""
+        return max(
+            stride * (1 if window is None else 2 * (window // 2))
+            for stride, window in zip(self.strides, self.windows, strict=True)
+        )
+
+
+class Predictions(NamedTuple):
+    """Per pyramid level l, on B windows: logits `[B, T_l, K]`, distances `[B, T_l, 2]` in strides, masks `[B, T_l]`."""
+
+    logits: list[jax.Array]
+    distances: list[jax.Array]
+    masks: list[jax.Array]
+
+
+class ActionFormer(nn.Module):
+    """The detector on features: padding, projection, neck, head."""
+
+    config: DetectorConfig
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, features: jax.Array, mask: jax.Array, sample_ids: jax.Array | None = None) -> Predictions:
+        """Detects on window features.
+
+        Args:
+          features: `[B, T, C]` float32. Positions past the window's valid ones keep their features.
+          mask: `[B, T]` bool, true = valid.
+          sample_ids: `[B]` int in training, each window's index in the global batch; None draws no stochastic depth.
+        """
+        cfg = self.config
+        length = features.shape[1]
+        if length > cfg.max_length and sample_ids is not None:
+            raise ValueError(f"features {features.shape}: training windows have at most {cfg.max_length} positions")
+        padded = cfg.max_length if length <= cfg.max_length else -(-length // cfg.length_factor) * cfg.length_factor
+        features = jnp.pad(features, ((0, 0), (0, padded - length), (0, 0)))
+        mask = jnp.pad(mask, ((0, 0), (0, padded - length)))
+        levels, masks = Projection(
+            width=cfg.width,
+            heads=cfg.heads,
+            embed=cfg.embed,
+            stem=cfg.stem,
+            branch=cfg.branch,
+            windows=cfg.windows,
+            absolute_positions=cfg.absolute_positions,
+            max_length=cfg.max_length,
+            drop_path=cfg.drop_path,
+            dtype=self.dtype,
+            name="projection",
+        )(features, mask, sample_ids)
+        levels = Neck(name="neck")(levels)
+        logits, distances = Head(cfg.classes, cfg.width, cfg.head_convs, self.dtype, name="head")(levels, masks)
+        return Predictions(logits, distances, masks)
+
+
+class AdaTAD(nn.Module):
+    """Frames to per-level predictions, end to end.
+
+    Parameters: `backbone` (frozen but for its `tia` leaves) and `detector` (`projection`, `neck`, `head`).
+    """
+
+    vit: ViTConfig
+    detector_config: DetectorConfig
+    dtype: Dtype = jnp.float32
+    remat: bool = False
+    unroll: bool = False
+
+    def setup(self) -> None:
+        self.backbone = VisionTransformer(self.vit, self.dtype, self.remat, self.unroll)
+        self.detector = ActionFormer(self.detector_config, self.dtype)
+
+    def features(self, frames: jax.Array, positions: int, sample_ids: jax.Array | None = None) -> jax.Array:
+        """uint8 frames `[B, T, H, W, 3]` -> `[B, positions, C]` float32, one feature per grid position."""
+        return resize_time(self.backbone(frames, sample_ids), positions)
+
+    def __call__(self, frames: jax.Array, mask: jax.Array, sample_ids: jax.Array | None = None) -> Predictions:
+        """Detects in windows.
+
+        Args:
+          frames: `[B, T, H, W, 3]` uint8 RGB; T a multiple of 16, one or more frames per grid position.
+          mask: `[B, positions]` bool, true where the position holds frames of the video.
+          sample_ids: `[B]` int in training, each window's index in the global batch; None outside training.
+        """
+        return self.detector(self.features(frames, mask.shape[1], sample_ids), mask, sample_ids)

@@ -1,0 +1,78 @@
+"""What the backbone and the detector share: norm, depthwise temporal convolution, per-sample stochastic depth."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+Dtype = Any  # what jax takes for one
+Initializer = Callable[..., jax.Array]
+
+
+def uniform_fan_in(key: jax.Array, shape: Sequence[int], dtype: Dtype = jnp.float32) -> jax.Array:
+    """torch's default: U(+-1/sqrt(fan_in)) of a kernel `[..., in, out]`, fan_in being all axes but the last."""
+    bound = math.prod(shape[:-1]) ** -0.5
+    return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+
+def uniform_bias(fan_in: int) -> Initializer:
+    """torch's default bias initialisation, U(+-1/sqrt(fan_in))."""
+
+    def init(key: jax.Array, shape: tuple[int, ...], dtype: Dtype = jnp.float32) -> jax.Array:
+        return jax.random.uniform(key, shape, dtype, -(fan_in**-0.5), fan_in**-0.5)
+
+    return init
+
+
+def gelu(x: jax.Array) -> jax.Array:
+    """The exact (erf) GELU; the tanh approximation is off by 5e-4."""
+    return jax.nn.gelu(x, approximate=False)
+
+
+class LayerNorm(nn.LayerNorm):
+    """LayerNorm over the last axis in float32; the two-pass variance, as E[x^2] - E[x]^2 loses digits in float32."""
+
+    use_fast_variance: bool = False
+
+
+class DepthwiseConv(nn.Module):
+    """Depthwise convolution of width 3 along axis 1, zero padding 1: `[B, T, ..., C]` -> `[B, T/stride, ..., C]`.
+
+    Three shifted multiply-adds: 50 times faster on a CPU than the grouped convolution, and fused elsewhere.
+    """
+
+    kernel_init: Initializer
+    stride: int = 1
+    use_bias: bool = False
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        kernel = self.param("kernel", self.kernel_init, (3, 1, x.shape[-1])).astype(self.dtype)
+        padding = [(0, 0), (1, 1)] + [(0, 0)] * (x.ndim - 2)
+        padded = jnp.pad(x.astype(self.dtype), padding)
+        length = x.shape[1]
+        first, second, third = (padded[:, tap : tap + length : self.stride] * kernel[tap, 0] for tap in range(3))
+        out = first + second + third
+        if self.use_bias:
+            out = out + self.param("bias", nn.initializers.zeros, (x.shape[-1],)).astype(self.dtype)
+        return out
+
+
+def drop_path(x: jax.Array, rate: jax.Array | float, key: jax.Array, sample_ids: jax.Array) -> jax.Array:
+    """Stochastic depth: zeroes whole samples of `x [B, ...]`, kept ones divided by the keep probability.
+
+    A sample's draw depends on the key and its id alone, so that N devices that share a batch draw what one would.
+
+    Args:
+      x: branch output, `[B, ...]`.
+      rate: probability of dropping, in [0, 1).
+      key: one key for the batch.
+      sample_ids: `[B]` int, each sample's index in the global batch.
+    """
+    keep = jax.vmap(lambda i: jax.random.bernoulli(jax.random.fold_in(key, i), 1 - rate))(sample_ids)
+    scale = jnp.where(keep, 1 / (1 - rate), 0).astype(x.dtype)
+    return x * scale.reshape(-1, *[1] * (x.ndim - 1))

@@ -1,0 +1,161 @@
+"""ActionFormer's projection: window features to a temporal feature pyramid (arXiv 2202.07925, section 3.3)."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from adatad_jax.models.attention import global_attention, local_attention
+from adatad_jax.models.layers import DepthwiseConv, Dtype, LayerNorm, drop_path, gelu, uniform_fan_in
+from adatad_jax.models.positions import linear_weights, sinusoid_table
+
+CONV_NORM_EPS = 1e-6  # norms after convolutions, and the neck's
+BLOCK_NORM_EPS = 1e-5  # norms inside transformer blocks
+
+
+def conv1x1(features: int, dtype: Dtype, name: str) -> nn.Dense:
+    return nn.Dense(features, kernel_init=uniform_fan_in, dtype=dtype, name=name)
+
+
+class MaskedConv(nn.Module):
+    """Convolution of width 3 without bias, mask, LayerNorm, ReLU, mask."""
+
+    features: int
+    dtype: Dtype
+
+    @nn.compact
+    def __call__(self, x: jax.Array, mask: jax.Array) -> jax.Array:
+        """`[B, T, C]` and `[B, T]` bool -> `[B, T, features]`, zero where invalid."""
+        keep = mask[..., None]
+        conv = nn.Conv(
+            self.features,
+            (3,),
+            padding=1,
+            use_bias=False,
+            kernel_init=uniform_fan_in,
+            dtype=self.dtype,
+            name="conv",
+        )
+        x = jnp.where(keep, conv(x), 0)
+        x = LayerNorm(CONV_NORM_EPS, dtype=self.dtype, name="norm")(x)
+        return jnp.where(keep, nn.relu(x), 0)
+
+
+class MaskedAttention(nn.Module):
+    """Multi-head attention whose q, k and v each pass a depthwise convolution, possibly strided, and a norm first."""
+
+    heads: int
+    stride: int
+    window: int | None
+    dtype: Dtype
+
+    @nn.compact
+    def __call__(self, x: jax.Array, mask: jax.Array) -> jax.Array:
+        """`[B, T, C]`, mask of the output `[B, T/stride]` bool -> `[B, T/stride, C]`, zero where invalid."""
+        width = x.shape[-1]
+
+        def branch(name: str) -> jax.Array:
+            y = DepthwiseConv(uniform_fan_in, self.stride, dtype=self.dtype, name=f"{name}_conv")(x)
+            y = LayerNorm(BLOCK_NORM_EPS, dtype=self.dtype, name=f"{name}_norm")(y)
+            return conv1x1(width, self.dtype, name)(y).reshape(*y.shape[:2], self.heads, width // self.heads)
+
+        q, k, v = branch("query"), branch("key"), branch("value")
+        q = q * (width // self.heads) ** -0.5
+        out = global_attention(q, k, v, mask) if self.window is None else local_attention(q, k, v, mask, self.window)
+        out = conv1x1(width, self.dtype, "proj")(out.reshape(*out.shape[:2], width))
+        return jnp.where(mask[..., None], out, 0)
+
+
+class AffineDropPath(nn.Module):
+    """Learned per-channel scale, then stochastic depth per sample."""
+
+    rate: float
+
+    @nn.compact
+    def __call__(self, x: jax.Array, sample_ids: jax.Array | None) -> jax.Array:
+        x = x * self.param("scale", nn.initializers.constant(1e-4), (x.shape[-1],))
+        if sample_ids is None or self.rate == 0:
+            return x
+        return drop_path(x, self.rate, self.make_rng("dropout"), sample_ids)
+
+
+class TransformerBlock(nn.Module):
+    """Pre-norm block over time; stride 2 halves the sequence (max-pooled shortcut, strided attention)."""
+
+    heads: int
+    stride: int
+    window: int | None
+    drop_path: float
+    dtype: Dtype
+
+    @nn.compact
+    def __call__(
+        self, x: jax.Array, mask: jax.Array, sample_ids: jax.Array | None = None
+    ) -> tuple[jax.Array, jax.Array]:
+        """`[B, T, C]` float32, `[B, T]` bool -> `[B, T/stride, C]` and its mask."""
+        width = x.shape[-1]
+        mask = mask[:, :: self.stride]  # nearest neighbour
+        y = LayerNorm(BLOCK_NORM_EPS, dtype=self.dtype, name="ln1")(x)
+        y = MaskedAttention(self.heads, self.stride, self.window, self.dtype, name="attn")(y, mask)
+        if self.stride > 1:
+            x = nn.max_pool(x, (3,), (self.stride,), padding=((1, 1),))
+        x = jnp.where(mask[..., None], x, 0) + AffineDropPath(self.drop_path, name="drop_path_attn")(y, sample_ids)
+        y = LayerNorm(BLOCK_NORM_EPS, dtype=self.dtype, name="ln2")(x)
+        y = gelu(conv1x1(4 * width, self.dtype, "fc1")(y))
+        y = jnp.where(mask[..., None], conv1x1(width, self.dtype, "fc2")(y), 0)
+        return x + AffineDropPath(self.drop_path, name="drop_path_mlp")(y, sample_ids), mask
+
+
+class Projection(nn.Module):
+    """Embedding convolutions, stem blocks at full length, then blocks that each halve it.
+
+    Attributes:
+      width: pyramid width D.
+      heads: attention heads.
+      embed, stem, branch: numbers of embedding convolutions, stem blocks and downsampling blocks (L = 1 + branch).
+      windows: local attention window per level, None for global attention; the stem uses the first.
+      absolute_positions: add a sinusoid to the embedded features.
+      max_length: the training length, positions; it lays out the absolute positions.
+    """
+
+    width: int
+    heads: int
+    embed: int
+    stem: int
+    branch: int
+    windows: tuple[int | None, ...]
+    absolute_positions: bool
+    max_length: int
+    drop_path: float
+    dtype: Dtype
+
+    @nn.compact
+    def __call__(
+        self, x: jax.Array, mask: jax.Array, sample_ids: jax.Array | None = None
+    ) -> tuple[list[jax.Array], list[jax.Array]]:
+        """`[B, T, C]` float32, `[B, T]` bool -> L levels of `[B, T_l, D]` float32 and of `[B, T_l]` masks."""
+        x = jnp.where(mask[..., None], x, 0) if self.embed == 0 else x
+        for i in range(self.embed):
+            x = MaskedConv(self.width, self.dtype, name=f"embed_{i}")(x, mask)
+        x = x.astype(jnp.float32)
+        if self.absolute_positions:
+            x = x + jnp.where(mask[..., None], self._positions(x.shape[1]), 0)
+
+        def block(name: str, level: int) -> TransformerBlock:
+            stride = 2 if level else 1
+            return TransformerBlock(self.heads, stride, self.windows[level], self.drop_path, self.dtype, name=name)
+
+        for i in range(self.stem):
+            x, mask = block(f"stem_{i}", 0)(x, mask, sample_ids)
+        levels, masks = [x], [mask]
+        for i in range(self.branch):
+            x, mask = block(f"branch_{i}", i + 1)(x, mask, sample_ids)
+            levels.append(x)
+            masks.append(mask)
+        return levels, masks
+
+    def _positions(self, length: int) -> np.ndarray:
+        table = sinusoid_table(self.max_length, self.width) / np.float32(self.width**0.5)
+        if length <= self.max_length:
+            return table[:length]
+        return linear_weights(self.max_length, length) @ table

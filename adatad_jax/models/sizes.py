@@ -1,0 +1,68 @@
+"""The VideoMAE backbone's dimensions, by name and as a record."""
+
+from dataclasses import dataclass
+
+from adatad_jax.errors import UserError
+
+CHUNK_FRAMES = 16  # one VideoMAE input; attention never crosses it
+TUBELET = 2  # frames per temporal patch
+CHUNK_TUBELETS = CHUNK_FRAMES // TUBELET
+
+
+@dataclass(frozen=True)
+class ViTConfig:
+    """Dimensions of a VideoMAE vision transformer with temporal adapters.
+
+    Attributes:
+      width: embedding size C.
+      depth: number of transformer blocks.
+      heads: attention heads; `width` is a multiple of it.
+      mlp_hidden: hidden size of a block's MLP.
+      patch: side of a square patch, pixels.
+      image_size: side of the pre-training frames, pixels; it lays out the position table.
+      tia_blocks: ascending indices of the blocks that end in a temporal adapter.
+      tia_hidden: hidden size of the adapter.
+      drop_path: stochastic depth rate of the last block (linear from 0 at the first).
+    """
+
+    width: int
+    depth: int
+    heads: int
+    mlp_hidden: int
+    patch: int = 16
+    image_size: int = 224
+    tia_blocks: tuple[int, ...] = ()
+    tia_hidden: int = 0
+    drop_path: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.width % self.heads:
+            raise UserError(f"the backbone's width {self.width} is not a multiple of its {self.heads} heads")
+        if list(self.tia_blocks) != sorted(set(self.tia_blocks) & set(range(self.depth))):
+            raise UserError(
+                f"tia_blocks={self.tia_blocks}: expected ascending block indices, each once and below {self.depth}"
+            )
+        if self.tia_blocks and self.tia_hidden < 1:
+            raise UserError(f"tia_hidden={self.tia_hidden}: an adapter needs at least one hidden channel")
+
+    def runs(self) -> list[tuple[int, int, bool]]:
+        """Consecutive blocks of one kind as (first, last inclusive, with TIA): each run is one scan."""
+        runs: list[tuple[int, int, bool]] = []
+        for block in range(self.depth):
+            has_tia = block in self.tia_blocks
+            if runs and runs[-1][2] == has_tia:
+                runs[-1] = (runs[-1][0], block, has_tia)
+            else:
+                runs.append((block, block, has_tia))
+        return runs
+
+
+# Spec of the published checkpoints; tiny is for tests and the demo.
+SIZES: dict[str, ViTConfig] = {
+    "tiny": ViTConfig(width=64, depth=3, heads=2, mlp_hidden=256),
+    "S": ViTConfig(width=384, depth=12, heads=6, mlp_hidden=1536),
+    "B": ViTConfig(width=768, depth=12, heads=12, mlp_hidden=3072),
+    "L": ViTConfig(width=1024, depth=24, heads=16, mlp_hidden=4096),
+    "H": ViTConfig(width=1280, depth=32, heads=16, mlp_hidden=5120),
+    "g": ViTConfig(width=1408, depth=40, heads=16, mlp_hidden=6144, patch=14),
+}
