@@ -18,14 +18,19 @@ ACCOUNT_FILE = "conversion.json"
 PARAMS_FOLDER = "params"
 
 
+def refuse_existing(folder: Path) -> None:
+    """Raises `UserError` if the folder exists, so that nothing is overwritten."""
+    if folder.exists():
+        raise UserError(f"{folder}: exists already; remove it or name another output")
+
+
 def save_backbone(folder: Path, params: Params, account: dict[str, object]) -> None:
     """Writes parameters and the conversion's account; the folder appears only once it is whole.
 
     Raises:
       UserError: the folder exists.
     """
-    if folder.exists():
-        raise UserError(f"{folder}: exists already; remove it or name another output")
+    refuse_existing(folder)
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:

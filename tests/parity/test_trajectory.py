@@ -106,7 +106,8 @@ class Trajectory:
         given, sizes = self.sidecar["inputs"]["gt"][number], self.sidecar["config"]
         batch, frames = sizes["B"], sizes["total_frames"]
         pixels = synth.frames(self.sidecar["seed"], f"trajectory/frames{number}", (batch, 1, 3, frames, *sizes["hw"]))
-        most = max(1, *(len(labels) for labels in given["labels"]))
+        # As many rows in every step: another number would compile the step anew.
+        most = max(1, *(len(labels) for step in self.sidecar["inputs"]["gt"] for labels in step["labels"]))
         segments = np.zeros((batch, most, 2), np.float32)
         labels = np.full((batch, most), -1, np.int32)
         for i, (some, classes) in enumerate(zip(given["segments"], given["labels"], strict=True)):

@@ -1,0 +1,92 @@
+"""What the entry points share: arguments, the config file with its overrides, and how errors reach the user."""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import jax
+from absl import flags
+from ml_collections import ConfigDict, config_flags
+
+from adatad_jax import config as configuration
+from adatad_jax.errors import UserError
+
+EXIT_USER_ERROR = 2
+
+
+def run(main: Callable[[Sequence[str]], None]) -> None:
+    """Runs an entry point on the command line's arguments; a `UserError` becomes its message and exit code 2."""
+    try:
+        main(sys.argv[1:])
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(EXIT_USER_ERROR)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+
+
+def config_parser(description: str) -> argparse.ArgumentParser:
+    """A parser with `--config`, whose help lists every field that `--config.FIELD=VALUE` can set."""
+    fields = "\n".join(f"  --config.{name}={value!r}" for name, value in flatten(configuration.default()).items())
+    parser = argparse.ArgumentParser(
+        description=description,
+        epilog=f"fields of a configuration, with their defaults (adatad_jax/config.py says what each is):\n{fields}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--config", required=True, type=Path, help="configuration file, such as configs/thumos_s.py")
+    parser.add_argument("--workdir", type=Path, help="folder of the run (default: runs/NAME_OF_CONFIG)")
+    return parser
+
+
+def parse(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> tuple[argparse.Namespace, ConfigDict]:
+    """Parses arguments and the configuration with its overrides; sets the default workdir.
+
+    Raises:
+      UserError: the file is missing or fails, a field does not exist or has another type, or its values cannot work.
+    """
+    args, overrides = parser.parse_known_args(arguments)
+    stray = [argument for argument in overrides if not argument.startswith("--config.")]
+    if stray:
+        parser.error(f"unrecognized arguments: {' '.join(stray)}")
+    config = load_config(args.config, overrides)
+    if args.workdir is None:
+        args.workdir = Path("runs") / args.config.stem
+    return args, config
+
+
+def load_config(path: Path, overrides: Sequence[str] = ()) -> ConfigDict:
+    """Runs a configuration file's `get_config()` and applies `--config.FIELD=VALUE` overrides; see `parse`."""
+    if not path.is_file():
+        raise UserError(f"--config={path}: no such file; the published ones are in configs/")
+    values = flags.FlagValues()
+    config_flags.DEFINE_config_file("config", flag_values=values)
+    try:
+        values(["adatad", f"--config={path}", *overrides])
+        config = values["config"].value
+    except UserError:
+        raise
+    # The file is the user's code: whatever it raises is theirs to read, on one line.
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"--config={path} {' '.join(overrides)}: {type(error).__name__}: {reason}") from error
+    if not isinstance(config, ConfigDict):
+        raise UserError(f"--config={path}: get_config() returned {type(config).__name__}, expected a ConfigDict")
+    configuration.validate(config)
+    return config
+
+
+def flatten(config: ConfigDict, prefix: str = "") -> dict[str, object]:
+    """Dotted field -> value of every leaf."""
+    leaves: dict[str, object] = {}
+    for name, value in config.items():
+        leaves |= flatten(value, f"{prefix}{name}.") if isinstance(value, ConfigDict) else {f"{prefix}{name}": value}
+    return leaves
+
+
+def set_precision(dtype: str) -> None:
+    """float32 means float32: GPUs and TPUs would silently use TF32 or bfloat16 products."""
+    if dtype == "float32":
+        jax.config.update("jax_default_matmul_precision", "highest")

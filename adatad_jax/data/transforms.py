@@ -1,0 +1,84 @@
+"""Geometry of a clip: resizing, cropping, flipping. One draw serves all frames of a window.
+
+Frames are [T, H, W, 3] uint8 RGB before and after every step; resizing is bilinear between half-pixel centres without
+antialias, as in the release.
+"""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Images = NDArray[np.uint8]
+Box = tuple[int, int, int, int]  # top, left, height, width in pixels
+
+CROP_TRIES = 10
+
+
+def resize_short_side(frames: Images, size: int) -> Images:
+    """Scale frames [T, H, W, 3] so that their short side is `size` pixels: each side int(side * scale + 0.5)."""
+    height, width = frames.shape[1:3]
+    scale = size / min(height, width)
+    return _resize(frames, int(height * scale + 0.5), int(width * scale + 0.5))
+
+
+def centre_crop(frames: Images, size: int) -> Images:
+    """The centred square [T, size, size, 3] of frames [T, H, W, 3]; a view.
+
+    Raises:
+      ValueError: the frames are smaller than the crop.
+    """
+    height, width = frames.shape[1:3]
+    if min(height, width) < size:
+        raise ValueError(f"frames of {height} x {width} pixels hold no square of {size}")
+    top, left = (height - size) // 2, (width - size) // 2
+    return frames[:, top : top + size, left : left + size]
+
+
+def random_resized_crop_box(height: int, width: int, rng: np.random.Generator) -> Box:
+    """Draw the box of a random resized crop (release rule).
+
+    Ten draws of an area share U(0.08, 1) and an aspect ratio (width / height) exp(U(log 3/4, log 4/3)); the first box
+    that fits is placed uniformly. If none fits, the centred square of the short side.
+
+    Args:
+      height: of the frames, in pixels.
+      width: of the frames, in pixels.
+      rng: the source of randomness.
+
+    Returns:
+      (top, left, height, width) in pixels.
+    """
+    for _ in range(CROP_TRIES):
+        area = rng.uniform(0.08, 1) * height * width
+        aspect = math.exp(rng.uniform(math.log(3 / 4), math.log(4 / 3)))
+        box_width, box_height = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
+        if 0 < box_height <= height and 0 < box_width <= width:
+            top = int(rng.integers(0, height - box_height, endpoint=True))
+            left = int(rng.integers(0, width - box_width, endpoint=True))
+            return top, left, box_height, box_width
+    side = min(height, width)
+    return (height - side) // 2, (width - side) // 2, side, side
+
+
+def crop_resize(frames: Images, box: Box, size: int) -> Images:
+    """The part `box` of frames [T, H, W, 3], resized to [T, size, size, 3]."""
+    top, left, height, width = box
+    return _resize(frames[:, top : top + height, left : left + width], size, size)
+
+
+def flip(frames: Images) -> Images:
+    """Frames [T, H, W, 3] mirrored left to right; a view."""
+    return frames[:, :, ::-1]
+
+
+def _resize(frames: Images, height: int, width: int) -> Images:
+    if frames.shape[1:3] == (height, width):
+        return frames
+    out = np.empty((len(frames), height, width, 3), np.uint8)
+    for source, target in zip(frames, out, strict=True):
+        cv2.resize(source, (width, height), dst=target, interpolation=cv2.INTER_LINEAR)
+    return out

@@ -1,0 +1,264 @@
+"""Windows: which part of a video is one sample, which source frames it loads, and its ground truth.
+
+The grid of a video has one position every `stride` source frames; a window is the positions `first`, ..., `end - 1`
+of it. A position is represented by `frames_per_position` frames, evenly spread over the stride.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adatad_jax.errors import UserError
+
+RANDOM_WINDOW_TRIES = 200  # release rule
+
+Frames = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+
+
+def grid_length(frames: int, stride: int) -> int:
+    """Number of grid positions of a video of `frames` source frames: `ceil(frames / stride)`."""
+    return -(-frames // stride)
+
+
+def sliding_windows(
+    length: int, window: int, overlap: float, *, release_windows: bool = False
+) -> list[tuple[int, int]]:
+    """Lay windows over a grid.
+
+    Windows start every `int(window * (1 - overlap))` positions; a last one ends with the grid, so that each position
+    is in some window and no window occurs twice. The release lays out `max(1, length // step)` starts instead: a
+    length that is a multiple of the step gives the last window twice, and for overlaps below one half the tail of
+    some videos is in no window. `release_windows` reproduces that.
+
+    Args:
+      length: grid positions of the video.
+      window: grid positions of a window; a shorter video gives one window of its length.
+      overlap: share of a window that the next one repeats, in [0, 1).
+      release_windows: lay out as the release does.
+
+    Returns:
+      (first, end) of each window, in order; `end` is exclusive.
+
+    Raises:
+      UserError: the grid is empty, or the step between windows is less than one position.
+    """
+    step = int(window * (1 - overlap))
+    if length < 1:
+        raise UserError(f"a video of {length} grid positions has no window; it needs at least one frame")
+    if not 0 <= overlap < 1 or step < 1:
+        raise UserError(
+            f"window overlap {overlap} with a window of {window} positions gives a step of {step} positions; "
+            f"expected an overlap in [0, 1) and a step of at least 1"
+        )
+    tail = max(0, length - window)
+    if not release_windows:
+        return [(first, min(first + window, length)) for first in (*range(0, tail, step), tail)]
+    firsts = []
+    for first in range(0, max(1, length // step) * step, step):
+        firsts.append(min(first, tail))
+        if first + window > length:
+            break
+    return [(first, min(first + window, length)) for first in firsts]
+
+
+def window_ground_truth(
+    segments: NDArray[np.float32],
+    labels: NDArray[np.int32],
+    first: int,
+    end: int,
+    *,
+    stride: int,
+    offset_frames: int = 0,
+    ioa_threshold: float = 0.75,
+) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
+    """Ground truth of one window of a video (release rule).
+
+    A segment is kept if more than `ioa_threshold` of its length lies between the first and the last frame of the
+    window's grid, and is cut to them. A threshold of 0 keeps all segments uncut.
+
+    Args:
+      segments: [G, 2] in source frames (`ground_truth.ground_truth_in_frames`); in frames, as the division by a
+        stride that is no power of two rounds.
+      labels: [G].
+      first: first grid position of the window.
+      end: its end, exclusive.
+      stride: source frames a grid position.
+      offset_frames: as in `ground_truth.ground_truth_on_grid`.
+      ioa_threshold: see above.
+
+    Returns:
+      segments [G', 2] float64 in grid positions from the start of the window, labels [G'].
+    """
+    cut = segments.astype(np.float64)
+    if ioa_threshold > 0:
+        cut = np.clip(cut, first * stride, (end - 1) * stride)
+        completeness = (cut[:, 1] - cut[:, 0]) / np.maximum(segments[:, 1] - segments[:, 0], 1e-6)
+        kept = completeness > ioa_threshold
+        cut, labels = cut[kept], labels[kept]
+    return (cut - first * stride - offset_frames) / stride, labels
+
+
+def window_frames(
+    first: int, end: int, *, total_frames: int, stride: int, frames_per_position: int, window: int
+) -> tuple[Frames, Mask]:
+    """Source frames of a window (release rule).
+
+    Windows are laid out from the annotation's frame count, frames come from the container, which may hold fewer: the
+    end is padded by repeating the last frame.
+
+    Args:
+      first: first grid position.
+      end: end of the window, exclusive; at most `first + window`.
+      total_frames: frames in the container.
+      stride: source frames a grid position; a multiple of `frames_per_position`.
+      frames_per_position: s, frames loaded for each position.
+      window: W, positions of a full window.
+
+    Returns:
+      frame indices [W * s] int64, mask [W] bool: true where all frames of a position are in the video. A window that
+      holds less than one whole position has a mask of false only.
+
+    Raises:
+      UserError: no frame of the window is in the container.
+    """
+    if end - first > window:
+        raise ValueError(f"positions {first} to {end} do not fit a window of {window}")
+    frames = _frame_list(total_frames, stride, frames_per_position)
+    kept = frames[first * frames_per_position : end * frames_per_position]
+    if not len(kept):
+        raise UserError(
+            f"the window of grid positions {first} to {end - 1} starts at source frame {first * stride}, but the video "
+            f"has only {total_frames} frames; the annotation's frame count does not belong to this file"
+        )
+    return _padded(kept, frames_per_position, window)
+
+
+@dataclass(frozen=True, eq=False)
+class RandomWindow:
+    """A random training window of W positions with s frames each.
+
+    Attributes:
+      frames: [W * s] int64, source frame indices.
+      mask: [W] bool, valid positions.
+      segments: [G, 2] float32, in grid positions from the start of the window.
+      labels: [G].
+      found: whether a window was found in which some segment keeps enough of its length.
+    """
+
+    frames: Frames
+    mask: Mask
+    segments: NDArray[np.float32]
+    labels: NDArray[np.int32]
+    found: bool
+
+
+def random_window(
+    segments: NDArray[np.float32],
+    labels: NDArray[np.int32],
+    *,
+    total_frames: int,
+    stride: int,
+    frames_per_position: int,
+    window: int,
+    trunc_thresh: float,
+    crop_ratio: Sequence[float] | None,
+    randint: Callable[[int, int], int],
+) -> RandomWindow:
+    """Draw a training window (release rule).
+
+    Starts are drawn, up to 200 times, until some segment keeps at least `trunc_thresh` of its length inside; segments
+    that keep less are dropped and the others cut. If all tries fail, the last one is taken as it is. A video that
+    fits the window is first cropped to a random share of its length, or with no crop ratio, or a crop of full
+    length, returned whole with its segments untouched.
+
+    Args:
+      segments: [G, 2] in grid positions of the video.
+      labels: [G].
+      total_frames: frames in the container.
+      stride: source frames a grid position; a multiple of `frames_per_position`.
+      frames_per_position: s, frames loaded for each position.
+      window: W, positions of the window.
+      trunc_thresh: least share of a segment's length to keep it.
+      crop_ratio: least and largest share of its length that a video shorter than the window is cropped to, or None.
+      randint: draws a whole number between its two arguments, both included.
+
+    Returns:
+      the window; `found` false means that no try kept a segment.
+
+    Raises:
+      UserError: the video has no frames.
+    """
+    if total_frames < 1:
+        raise UserError(f"a video of {total_frames} frames has no window; it needs at least one frame")
+    s = frames_per_position
+    frames = _frame_list(total_frames, stride, s)
+    n, length = len(frames), window * s
+    scaled = np.asarray(segments, np.float32) * np.float32(s)
+    if n <= length:
+        length = n
+        if crop_ratio is not None:
+            length = randint(max(round(crop_ratio[0] * n), 1), min(round(crop_ratio[1] * n), n))
+        if length == n:
+            return RandomWindow(*_padded(frames, s, window), scaled / np.float32(s), labels, found=True)
+    full = scaled[:, 1] - scaled[:, 0]
+    for _ in range(RANDOM_WINDOW_TRIES):
+        start = randint(0, n - length)
+        cut = np.clip(scaled, np.float32(start), np.float32(start + length))
+        # a segment of length 0 has no share: it is kept at no threshold
+        ratio = np.divide(cut[:, 1] - cut[:, 0], full, out=np.full_like(full, -1), where=full > 0)
+        kept = ratio >= trunc_thresh
+        if kept.any():
+            break
+    cut = (cut[kept] - np.float32(start)) / np.float32(s)
+    return RandomWindow(*_padded(frames[start : start + length], s, window), cut, labels[kept], found=bool(kept.any()))
+
+
+def resize_sampling(*, total_frames: int, positions: int, frames_per_position: int) -> tuple[Frames, Mask]:
+    """Source frames that spread a fixed number of positions over a whole video (sampling by `resize`; release rule).
+
+    Args:
+      total_frames: frames in the container.
+      positions: W, grid positions the video is resized to.
+      frames_per_position: s, frames loaded for each position.
+
+    Returns:
+      frame indices [W * s] int64, mask [W] bool, all true.
+
+    Raises:
+      UserError: the video has no frames.
+    """
+    if total_frames < 1:
+        raise UserError(f"a video of {total_frames} frames cannot be resampled; it needs at least one frame")
+    count = positions * frames_per_position
+    step = total_frames / count
+    # numpy's own arange decides the last bit of every centre (start + i * step rounds differently); for some lengths
+    # it gives one entry too many
+    centres = np.arange(step / 2 - 0.5, total_frames + step / 2 - 0.5, step)[:count]
+    return np.clip(centres, 0, total_frames - 1).round().astype(np.int64), np.ones(positions, bool)
+
+
+def resize_ground_truth(segments: NDArray[np.float32], *, duration: float, positions: int) -> NDArray[np.float32]:
+    """Segments [G, 2] float32 in seconds to positions of `resize_sampling`, cut to the video (release rule)."""
+    share = np.asarray(segments, np.float32) / np.float32(duration)
+    return np.clip(share, np.float32(0), np.float32(1)) * np.float32(positions)
+
+
+def _frame_list(total_frames: int, stride: int, frames_per_position: int) -> Frames:
+    if stride % frames_per_position:
+        raise UserError(
+            f"{frames_per_position} frames a position cannot be spread evenly over a stride of {stride} source frames; "
+            f"the stride (feature stride x sample stride) must be a multiple of it"
+        )
+    return np.arange(0, total_frames, stride // frames_per_position)
+
+
+def _padded(frames: Frames, frames_per_position: int, window: int) -> tuple[Frames, Mask]:
+    """Fill a window by repeating its last frame; positions whose frames are not all real are masked."""
+    valid = len(frames) // frames_per_position
+    padded = np.pad(frames, (0, window * frames_per_position - len(frames)), mode="edge")
+    return padded, np.arange(window) < valid

@@ -1,0 +1,100 @@
+"""Writes the demo's data set: H.264 videos, `annotations.json` in THUMOS-14 form and `classes.txt`."""
+
+from __future__ import annotations
+
+import json
+import os
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from adatad_jax.demo.scenes import KINDS, plan_scene, render
+from adatad_jax.errors import UserError
+
+SIZES = ((96, 72), (80, 80), (128, 72), (72, 96), (72, 128))
+"""(width, height) in pixels."""
+FRAME_RATES = (24, 25, 30)
+SUBSETS = ("training", "validation")
+"""THUMOS-14's names; the second is the test subset."""
+
+
+@dataclass(frozen=True)
+class _Job:
+    path: Path
+    subset: str
+    seed: tuple[int, int, int]
+    seconds: tuple[float, float]
+
+
+def _write_video(job: _Job) -> dict[str, Any]:
+    """Render and encode one video; returns its entry of the annotation file."""
+    rng = np.random.default_rng(job.seed)
+    width, height = SIZES[rng.integers(len(SIZES))]
+    fps = FRAME_RATES[rng.integers(len(FRAME_RATES))]
+    frames = round(rng.uniform(*job.seconds) * fps)
+    scene = plan_scene(rng, width=width, height=height, frames=frames, fps=fps)
+    with av.open(str(job.path), "w") as container:
+        # One encoder thread: the processes already fill the cores, and the bytes do not depend on their number.
+        options = {"crf": "20", "preset": "veryfast", "bf": "3", "g": "60", "threads": "1"}
+        stream = container.add_stream("libx264", rate=fps, options=options)
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        for image in render(scene):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode(None))
+    return {
+        "subset": job.subset,
+        "duration": round(frames / fps, 4),
+        "frame": frames,
+        "annotations": [
+            {"segment": [round(segment.start / fps, 3), round(segment.end / fps, 3)], "label": segment.label}
+            for segment in scene.segments
+        ],
+    }
+
+
+def generate(
+    folder: Path,
+    *,
+    seed: int,
+    train_videos: int,
+    test_videos: int,
+    seconds: tuple[float, float] = (4.0, 18.0),
+    workers: int | None = None,
+) -> None:
+    """Write `videos/train_000.mp4` ..., `videos/test_000.mp4` ..., `classes.txt` and `annotations.json` into `folder`.
+
+    The same arguments give the same scenes and the same annotation bytes, whatever the number of `workers` (default: one
+    a core). Video lengths are uniform in `seconds`. `annotations.json` is written last, so a folder that has it is whole.
+    """
+    if min(train_videos, test_videos) < 1 or not 3 <= seconds[0] <= seconds[1]:
+        raise UserError(
+            f"demo data: train_videos is {train_videos}, test_videos {test_videos}, seconds {seconds}; expected at least "
+            "1 video in each subset and a range of lengths from 3 seconds up"
+        )
+    videos = folder / "videos"
+    videos.mkdir(parents=True, exist_ok=True)
+    jobs = [
+        _Job(videos / f"{prefix}_{index:03d}.mp4", subset, (seed, which, index), seconds)
+        for which, (prefix, subset, count) in enumerate(
+            zip(("train", "test"), SUBSETS, (train_videos, test_videos), strict=True)
+        )
+        for index in range(count)
+    ]
+    workers = min(workers or os.cpu_count() or 1, len(jobs))
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    # Spawned, not forked: the caller may hold an accelerator runtime with threads of its own.
+    with Progress(*columns) as progress, ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+        task = progress.add_task("writing videos", total=len(jobs))
+        futures: list[Future[dict[str, Any]]] = [pool.submit(_write_video, job) for job in jobs]
+        for future in as_completed(futures):
+            future.result()
+            progress.advance(task)
+    database = {job.path.stem: future.result() for job, future in zip(jobs, futures, strict=True)}
+    (folder / "classes.txt").write_text("".join(f"{kind}\n" for kind in KINDS))
+    (folder / "annotations.json").write_text(json.dumps({"database": database}, indent=1) + "\n")

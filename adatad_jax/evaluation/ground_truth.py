@@ -1,0 +1,161 @@
+"""The annotated segments that detections are measured against, as the evaluator counts them.
+
+Release rules: the subset is matched exactly and every label in it is a class, "Ambiguous" too; segments with
+end - start <= 0 are dropped, then any of the same label with both ends within 1e-3 s of one kept.
+"""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from adatad_jax.errors import UserError
+from adatad_jax.evaluation.detections import Detections
+
+Array = np.ndarray
+GroundTruth = Mapping[str, tuple[Array, Array]]
+"""Video name to its segments [G, 2] in seconds and labels [G] int, in the annotation's order."""
+
+_SAME_SECONDS = 1e-3
+_UNION_FLOOR = 1e-8
+
+
+def ground_truth_from_json(
+    data: Any,
+    subset: str,
+    classes: Sequence[str] = (),
+    *,
+    blocked: Collection[str] = (),
+    source: str = "annotations",
+) -> tuple[dict[str, tuple[Array, Array]], tuple[str, ...]]:
+    """The ground truth of one subset of an ActivityNet-style annotation file.
+
+    Args:
+      data: the parsed file, `{"database": {video: {"subset", "annotations": [{"segment": [s, e], "label"}]}}}`.
+      subset: matched exactly.
+      classes: names that labels are to index; labels it lacks are appended.
+      blocked: videos to leave out. The detections in them have to be left out too, or they are false positives.
+      source: what to call the data in an error, as a rule the file.
+
+    Returns:
+      the ground truth by video (those without a segment left out), and the class names with what was appended.
+
+    Raises:
+      UserError: no such subset, or a malformed entry.
+    """
+    database = data.get("database") if isinstance(data, dict) else None
+    if not isinstance(database, dict):
+        raise UserError(
+            f'{source}: no object "database" found, expected the ActivityNet annotation format: give such a file'
+        )
+    index = {name: k for k, name in enumerate(classes)}
+    ground_truth, found = {}, set()
+    for video, entry in database.items():
+        try:
+            found.add(entry["subset"])
+            if entry["subset"] != subset or video in blocked or not entry["annotations"]:
+                continue
+            segments = np.array([a["segment"] for a in entry["annotations"]], np.float64)
+            labels = np.array([index.setdefault(a["label"], len(index)) for a in entry["annotations"]], np.int64)
+            if segments.shape != (len(labels), 2) or not np.isfinite(segments).all():
+                raise ValueError("a segment that is not two finite numbers")
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(
+                f'{source}: database/{video}: {error!r}, expected "subset" and "annotations", each with a "segment" '
+                '[start, end] in seconds and a "label": correct the entry'
+            ) from error
+        ground_truth[video] = segments, labels
+    if subset not in found:
+        raise UserError(
+            f'{source}: no video of subset "{subset}", found the subsets {sorted(map(str, found))}: set one of them'
+        )
+    return ground_truth, tuple(index)
+
+
+def segment_tiou(a: Array, b: Array) -> Array:
+    """tIoU [N, M] float64 of segments a [N, 2] and b [M, 2]; the union is at least 1e-8."""
+    a, b = np.asarray(a, np.float64)[:, None], np.asarray(b, np.float64)[None]
+    inter = np.maximum(np.minimum(a[..., 1], b[..., 1]) - np.maximum(a[..., 0], b[..., 0]), 0)
+    union = (a[..., 1] - a[..., 0]) + (b[..., 1] - b[..., 0]) - inter
+    return inter / np.maximum(union, _UNION_FLOOR)
+
+
+def distinct_segments(segments: Array, labels: Array) -> Array:
+    """Indices [N] of a video's segments that count: not empty, and no near-duplicate of an earlier one that counts."""
+    kept: list[int] = []
+    for i in np.flatnonzero(segments[:, 1] - segments[:, 0] > 0).tolist():
+        close = (np.abs(segments[kept] - segments[i]) <= _SAME_SECONDS).all(axis=1)
+        if not (close & (labels[kept] == labels[i])).any():
+            kept.append(i)
+    return np.array(kept, np.int64)
+
+
+@dataclass(frozen=True)
+class CountedTruth:
+    """Ground truth as it counts: by video, the number of segments by label (ascending), and how many were dropped."""
+
+    videos: dict[str, tuple[Array, Array]]
+    positives: dict[int, int]
+    dropped: int
+
+
+def counted(ground_truth: GroundTruth, detections: Mapping[str, Detections], classes: Sequence[str]) -> CountedTruth:
+    """What of the ground truth counts, refusing what would make every figure NaN or 0 for no fault of the detections.
+
+    Args:
+      classes: names that the labels of both sides index.
+
+    Raises:
+      UserError: there is no segment, or detections and ground truth share no video or no class.
+    """
+    videos, given = {}, 0
+    for video, (segments, labels) in ground_truth.items():
+        segments, labels = np.asarray(segments, np.float64).reshape(-1, 2), np.asarray(labels, np.int64)
+        kept = distinct_segments(segments, labels)
+        videos[video] = segments[kept], labels[kept]
+        given += len(segments)
+    known, counts = np.unique(
+        np.concatenate([np.empty(0, np.int64), *(v[1] for v in videos.values())]), return_counts=True
+    )
+    if not known.size:
+        raise UserError(
+            f"the ground truth has no segment to evaluate against: {len(videos)} videos, {given} segments, all empty; "
+            "expected at least one: check the annotation file and the subset"
+        )
+    filled = {video: d for video, d in detections.items() if len(d)}
+    if filled and not filled.keys() & videos.keys():
+        raise UserError(
+            f"no video of the detections is in the ground truth: detections are in {_few(filled)}, "
+            f"the ground truth has {_few(videos)}; check the subset and the video names"
+        )
+    labels_found = np.unique(np.concatenate([np.empty(0, np.int64), *(d.labels for d in filled.values())]))
+    if filled and not np.isin(labels_found, known).any():
+        raise UserError(
+            "no label of the detections is in the ground truth: "
+            f"detections have {_few([classes[k] for k in labels_found])}, "
+            f"the ground truth has {_few([classes[k] for k in known])}; check the class list"
+        )
+    positives = dict(zip(known.tolist(), counts.tolist(), strict=True))
+    return CountedTruth(videos, positives, given - sum(positives.values()))
+
+
+def by_class(truth: CountedTruth, video: str, found: Detections) -> Iterator[tuple[int, Array, Array]]:
+    """The classes of a video that have both segments and detections.
+
+    Yields:
+      label, the detections' indices in `found` by falling score [P], the segments [G, 2] in the annotation's order.
+    """
+    if video not in truth.videos:
+        return
+    segments, labels = truth.videos[video]
+    ranked = np.argsort(-found.scores, kind="stable")
+    for label in np.unique(labels).tolist():
+        mine = ranked[found.labels[ranked] == label]
+        if mine.size:
+            yield label, mine, segments[labels == label]
+
+
+def _few(names: Collection[str]) -> str:
+    shown = ", ".join(list(names)[:3])
+    return f"{shown}, ... ({len(names)} in all)" if len(names) > 3 else shown

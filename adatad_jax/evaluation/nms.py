@@ -1,0 +1,250 @@
+"""Non-maximum suppression of scored segments in one dimension: soft, hard, and segment voting.
+
+All arithmetic is float32, as in the release, so that segments whose overlaps or scores tie resolve alike. Segments may
+be in any unit (seconds, grid positions); the unit matters only to `t2`.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, assert_never, get_args
+
+import numpy as np
+
+from adatad_jax.errors import UserError
+
+Array = np.ndarray
+SoftNmsMethod = Literal["linear", "gaussian", "improved_gaussian", "hard"]
+
+_LENGTH_EPSILON = np.float32(1e-6)  # keeps the overlap of two empty segments at 0 instead of 0/0
+_VOTING_ROWS = 256  # kept segments voted on at once: bounds memory to this many rows of M overlaps
+
+
+@dataclass(frozen=True)
+class NmsSettings:
+    """How the candidates of one video (or window) are reduced; the defaults are the release's.
+
+    use_soft_nms: soft-NMS (scores decay) or hard NMS (overlapping candidates go).
+    method, sigma, t1, t2: of soft-NMS, see `soft_nms`.
+    iou_threshold: overlap from which hard NMS removes, and linear or hard soft-NMS acts; gaussian soft-NMS ignores it.
+    min_score: soft-NMS drops what decays below it, hard NMS what is not above it beforehand; 0 keeps every probability.
+    max_seg_num: the most segments per class, and again over all classes.
+    multiclass: NMS within each class, or over all candidates whatever their class.
+    voting_thresh: overlap from which candidates vote (`vote_segments`); 0 is no voting. Release rule: only without
+        `multiclass`, the value is not used otherwise.
+    """
+
+    use_soft_nms: bool = True
+    sigma: float = 0.5
+    iou_threshold: float = 0.0
+    min_score: float = 0.0
+    max_seg_num: int = 100
+    multiclass: bool = True
+    voting_thresh: float = 0.0
+    method: SoftNmsMethod = "gaussian"
+    t1: float = 0.0
+    t2: float = 0.0
+
+    def __post_init__(self) -> None:
+        expected = {
+            "sigma": (self.sigma > 0, "above 0"),
+            "iou_threshold": (0 <= self.iou_threshold <= 1, "in [0, 1]"),
+            "voting_thresh": (0 <= self.voting_thresh <= 1, "in [0, 1]"),
+            "max_seg_num": (self.max_seg_num >= 1, "at least 1"),
+            "method": (self.method in get_args(SoftNmsMethod), f"one of {', '.join(get_args(SoftNmsMethod))}"),
+        }
+        wrong = [f"{k} is {getattr(self, k)!r}, expected {text}" for k, (holds, text) in expected.items() if not holds]
+        if wrong:
+            raise UserError(f"NMS settings: {'; '.join(wrong)}: correct them")
+
+
+def soft_nms(
+    segments: Array,
+    scores: Array,
+    *,
+    method: SoftNmsMethod,
+    iou_threshold: float = 0.0,
+    sigma: float = 0.5,
+    min_score: float = 0.0,
+    t1: float = 0.0,
+    t2: float = 0.0,
+    max_num: int | None = None,
+) -> tuple[Array, Array]:
+    """Repeatedly takes the best segment and lowers the scores of those that overlap it (Soft-NMS; release rules).
+
+    With o the overlap (tIoU) with the segment just taken, the others' scores are multiplied by
+
+    * linear: 1 - o where o >= iou_threshold;
+    * gaussian: exp(-o^2 / sigma);
+    * improved_gaussian: the same where o >= t1 + t2 * length of the segment just taken, in the segments' unit;
+    * hard: 0 where o >= iou_threshold;
+
+    then scores below `min_score` are dropped (the first segment taken never is).
+
+    Args:
+      segments: [M, 2] float32, start and end.
+      scores: [M] float32.
+      max_num: stop after so many; scores never rise, so the result is a prefix of the one without a limit.
+
+    Returns:
+      indices [N] int64 into the input in the order taken, and their decayed scores [N] float32, never rising.
+    """
+    count = len(scores)
+    limit = count if max_num is None else min(max_num, count)
+    index = np.arange(count)
+    start, end = np.asarray(segments, np.float32).reshape(-1, 2).T
+    # One row each, so that a candidate moves as one column; scores last, to decay in place.
+    table = np.stack([start, end, end - start + _LENGTH_EPSILON, np.asarray(scores, np.float32)])
+    kept, kept_scores = np.empty(limit, np.int64), np.empty(limit, np.float32)
+
+    taken = 0
+    while taken < min(limit, count):
+        best = taken + int(table[3, taken:count].argmax())
+        best_start, best_end, best_length, kept_scores[taken] = table[:, best]
+        kept[taken] = index[best]
+        # Equal scores are common after rounding, and the first of them is taken: the order of the rest has to be the
+        # release's, which swaps the candidate in front with the one taken.
+        table[:, best], index[best] = table[:, taken], index[taken]
+        taken += 1
+
+        starts, ends, lengths, rest = table[:, taken:count]
+        overlap = np.minimum(ends, best_end)
+        overlap -= np.maximum(starts, best_start)
+        np.maximum(overlap, 0, out=overlap)
+        overlap /= lengths + best_length - overlap
+        if method == "gaussian":
+            rest *= _gaussian(overlap, sigma)
+        elif method == "improved_gaussian":
+            rest *= np.where(overlap >= t1 + t2 * (best_end - best_start), _gaussian(overlap, sigma), 1)
+        elif method == "linear":
+            rest *= np.where(overlap >= iou_threshold, 1 - overlap, 1)
+        elif method == "hard":
+            rest *= overlap < iou_threshold
+        else:
+            assert_never(method)
+
+        survives = rest >= min_score
+        survivors = int(np.count_nonzero(survives))
+        if survivors < len(rest):
+            # Dropped candidates are replaced by the last survivors, last first: again the release's order.
+            holes = taken + np.flatnonzero(~survives[:survivors])
+            fillers = taken + survivors + np.flatnonzero(survives[survivors:])[::-1]
+            table[:, holes], index[holes] = table[:, fillers], index[fillers]
+            count = taken + survivors
+    return kept[:taken], kept_scores[:taken]
+
+
+def _gaussian(overlap: Array, sigma: float) -> Array:
+    decay = overlap * overlap
+    decay /= -sigma
+    return np.exp(decay, out=decay)
+
+
+def hard_nms(
+    segments: Array, scores: Array, *, iou_threshold: float, min_score: float = 0.0, max_num: int | None = None
+) -> Array:
+    """Keeps, by falling score, every segment whose overlap with each better kept one is below `iou_threshold`.
+
+    Args:
+      segments: [M, 2] float32.
+      scores: [M] float32; equal scores keep their order.
+      min_score: if above 0, only scores above it enter (release rule).
+      max_num: stop after so many.
+
+    Returns:
+      indices [N] int64 into the input, best first.
+    """
+    segments, scores = np.asarray(segments, np.float32).reshape(-1, 2), np.asarray(scores, np.float32)
+    order = np.argsort(-scores, kind="stable")
+    if min_score > 0:
+        order = order[scores[order] > min_score]
+    start, end = segments.T
+    length = end - start + _LENGTH_EPSILON
+
+    kept: list[int] = []
+    while order.size and (max_num is None or len(kept) < max_num):
+        best, rest = order[0], order[1:]
+        kept.append(best)
+        inter = np.maximum(np.minimum(end[rest], end[best]) - np.maximum(start[rest], start[best]), 0)
+        order = rest[inter / (length[best] + length[rest] - inter) < iou_threshold]
+    return np.array(kept, np.int64)
+
+
+def vote_segments(kept_segments: Array, segments: Array, scores: Array, threshold: float) -> Array:
+    """Replaces each kept segment by the score-weighted mean of all candidates that overlap it enough (ActionFormer).
+
+    The overlap has no epsilon here (release rule). A kept segment that no candidate with a score overlaps by
+    `threshold`, for example an empty one, stays as it is.
+
+    Args:
+      kept_segments: [N, 2] float32.
+      segments: [M, 2] float32, the candidates before NMS.
+      scores: [M] float32, their scores before NMS.
+      threshold: the tIoU from which a candidate votes.
+
+    Returns:
+      [N, 2] float32.
+    """
+    voted = np.array(kept_segments, np.float32).reshape(-1, 2)
+    segments, scores = np.asarray(segments, np.float32).reshape(-1, 2), np.asarray(scores, np.float32)
+    start, end = segments.T
+    for first in range(0, len(voted), _VOTING_ROWS):
+        block = voted[first : first + _VOTING_ROWS]
+        block_start, block_end = block[:, :1], block[:, 1:]
+        inter = np.maximum(np.minimum(block_end, end) - np.maximum(block_start, start), 0)
+        union = (block_end - block_start) + (end - start) - inter
+        overlap = np.divide(inter, union, out=np.zeros_like(inter), where=union > 0)
+        weights = np.where(overlap >= threshold, scores, np.float32(0))
+        total = weights.sum(axis=1, keepdims=True)
+        votes = np.divide(weights, total, out=weights, where=total != 0)
+        block[:] = np.where(total != 0, votes @ segments, block)
+    return voted
+
+
+def nms_video(segments: Array, scores: Array, labels: Array, settings: NmsSettings) -> tuple[Array, Array, Array]:
+    """The candidates of one video after NMS, voting and the cap over all classes, by falling score.
+
+    Args:
+      segments: [M, 2], scores: [M], labels: [M] int; used as float32.
+
+    Returns:
+      segments [N, 2] float32, scores [N] float32, labels [N]; equal scores keep the order of their class, then of NMS.
+    """
+    segments, scores = np.asarray(segments, np.float32).reshape(-1, 2), np.asarray(scores, np.float32)
+    labels = np.asarray(labels)
+    groups = (
+        [np.flatnonzero(labels == k) for k in np.unique(labels)] if settings.multiclass else [np.arange(len(labels))]
+    )
+
+    kept: list[Array] = [np.empty(0, np.int64)]
+    kept_scores: list[Array] = [np.empty(0, np.float32)]
+    for group in groups:
+        if settings.use_soft_nms:
+            picked, picked_scores = soft_nms(
+                segments[group],
+                scores[group],
+                method=settings.method,
+                iou_threshold=settings.iou_threshold,
+                sigma=settings.sigma,
+                min_score=settings.min_score,
+                t1=settings.t1,
+                t2=settings.t2,
+                max_num=settings.max_seg_num,
+            )
+        else:
+            picked = hard_nms(
+                segments[group],
+                scores[group],
+                iou_threshold=settings.iou_threshold,
+                min_score=settings.min_score,
+                max_num=settings.max_seg_num,
+            )
+            picked_scores = scores[group[picked]]
+        kept.append(group[picked])
+        kept_scores.append(picked_scores)
+
+    indices, final_scores = np.concatenate(kept), np.concatenate(kept_scores)
+    order = np.argsort(-final_scores, kind="stable")[: settings.max_seg_num]
+    indices, final_scores = indices[order], final_scores[order]
+    final_segments = segments[indices]
+    if settings.voting_thresh > 0 and not settings.multiclass:
+        final_segments = vote_segments(final_segments, segments, scores, settings.voting_thresh)
+    return final_segments, final_scores, labels[indices]

@@ -1,0 +1,78 @@
+"""Recall of the ground truth: top-kx recall (Ego4D) and AR@AN (ActivityNet's proposal metric)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from adatad_jax.evaluation.detections import Detections
+from adatad_jax.evaluation.ground_truth import GroundTruth, by_class, counted, segment_tiou
+
+Array = np.ndarray
+
+_PROPOSALS_PER_VIDEO = 100  # AN of AR@AN runs over 1..100
+
+
+@dataclass(frozen=True)
+class AverageRecall:
+    """recall [100]: AR@1 .. AR@100, each the mean over tIoU; auc: the area under it divided by 100, in [0, 1]."""
+
+    recall: Array
+    auc: float
+
+
+def top_k_recall(
+    ground_truth: GroundTruth,
+    detections: Mapping[str, Detections],
+    tious: Sequence[float],
+    classes: Sequence[str],
+    ks: Sequence[int] = (1, 5),
+) -> Array:
+    """Recall at kx: of each class and video with n segments, its k * n best detections; a detection may cover several.
+
+    Returns:
+      [K, T, len(ks)] float64, K the classes of the ground truth as in `evaluate`; the mean over K is what is reported.
+
+    Raises:
+      UserError: no ground-truth segment, or detections and ground truth share no video or no class.
+    """
+    truth = counted(ground_truth, detections, classes)
+    covered = {label: np.zeros((len(tious), len(ks))) for label in truth.positives}
+    for video, found in detections.items():
+        for label, mine, segments in by_class(truth, video, found):
+            tiou = segment_tiou(found.segments[mine], segments)
+            for column, k in enumerate(ks):
+                best = tiou[: k * len(segments)].max(axis=0)
+                covered[label][:, column] += [np.count_nonzero(best >= threshold) for threshold in tious]
+    return np.stack([covered[label] / count for label, count in truth.positives.items()])
+
+
+def average_recall(
+    ground_truth: GroundTruth, detections: Mapping[str, Detections], tious: Sequence[float], classes: Sequence[str]
+) -> AverageRecall:
+    """AR@AN: recall against the average number AN of proposals looked at per video, classes ignored.
+
+    The same share of proposals is looked at in every video, so a video with a longer list gets more of them.
+
+    Raises:
+      UserError: as `top_k_recall`.
+    """
+    truth = counted(ground_truth, detections, classes)
+    wanted = len(truth.videos) * _PROPOSALS_PER_VIDEO
+    share = wanted / max(sum(len(found) for found in detections.values()), 1)
+    overlaps = []  # per video: tIoU of its best proposals [P, G]
+    for video, (segments, _) in truth.videos.items():
+        found = detections.get(video, Detections(np.empty((0, 2)), np.empty(0), np.empty(0)))
+        best = np.argsort(-found.scores, kind="stable")[: int(len(found) * share)]
+        overlaps.append(segment_tiou(found.segments[best], segments))
+
+    proposals = np.arange(1, _PROPOSALS_PER_VIDEO + 1)
+    covered = np.zeros((len(tious), len(proposals)))
+    # The counts below are truncated, so their factors are multiplied in the release's order.
+    shares = proposals / _PROPOSALS_PER_VIDEO * (wanted / max(sum(len(tiou) for tiou in overlaps), 1))
+    for tiou in overlaps:
+        best_so_far = np.maximum.accumulate(np.pad(tiou, ((1, 0), (0, 0)), constant_values=-np.inf), axis=0)
+        looked_at = best_so_far[np.minimum((len(tiou) * shares).astype(int), len(tiou))]
+        covered += [np.count_nonzero(looked_at >= threshold, axis=1) for threshold in tious]
+    recall = (covered / sum(truth.positives.values())).mean(axis=0)
+    return AverageRecall(recall, float(np.trapezoid(recall, proposals)) / _PROPOSALS_PER_VIDEO)

@@ -1,0 +1,103 @@
+"""Evaluation of parameters on a test subset: windows, detections, mAP, files and table."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from adatad_jax.config import make_post_processing
+from adatad_jax.data.dataset import TestWindows
+from adatad_jax.data.loader import load_ahead
+from adatad_jax.evaluation.detections import Detections, results_to_json
+from adatad_jax.evaluation.ground_truth import ground_truth_from_json
+from adatad_jax.evaluation.mean_ap import Metrics, evaluate
+from adatad_jax.inference import Predictor, detect_windows
+
+RESULTS_FILE = "results.json"
+METRICS_FILE = "metrics.json"
+
+
+def detect_subset(
+    config: ConfigDict, windows: TestWindows, predictor: Predictor, console: Console
+) -> dict[str, Detections]:
+    """Detections of every video of the subset, behind a progress bar."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("windows"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    samples = load_ahead(range(len(windows)), windows.load, config.data.threads, ahead=max(2, 2 * predictor.batch_size))
+    pairs = ((windows.windows[index], sample) for index, sample in samples)
+    results = {}
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("detecting", total=len(windows))
+        for video, detections, count in detect_windows(
+            predictor, pairs, windows.videos, config.data.stride, make_post_processing(config)
+        ):
+            results[video] = detections
+            progress.advance(task, count)
+    return results
+
+
+def measure(config: ConfigDict, results: dict[str, Detections], classes: tuple[str, ...]) -> Metrics:
+    """mAP of detections against the config's annotations and test subset.
+
+    Every label of the subset counts as a class, ignored ones too if they are there (release rule).
+
+    Raises:
+      UserError: detections and ground truth do not meet.
+    """
+    path = Path(config.data.annotations)
+    data = json.loads(path.read_text(encoding="utf-8-sig"))
+    truth, names = ground_truth_from_json(data, config.data.test_subset, classes, source=str(path))
+    return evaluate(truth, results, config.test.tious, names)
+
+
+def metrics_to_json(metrics: Metrics) -> dict[str, Any]:
+    """mAP per tIoU and on average, as fractions, and average precision by class."""
+    by_tiou = {f"mAP@{tiou:g}": float(value) for tiou, value in zip(metrics.tious, metrics.map, strict=True)}
+    return {
+        "average_mAP": metrics.average_map,
+        **by_tiou,
+        "segments": metrics.segments,
+        "detections": metrics.detections,
+        "per_class": {
+            name: {f"AP@{tiou:g}": float(value) for tiou, value in zip(metrics.tious, row, strict=True)}
+            for name, row in zip(metrics.classes, metrics.per_class, strict=True)
+        },
+    }
+
+
+def write_results(
+    folder: Path, results: dict[str, Detections], classes: tuple[str, ...], metrics: dict[str, Any]
+) -> None:
+    """Writes `results.json` (ActivityNet format) and `metrics.json`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / RESULTS_FILE).write_text(json.dumps(results_to_json(results, classes)) + "\n")
+    (folder / METRICS_FILE).write_text(json.dumps(metrics, indent=1) + "\n")
+
+
+def print_metrics(metrics: Metrics, title: str, console: Console) -> None:
+    """A table of average precision by class and tIoU, in percent."""
+    table = Table(title=title)
+    table.add_column("class")
+    for tiou in metrics.tious:
+        table.add_column(f"{tiou:g}", justify="right")
+    table.add_column("average", justify="right")
+    for name, row in zip(metrics.classes, metrics.per_class, strict=True):
+        table.add_row(name, *(f"{100 * value:.2f}" for value in row), f"{100 * row.mean():.2f}")
+    table.add_section()
+    table.add_row("mAP", *(f"{100 * value:.2f}" for value in metrics.map), f"{100 * metrics.average_map:.2f}")
+    console.print(table)
+    if metrics.unknown_label or metrics.unknown_video:
+        console.print(
+            f"{metrics.unknown_label} detections of labels without ground truth were ignored; "
+            f"{metrics.unknown_video} in videos without ground truth counted as false positives"
+        )

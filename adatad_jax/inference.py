@@ -1,0 +1,119 @@
+"""Trained parameters on windows of frames: proposals, then the detections of a video."""
+
+import functools
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from adatad_jax.data.annotations import Video
+from adatad_jax.data.dataset import Sample, TestWindow
+from adatad_jax.detection.proposals import Proposals, decode
+from adatad_jax.evaluation.detections import (
+    Detections,
+    PostProcessing,
+    merge_windows,
+    to_seconds,
+    window_detections,
+)
+from adatad_jax.models.adatad import AdaTAD
+from adatad_jax.training.step import replicate
+
+Params = Any
+
+
+class Predictor:
+    """A compiled model with its parameters on every local device.
+
+    Attributes:
+      batch_size: windows per call, over all devices.
+    """
+
+    def __init__(self, model: AdaTAD, params: Params, per_device: int) -> None:
+        self._devices = jax.local_devices()
+        self.batch_size = per_device * len(self._devices)
+        self.load(params)
+        self._apply = jax.pmap(
+            lambda params, frames, mask: decode(
+                model.detector_config,
+                model.apply({"params": params}, frames, mask),  # type: ignore[arg-type]
+            ),
+            in_axes=(None, 0, 0),
+            devices=self._devices,
+        )
+
+    def load(self, params: Params) -> None:
+        """Replaces the parameters; nothing is compiled anew."""
+        self._params = replicate(params, self._devices)
+
+    def __call__(self, samples: Sequence[Sample]) -> list[Proposals]:
+        """Proposals (numpy, `[P, ...]`, valid points only) of up to `batch_size` windows, all of one shape."""
+        filled = [*samples, *[samples[0]] * (self.batch_size - len(samples))]
+
+        def stack(arrays: Iterable[np.ndarray]) -> np.ndarray:
+            stacked = np.stack(list(arrays))
+            return stacked.reshape(len(self._devices), -1, *stacked.shape[1:])
+
+        out = self._apply(self._params, stack(s.frames for s in filled), stack(s.mask for s in filled))
+        segments, scores, mask = (np.asarray(array).reshape(self.batch_size, *array.shape[2:]) for array in out)
+        return [Proposals(segments[i][mask[i]], scores[i][mask[i]], mask[i][mask[i]]) for i in range(len(samples))]
+
+
+def detect_windows(
+    predictor: Predictor,
+    windows: Iterable[tuple[TestWindow, Sample]],
+    videos: dict[str, Video],
+    stride: int,
+    settings: PostProcessing,
+) -> Iterator[tuple[str, Detections, int]]:
+    """Detections of every video, as soon as its last window is predicted.
+
+    Args:
+      predictor: the model.
+      windows: windows with their samples, video by video.
+      videos: name -> annotation: its frame rate and duration.
+      stride: source frames per grid position.
+      settings: of the post-processing.
+
+    Yields:
+      Name, detections and number of windows of a video; memory holds the windows of the videos in one batch.
+    """
+    current: str | None = None
+    done: list[Detections] = []
+    for window, proposals in _predict(predictor, windows):
+        if current is not None and window.video != current:
+            yield current, merge_windows(done, settings), len(done)
+            done = []
+        current = window.video
+        video = videos[current]
+        seconds = functools.partial(
+            to_seconds,
+            stride=stride,
+            window_start_frame=window.first * stride,
+            fps=video.fps,
+            duration=video.duration,
+        )
+        done.append(window_detections(proposals.segments, proposals.scores, settings, seconds))
+    if current is not None:
+        yield current, merge_windows(done, settings), len(done)
+
+
+def _predict(
+    predictor: Predictor, windows: Iterable[tuple[TestWindow, Sample]]
+) -> Iterator[tuple[TestWindow, Proposals]]:
+    pending: list[tuple[TestWindow, Sample]] = []
+    for pair in windows:
+        pending.append(pair)
+        if len(pending) == predictor.batch_size:
+            yield from _predict_batch(predictor, pending)
+            pending = []
+    if pending:
+        yield from _predict_batch(predictor, pending)
+
+
+def _predict_batch(
+    predictor: Predictor, pairs: Sequence[tuple[TestWindow, Sample]]
+) -> Iterator[tuple[TestWindow, Proposals]]:
+    proposals = predictor([sample for _, sample in pairs])
+    yield from zip([window for window, _ in pairs], proposals, strict=True)

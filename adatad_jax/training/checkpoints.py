@@ -1,0 +1,191 @@
+"""A run's folder: its configuration and its Orbax checkpoints.
+
+A checkpoint holds three items, so that inference reads what it needs and nothing of the optimiser: `params` (the whole
+tree), `ema` (path -> averaged trainable parameter), `progress` (the rest of the training state); and `metadata` (JSON).
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import flax.traverse_util
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from ml_collections import ConfigDict
+
+from adatad_jax.cli import flatten
+from adatad_jax.errors import UserError
+from adatad_jax.training.optimizer import split
+from adatad_jax.training.step import TrainState
+
+Params = Any
+
+CONFIG_FILE = "config.json"
+CHECKPOINTS_FOLDER = "checkpoints"
+TREES = ("params", "ema", "progress")
+
+# Fields that may change when a run is continued: they do not touch what is learned.
+FREE_FIELDS = {
+    "weights",
+    "weights_from",
+    "data.videos",
+    "data.annotations",
+    "data.classes",
+    "data.come_from",
+    "data.in_memory",
+    "data.threads",
+    "train.checkpoint_every",
+    "train.keep_checkpoints",
+    "train.eval_from",
+    "train.eval_every",
+}
+
+
+def check_config(workdir: Path, config: ConfigDict) -> None:
+    """Compares the configuration with the one the folder's run was started with; see `write_config`.
+
+    Raises:
+      UserError: they differ in a field that changes what is learned or measured; all are listed.
+    """
+    path = workdir / CONFIG_FILE
+    if not path.exists():
+        return
+    before, now = read_config(workdir)[0], json.loads(json.dumps(flatten(config)))
+    different = [
+        f"{field}: the run has {before.get(field)!r}, the configuration now {now.get(field)!r}"
+        for field in sorted(before.keys() | now.keys())
+        if before.get(field) != now.get(field) and field not in FREE_FIELDS and not field.startswith("test.")
+    ]
+    if different:
+        raise UserError(
+            f"{workdir}: this folder holds a run of another configuration; give another --workdir, or the same values:"
+            "\n  " + "\n  ".join(different)
+        )
+
+
+def write_config(workdir: Path, config: ConfigDict, classes: tuple[str, ...]) -> None:
+    """Writes the configuration and the class list that a run is about to use."""
+    workdir.mkdir(parents=True, exist_ok=True)
+    content = {"config": flatten(config), "classes": list(classes)}
+    partial = workdir / f".{CONFIG_FILE}.partial"
+    partial.write_text(json.dumps(content, indent=1) + "\n")
+    partial.replace(workdir / CONFIG_FILE)
+
+
+def read_config(workdir: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Field -> value as JSON has them, and the class list, of the run in a folder.
+
+    Raises:
+      UserError: there is no run in it.
+    """
+    path = workdir / CONFIG_FILE
+    if not path.is_file():
+        raise UserError(f"{workdir}: no run here ({CONFIG_FILE} is missing): give the --workdir that was trained in")
+    try:
+        content = json.loads(path.read_text())
+        return content["config"], tuple(content["classes"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: damaged: expected JSON with config and classes ({error})") from error
+
+
+def open_manager(workdir: Path, keep: int | None = None) -> ocp.CheckpointManager:
+    """The checkpoints of a folder, by epoch; `keep` limits how many stay."""
+    trees = {name: ocp.StandardCheckpointHandler() for name in TREES}
+    return ocp.CheckpointManager(
+        (workdir / CHECKPOINTS_FOLDER).absolute(),
+        item_handlers={**trees, "metadata": ocp.JsonCheckpointHandler()},
+        options=ocp.CheckpointManagerOptions(max_to_keep=keep, create=keep is not None),
+    )
+
+
+def flat_trainable(tree: Params) -> dict[str, Any]:
+    """`a/b/c` -> leaf of a tree with `optax.MaskedNode()` in the frozen places."""
+    flat = flax.traverse_util.flatten_dict(tree, sep="/")
+    return {path: leaf for path, leaf in flat.items() if hasattr(leaf, "shape")}
+
+
+def _progress(state: TrainState) -> dict[str, Any]:
+    return {
+        "step": state.step,
+        "opt_state": list(jax.tree.leaves(state.opt_state)),
+        "normalizer": state.normalizer,
+        "key": state.key,
+    }
+
+
+def save(manager: ocp.CheckpointManager, epoch: int, state: TrainState, metadata: dict[str, Any]) -> None:
+    """Writes the state after `epoch` epochs, in the background; it counts only once it is whole."""
+    manager.save(
+        epoch,
+        args=ocp.args.Composite(
+            params=ocp.args.StandardSave(state.params),
+            ema=ocp.args.StandardSave(flat_trainable(state.ema)),
+            progress=ocp.args.StandardSave(_progress(state)),
+            metadata=ocp.args.JsonSave(metadata),
+        ),
+    )
+
+
+def _abstract(tree: Any) -> Any:
+    """Shapes and dtypes on the first device, so that a checkpoint of any machine can be read on this one."""
+    sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), tree)
+
+
+def restore_state(manager: ocp.CheckpointManager, epoch: int, like: TrainState) -> TrainState:
+    """Reads the state after `epoch` epochs back, on the host.
+
+    Args:
+      manager: the folder's checkpoints.
+      epoch: which one.
+      like: a state of the same structure, such as a fresh one.
+
+    Raises:
+      UserError: the checkpoint is of another structure or size.
+    """
+    wanted = {"params": like.params, "ema": flat_trainable(like.ema), "progress": _progress(like)}
+    try:
+        found = manager.restore(
+            epoch,
+            args=ocp.args.Composite(**{k: ocp.args.StandardRestore(_abstract(v)) for k, v in wanted.items()}),
+        )
+    except (ValueError, KeyError, TypeError, FileNotFoundError) as error:
+        reason = str(error).split("\n")[0]
+        raise UserError(f"{manager.directory}/{epoch}: does not fit this model, or is damaged: {reason}") from error
+    found = jax.device_get({name: found[name] for name in wanted})
+    progress = found["progress"]
+    return TrainState(
+        step=progress["step"],
+        params=found["params"],
+        ema=_fill(like.params, found["ema"])[0],
+        opt_state=jax.tree.unflatten(jax.tree.structure(like.opt_state), progress["opt_state"]),
+        normalizer=progress["normalizer"],
+        key=progress["key"],
+    )
+
+
+def _fill(params: Params, flat: dict[str, Any]) -> tuple[Params, Params]:
+    """`split(params)` after its trainable leaves are replaced by those of `flat`."""
+    leaves = flax.traverse_util.flatten_dict(params, sep="/")
+    return split(flax.traverse_util.unflatten_dict({**leaves, **flat}, sep="/"))
+
+
+def restore_averaged(workdir: Path) -> tuple[Params, int]:
+    """The parameters that a run is evaluated with (averaged where trained), of its latest checkpoint, and its epoch.
+
+    Raises:
+      UserError: there is no finished checkpoint.
+    """
+    if not (workdir / CHECKPOINTS_FOLDER).is_dir():
+        raise UserError(f"{workdir}: no checkpoint here yet ({CHECKPOINTS_FOLDER}/ is missing): train first")
+    with open_manager(workdir) as manager:
+        epoch = manager.latest_step()
+        if epoch is None:
+            raise UserError(f"{workdir / CHECKPOINTS_FOLDER}: holds no finished checkpoint: train first")
+        shapes = manager.item_metadata(epoch)
+        args = {name: ocp.args.StandardRestore(_abstract(shapes[name].tree)) for name in ("params", "ema")}
+        found = manager.restore(epoch, args=ocp.args.Composite(**args))
+    leaves = flax.traverse_util.flatten_dict(found["params"], sep="/")
+    averaged = flax.traverse_util.unflatten_dict({**leaves, **found["ema"]}, sep="/")
+    return jax.tree.map(np.asarray, averaged), epoch

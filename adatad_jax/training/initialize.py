@@ -1,0 +1,28 @@
+"""Parameters before the first step: random, with the converted VideoMAE backbone in its place."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from adatad_jax.conversion.store import insert_backbone, load_backbone
+from adatad_jax.models.adatad import AdaTAD
+from adatad_jax.models.sizes import CHUNK_FRAMES
+
+Params = Any
+
+
+def initialize(model: AdaTAD, config: ConfigDict) -> Params:
+    """Initialises adapters and detector from the seed and the backbone from `config.weights`.
+
+    Raises:
+      UserError: the weights cannot be read or are of another size.
+    """
+    side = config.data.crop
+    frames = jnp.zeros((1, CHUNK_FRAMES, side, side, 3), jnp.uint8)
+    mask = jnp.ones((1, CHUNK_FRAMES // config.data.frames_per_position), bool)
+    params = jax.device_get(jax.jit(model.init)(jax.random.key(config.seed), frames, mask)["params"])
+    weights = Path(config.weights)
+    return insert_backbone(params, load_backbone(weights), model.vit, weights)

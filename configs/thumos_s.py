@@ -1,0 +1,41 @@
+"""AdaTAD with VideoMAE-S on THUMOS-14, as published (CVPR 2024, "768x1, 160").
+
+    python -m adatad_jax.train --config configs/thumos_s.py
+
+Expected: 69.03 average mAP over tIoU 0.3:0.1:0.7 (83.90 79.01 72.38 61.57 48.27), the published figure.
+
+Files, from the folder the command runs in:
+
+    data/thumos14/videos/                video_validation_0000051.mp4, ..., video_test_0001558.mp4
+    data/thumos14/thumos_14_anno.json    200 `training` and 211 `validation` videos
+    data/thumos14/category_idx.txt       the 20 classes, one a line
+    pretrained/vit-small-p16_videomae-k400-pre_16x4x1_kinetics-400_my.pth
+
+`README.md` says where each comes from.
+"""
+
+from ml_collections import ConfigDict
+
+from adatad_jax.config import default
+
+
+def get_config() -> ConfigDict:
+    config = default()  # the defaults are this recipe; what is repeated here is what other recipes change
+    config.weights = "pretrained/vit-small-p16_videomae-k400-pre_16x4x1_kinetics-400_my.pth"
+    config.weights_from = "the VideoMAE-S K400 checkpoint that OpenTAD's AdaTAD page links (README.md, table of files)"
+    config.data.videos = "data/thumos14/videos"
+    config.data.annotations = "data/thumos14/thumos_14_anno.json"
+    config.data.classes = "data/thumos14/category_idx.txt"
+    config.data.come_from = (
+        "videos: the THUMOS-14 challenge; annotations, class list: OpenTAD's THUMOS-14 page (README.md)"
+    )
+    config.model.size = "S"
+    config.train.batch_size = 2
+    config.train.epochs = 60
+    config.train.schedule_epochs = 100
+    config.train.tia_rate = 2e-4
+    config.train.head_rate = 1e-4
+    config.train.eval_from = 42
+    config.train.eval_every = 2
+    config.test.tious = (0.3, 0.4, 0.5, 0.6, 0.7)
+    return config

@@ -1,0 +1,331 @@
+"""Decoding: the right frame at the right index, whatever the file, and clear words about files that cannot be read."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from numpy.typing import ArrayLike
+
+from adatad_jax.data import decode
+from adatad_jax.data.decode import frames_at, open_video
+from adatad_jax.errors import UserError
+from tests.data.real_data import real_file
+
+N = 90
+BITS = 7
+SIZE = (48, 16 * BITS)
+
+X264 = {"x264-params": "log-level=none:scenecut=0"}
+X264_OPEN = {"x264-params": "log-level=none:scenecut=0:open-gop=1"}
+
+
+def write_video(
+    path: Path, codec: str = "libx264", b_frames: int = 2, options: dict[str, str] | None = None, frames: int = N
+) -> Path:
+    """A video in which frame i shows the bits of i as black and white bars, with key frames every 12 frames."""
+    with av.open(str(path), "w") as container:
+        stream: Any = container.add_stream(codec, rate=25, options=dict(options or {}))
+        stream.height, stream.width = SIZE
+        stream.pix_fmt = "yuv420p"
+        stream.codec_context.gop_size = 12
+        stream.codec_context.max_b_frames = b_frames
+        for index in range(frames):
+            picture = np.full((*SIZE, 3), 20, np.uint8)
+            for bit in range(BITS):
+                if index >> bit & 1:
+                    picture[:, 16 * bit : 16 * (bit + 1)] = 230
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
+def shown(frame: np.ndarray) -> int:
+    """The index that a frame shows."""
+    return sum(int(frame[:, 16 * bit + 4 : 16 * bit + 12].mean() > 125) << bit for bit in range(BITS))
+
+
+@pytest.fixture(scope="module")
+def mp4(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_video(tmp_path_factory.mktemp("clips") / "closed.mp4", options=X264)
+
+
+def readers(path: Path) -> list[decode.VideoReader]:
+    """The reader that is chosen for a file, and PyAV's."""
+    return [open_video(path), decode._AvReader(path, decode._scan(path))]
+
+
+def reader_name(path: Path) -> str:
+    return type(open_video(path)).__name__
+
+
+@pytest.mark.parametrize(
+    ("file", "codec", "b_frames", "options", "by_decord"),
+    [
+        ("closed.mp4", "libx264", 2, X264, True),
+        ("closed.mkv", "libx264", 3, X264, True),
+        ("plain.mp4", "mpeg4", 0, {}, True),
+        # in these decord is silently off by up to 20 frames
+        ("open.mp4", "libx264", 2, X264_OPEN, False),
+        ("open.mkv", "libx264", 2, X264_OPEN, False),
+        ("mpeg4.mp4", "mpeg4", 2, {}, False),
+        ("mpeg4.avi", "mpeg4", 2, {}, False),
+        ("h264.avi", "libx264", 0, X264, False),
+        ("h264.ts", "libx264", 2, X264, False),
+        ("mpeg2.mpg", "mpeg2video", 2, {}, False),
+        ("wmv2.wmv", "wmv2", 0, {}, False),
+    ],
+)
+def test_exact_frames(
+    tmp_path: Path, file: str, codec: str, b_frames: int, options: dict[str, str], by_decord: bool
+) -> None:
+    path = write_video(tmp_path / file, codec, b_frames, options)
+    if decode.decord is not None:
+        assert reader_name(path) == ("_DecordReader" if by_decord else "_AvReader")
+    rng = np.random.default_rng(0)
+    for reader in readers(path):
+        assert reader.frame_count == N
+        assert reader.fps == 25
+        assert reader.size == SIZE
+        for indices in (
+            range(0, N, 4),
+            [N - 1, 0, 13, 12, 11, 13],
+            *rng.permutation(N)[:20, None],  # one at a time
+            rng.integers(0, N, 40),
+        ):
+            frames = reader.read(np.array(indices))
+            assert frames.dtype == np.uint8
+            assert [shown(frame) for frame in frames] == list(indices)
+
+
+def test_decord_is_silently_wrong_where_it_is_not_used(tmp_path: Path) -> None:
+    decord = pytest.importorskip("decord")
+    path = write_video(tmp_path / "open.mp4", options=X264_OPEN)
+    video = decord.VideoReader(str(path), num_threads=1)
+    order = np.random.default_rng(0).permutation(N)
+    assert any(shown(video[int(index)].asnumpy()) != index for index in order)
+
+
+def test_without_decord(mp4: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decode, "decord", None)
+    assert reader_name(mp4) == "_AvReader"
+
+
+def test_what_decord_cannot_open_is_read_by_pyav(mp4: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class DecordError(Exception):
+        pass
+
+    def fails(*_: object, **__: object) -> None:
+        raise DecordError("no")
+
+    monkeypatch.setattr(decode, "decord", SimpleNamespace(VideoReader=fails, DECORDError=DecordError))
+    assert [shown(frame) for frame in open_video(mp4).read([5, 80])] == [5, 80]
+
+
+def test_import_and_decoding_print_nothing(mp4: Path) -> None:
+    code = f"from adatad_jax.data.decode import open_video; open_video({str(mp4)!r}).read([7, 3])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout + done.stderr == ""
+
+
+def test_frames_at_transforms_small_batches(mp4: Path) -> None:
+    asked: list[list[int]] = []
+
+    class Counting:
+        frame_count, fps, size = N, 25.0, SIZE
+
+        def read(self, indices: ArrayLike) -> np.ndarray:
+            asked.append(np.asarray(indices).tolist())
+            return open_video(mp4).read(indices)
+
+    indices = [9, 2, 2, 30, 9, 77, 50, 50, 50]
+    frames = frames_at(Counting(), indices, lambda batch: batch[:, ::2, :, :], batch=2)
+    assert frames.shape == (9, SIZE[0] // 2, SIZE[1], 3)
+    assert [shown(frame) for frame in frames] == indices
+    assert asked == [[2, 9], [30, 50], [77]]  # sorted, each once
+
+
+def test_senseless_indices_are_refused(mp4: Path) -> None:
+    for reader in readers(mp4):
+        with pytest.raises(ValueError, match="at least 0"):
+            reader.read([3, -1])
+        with pytest.raises(ValueError, match="one or more"):
+            reader.read([])
+    with pytest.raises(ValueError, match="no frame index"):
+        frames_at(open_video(mp4), [], lambda batch: batch)
+
+
+def test_a_little_beyond_the_end_repeats_the_last_frame(mp4: Path) -> None:
+    for reader in readers(mp4):
+        assert [shown(frame) for frame in reader.read([N + 4, N - 2, N])] == [N - 1, N - 2, N - 1]
+        assert shown(reader.read([3])[0]) == 3
+        with pytest.raises(UserError, match=f"closed.mp4: frame {N + 5} is wanted, but the video ends with frame 89"):
+            reader.read([N + 5])
+
+
+def packets(path: Path) -> list[tuple[int, int, int]]:
+    """Timestamp, position and size of each packet of a file, in its order."""
+    with av.open(str(path)) as container:
+        return [(p.pts or 0, p.pos or 0, p.size) for p in container.demux(video=0) if p.size]
+
+
+def overwritten(path: Path, spans: list[tuple[int, int, int]], new: Path) -> Path:
+    content = bytearray(path.read_bytes())
+    for _, position, size in spans:
+        content[position : position + size] = bytes(size)
+    new.write_bytes(content)
+    return new
+
+
+def test_frames_that_do_not_decode(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    source = write_video(tmp_path / "whole.mp4", b_frames=0, options=X264)
+    in_order = sorted(packets(source))
+    capfd.readouterr()  # what the encoder said
+    # the last three announced frames do not decode: they repeat the last that does
+    for reader in readers(overwritten(source, in_order[-3:], tmp_path / "end.mp4")):
+        assert reader.frame_count == N
+        assert [shown(frame) for frame in reader.read([N - 5, N - 4, N - 3, N - 1])] == [N - 5, N - 4, N - 4, N - 4]
+    # with seven it is not a matter of a few frames any more
+    for reader in readers(overwritten(source, in_order[-7:], tmp_path / "short.mp4")):
+        assert shown(reader.read([N - 8])[0]) == N - 8
+        with pytest.raises(UserError, match=rf"short.mp4: frame 89 is wanted, but the video ends with frame {N - 8}"):
+            reader.read([N - 1])
+    with pytest.raises(UserError, match=r"none.mp4: its first frame cannot be decoded"):
+        open_video(overwritten(source, in_order, tmp_path / "none.mp4"))
+    # in the middle
+    for reader in readers(overwritten(source, in_order[40:41], tmp_path / "hole.mp4")):
+        assert shown(reader.read([39])[0]) == 39
+        with pytest.raises(UserError, match=r"hole.mp4: frame 40 cannot be decoded"):
+            reader.read([39, 40])
+        assert [shown(frame) for frame in reader.read([50, 38])] == [50, 38]
+    assert "".join(capfd.readouterr()) == ""
+
+
+def text_file(path: Path) -> None:
+    path.write_text("hello world\n" * 100)
+
+
+def noise(path: Path) -> None:
+    path.write_bytes(np.random.default_rng(0).bytes(5000))
+
+
+def picture(path: Path) -> None:
+    with av.open(str(path), "w", format="image2") as container:
+        stream = container.add_stream("png", rate=1)
+        stream.height, stream.width, stream.pix_fmt = 8, 8, "rgb24"
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((8, 8, 3), np.uint8), format="rgb24")))
+        container.mux(stream.encode())
+
+
+def sound(path: Path) -> None:
+    with av.open(str(path), "w", format="mp4") as container:
+        stream = container.add_stream("aac", rate=8000)
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+        frame.sample_rate = 8000
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+
+
+def cut_before_index(path: Path) -> None:
+    content = write_video(path.with_suffix(".whole.mp4"), options=X264).read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+
+
+def half_an_avi(path: Path) -> None:
+    content = write_video(path.with_suffix(".whole.avi"), "mpeg4", 0).read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+
+
+def without_decoder(path: Path) -> None:
+    """An H.264 video that says it is of a codec nobody knows."""
+    content = write_video(path.with_suffix(".whole.mp4"), options=X264).read_bytes()
+    path.write_bytes(content.replace(b"avc1", b"zzzz"))
+
+
+@pytest.mark.parametrize(
+    ("name", "make", "told"),
+    [
+        ("absent.mp4", None, "no such video file"),
+        ("empty.mp4", Path.touch, "empty"),
+        ("folder.mp4", Path.mkdir, "not a file"),
+        ("words.mp4", text_file, "not a video"),
+        ("words.txt", text_file, "not a video"),
+        ("noise.mp4", noise, "not a video"),
+        ("picture.png", picture, "not a video"),
+        ("sound.mp4", sound, "no video stream .only: audio"),
+        ("cut.mp4", cut_before_index, "not a video, or damaged"),
+        ("unknown.mp4", without_decoder, "no decoder"),
+        ("half.avi", half_an_avi, "declares 90 frames but holds only"),
+    ],
+)
+def test_what_cannot_be_read_is_named_with_its_reason(
+    tmp_path: Path, name: str, make: Callable[[Path], object] | None, told: str
+) -> None:
+    path = tmp_path / name
+    if make:
+        make(path)
+    with pytest.raises(UserError, match=told) as raised:
+        open_video(path)
+    assert str(path) in str(raised.value)
+
+
+REAL = [
+    ("bbformer_tennis26.mp4", 339, (180, 320)),
+    ("mmaction2_demo.mp4", 280, (256, 340)),
+    ("mmaction2_test.mp4", 300, (256, 340)),
+    ("mmaction2_part_0.mp4", 32, (256, 340)),
+    ("decord_video_0.mov", 3, (320, 568)),
+    ("decord_video_90.mov", 3, (568, 320)),
+    ("decord_flipping_a_pancake.mkv", 310, (240, 426)),
+    ("v_BaseballPitch_g01_c01.avi", 107, (240, 320)),
+    ("v_SoccerJuggling_g23_c01.avi", 240, (240, 320)),
+]
+
+
+@pytest.mark.parametrize(("file", "count", "size"), REAL)
+def test_decord_and_pyav_agree_on_real_clips(file: str, count: int, size: tuple[int, int]) -> None:
+    decord = pytest.importorskip("decord")
+    path = real_file(f"videos/{file}")
+    indices = np.random.default_rng(0).permutation(count)[:10]
+    other = decord.VideoReader(str(path), num_threads=1).get_batch(indices).asnumpy().astype(int)
+    for reader in readers(path):
+        assert (reader.frame_count, reader.size) == (count, size)
+        frames = reader.read(indices)
+        assert np.abs(frames - other).max() <= 2
+    assert (other != other[0]).any(), "frames that are all equal would show nothing"
+
+
+def test_rotated_recording_is_upright() -> None:
+    path = real_file("videos/decord_video_90.mov")
+    with av.open(str(path)) as container:
+        stored = next(container.decode(video=0)).to_ndarray(format="rgb24")
+    for reader in readers(path):
+        np.testing.assert_array_equal(reader.read([0])[0], np.rot90(stored, 3))
+
+
+def test_avi_with_b_frames_and_a_missing_last_frame() -> None:
+    path = real_file("videos/TrumanShow_wave_f_nm_np1_fr_med_26.avi")
+    with av.open(str(path)) as container:
+        in_order = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    reader = open_video(path)
+    assert (reader.frame_count, len(in_order)) == (49, 48)
+    indices = np.random.default_rng(0).permutation(48)
+    for frame, index in zip(reader.read(indices[:24]), indices[:24], strict=True):
+        np.testing.assert_array_equal(frame, in_order[index])
+    np.testing.assert_array_equal(reader.read([48])[0], in_order[47])
+    np.testing.assert_array_equal(reader.read([20])[0], in_order[20])
+
+
+def test_video_without_a_duration() -> None:
+    path = real_file("videos/moviepy_no_duration.webm")
+    with av.open(str(path)) as container:
+        in_order = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    reader = open_video(path)
+    assert reader.frame_count == len(in_order) == 74
+    for frame, index in zip(reader.read([70, 3, 40]), (70, 3, 40), strict=True):
+        np.testing.assert_array_equal(frame, in_order[index])
