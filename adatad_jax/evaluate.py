@@ -1,4 +1,4 @@
-"""Evaluates a trained detector: `python -m adatad_jax.evaluate --config configs/thumos_s.py --workdir runs/thumos_s`."""
+"""Evaluates a trained detector: `python -m adatad_jax.evaluate --config configs/thumos_s.py [--workdir DIR]`."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -94,7 +94,8 @@ def detect_windows(
             fps=video.fps,
             duration=video.duration,
         )
-        done.append(window_detections(proposals.segments, proposals.scores, settings, seconds))
+        segments, scores = np.asarray(proposals.segments), np.asarray(proposals.scores)
+        done.append(window_detections(segments, scores, settings, seconds))
     if current is not None:
         yield current, merge_windows(done, settings), len(done)
 

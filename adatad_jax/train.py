@@ -182,7 +182,7 @@ def epoch_batches(windows: TrainingWindows, config: ConfigDict, epoch: int) -> I
 
 def read_metrics(metrics: Metrics, step: int) -> Metrics:
     """Metrics of a step as floats; a loss or gradient that is not finite ends the run before anything is saved."""
-    values = Metrics(*(float(np.asarray(value).ravel()[0]) for value in metrics))
+    values = jax.tree.map(lambda value: float(value[0]), metrics)
     if not math.isfinite(values.loss) or not math.isfinite(values.grad_norm):
         raise UserError(
             f"step {step}: loss {values.loss}, gradient norm {values.grad_norm}: not finite. The last checkpoint is "
