@@ -62,20 +62,28 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> ConfigDict:
     if not path.is_file():
         raise UserError(f"--config={path}: no such file; the published ones are in configs/")
     values = flags.FlagValues()
-    config_flags.DEFINE_config_file("config", flag_values=values)
+    argv = ["adatad", f"--config={path}", *overrides]
+    config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=argv)
     try:
-        values(["adatad", f"--config={path}", *overrides])
+        values(argv)
         config = values["config"].value
     except UserError:
         raise
-    # The file is the user's code: whatever it raises is theirs to read, on one line.
+    except (AttributeError, KeyError) as error:
+        reason = _one_line(error)
+        raise UserError(f"--config={path} {' '.join(overrides)}: no such field: {reason}; --help lists all") from error
+    # The file is the user's code: whatever it raises is theirs to read.
     except Exception as error:
-        reason = " ".join(str(error).split())
+        reason = _one_line(error)
         raise UserError(f"--config={path} {' '.join(overrides)}: {type(error).__name__}: {reason}") from error
     if not isinstance(config, ConfigDict):
         raise UserError(f"--config={path}: get_config() returned {type(config).__name__}, expected a ConfigDict")
     configuration.validate(config)
     return config
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error.args[0] if error.args else error).split())
 
 
 def flatten(config: ConfigDict, prefix: str = "") -> dict[str, object]:

@@ -258,6 +258,10 @@ def validate(config: ConfigDict) -> None:
         "two rising shares in (0, 1]",
     )
     expect(train.epochs <= train.schedule_epochs, "train.epochs", train.epochs, "at most schedule_epochs")
+    for name in ("tia_rate", "head_rate", "clip_norm", "normalizer_start", "regression_weight"):
+        expect(train[name] > 0, f"train.{name}", train[name], "above 0")
+    expect(train.weight_decay >= 0, "train.weight_decay", train.weight_decay, "at least 0")
+    expect(0 <= train.label_smoothing < 1, "train.label_smoothing", train.label_smoothing, "in [0, 1)")
     expect(0 <= train.ema < 1, "train.ema", train.ema, "in [0, 1)")
     expect(config.model.dtype in DTYPES, "model.dtype", config.model.dtype, f"one of {', '.join(DTYPES)}")
     expect(len(config.test.tious) > 0, "test.tious", config.test.tious, "at least one threshold")

@@ -108,9 +108,7 @@ def detect_file(
     video = Video(path.stem, "", reader.frame_count / reader.fps, reader.frame_count, np.zeros((0, 2)), ())
     subset = Subset({path.stem: video}, {path.stem: path}, classes, {})
     windows = TestWindows(subset, config)
-    samples = load_ahead(
-        range(len(windows)), windows.load, config.data.threads, ahead=max(2, 2 * predictor.batch_size)
-    )
+    samples = load_ahead(range(len(windows)), windows.load, config.data.threads, ahead=max(2, 2 * predictor.batch_size))
     pairs = ((windows.windows[index], sample) for index, sample in samples)
     watched = track(pairs, total=len(windows), description=path.name, console=console, transient=True)
     ((_, detections, _),) = detect_windows(
@@ -133,9 +131,7 @@ def write(output: Path, path: Path, video: Video, detections: Detections, classe
         ],
     }
     (output / f"{path.stem}.json").write_text(json.dumps(content, indent=1) + "\n")
-    draw_timeline(
-        output / f"{path.stem}.png", detections, classes, video.duration, thumbnails(path), title=path.name
-    )
+    draw_timeline(output / f"{path.stem}.png", detections, classes, video.duration, thumbnails(path), title=path.name)
 
 
 def entry() -> None:

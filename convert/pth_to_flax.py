@@ -5,14 +5,11 @@ takes. The account of every tensor is printed and kept in OUTPUT/conversion.json
 """
 
 import argparse
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
 from adatad_jax import cli
-from adatad_jax.conversion.store import refuse_existing, save_backbone
-from adatad_jax.conversion.torch_file import load_state_dict
-from adatad_jax.conversion.videomae import Backbone, convert_videomae
+from adatad_jax.conversion.convert_file import convert_file
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -21,22 +18,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("input", type=Path, help="the .pth file")
     parser.add_argument("output", type=Path, help="folder to write; must not exist")
     args = parser.parse_args(arguments)
-    backbone = convert(args.input, args.output)
-    print(f"{args.input}\n{backbone.account()}\nwrote   {args.output}")
-
-
-def convert(source: Path, output: Path) -> Backbone:
-    """Converts one file.
-
-    Raises:
-      UserError: the file is not what it should be, or the output exists; nothing is left behind.
-    """
-    refuse_existing(output)
-    backbone = convert_videomae(load_state_dict(source), source)
-    account = dataclasses.asdict(backbone)
-    del account["params"]
-    save_backbone(output, backbone.params, {"source": source.name, **account})
-    return backbone
+    print(convert_file(args.input, args.output))
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ def _write_video(job: _Job) -> dict[str, Any]:
     scene = plan_scene(rng, width=width, height=height, frames=frames, fps=fps)
     with av.open(str(job.path), "w") as container:
         # One encoder thread: the processes already fill the cores, and the bytes do not depend on their number.
-        options = {"crf": "20", "preset": "veryfast", "bf": "3", "g": "60", "threads": "1"}
+        options = {"crf": "20", "preset": "veryfast", "bf": "3", "g": "60", "threads": "1", "x264-params": "mbtree=0"}
         stream = container.add_stream("libx264", rate=fps, options=options)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         for image in render(scene):
@@ -69,13 +69,14 @@ def generate(
 ) -> None:
     """Write `videos/train_000.mp4` ..., `videos/test_000.mp4` ..., `classes.txt` and `annotations.json` into `folder`.
 
-    The same arguments give the same scenes and the same annotation bytes, whatever the number of `workers` (default: one
-    a core). Video lengths are uniform in `seconds`. `annotations.json` is written last, so a folder that has it is whole.
+    The same arguments give the same scenes and the same annotation bytes, whatever the number of `workers` (default:
+    one a core). Video lengths are uniform in `seconds`. `annotations.json` is written last: a folder that has it is
+    whole.
     """
     if min(train_videos, test_videos) < 1 or not 3 <= seconds[0] <= seconds[1]:
         raise UserError(
-            f"demo data: train_videos is {train_videos}, test_videos {test_videos}, seconds {seconds}; expected at least "
-            "1 video in each subset and a range of lengths from 3 seconds up"
+            f"demo data: train_videos is {train_videos}, test_videos {test_videos}, seconds {seconds}; expected at "
+            "least 1 video in each subset and a range of lengths from 3 seconds up"
         )
     videos = folder / "videos"
     videos.mkdir(parents=True, exist_ok=True)

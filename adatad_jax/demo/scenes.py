@@ -1,7 +1,7 @@
 """Untrimmed videos of moving shapes whose actions exist in time alone.
 
-A scene shows an actor and some bystanders, all of them bright shapes on a dim still ground. Everybody wanders in straight
-legs from one place to the next; now and then the actor stops wandering and walks a closed path of one of the `KINDS`,
+A scene shows a bright actor and some dark bystanders on a still ground. Everybody wanders in straight legs from one
+place to the next; now and then the actor stops wandering and walks a closed path of one of the `KINDS`,
 round after round, until the segment ends. The actor is in every frame and always moving, its motion has no jump at a
 boundary, and place, direction, phase, colour, size, shape and speed are drawn alike for every kind, so no single frame
 tells the action. The kinds are flip-symmetric: a mirrored video keeps its labels.
@@ -39,16 +39,18 @@ SHAPES: dict[str, np.ndarray] = {
 }
 """Name to the outline `[N, 2]`, in units of the radius."""
 
-AMPLITUDE = (0.11, 0.16)
+AMPLITUDE = (0.13, 0.18)
 """Half the side of the square an action's path fills."""
-ACTION_SPEED = (0.8, 1.2)
+ACTION_SPEED = (0.45, 0.75)
 """Short sides a second, along the path."""
-ACTOR_WANDER_SPEED = (0.2, 0.5)
-BYSTANDER_SPEED = (0.2, 0.8)
+ACTOR_WANDER_SPEED = (0.15, 0.45)
+BYSTANDER_SPEED = (0.15, 0.75)
 RADIUS = (0.09, 0.13)
+BRIGHT, GROUND, DARK = (200, 256), (70, 130), (0, 40)
+"""Brightness of the actor, of the ground and of bystanders, of 256; ranges are half-open."""
 MARGIN = 0.14
 """The centre of the actor stays this far inside the central square."""
-SEGMENT_SECONDS = (1.0, 5.0)
+SEGMENT_SECONDS = (1.5, 5.0)
 GAP_SECONDS = (0.8, 2.5)
 
 
@@ -85,7 +87,7 @@ class Scene:
 
 
 def walk(corners: np.ndarray, distances: np.ndarray) -> np.ndarray:
-    """Points `[T, 2]` at `distances` `[T]` along the polyline through `corners` `[N, 2]`; past its end, its last corner."""
+    """Points `[T, 2]` at `distances` `[T]` along the polyline through `corners` `[N, 2]`, at last its end."""
     reached = np.concatenate([[0.0], np.linalg.norm(np.diff(corners, axis=0), axis=1).cumsum()])
     return np.stack([np.interp(distances, reached, corners[:, axis]) for axis in (0, 1)], axis=1)
 
@@ -99,7 +101,7 @@ def circuit(kind: str, distances: np.ndarray) -> np.ndarray:
 
 def plan_segments(rng: Rng, frames: int, fps: float) -> tuple[Segment, ...]:
     """Segments with background before, between and after them: at least one in a video of 3 seconds or more."""
-    segments = []
+    segments: list[Segment] = []
     cursor, shortest, longest = 0.0, *SEGMENT_SECONDS
     while True:
         start = cursor + rng.uniform(*GAP_SECONDS) if cursor else rng.uniform(0.4, 1.2)
@@ -121,7 +123,7 @@ def wander(rng: Rng, start: np.ndarray, steps: np.ndarray, reach: np.ndarray) ->
 
 
 def act(rng: Rng, kind: str, start: np.ndarray, steps: np.ndarray, amplitude: float) -> np.ndarray:
-    """Centres `[T, 2]` at `steps` `[T]` of the way round `kind` from `start`, phase, direction and mirroring at random."""
+    """Centres `[T, 2]` at `steps` `[T]` of the way round `kind` from `start`; phase, sense and mirroring at random."""
     limit = 0.5 - MARGIN
     best, least = np.empty(0), np.inf
     for _ in range(32):
@@ -157,9 +159,9 @@ def actor_centres(rng: Rng, segments: tuple[Segment, ...], frames: int, fps: flo
     return np.concatenate(pieces).clip(-limit, limit)
 
 
-def random_shape(rng: Rng, centres: np.ndarray) -> Shape:
-    """A shape of random outline, radius and bright colour."""
-    hsv = np.array([[[rng.integers(180), rng.integers(60, 256), rng.integers(190, 256)]]], np.uint8)
+def random_shape(rng: Rng, centres: np.ndarray, values: tuple[int, int]) -> Shape:
+    """A shape of random outline, radius and colour, its HSV value in the half-open range `values`."""
+    hsv = np.array([[[rng.integers(180), rng.integers(20, 160), rng.integers(*values)]]], np.uint8)
     red, green, blue = (int(value) for value in cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)[0, 0])
     return Shape(SHAPES[str(rng.choice(list(SHAPES)))], (red, green, blue), rng.uniform(*RADIUS), centres)
 
@@ -172,11 +174,11 @@ def plan_scene(rng: Rng, *, width: int, height: int, frames: int, fps: float) ->
     reach = np.array([width, height]) / min(width, height) / 2
     seconds = np.arange(frames) / fps
     bystanders = [
-        random_shape(rng, wander(rng, rng.uniform(-reach, reach), seconds * rng.uniform(*BYSTANDER_SPEED), reach))
+        random_shape(rng, wander(rng, rng.uniform(-reach, reach), seconds * rng.uniform(*BYSTANDER_SPEED), reach), DARK)
         for _ in range(rng.integers(1, 3))
     ]
-    actor = random_shape(rng, actor_centres(rng, segments, frames, fps))
-    blots = rng.integers(10, 90, size=(ceil(height / 16), ceil(width / 16), 3), dtype=np.uint8)
+    actor = random_shape(rng, actor_centres(rng, segments, frames, fps), BRIGHT)
+    blots = rng.integers(*GROUND, size=(ceil(height / 16), ceil(width / 16), 3), dtype=np.uint8)
     ground = cv2.resize(blots, (width, height), interpolation=cv2.INTER_CUBIC)
     return Scene(ground, (*bystanders, actor), segments)
 

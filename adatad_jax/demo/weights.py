@@ -1,30 +1,28 @@
 """A small VideoMAE checkpoint with structured weights, standing in for the pre-trained one in the demo.
 
-No small pre-trained VideoMAE exists, and adapters on a random frozen encoder have little to work with. So the patch
-embedding is a space-time cosine basis (what the first layer of a trained model resembles) and the blocks disturb the
-residual stream only gently: the encoder passes on what is in each patch, and its adapters have to find the motion.
+No small pre-trained VideoMAE exists, and a random frozen encoder tells nothing of where in the frame something is: its
+features are means over the frame. So this one is built to know its place, as a trained one does. The patch embedding
+is a space-time cosine basis; the position table marks the cells of a 3 x 3 layout; and the first block's MLP copies
+brightness and its slopes into channels of the token's own cell, where the mean over the frame keeps them apart. The
+rest disturbs the residual stream only gently.
 """
-
-from __future__ import annotations
 
 import numpy as np
 
-from adatad_jax.errors import UserError
+from adatad_jax.models.sizes import CHUNK_TUBELETS, TUBELET
 
-TUBELET, PATCH, GRID = 2, 16, 14
-_COLOURS = np.linalg.qr(np.array([[1.0, 1.0, 1.0], [1.0, 0.0, -1.0], [1.0, -2.0, 1.0]]).T)[0].T
-_COLOUR_RANK = (0.0, 2.5, 3.5)
-_EMBEDDING_SCALE = 0.08
-_BRANCH_SCALE = 0.2
+WIDTH, DEPTH = 64, 3
+PATCH, GRID, CELLS = 16, 14, 3
+CONTENT = 24  # channels of the patch embedding; the cells' copies and the cells' marks follow
+COPIED = 3  # of them: mean brightness, its slope in x, its slope in y
+PLACES = CELLS * CELLS
+COPIES = slice(CONTENT, CONTENT + COPIED * PLACES)
+MARKS = slice(COPIES.stop, COPIES.stop + PLACES)
+MARK = 4.0  # size of a cell's mark in the position table
+OPEN, SHUT = 1.0, -6.0  # about what a copying unit's gate adds in its own cell and elsewhere
+COPY_GAIN = 3.0
+EMBEDDING_SCALE, BRANCH_SCALE = 0.08, 0.2
 CLASSES = 400
-
-
-def sinusoid_table(positions: int, embed_dims: int) -> np.ndarray:
-    """The fixed position table, float32 `[1, positions, C]`: angle pos / 10000^(2*(i//2)/C), even sin, odd cos."""
-    exponent = 2 * (np.arange(embed_dims) // 2) / embed_dims
-    angle = np.arange(positions)[:, None] / 10000.0**exponent
-    table = np.where(np.arange(embed_dims) % 2 == 0, np.sin(angle), np.cos(angle))
-    return table[None].astype(np.float32)
 
 
 def cosine_basis(length: int) -> np.ndarray:
@@ -35,61 +33,96 @@ def cosine_basis(length: int) -> np.ndarray:
     return basis
 
 
-def patch_embedding(embed_dims: int) -> np.ndarray:
-    """The `embed_dims` lowest space-time-colour cosines over a tubelet's patch, `[C, 3, 2, 16, 16]`, orthogonal rows."""
-    time, space = cosine_basis(TUBELET), cosine_basis(PATCH)
-    # Rank by spatial frequency; a change in time counts little, since motion is what adapters need, colour counts much.
-    colour, step, row, column = np.meshgrid(*(np.arange(n) for n in (3, TUBELET, PATCH, PATCH)), indexing="ij")
-    rank = row + column + 0.5 * step + np.take(_COLOUR_RANK, colour)
-    chosen = np.argsort(rank, axis=None, kind="stable")[:embed_dims]
-    c, t, y, x = (axis.ravel()[chosen] for axis in (colour, step, row, column))
-    return _EMBEDDING_SCALE * np.einsum("ki,kj,kl,km->kijlm", _COLOURS[c], time[t], space[y], space[x])
+def patch_embedding() -> np.ndarray:
+    """The lowest space-time-colour cosines of a tubelet's patch, `[C, 3, 2, 16, 16]`: first brightness, its slopes.
 
-
-def videomae_state(embed_dims: int, depth: int, *, seed: int) -> dict[str, np.ndarray]:
-    """All tensors of a VideoMAE classification checkpoint in mmaction layout, float32, `backbone.` and `cls_head.` keys.
-
-    `embed_dims` is the width C, `depth` the number of blocks (MLP ratio 4, patch 16, tubelet 2, 224-pixel position
-    table); the number of heads is not in a checkpoint. Raises `UserError` for a width the basis cannot fill.
+    Colours are brightness, red-blue and green-magenta; rows after `CONTENT` are zero.
     """
-    largest = 3 * TUBELET * PATCH**2
-    if not 0 < embed_dims <= largest or depth < 1:
-        raise UserError(
-            f"demo encoder: embed_dims is {embed_dims} and depth {depth}; expected embed_dims from 1 to {largest} "
-            "(the pixels of a tubelet's patch) and depth of at least 1"
-        )
+    colours = np.linalg.qr(np.array([[1.0, 1.0, 1.0], [1.0, 0.0, -1.0], [1.0, -2.0, 1.0]]).T)[0].T
+    colours *= np.sign(colours[:, :1])
+    time, space = cosine_basis(TUBELET), cosine_basis(PATCH)
+    # Rank by spatial frequency; a change in time counts between the slopes and what is finer, colour comes late.
+    colour, step, row, column = np.meshgrid(*(np.arange(n) for n in (3, TUBELET, PATCH, PATCH)), indexing="ij")
+    rank = row + column + 1.5 * step + np.take((0.0, 2.5, 3.5), colour)
+    chosen = np.argsort(rank, axis=None, kind="stable")[:CONTENT]
+    c, t, y, x = (axis.ravel()[chosen] for axis in (colour, step, row, column))
+    kernel = np.zeros((WIDTH, 3, TUBELET, PATCH, PATCH))
+    kernel[:CONTENT] = EMBEDDING_SCALE * np.einsum("ki,kj,kl,km->kijlm", colours[c], time[t], space[y], space[x])
+    return kernel
+
+
+def position_table() -> np.ndarray:
+    """`[1, 8*14*14, C]`: every place of the pre-training grid carries the mark of its cell."""
+    cell = np.arange(GRID) * CELLS // GRID
+    place = np.tile((cell[:, None] * CELLS + cell).ravel(), CHUNK_TUBELETS)
+    table = np.zeros((1, len(place), WIDTH))
+    table[0, np.arange(len(place)), MARKS.start + place] = MARK
+    return table
+
+
+def copying_mlp() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """First weight `[4C, C]`, its bias, second weight `[C, 4C]` of an MLP that copies content into its cell's channels.
+
+    Two units of opposite sign carry each value, since `gelu(z) - gelu(-z) = z`; a gate on the cell's mark shuts both
+    in all other cells.
+    """
+    first, bias, second = np.zeros((4 * WIDTH, WIDTH)), np.zeros(4 * WIDTH), np.zeros((WIDTH, 4 * WIDTH))
+    unit = 0
+    for place in range(PLACES):
+        gate = np.full(PLACES, -1 / (PLACES - 1))
+        gate[place] = 1.0
+        for content in range(COPIED):
+            for sign in (1.0, -1.0):
+                first[unit, content] = sign
+                # After the norm a mark stands about 4 above the other cells' channels.
+                first[unit, MARKS] = gate * (OPEN - SHUT) / MARK
+                bias[unit] = SHUT
+                second[COPIES.start + place * COPIED + content, unit] = sign * COPY_GAIN
+                unit += 1
+    return first, bias, second
+
+
+def videomae_state(seed: int) -> dict[str, np.ndarray]:
+    """All tensors of a VideoMAE classifier in mmaction layout, float32: size "tiny", for frames of 48 pixels.
+
+    The seed draws what is not structured.
+    """
     rng = np.random.default_rng(seed)
-    width, hidden = embed_dims, 4 * embed_dims
+    hidden = 4 * WIDTH
 
     def linear(fan_out: int, fan_in: int, scale: float = 1.0) -> np.ndarray:
         return rng.normal(0, scale / np.sqrt(fan_in), (fan_out, fan_in))
 
-    state: dict[str, np.ndarray] = {
-        "backbone.pos_embed": sinusoid_table(8 * GRID**2, width),
-        "backbone.patch_embed.projection.weight": patch_embedding(width),
-        "backbone.patch_embed.projection.bias": np.zeros(width),
+    state = {
+        "backbone.pos_embed": position_table(),
+        "backbone.patch_embed.projection.weight": patch_embedding(),
+        "backbone.patch_embed.projection.bias": np.zeros(WIDTH),
     }
-    for index in range(depth):
+    for index in range(DEPTH):
         block = f"backbone.blocks.{index}."
         state |= {
-            block + "norm1.weight": np.ones(width),
-            block + "norm1.bias": np.zeros(width),
-            block + "attn.q_bias": np.zeros(width),
-            block + "attn.v_bias": np.zeros(width),
-            block + "attn.qkv.weight": linear(3 * width, width),
-            block + "attn.proj.weight": linear(width, width, _BRANCH_SCALE),
-            block + "attn.proj.bias": np.zeros(width),
-            block + "norm2.weight": np.ones(width),
-            block + "norm2.bias": np.zeros(width),
-            block + "mlp.layers.0.0.weight": linear(hidden, width),
+            block + "norm1.weight": np.ones(WIDTH),
+            block + "norm1.bias": np.zeros(WIDTH),
+            block + "attn.q_bias": np.zeros(WIDTH),
+            block + "attn.v_bias": np.zeros(WIDTH),
+            block + "attn.qkv.weight": linear(3 * WIDTH, WIDTH),
+            block + "attn.proj.weight": linear(WIDTH, WIDTH, BRANCH_SCALE),
+            block + "attn.proj.bias": np.zeros(WIDTH),
+            block + "norm2.weight": np.ones(WIDTH),
+            block + "norm2.bias": np.zeros(WIDTH),
+            block + "mlp.layers.0.0.weight": linear(hidden, WIDTH),
             block + "mlp.layers.0.0.bias": np.zeros(hidden),
-            block + "mlp.layers.1.weight": linear(width, hidden, _BRANCH_SCALE),
-            block + "mlp.layers.1.bias": np.zeros(width),
+            block + "mlp.layers.1.weight": linear(WIDTH, hidden, BRANCH_SCALE),
+            block + "mlp.layers.1.bias": np.zeros(WIDTH),
         }
+    first, bias, second = copying_mlp()
+    state["backbone.blocks.0.mlp.layers.0.0.weight"] = first
+    state["backbone.blocks.0.mlp.layers.0.0.bias"] = bias
+    state["backbone.blocks.0.mlp.layers.1.weight"] = second
     state |= {
-        "backbone.fc_norm.weight": np.ones(width),
-        "backbone.fc_norm.bias": np.zeros(width),
-        "cls_head.fc_cls.weight": linear(CLASSES, width),
+        "backbone.fc_norm.weight": np.ones(WIDTH),
+        "backbone.fc_norm.bias": np.zeros(WIDTH),
+        "cls_head.fc_cls.weight": linear(CLASSES, WIDTH),
         "cls_head.fc_cls.bias": np.zeros(CLASSES),
     }
     return {key: value.astype(np.float32) for key, value in state.items()}

@@ -23,6 +23,7 @@ Params = Any
 
 CONFIG_FILE = "config.json"
 CHECKPOINTS_FOLDER = "checkpoints"
+DIFFERENCES_SHOWN = 20
 TREES = ("params", "ema", "progress")
 
 # Fields that may change when a run is continued: they do not touch what is learned.
@@ -145,15 +146,16 @@ def restore_state(manager: ocp.CheckpointManager, epoch: int, like: TrainState) 
       UserError: the checkpoint is of another structure or size.
     """
     wanted = {"params": like.params, "ema": flat_trainable(like.ema), "progress": _progress(like)}
-    try:
-        found = manager.restore(
-            epoch,
-            args=ocp.args.Composite(**{k: ocp.args.StandardRestore(_abstract(v)) for k, v in wanted.items()}),
+    saved = manager.item_metadata(epoch)
+    problems = [line for name, tree in wanted.items() for line in _differences(name, tree, saved[name])]
+    if problems:
+        raise UserError(
+            f"{manager.directory}/{epoch}: does not fit this model: {len(problems)} arrays differ:\n  "
+            + "\n  ".join(problems[:DIFFERENCES_SHOWN])
         )
-    except (ValueError, KeyError, TypeError, FileNotFoundError) as error:
-        reason = str(error).split("\n")[0]
-        raise UserError(f"{manager.directory}/{epoch}: does not fit this model, or is damaged: {reason}") from error
-    found = jax.device_get({name: found[name] for name in wanted})
+    args = {name: ocp.args.StandardRestore(_abstract(tree)) for name, tree in wanted.items()}
+    restored = manager.restore(epoch, args=ocp.args.Composite(**args))
+    found = jax.device_get({name: restored[name] for name in wanted})
     progress = found["progress"]
     return TrainState(
         step=progress["step"],
@@ -163,6 +165,23 @@ def restore_state(manager: ocp.CheckpointManager, epoch: int, like: TrainState) 
         normalizer=progress["normalizer"],
         key=progress["key"],
     )
+
+
+def _differences(item: str, tree: Any, saved: Any) -> list[str]:
+    """A line for every array of `tree` that the saved item lacks or has in another shape."""
+    if saved is None:
+        return [f"{item}: missing"]
+
+    def shapes(tree: Any) -> dict[str, tuple[int, ...]]:
+        leaves = jax.tree_util.tree_leaves_with_path(tree)
+        return {jax.tree_util.keystr(path, simple=True, separator="/"): tuple(leaf.shape) for path, leaf in leaves}
+
+    ours, theirs = shapes(tree), shapes(saved.tree)
+    return [
+        f"{item}/{path}: the checkpoint has {theirs.get(path)}, the model {ours.get(path)}"
+        for path in sorted(ours.keys() | theirs.keys())
+        if ours.get(path) != theirs.get(path)
+    ]
 
 
 def _fill(params: Params, flat: dict[str, Any]) -> tuple[Params, Params]:

@@ -1,0 +1,152 @@
+"""The demo: makes videos and weights, trains, evaluates and detects: `python -m adatad_jax.demo.run`."""
+
+import argparse
+import json
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from ml_collections import ConfigDict
+from rich.console import Console
+from rich.table import Table
+
+from adatad_jax import cli
+from adatad_jax.config import make_model
+from adatad_jax.conversion.convert_file import convert_file
+from adatad_jax.conversion.torch_file import save_state_dict
+from adatad_jax.data.dataset import TestWindows, load_classes, load_subset
+from adatad_jax.demo.dataset import generate
+from adatad_jax.demo.weights import videomae_state
+from adatad_jax.detect import detect_files
+from adatad_jax.errors import UserError
+from adatad_jax.evaluate import evaluate
+from adatad_jax.evaluation.mean_ap import Metrics
+from adatad_jax.evaluation.run import METRICS_FILE, RESULTS_FILE, detect_subset, measure
+from adatad_jax.inference import Predictor
+from adatad_jax.train import train
+from adatad_jax.training.initialize import initialize
+
+CONFIG = Path("configs/demo.py")
+MARKER = ".adatad-demo"  # a folder with it is ours to clear
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Parses the command line and runs the demo."""
+    parser = argparse.ArgumentParser(description="Train, evaluate and detect on generated videos, in minutes.")
+    parser.add_argument("--workdir", type=Path, default=Path("runs/demo"), help="folder of everything it writes")
+    parser.add_argument("--seed", type=int, default=0, help="of the data, the weights and the training")
+    parser.add_argument("--train-videos", type=int, default=160)
+    parser.add_argument("--test-videos", type=int, default=40)
+    parser.add_argument("--epochs", type=int, help="instead of the configuration's")
+    parser.add_argument("--resume", action="store_true", help="continue instead of starting afresh")
+    parser.add_argument("--controls", action="store_true", help="also train without adapters and without order")
+    args = parser.parse_args(arguments)
+    started = time.perf_counter()
+    console = Console()
+    prepare_folder(args.workdir, args.resume)
+    make_data(args.workdir, args.seed, args.train_videos, args.test_videos, console)
+    config = demo_config(args.workdir, args.seed, args.epochs)
+    train(config, args.workdir, console)
+    metrics = evaluate(config, args.workdir, console)
+    video = sorted((args.workdir / "data/videos").glob("test_*"))[0]
+    pictures = args.workdir / "detections"
+    failures = detect_files(args.workdir, pictures, [video], console)
+    if failures:
+        raise UserError(failures[0])
+    path = args.workdir / METRICS_FILE
+    content = json.loads(path.read_text())
+    content |= {"wall_seconds": round(time.perf_counter() - started, 1), "seed": args.seed}
+    path.write_text(json.dumps(content, indent=1) + "\n")
+    if args.controls:
+        print_controls(metrics, run_controls(config, args.workdir, console), console)
+    for what, where in {
+        "mAP by class and tIoU": path,
+        "detections of the test videos": args.workdir / RESULTS_FILE,
+        "picture of one video": pictures / f"{video.stem}.png",
+        "checkpoints": args.workdir / "checkpoints",
+    }.items():
+        console.print(f"{what:30s} {where}")
+    console.print(
+        f"mAP@0.5 {100 * content['mAP@0.5']:.2f}, average mAP {100 * content['average_mAP']:.2f} "
+        f"in {content['wall_seconds']:.0f} s, seed {args.seed}"
+    )
+
+
+def prepare_folder(workdir: Path, resume: bool) -> None:
+    """Clears what an earlier demo left, unless it is to be continued.
+
+    Raises:
+      UserError: the folder holds something else.
+    """
+    if workdir.exists() and any(workdir.iterdir()) and not (workdir / MARKER).exists():
+        raise UserError(f"{workdir}: exists and is no demo's folder; remove it or give another --workdir")
+    if not resume:
+        shutil.rmtree(workdir, ignore_errors=True)
+    workdir.mkdir(parents=True, exist_ok=True)
+    (workdir / MARKER).touch()
+
+
+def make_data(workdir: Path, seed: int, train_videos: int, test_videos: int, console: Console) -> None:
+    """Videos, annotations, a VideoMAE-layout `.pth` and the parameters converted from it; what is there stays."""
+    if not (workdir / "data/annotations.json").exists():
+        generate(workdir / "data", seed=seed, train_videos=train_videos, test_videos=test_videos)
+    checkpoint, weights = workdir / "videomae_tiny.pth", workdir / "weights"
+    if not weights.exists():
+        save_state_dict(checkpoint, videomae_state(seed))
+        console.print(convert_file(checkpoint, weights))
+
+
+def demo_config(workdir: Path, seed: int, epochs: int | None) -> ConfigDict:
+    """`configs/demo.py` on the data of this folder."""
+    overrides = {
+        "seed": seed,
+        "weights": workdir / "weights",
+        "data.videos": workdir / "data/videos",
+        "data.annotations": workdir / "data/annotations.json",
+        "data.classes": workdir / "data/classes.txt",
+    }
+    if epochs is not None:
+        overrides |= {"train.epochs": epochs, "train.schedule_epochs": epochs, "train.warmup_epochs": 1}
+    return cli.load_config(CONFIG, [f"--config.{field}={value}" for field, value in overrides.items()])
+
+
+def run_controls(config: ConfigDict, workdir: Path, console: Console) -> dict[str, Metrics]:
+    """The same budget before training, without adapters, and with frames shuffled inside every 16."""
+    classes = load_classes(config)
+    windows = TestWindows(load_subset(config, config.data.test_subset, classes, training=False), config)
+    model = make_model(config, len(classes))
+    untrained = Predictor(model, initialize(model, config), config.test.batch_size)
+    found = {"before training": measure(config, detect_subset(config, windows, untrained, console), classes)}
+    for name, folder, changes in (
+        ("TIA off (head alone)", "tia_off", {"model.tia_blocks": "none"}),
+        ("order control (shuffled in every 16)", "shuffled", {"data.shuffle_within": 16}),
+    ):
+        control = config.copy_and_resolve_references()
+        control.update_from_flattened_dict(changes)
+        console.rule(name)
+        shutil.rmtree(workdir / folder, ignore_errors=True)
+        train(control, workdir / folder, console)
+        found[name] = evaluate(control, workdir / folder, console)
+    return found
+
+
+def print_controls(result: Metrics, controls: dict[str, Metrics], console: Console) -> None:
+    """The result beside its controls, in percent."""
+    table = Table(title="the demo and its controls, same budget")
+    table.add_column("run")
+    for column in ("mAP@0.5", "mAP@0.7", "average"):
+        table.add_column(column, justify="right")
+    for name, metrics in {"demo": result, **controls}.items():
+        at = dict(zip(metrics.tious, metrics.map, strict=True))
+        table.add_row(name, f"{100 * at[0.5]:.2f}", f"{100 * at[0.7]:.2f}", f"{100 * metrics.average_map:.2f}")
+    console.print(table)
+
+
+def entry() -> None:
+    """Console script."""
+    cli.run(main)
+
+
+if __name__ == "__main__":
+    entry()

@@ -1,0 +1,91 @@
+"""Properties of the backbone that no reference file shows."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from adatad_jax.errors import UserError
+from adatad_jax.models.layers import LayerNorm, drop_path
+from adatad_jax.models.sizes import SIZES, ViTConfig
+from adatad_jax.models.vit import NORM_EPS, VisionTransformer
+
+SMALL = ViTConfig(width=32, depth=2, heads=2, mlp_hidden=64, patch=16, image_size=32, tia_blocks=(0, 1), tia_hidden=8)
+
+
+def frames(seed: int = 0, batch: int = 1, length: int = 48) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (batch, length, 32, 32, 3), dtype=np.uint8)
+
+
+def moved_params(config: ViTConfig) -> dict:
+    """Initial parameters with the adapters off their zero start."""
+    params = VisionTransformer(config).init(jax.random.key(0), frames())["params"]
+    return jax.tree.map(lambda x: x + 0.05 * jax.random.normal(jax.random.key(x.size), x.shape), params)
+
+
+def test_adapters_are_the_only_path_across_chunks() -> None:
+    changed = frames()
+    changed[:, 16:32] = 255 - changed[:, 16:32]
+    for blocks, reaches_neighbour in (((), False), ((1,), True)):
+        config = dataclasses.replace(SMALL, tia_blocks=blocks, tia_hidden=8)
+        params = {"params": moved_params(config)}
+        model = VisionTransformer(config)
+        difference = np.abs(model.apply(params, frames()) - model.apply(params, changed)).max((0, 2))
+        assert difference[8:16].min() > 0
+        # One adapter reaches one tubelet beyond the chunk on each side, and no further.
+        assert (difference[[7, 16]] > 0).tolist() == [reaches_neighbour] * 2
+        assert not difference[:7].any()
+        assert not difference[17:].any()
+
+
+def test_remat_and_unrolled_layers_change_nothing() -> None:
+    params = {"params": moved_params(SMALL)}
+    plain = VisionTransformer(SMALL).apply(params, frames())
+    for options in ({"remat": True}, {"unroll": True}):
+        other = VisionTransformer(SMALL, **options).apply(params, frames())
+        np.testing.assert_allclose(other, plain, rtol=0, atol=1e-5)
+
+
+def test_layer_norm_uses_its_epsilon() -> None:
+    """Inputs of variance 1e-4: eps 1e-6 shrinks them by 1/sqrt(1.01), eps 1e-5 by 1/sqrt(1.1)."""
+    x = jnp.array([[0.01, -0.01]])
+    norm = LayerNorm(NORM_EPS)
+    y = norm.apply(norm.init(jax.random.key(0), x), x)
+    np.testing.assert_allclose(y, [[1.01**-0.5, -(1.01**-0.5)]], rtol=1e-5)
+
+
+def test_layer_norm_keeps_its_digits_far_from_zero() -> None:
+    x = jnp.array([[1000.0, 1001.0]])
+    norm = LayerNorm(NORM_EPS)
+    y = norm.apply(norm.init(jax.random.key(0), x), x)
+    np.testing.assert_allclose(y, [[-1, 1]], atol=1e-3)
+
+
+def test_drop_path_depends_on_the_sample_alone_and_keeps_the_mean() -> None:
+    x = jnp.ones((4000, 3))
+    ids = jnp.arange(4000)
+    dropped = drop_path(x, 0.25, jax.random.key(1), ids)
+    # Kept samples are divided by 0.75; a whole sample is kept or dropped.
+    np.testing.assert_allclose(np.unique(dropped), [0, 1 / 0.75], rtol=1e-6)
+    assert (dropped == dropped[:, :1]).all()
+    assert abs(float(dropped.mean()) - 1) < 0.04  # standard error 0.009
+    parts = [drop_path(x[i : i + 1000], 0.25, jax.random.key(1), ids[i : i + 1000]) for i in range(0, 4000, 1000)]
+    np.testing.assert_array_equal(jnp.concatenate(parts), dropped)
+
+
+def test_runs_group_consecutive_blocks_of_a_kind() -> None:
+    config = dataclasses.replace(SIZES["S"], tia_blocks=(0, 1, 5), tia_hidden=96)
+    assert config.runs() == [(0, 1, True), (2, 4, False), (5, 5, True), (6, 11, False)]
+
+
+def test_window_that_is_no_multiple_of_a_chunk_is_refused() -> None:
+    with pytest.raises(ValueError, match="multiple of 16"):
+        VisionTransformer(SMALL).init(jax.random.key(0), frames(length=40))
+
+
+@pytest.mark.parametrize("blocks", [(0, 0), (1, 0), (2,), (-1,)])
+def test_impossible_adapter_blocks_are_refused(blocks: tuple[int, ...]) -> None:
+    with pytest.raises(UserError, match="tia_blocks"):
+        dataclasses.replace(SMALL, tia_blocks=blocks)

@@ -1,0 +1,190 @@
+"""The demo's whole path on real files, small, and the commands a user would then type."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import orbax.checkpoint as ocp
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SIZE = ("--train-videos", "8", "--test-videos", "3", "--epochs", "2", "--seed", "5")
+
+# Imports nothing of torch, as on a machine without it, then runs a module of the package.
+WITHOUT_TORCH = """
+import runpy, sys
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] == "torch":
+            raise ImportError(f"{name} is blocked")
+sys.meta_path.insert(0, Blocker())
+sys.argv = sys.argv[1:]
+runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+"""
+
+
+def run(*arguments: str | Path, torch: bool = True, check: bool = True) -> subprocess.CompletedProcess[str]:
+    start = ["-m"] if torch else ["-c", WITHOUT_TORCH]
+    environment = {**os.environ, "XLA_FLAGS": "", "COLUMNS": "200"}
+    command = [sys.executable, *start, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, env=environment)
+    if check:
+        assert done.returncode == 0, done.stderr[-3000:]
+    return done
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "demo"
+    done = run("adatad_jax.demo.run", "--workdir", folder, *SIZE)
+    assert "mAP@0.5" in done.stdout
+    return folder
+
+
+def overrides(folder: Path) -> list[str]:
+    """The flags that point configs/demo.py at the data of this folder, with the demo's two epochs."""
+    return [
+        f"--config.weights={folder}/weights",
+        f"--config.data.videos={folder}/data/videos",
+        f"--config.data.annotations={folder}/data/annotations.json",
+        f"--config.data.classes={folder}/data/classes.txt",
+        "--config.seed=5",
+        "--config.train.epochs=2",
+        "--config.train.schedule_epochs=2",
+        "--config.train.warmup_epochs=1",
+    ]
+
+
+def test_demo_writes_what_it_promises(demo: Path) -> None:
+    metrics = json.loads((demo / "metrics.json").read_text())
+    assert 0 <= metrics["mAP@0.5"] <= 1
+    assert 0 <= metrics["average_mAP"] <= 1
+    assert metrics["wall_seconds"] > 0
+    assert metrics["seed"] == 5
+    results = json.loads((demo / "results.json").read_text())["results"]
+    annotations = json.loads((demo / "data/annotations.json").read_text())["database"]
+    assert set(results) == {name for name, video in annotations.items() if video["subset"] == "validation"}
+    assert all(d["segment"][1] <= annotations[v]["duration"] + 0.005 for v, rows in results.items() for d in rows)
+    picture = (demo / "detections/test_000.png").read_bytes()
+    assert picture.startswith(b"\x89PNG")
+    with ocp.CheckpointManager(demo / "checkpoints") as manager:
+        assert manager.latest_step() == 2
+
+
+def test_same_command_resumes_and_finds_nothing_left_to_do(demo: Path) -> None:
+    before = (demo / "history.jsonl").read_text()
+    done = run("adatad_jax.demo.run", "--workdir", demo, *SIZE, "--resume")
+    assert "after epoch 2 of 2" in done.stdout
+    assert (demo / "history.jsonl").read_text() == before
+
+
+def test_training_evaluating_and_detecting_need_no_torch(demo: Path, tmp_path: Path) -> None:
+    """From converted parameters; the run is continued from its first epoch and equals the one made in one go."""
+    flags = overrides(demo)
+    config = ("--config", "configs/demo.py", "--workdir", tmp_path / "run", *flags, "--config.train.checkpoint_every=1")
+    run("adatad_jax.train", *config, torch=False)
+    first = [json.loads(line) for line in (tmp_path / "run/history.jsonl").read_text().splitlines()]
+    run("adatad_jax.evaluate", *config, torch=False)
+    metrics = json.loads((tmp_path / "run/metrics.json").read_text())
+    expected = json.loads((demo / "metrics.json").read_text())
+    assert metrics["average_mAP"] == expected["average_mAP"]
+    video = demo / "data/videos/test_001.mp4"
+    out = tmp_path / "out"
+    run("adatad_jax.detect", "--workdir", tmp_path / "run", "--output", out, video, torch=False)
+    found = json.loads((out / "test_001.json").read_text())
+    assert found["duration"] > 0
+    assert (out / "test_001.png").exists()
+
+    # Take the last checkpoint away, as if the run had been killed, and continue.
+    for path in (tmp_path / "run/checkpoints").glob("2"):
+        path.rename(tmp_path / "gone")
+    done = run("adatad_jax.train", *config, torch=False)
+    assert "after epoch 1 of 2" in done.stdout
+    second = [json.loads(line) for line in (tmp_path / "run/history.jsonl").read_text().splitlines()]
+    assert second[:2] == first
+    assert [second[2][key] for key in ("loss", "grad_norm")] == [first[1][key] for key in ("loss", "grad_norm")]
+
+
+def test_one_bad_video_does_not_stop_the_others(demo: Path, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.mp4"
+    bad.write_text("not a video")
+    good = demo / "data/videos/test_000.mp4"
+    done = run("adatad_jax.detect", "--workdir", demo, "--output", tmp_path / "out", bad, good, check=False)
+    assert done.returncode == 1
+    assert "bad.mp4" in done.stdout
+    assert (tmp_path / "out/test_000.json").exists()
+    assert not (tmp_path / "out/bad.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (["--config.data.annotations=nowhere.json"], "annotations: --config.data.annotations=nowhere.json"),
+        (["--config.data.train_subset=train"], '"training" (8 videos), "validation" (3 videos)'),
+        (["--config.model.size=S"], "another size"),
+        (["--config.weights=nowhere.pth"], "nowhere.pth"),
+        (["--config.train.warmup_epochs=2"], "warm-up"),
+    ],
+)
+def test_bad_input_is_refused_in_words_and_leaves_nothing(
+    demo: Path, tmp_path: Path, changes: list[str], message: str
+) -> None:
+    done = run(
+        "adatad_jax.train",
+        "--config",
+        "configs/demo.py",
+        "--workdir",
+        tmp_path / "run",
+        *overrides(demo),
+        *changes,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_workdir_of_another_config_is_refused(demo: Path) -> None:
+    flags = [*overrides(demo), "--config.train.tia_rate=0.5"]
+    done = run("adatad_jax.train", "--config", "configs/demo.py", "--workdir", demo, *flags, check=False)
+    assert done.returncode == 2
+    assert "train.tia_rate: the run has" in done.stderr
+
+
+def test_missing_and_broken_videos_are_listed_before_training(demo: Path, tmp_path: Path) -> None:
+    videos = tmp_path / "videos"
+    videos.mkdir()
+    for path in (demo / "data/videos").iterdir():
+        (videos / path.name).write_bytes(path.read_bytes())
+    for name in ("train_001", "train_004"):
+        (videos / f"{name}.mp4").unlink()
+    flags = [*overrides(demo), f"--config.data.videos={videos}"]
+    command = ("adatad_jax.train", "--config", "configs/demo.py", "--workdir", tmp_path / "run", *flags)
+    done = run(*command, check=False)
+    assert "2 of 8 annotated videos are missing" in done.stderr
+    assert done.stderr.rstrip().endswith("train_001\n  train_004")
+    for name in ("train_001", "train_004"):
+        (videos / f"{name}.mp4").write_bytes(np.arange(100, dtype=np.uint8).tobytes())
+    done = run(*command, check=False)
+    assert "2 of 8 videos cannot be read" in done.stderr
+    assert "train_001.mp4" in done.stderr
+    assert "train_004.mp4" in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_annotations_of_another_form_and_unknown_labels_are_refused(demo: Path, tmp_path: Path) -> None:
+    content = json.loads((demo / "data/annotations.json").read_text())
+    path = tmp_path / "annotations.json"
+    command = ("adatad_jax.train", "--config", "configs/demo.py", "--workdir", tmp_path / "run", *overrides(demo))
+    path.write_text(json.dumps(content["database"]))
+    assert 'non-empty object "database"' in run(*command, f"--config.data.annotations={path}", check=False).stderr
+    content["database"]["train_000"]["annotations"][0]["label"] = "juggle"
+    path.write_text(json.dumps(content))
+    done = run(*command, f"--config.data.annotations={path}", check=False)
+    assert '"juggle" (1 segments)' in done.stderr
+    assert not (tmp_path / "run").exists()

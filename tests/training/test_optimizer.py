@@ -1,0 +1,131 @@
+"""Groups, clip, bias correction and schedule, worked by hand."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from adatad_jax.errors import UserError
+from adatad_jax.training.optimizer import (
+    OptimizerConfig,
+    clip_by_global_norm,
+    decays,
+    label,
+    make_optimizer,
+    merge,
+    parameter_groups,
+    split,
+)
+from adatad_jax.training.schedule import FLOOR, warmup_cosine
+
+CONFIG = OptimizerConfig(
+    tia_rate=2e-3, head_rate=1e-3, weight_decay=0.05, clip_norm=1.0, warmup_steps=2, schedule_steps=20, steps=10
+)
+PARAMS = {
+    "backbone": {
+        "patch_embed": {"kernel": np.full((3, 2), 0.5, np.float32)},
+        "blocks_0_0": {
+            "attn": {"q_bias": np.full((1, 2), 0.5, np.float32)},
+            "tia": {"gamma": np.full((1,), 0.5, np.float32), "up": {"bias": np.full((1, 2), 0.5, np.float32)}},
+        },
+    },
+    "detector": {
+        "projection": {"embed_0": {"conv": {"kernel": np.full((3, 2, 2), 0.5, np.float32)}}},
+        "neck": {"norm_0": {"scale": np.full((2,), 0.5, np.float32)}},
+        "head": {"scale": np.full((2,), 0.5, np.float32)},
+    },
+}
+
+
+def test_every_leaf_has_one_group() -> None:
+    groups = parameter_groups(CONFIG, PARAMS)
+    assert [(g.name, g.tensors, g.parameters, g.rate, g.weight_decay) for g in groups] == [
+        ("frozen", 2, 8, 0.0, 0.0),
+        ("tia", 2, 3, 2e-3, 0.05),
+        ("head", 1, 12, 1e-3, 0.05),
+        ("head", 2, 4, 1e-3, 0.0),
+    ]
+
+
+@pytest.mark.parametrize("path", [("backbones", "x"), ("detector", "stem", "kernel"), ("optimizer", "tia")])
+def test_a_parameter_of_no_group_is_an_error(path: tuple[str, ...]) -> None:
+    with pytest.raises(ValueError, match="no optimiser group"):
+        label(path)
+
+
+def test_split_and_merge_are_inverse() -> None:
+    trainable, frozen = split(PARAMS)
+    assert len(jax.tree.leaves(trainable)) == 5
+    assert len(jax.tree.leaves(frozen)) == 2
+    jax.tree.map(np.testing.assert_array_equal, merge(trainable, frozen), PARAMS)
+
+
+def test_no_optimizer_state_of_frozen_size_exists() -> None:
+    state = make_optimizer(CONFIG, PARAMS).init(PARAMS)
+    # Two moments of the 5 trainable leaves, 19 parameters; the rest are step counters.
+    sizes = [leaf.size for leaf in jax.tree.leaves(state) if leaf.ndim]
+    assert len(sizes) == 10
+    assert sum(sizes) == 2 * 19
+
+
+@settings(deadline=None)
+@given(norm=st.floats(0.2, 5))
+def test_clip_follows_torch_near_its_limit(norm: float) -> None:
+    gradient = np.array([0.6, 0.8], np.float32) * np.float32(norm)
+    parameter = torch.nn.Parameter(torch.zeros(2))
+    parameter.grad = torch.from_numpy(gradient.copy())
+    torch.nn.utils.clip_grad_norm_([parameter], 1.0)
+    clipped, _ = clip_by_global_norm(1.0).update({"w": jnp.asarray(gradient)}, optax.EmptyState())
+    np.testing.assert_allclose(clipped["w"], parameter.grad.numpy(), rtol=3e-7)
+
+
+def test_clip_keeps_its_1e_6() -> None:
+    """A norm of 1 + 5e-7 is scaled by 1 / (1 + 1.5e-6); without the 1e-6 by three times less."""
+    clipped, _ = clip_by_global_norm(1e-3).update({"w": jnp.array([1e-3])}, optax.EmptyState())
+    np.testing.assert_allclose(clipped["w"], 1e-3 / 1.001, rtol=1e-6)  # limit / (norm + 1e-6), both 1e-3
+
+
+def test_updates_equal_torch_adamw() -> None:
+    """Five steps of each trainable leaf; gradients differ in size so that the clip acts in some steps."""
+    optimizer = make_optimizer(CONFIG, PARAMS)
+    params, state = split(PARAMS)[0], optimizer.init(PARAMS)
+    rates = {name: warmup_cosine(rate, 2, 20, 10) for name, rate in (("tia", 2e-3), ("head", 1e-3))}
+    names = [tuple(key.key for key in path) for path, _ in jax.tree_util.tree_leaves_with_path(params)]
+    theirs = [torch.nn.Parameter(torch.from_numpy(np.array(leaf))) for leaf in jax.tree.leaves(params)]
+    adamw = torch.optim.AdamW(
+        [{"params": [p], "weight_decay": 0.05 if decays(n) else 0.0} for n, p in zip(names, theirs, strict=True)],
+        lr=0.0,
+    )
+    rng = np.random.default_rng(0)
+    for step in range(5):
+        gradients = [rng.normal(size=p.shape).astype(np.float32) * 10.0 ** (step - 3) for p in theirs]
+        for group, name, parameter, gradient in zip(adamw.param_groups, names, theirs, gradients, strict=True):
+            group["lr"] = rates[label(name)][step]
+            parameter.grad = torch.from_numpy(gradient.copy())
+        torch.nn.utils.clip_grad_norm_(theirs, 1.0)
+        adamw.step()
+        updates, state = optimizer.update(jax.tree.unflatten(jax.tree.structure(params), gradients), state, params)
+        params = optax.apply_updates(params, updates)
+    for ours, torch_parameter in zip(jax.tree.leaves(params), theirs, strict=True):
+        np.testing.assert_allclose(ours, torch_parameter.detach().numpy(), rtol=0, atol=2e-7)
+
+
+def test_schedule_at_its_corners() -> None:
+    rates = warmup_cosine(1e-4, 500, 10_000, 10_001)
+    assert rates[0] == 0
+    np.testing.assert_allclose(rates[1], 1e-4 / 499, rtol=1e-12)
+    np.testing.assert_allclose(rates[[499, 500]], 1e-4, rtol=1e-12)
+    np.testing.assert_allclose(rates[5250], FLOOR + (1e-4 - FLOOR) / 2, rtol=1e-12)  # half of the cosine
+    np.testing.assert_allclose(rates[10_000], FLOOR, rtol=1e-12)
+
+
+@pytest.mark.parametrize(("warmup", "total"), [(1, 10), (0, 10), (10, 10)])
+def test_impossible_schedule_is_refused(warmup: int, total: int) -> None:
+    with pytest.raises(UserError, match="warm-up"):
+        make_optimizer(dataclasses.replace(CONFIG, warmup_steps=warmup, schedule_steps=total), PARAMS)

@@ -1,0 +1,169 @@
+"""The training step: N devices as one, frozen parameters, averaging, filled-up batches, checkpoints."""
+
+import dataclasses
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from adatad_jax.errors import UserError
+from adatad_jax.models.adatad import AdaTAD, DetectorConfig
+from adatad_jax.models.sizes import ViTConfig
+from adatad_jax.training import checkpoints
+from adatad_jax.training.optimizer import OptimizerConfig, make_optimizer, split
+from adatad_jax.training.step import (
+    Batch,
+    LossConfig,
+    Metrics,
+    TrainState,
+    create_state,
+    make_train_step,
+    pmap_step,
+    replicate,
+    shard_batch,
+)
+
+# Stochastic depth is high, so that draws that depended on the device would show.
+VIT = ViTConfig(
+    width=16, depth=2, heads=2, mlp_hidden=32, image_size=32, tia_blocks=(0, 1), tia_hidden=4, drop_path=0.3
+)
+DETECTOR = DetectorConfig(
+    3,
+    width=16,
+    heads=2,
+    stem=1,
+    branch=1,
+    windows=(None,) * 2,
+    max_length=32,
+    regression_ranges=((0, 8), (8, 10000)),
+    drop_path=0.3,
+)
+MODEL = AdaTAD(VIT, DETECTOR)
+OPTIMIZER = OptimizerConfig(
+    tia_rate=1e-2, head_rate=1e-2, weight_decay=0.05, clip_norm=1.0, warmup_steps=2, schedule_steps=20, steps=10
+)
+EMA = 0.9
+
+
+def batch(seed: int) -> Batch:
+    rng = np.random.default_rng(seed)
+    starts = rng.uniform(0, 20, (4, 2)).astype(np.float32)
+    return Batch(
+        frames=rng.integers(0, 256, (4, 32, 32, 32, 3), dtype=np.uint8),
+        mask=np.arange(32) < rng.integers(20, 33, (4, 1)),
+        segments=np.stack([starts, starts + rng.uniform(2, 12, (4, 2)).astype(np.float32)], -1),
+        labels=np.array([[0, 1], [2, -1], [-1, -1], [1, 0]], np.int32),
+        sample_ids=np.arange(4, dtype=np.int32),
+        weight=np.ones(4, np.float32),
+    )
+
+
+@pytest.fixture(scope="module")
+def params() -> dict:
+    first = batch(0)
+    return jax.device_get(jax.jit(MODEL.init)(jax.random.key(0), first.frames, first.mask)["params"])
+
+
+def run(params: dict, batches: list[Batch], count: int) -> tuple[TrainState, list[Metrics]]:
+    """Steps on `count` devices; state and metrics on the host."""
+    devices = jax.devices()[:count]
+    optimizer = make_optimizer(OPTIMIZER, params)
+    loss = LossConfig(release_gpus=2)
+    step = pmap_step(make_train_step(MODEL, optimizer, loss, EMA), devices)
+    state = replicate(create_state(params, optimizer, loss, seed=3), devices)
+    metrics = []
+    for one in batches:
+        state, found = step(state, shard_batch(one, count))
+        metrics.append(jax.tree.map(lambda x: np.asarray(x)[0], found))
+    return jax.device_get(state), metrics
+
+
+@pytest.fixture(scope="module")
+def one_device(params: dict) -> tuple[TrainState, list[Metrics]]:
+    return run(params, [batch(i) for i in range(3)], 1)
+
+
+def test_four_devices_give_one_devices_result(params: dict, one_device: tuple[TrainState, list[Metrics]]) -> None:
+    assert jax.device_count() >= 4
+    state, metrics = run(params, [batch(i) for i in range(3)], 4)
+    for ours, alone in zip(metrics, one_device[1], strict=True):
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-5), ours, alone)
+    # Sums run in another order, and Adam's first steps enlarge the difference of tiny gradients.
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=2e-5), state.params, one_device[0].params)
+
+
+def test_frozen_parameters_stay_bit_identical_and_the_rest_moves(
+    params: dict, one_device: tuple[TrainState, list[Metrics]]
+) -> None:
+    after = one_device[0].params
+    jax.tree.map(np.testing.assert_array_equal, split(params)[1], split(after)[1])
+    moved = jax.tree.map(lambda a, b: bool((a != b).any()), split(params)[0], split(after)[0])
+    still = [path for path, leaf in jax.tree_util.tree_leaves_with_path(moved) if not leaf]
+    assert not still
+
+
+def test_average_follows_its_formula(params: dict) -> None:
+    """EMA in float64: after two steps 0.9 * (0.9 p0 + 0.1 p1) + 0.1 p2."""
+    steps = [run(params, [batch(i) for i in range(n)], 1)[0] for n in (1, 2)]
+    before = split(params)[0]
+    after = [split(state.params)[0] for state in steps]
+
+    def expected(p0: np.ndarray, p1: np.ndarray, p2: np.ndarray) -> np.ndarray:
+        p0, p1, p2 = (np.asarray(p, np.float64) for p in (p0, p1, p2))
+        return EMA * (EMA * p0 + (1 - EMA) * p1) + (1 - EMA) * p2
+
+    wanted = jax.tree.map(expected, before, *after)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=3e-7), steps[1].ema, wanted)
+    averaged = steps[1].averaged_params()
+    jax.tree.map(np.testing.assert_array_equal, split(averaged)[1], split(params)[1])
+
+
+def test_windows_that_fill_up_a_batch_count_for_nothing(params: dict) -> None:
+    full = batch(0)
+    weight = np.array([1, 1, 0, 0], np.float32)
+    other = batch(1)
+    filled = full._replace(weight=weight)
+    changed = Batch(*(np.concatenate([a[:2], b[2:]]) for a, b in zip(full, other, strict=True)))._replace(
+        weight=weight, sample_ids=full.sample_ids
+    )
+    (first, metrics), (second, same) = run(params, [filled], 1), run(params, [changed], 1)
+    jax.tree.map(np.testing.assert_array_equal, metrics, same)
+    jax.tree.map(np.testing.assert_array_equal, first.params, second.params)
+
+
+def test_checkpoint_brings_the_state_back_bit_for_bit(
+    params: dict, one_device: tuple[TrainState, list[Metrics]], tmp_path: Path
+) -> None:
+    state = one_device[0]
+    with checkpoints.open_manager(tmp_path, keep=2) as manager:
+        checkpoints.save(manager, 7, state, {"classes": ["a"]})
+    fresh = create_state(params, make_optimizer(OPTIMIZER, params), LossConfig(), seed=0)
+    with checkpoints.open_manager(tmp_path, keep=2) as manager:
+        back = checkpoints.restore_state(manager, manager.latest_step(), fresh)
+    assert jax.tree.structure(back) == jax.tree.structure(state)
+    jax.tree.map(np.testing.assert_array_equal, back, state)
+    averaged, epoch = checkpoints.restore_averaged(tmp_path)
+    assert epoch == 7
+    jax.tree.map(np.testing.assert_array_equal, averaged, state.averaged_params())
+
+
+def test_checkpoint_of_another_size_is_refused(
+    params: dict, one_device: tuple[TrainState, list[Metrics]], tmp_path: Path
+) -> None:
+    with checkpoints.open_manager(tmp_path, keep=1) as manager:
+        checkpoints.save(manager, 1, one_device[0], {})
+    model = AdaTAD(dataclasses.replace(VIT, tia_hidden=8), DETECTOR)
+    first = batch(0)
+    wider = jax.device_get(jax.jit(model.init)(jax.random.key(0), first.frames, first.mask)["params"])
+    fresh = create_state(wider, make_optimizer(OPTIMIZER, wider), LossConfig(), seed=0)
+    with (
+        checkpoints.open_manager(tmp_path, keep=1) as manager,
+        pytest.raises(UserError, match="does not fit this model"),
+    ):
+        checkpoints.restore_state(manager, 1, fresh)
+
+
+def test_folder_without_a_checkpoint_says_so(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="train first"):
+        checkpoints.restore_averaged(tmp_path)
