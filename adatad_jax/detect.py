@@ -3,7 +3,7 @@
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ from rich.progress import track
 from adatad_jax import cli
 from adatad_jax.config import default, make_model, make_post_processing
 from adatad_jax.data.annotations import Video
-from adatad_jax.data.dataset import Subset, TestWindows
+from adatad_jax.data.dataset import SlidingWindows, Subset
 from adatad_jax.data.decode import open_video
 from adatad_jax.data.loader import load_ahead
 from adatad_jax.errors import UserError
@@ -38,8 +38,21 @@ def main(arguments: Sequence[str]) -> None:
         sys.exit(1)
 
 
-def detect_files(workdir: Path, output: Path, videos: Sequence[Path], console: Console) -> list[str]:
+def detect_files(
+    workdir: Path,
+    output: Path,
+    videos: Sequence[Path],
+    console: Console,
+    truth: Mapping[str, tuple[np.ndarray, np.ndarray]] | None = None,
+) -> list[str]:
     """Detects in each file and writes JSON and picture; a file that fails does not stop the others.
+
+    Args:
+      workdir: folder of the training run.
+      output: folder to write into.
+      videos: the files.
+      console: where to report.
+      truth: by file stem, annotated segments `[G, 2]` in seconds and labels `[G]` to draw into the picture.
 
     Returns:
       What went wrong, a message for each failed file; each is printed too.
@@ -62,7 +75,7 @@ def detect_files(workdir: Path, output: Path, videos: Sequence[Path], console: C
     for path in videos:
         try:
             detections, video = detect_file(path, config, classes, predictor, console)
-            write(output, path, video, detections, classes)
+            write(output, path, video, detections, classes, (truth or {}).get(path.stem))
         except UserError as error:
             failures.append(str(error))
             console.print(f"failed: {error}", style="red", markup=False)
@@ -107,7 +120,7 @@ def detect_file(
         raise UserError(f"{path}: the container gives no frame rate; convert the file to a format that has one")
     video = Video(path.stem, "", reader.frame_count / reader.fps, reader.frame_count, np.zeros((0, 2)), ())
     subset = Subset({path.stem: video}, {path.stem: path}, classes, {})
-    windows = TestWindows(subset, config)
+    windows = SlidingWindows(subset, config)
     samples = load_ahead(range(len(windows)), windows.load, config.data.threads, ahead=max(2, 2 * predictor.batch_size))
     pairs = ((windows.windows[index], sample) for index, sample in samples)
     watched = track(pairs, total=len(windows), description=path.name, console=console, transient=True)
@@ -117,7 +130,14 @@ def detect_file(
     return detections, video
 
 
-def write(output: Path, path: Path, video: Video, detections: Detections, classes: tuple[str, ...]) -> None:
+def write(
+    output: Path,
+    path: Path,
+    video: Video,
+    detections: Detections,
+    classes: tuple[str, ...],
+    truth: tuple[np.ndarray, np.ndarray] | None,
+) -> None:
     """Writes OUT/NAME.json (by falling score) and OUT/NAME.png."""
     content = {
         "video": str(path),
@@ -131,7 +151,7 @@ def write(output: Path, path: Path, video: Video, detections: Detections, classe
         ],
     }
     (output / f"{path.stem}.json").write_text(json.dumps(content, indent=1) + "\n")
-    draw_timeline(output / f"{path.stem}.png", detections, classes, video.duration, thumbnails(path), title=path.name)
+    draw_timeline(output / f"{path.stem}.png", detections, classes, video.duration, thumbnails(path), path.name, truth)
 
 
 def entry() -> None:

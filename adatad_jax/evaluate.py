@@ -8,7 +8,7 @@ from rich.console import Console
 
 from adatad_jax import cli
 from adatad_jax.config import make_model
-from adatad_jax.data.dataset import TestWindows, check_files, load_subset
+from adatad_jax.data.dataset import SlidingWindows, check_files, load_subset
 from adatad_jax.evaluation.mean_ap import Metrics
 from adatad_jax.evaluation.run import detect_subset, measure, metrics_to_json, print_metrics, write_results
 from adatad_jax.inference import Predictor
@@ -37,7 +37,7 @@ def evaluate(config: ConfigDict, workdir: Path, console: Console) -> Metrics:
     check_files(test_set, config.data.threads)
     params, epoch = checkpoints.restore_averaged(workdir)
     predictor = Predictor(make_model(config, len(classes)), params, config.test.batch_size)
-    results = detect_subset(config, TestWindows(test_set, config), predictor, console)
+    results = detect_subset(config, SlidingWindows(test_set, config), predictor, console)
     metrics = measure(config, results, classes)
     print_metrics(metrics, f"{config.data.test_subset}: {len(results)} videos, epoch {epoch}", console)
     write_results(workdir, results, classes, {"epoch": epoch, **metrics_to_json(metrics)})

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from adatad_jax.data.annotations import Video
-from adatad_jax.data.dataset import Sample, TestWindow
+from adatad_jax.data.dataset import Sample, Window
 from adatad_jax.detection.proposals import Proposals, decode
 from adatad_jax.evaluation.detections import (
     Detections,
@@ -62,7 +62,7 @@ class Predictor:
 
 def detect_windows(
     predictor: Predictor,
-    windows: Iterable[tuple[TestWindow, Sample]],
+    windows: Iterable[tuple[Window, Sample]],
     videos: dict[str, Video],
     stride: int,
     settings: PostProcessing,
@@ -100,10 +100,8 @@ def detect_windows(
         yield current, merge_windows(done, settings), len(done)
 
 
-def _predict(
-    predictor: Predictor, windows: Iterable[tuple[TestWindow, Sample]]
-) -> Iterator[tuple[TestWindow, Proposals]]:
-    pending: list[tuple[TestWindow, Sample]] = []
+def _predict(predictor: Predictor, windows: Iterable[tuple[Window, Sample]]) -> Iterator[tuple[Window, Proposals]]:
+    pending: list[tuple[Window, Sample]] = []
     for pair in windows:
         pending.append(pair)
         if len(pending) == predictor.batch_size:
@@ -113,8 +111,6 @@ def _predict(
         yield from _predict_batch(predictor, pending)
 
 
-def _predict_batch(
-    predictor: Predictor, pairs: Sequence[tuple[TestWindow, Sample]]
-) -> Iterator[tuple[TestWindow, Proposals]]:
+def _predict_batch(predictor: Predictor, pairs: Sequence[tuple[Window, Sample]]) -> Iterator[tuple[Window, Proposals]]:
     proposals = predictor([sample for _, sample in pairs])
     yield from zip([window for window, _ in pairs], proposals, strict=True)

@@ -16,7 +16,7 @@ from rich.table import Table
 
 from adatad_jax import cli
 from adatad_jax.config import make_loss, make_model, make_optimizer_config
-from adatad_jax.data.dataset import TestWindows, TrainingWindows, check_files, load_classes, load_subset
+from adatad_jax.data.dataset import SlidingWindows, TrainingWindows, check_files, load_classes, load_subset
 from adatad_jax.data.loader import grouped, load_ahead, training_batch
 from adatad_jax.errors import UserError
 from adatad_jax.evaluation.run import detect_subset, measure
@@ -66,7 +66,7 @@ def train(config: ConfigDict, workdir: Path, console: Console) -> TrainState:
     if config.train.eval_from:
         test_set = load_subset(config, config.data.test_subset, classes, training=False)
         check_files(test_set, config.data.threads)
-        test_windows = TestWindows(test_set, config)
+        test_windows = SlidingWindows(test_set, config)
 
     # ---- Model and optimiser.
     devices = usable_devices(config.train.batch_size)

@@ -6,7 +6,7 @@ Once that has run, the same training by hand:
 
     python -m adatad_jax.train --config configs/demo.py --workdir runs/demo_by_hand
 
-Expected: mAP@0.5 of at least 50 on the test videos, in minutes on two CPU cores (benchmarks/RESULTS.md has figures).
+Expected: mAP@0.5 of at least 50 on the test videos; benchmarks/RESULTS.md has what was measured, and how long it took.
 Files: all under runs/demo, written by the demo.
 """
 
@@ -42,9 +42,9 @@ def get_config() -> ConfigDict:
     config.model.regression_ranges = ((0, 4), (4, 8), (8, 16), (16, 32), (32, 10000))
 
     config.train.batch_size = 4
-    config.train.epochs = 60
-    config.train.schedule_epochs = 60
-    config.train.warmup_epochs = 5
+    config.train.epochs = 50
+    config.train.schedule_epochs = 50
+    config.train.warmup_epochs = 3
     config.train.tia_rate = 1e-3
     config.train.head_rate = 1e-3
     config.train.release_gpus = 1

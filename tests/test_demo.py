@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -25,10 +26,14 @@ sys.argv = sys.argv[1:]
 runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 """
 
+# The commands below compile the same step again and again; they share what they compiled.
+_CACHE = tempfile.TemporaryDirectory(prefix="adatad-compiled-")
+COMPILED_ONCE = {"JAX_COMPILATION_CACHE_DIR": _CACHE.name, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "1"}
+
 
 def run(*arguments: str | Path, torch: bool = True, check: bool = True) -> subprocess.CompletedProcess[str]:
     start = ["-m"] if torch else ["-c", WITHOUT_TORCH]
-    environment = {**os.environ, "XLA_FLAGS": "", "COLUMNS": "200"}
+    environment = {**os.environ, "XLA_FLAGS": "", "COLUMNS": "200", **COMPILED_ONCE}
     command = [sys.executable, *start, *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, env=environment)
     if check:

@@ -48,7 +48,7 @@ class Sample(NamedTuple):
     labels: np.ndarray
 
 
-class TestWindow(NamedTuple):
+class Window(NamedTuple):
     """A window of a test video: grid positions first..end-1."""
 
     video: str
@@ -229,7 +229,7 @@ class TrainingWindows:
         return Sample(np.ascontiguousarray(frames), window.mask, window.segments, window.labels)
 
 
-class TestWindows:
+class SlidingWindows:
     """Sliding windows over the test videos, video by video."""
 
     def __init__(self, subset: Subset, config: ConfigDict) -> None:
@@ -238,7 +238,7 @@ class TestWindows:
         self.videos = subset.videos
         data = config.data
         self.windows = [
-            TestWindow(name, first, end)
+            Window(name, first, end)
             for name, video in subset.videos.items()
             for first, end in sliding_windows(
                 grid_length(video.frames, data.stride), data.window, data.overlap, release_windows=data.release_windows
@@ -254,7 +254,7 @@ class TestWindows:
         return load_window(self._frames, window, self._config, np.random.default_rng([SHUFFLE_STREAM, index]))
 
 
-def load_window(frames: FrameSource, window: TestWindow, config: ConfigDict, rng: np.random.Generator) -> Sample:
+def load_window(frames: FrameSource, window: Window, config: ConfigDict, rng: np.random.Generator) -> Sample:
     """Decodes one test window: centre crop, no augmentation, no ground truth.
 
     Raises:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from ml_collections import ConfigDict
 from rich.console import Console
 from rich.table import Table
@@ -15,7 +16,7 @@ from adatad_jax import cli
 from adatad_jax.config import make_model
 from adatad_jax.conversion.convert_file import convert_file
 from adatad_jax.conversion.torch_file import save_state_dict
-from adatad_jax.data.dataset import TestWindows, load_classes, load_subset
+from adatad_jax.data.dataset import SlidingWindows, load_classes, load_subset
 from adatad_jax.demo.dataset import generate
 from adatad_jax.demo.weights import videomae_state
 from adatad_jax.detect import detect_files
@@ -36,8 +37,8 @@ def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(description="Train, evaluate and detect on generated videos, in minutes.")
     parser.add_argument("--workdir", type=Path, default=Path("runs/demo"), help="folder of everything it writes")
     parser.add_argument("--seed", type=int, default=0, help="of the data, the weights and the training")
-    parser.add_argument("--train-videos", type=int, default=160)
-    parser.add_argument("--test-videos", type=int, default=40)
+    parser.add_argument("--train-videos", type=int, default=320, help="videos to generate for training")
+    parser.add_argument("--test-videos", type=int, default=40, help="videos to generate for the test")
     parser.add_argument("--epochs", type=int, help="instead of the configuration's")
     parser.add_argument("--resume", action="store_true", help="continue instead of starting afresh")
     parser.add_argument("--controls", action="store_true", help="also train without adapters and without order")
@@ -49,9 +50,11 @@ def main(arguments: Sequence[str]) -> None:
     config = demo_config(args.workdir, args.seed, args.epochs)
     train(config, args.workdir, console)
     metrics = evaluate(config, args.workdir, console)
-    video = sorted((args.workdir / "data/videos").glob("test_*"))[0]
+    test_set = load_subset(config, config.data.test_subset, load_classes(config), training=False)
+    name, video = next(iter(test_set.files.items()))
+    truth = test_set.videos[name].segments, np.array([test_set.classes.index(k) for k in test_set.videos[name].labels])
     pictures = args.workdir / "detections"
-    failures = detect_files(args.workdir, pictures, [video], console)
+    failures = detect_files(args.workdir, pictures, [video], console, truth={name: truth})
     if failures:
         raise UserError(failures[0])
     path = args.workdir / METRICS_FILE
@@ -63,7 +66,7 @@ def main(arguments: Sequence[str]) -> None:
     for what, where in {
         "mAP by class and tIoU": path,
         "detections of the test videos": args.workdir / RESULTS_FILE,
-        "picture of one video": pictures / f"{video.stem}.png",
+        "picture of one video": pictures / f"{name}.png",
         "checkpoints": args.workdir / "checkpoints",
     }.items():
         console.print(f"{what:30s} {where}")
@@ -114,7 +117,7 @@ def demo_config(workdir: Path, seed: int, epochs: int | None) -> ConfigDict:
 def run_controls(config: ConfigDict, workdir: Path, console: Console) -> dict[str, Metrics]:
     """The same budget before training, without adapters, and with frames shuffled inside every 16."""
     classes = load_classes(config)
-    windows = TestWindows(load_subset(config, config.data.test_subset, classes, training=False), config)
+    windows = SlidingWindows(load_subset(config, config.data.test_subset, classes, training=False), config)
     model = make_model(config, len(classes))
     untrained = Predictor(model, initialize(model, config), config.test.batch_size)
     found = {"before training": measure(config, detect_subset(config, windows, untrained, console), classes)}

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from adatad_jax.config import make_post_processing
-from adatad_jax.data.dataset import TestWindows
+from adatad_jax.data.dataset import SlidingWindows
 from adatad_jax.data.loader import load_ahead
 from adatad_jax.evaluation.detections import Detections, results_to_json
 from adatad_jax.evaluation.ground_truth import ground_truth_from_json
@@ -22,7 +22,7 @@ METRICS_FILE = "metrics.json"
 
 
 def detect_subset(
-    config: ConfigDict, windows: TestWindows, predictor: Predictor, console: Console
+    config: ConfigDict, windows: SlidingWindows, predictor: Predictor, console: Console
 ) -> dict[str, Detections]:
     """Detections of every video of the subset, behind a progress bar."""
     columns = (
