@@ -8,6 +8,7 @@ from pathlib import Path
 import jax
 from absl import flags
 from ml_collections import ConfigDict, config_flags
+from rich.console import Console
 
 from adatad_jax import config as configuration
 from adatad_jax.errors import UserError
@@ -25,6 +26,11 @@ def run(main: Callable[[Sequence[str]], None]) -> None:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
+
+
+def make_console() -> Console:
+    """Where entry points report: text as it is (a path may hold brackets), never broken where it could be copied."""
+    return Console(markup=False, highlight=False, soft_wrap=True)
 
 
 def config_parser(description: str) -> argparse.ArgumentParser:

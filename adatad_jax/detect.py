@@ -33,7 +33,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--output", type=Path, required=True, help="folder to write into")
     parser.add_argument("videos", type=Path, nargs="+", metavar="VIDEO", help="video files of any length and format")
     args = parser.parse_args(arguments)
-    failures = detect_files(args.workdir, args.output, args.videos, Console())
+    failures = detect_files(args.workdir, args.output, args.videos, cli.make_console())
     if failures:
         sys.exit(1)
 
@@ -78,7 +78,7 @@ def detect_files(
             write(output, path, video, detections, classes, (truth or {}).get(path.stem))
         except UserError as error:
             failures.append(str(error))
-            console.print(f"failed: {error}", style="red", markup=False)
+            console.print(f"failed: {error}", style="red")
             continue
         best = f", best {detections.scores.max():.2f}" if len(detections) else ""
         console.print(

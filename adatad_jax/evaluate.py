@@ -20,7 +20,7 @@ def main(arguments: Sequence[str]) -> None:
     """Parses the command line and evaluates."""
     parser = cli.config_parser("Evaluate the latest checkpoint of a run on the config's test subset.")
     args, config = cli.parse(parser, arguments)
-    evaluate(config, args.workdir, Console())
+    evaluate(config, args.workdir, cli.make_console())
 
 
 def evaluate(config: ConfigDict, workdir: Path, console: Console) -> Metrics:

@@ -43,7 +43,7 @@ def main(arguments: Sequence[str]) -> None:
     """Parses the command line and trains."""
     parser = cli.config_parser("Train AdaTAD; the same command on the same folder continues a run.")
     args, config = cli.parse(parser, arguments)
-    train(config, args.workdir, Console())
+    train(config, args.workdir, cli.make_console())
 
 
 def train(config: ConfigDict, workdir: Path, console: Console) -> TrainState:
@@ -71,13 +71,14 @@ def train(config: ConfigDict, workdir: Path, console: Console) -> TrainState:
     # ---- Model and optimiser.
     devices = usable_devices(config.train.batch_size)
     model = make_model(config, len(classes))
-    params = initialize(model, config)
+    params, account = initialize(model, config)
     steps_per_epoch = math.ceil(len(windows.order(0)) / config.train.batch_size)
     optimizer_config = make_optimizer_config(config, steps_per_epoch)
     optimizer = make_optimizer(optimizer_config, params)
     loss = make_loss(config)
     step = pmap_step(make_train_step(model, optimizer, loss, config.train.ema), devices)
     state = create_state(params, optimizer, loss, config.seed)
+    console.print(f"{config.weights}\n{account}")
     console.print(
         f"{len(windows)} videos, {sum(len(labels) for _, labels in train_set.truth.values())} segments, "
         f"{len(classes)} classes; {steps_per_epoch} steps an epoch on {len(devices)} {devices[0].platform} device(s)"
@@ -124,6 +125,7 @@ def train(config: ConfigDict, workdir: Path, console: Console) -> TrainState:
             # -- End of an epoch: evaluate, log, keep.
             record: dict[str, Any] = {"epoch": epoch + 1, "step": (epoch + 1) * steps_per_epoch}
             record |= {name: float(np.mean([getattr(m, name) for m in totals])) for name in Metrics._fields}
+            record["windows_without_segment"] = windows.take_unmatched()
             record["seconds"] = time.perf_counter() - started
             if test_windows is not None and due(epoch + 1, config.train.eval_from, config):
                 averaged = jax.device_get(state).averaged_params()
@@ -192,10 +194,8 @@ def read_metrics(metrics: Metrics, step: int) -> Metrics:
 
 
 def status(epoch: int, metrics: Metrics, rate: float, seconds: float) -> str:
-    return (
-        f"epoch {epoch} loss {metrics.loss:.3f} (class {metrics.classification:.3f} boundary {metrics.regression:.3f}) "
-        f"rate {rate:.1e} {seconds:.2f} s/step"
-    )
+    parts = f"{metrics.classification:.2f}+{metrics.regression:.2f}"  # class + boundary
+    return f"epoch {epoch} loss {metrics.loss:.2f} ({parts}) rate {rate:.0e} {seconds:.2f} s/step"
 
 
 def due(epoch: int, first: int, config: ConfigDict) -> bool:
@@ -209,6 +209,8 @@ def log_epoch(workdir: Path, record: dict[str, Any], console: Console) -> None:
     with (workdir / HISTORY_FILE).open("a") as history:
         history.write(json.dumps(record) + "\n")
     score = f"  average mAP {100 * record['average_mAP']:.2f}" if "average_mAP" in record else ""
+    if record["windows_without_segment"]:
+        score += f"  ({record['windows_without_segment']} windows kept no segment)"
     console.print(
         f"epoch {record['epoch']:3d}  step {record['step']:6d}  loss {record['loss']:.4f}  "
         f"grad {record['grad_norm']:.3f}  {record['seconds']:.1f} s{score}"
@@ -245,8 +247,7 @@ def groups_table(config: OptimizerConfig, params: Any) -> Table:
 
 def progress_bar(console: Console) -> Progress:
     return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=20),
+        BarColumn(bar_width=8),
         MofNCompleteColumn(),
         TextColumn("{task.fields[status]}"),
         TimeElapsedColumn(),

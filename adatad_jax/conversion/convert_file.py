@@ -18,5 +18,6 @@ def convert_file(source: Path, output: Path) -> str:
     backbone = convert_videomae(load_state_dict(source), source)
     fields = {field.name: getattr(backbone, field.name) for field in dataclasses.fields(backbone)}
     params, config = fields.pop("params"), fields.pop("config")
-    save_backbone(output, params, {"source": source.name, **fields, "dimensions": dataclasses.asdict(config)})
+    account = {"source": source.name, **fields, "dimensions": dataclasses.asdict(config), "account": backbone.account()}
+    save_backbone(output, params, account)
     return f"{source}\n{backbone.account()}\nwrote   {output}"

@@ -43,8 +43,11 @@ def save_backbone(folder: Path, params: Params, account: dict[str, object]) -> N
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def load_backbone(path: Path) -> Params:
+def load_backbone(path: Path) -> tuple[Params, str]:
     """Reads a backbone: a folder written by `convert/pth_to_flax.py`, or a `.pth` file, converted by the same code.
+
+    Returns:
+      The parameters, all blocks in one stack, and the conversion's account in words.
 
     Raises:
       UserError: neither, or the file does not fit.
@@ -55,14 +58,16 @@ def load_backbone(path: Path) -> Params:
                 lambda leaf: np.zeros(leaf.shape, leaf.dtype),
                 checkpointer.metadata(path.absolute() / PARAMS_FOLDER).item_metadata.tree,
             )
-            return checkpointer.restore(path.absolute() / PARAMS_FOLDER, shapes)
+            params = checkpointer.restore(path.absolute() / PARAMS_FOLDER, shapes)
+        return params, json.loads((path / ACCOUNT_FILE).read_text())["account"]
     if path.is_dir():
         raise UserError(f"{path}: no converted weights in this folder ({PARAMS_FOLDER}/ is missing)")
     # torch is imported here and nowhere else on the way to training.
     from adatad_jax.conversion.torch_file import load_state_dict
     from adatad_jax.conversion.videomae import convert_videomae
 
-    return convert_videomae(load_state_dict(path), path).params
+    backbone = convert_videomae(load_state_dict(path), path)
+    return backbone.params, backbone.account()
 
 
 def insert_backbone(params: Params, backbone: Params, vit: ViTConfig, source: Path) -> Params:

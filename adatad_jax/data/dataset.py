@@ -189,6 +189,8 @@ class TrainingWindows:
         self._config = config
         self._names = list(subset.videos)
         self._frames = FrameSource(subset, config, config.data.train_short_side)
+        self._unmatched = 0
+        self._unmatched_lock = Lock()
         most = max(len(labels) for _, labels in subset.truth.values())
         self.segment_rows = -(-most // SEGMENT_ROWS) * SEGMENT_ROWS
 
@@ -200,6 +202,12 @@ class TrainingWindows:
         rng = np.random.default_rng([self._config.seed, ORDER_STREAM, epoch])
         gpus = self._config.train.release_gpus
         return rng.permutation(len(self))[: max(len(self) // gpus * gpus, 1)]
+
+    def take_unmatched(self) -> int:
+        """How many windows since the last call were drawn 200 times without keeping a segment; they are used as is."""
+        with self._unmatched_lock:
+            count, self._unmatched = self._unmatched, 0
+        return count
 
     def load(self, epoch: int, index: int) -> Sample:
         """Decodes and augments one window."""
@@ -216,6 +224,10 @@ class TrainingWindows:
             crop_ratio=data.crop_ratio,
             randint=lambda low, high: int(rng.integers(low, high, endpoint=True)),
         )
+        require_valid(name, window.mask)
+        if not window.found:
+            with self._unmatched_lock:
+                self._unmatched += 1
         frames = self._frames.read(name, window.frames)
         if data.random_resized_crop:
             height, width = frames.shape[1:3]
@@ -272,10 +284,20 @@ def load_window(frames: FrameSource, window: Window, config: ConfigDict, rng: np
         )
     except UserError as error:
         raise UserError(f"video {window.video}: {error}") from error
+    require_valid(window.video, mask)
     pixels = transforms.centre_crop(frames.read(window.video, indices), data.crop)
     pixels = shuffle_within(pixels, data.shuffle_within, rng)
     empty = np.zeros((0, 2), np.float32), np.zeros(0, np.int32)
     return Sample(np.ascontiguousarray(pixels), mask, *empty)
+
+
+def require_valid(video: str, mask: np.ndarray) -> None:
+    """Raises `UserError` for a window without a whole grid position: attention over nothing has no meaning."""
+    if not mask.any():
+        raise UserError(
+            f"video {video}: too short for one grid position of a window; remove it from the annotations, or load "
+            "fewer frames per position"
+        )
 
 
 def shuffle_within(frames: np.ndarray, group: int, rng: np.random.Generator) -> np.ndarray:

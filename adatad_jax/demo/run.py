@@ -44,7 +44,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--controls", action="store_true", help="also train without adapters and without order")
     args = parser.parse_args(arguments)
     started = time.perf_counter()
-    console = Console()
+    console = cli.make_console()
     prepare_folder(args.workdir, args.resume)
     make_data(args.workdir, args.seed, args.train_videos, args.test_videos, console)
     config = demo_config(args.workdir, args.seed, args.epochs)
@@ -119,7 +119,7 @@ def run_controls(config: ConfigDict, workdir: Path, console: Console) -> dict[st
     classes = load_classes(config)
     windows = SlidingWindows(load_subset(config, config.data.test_subset, classes, training=False), config)
     model = make_model(config, len(classes))
-    untrained = Predictor(model, initialize(model, config), config.test.batch_size)
+    untrained = Predictor(model, initialize(model, config)[0], config.test.batch_size)
     found = {"before training": measure(config, detect_subset(config, windows, untrained, console), classes)}
     for name, folder, changes in (
         ("TIA off (head alone)", "tia_off", {"model.tia_blocks": "none"}),

@@ -14,8 +14,11 @@ from adatad_jax.models.sizes import CHUNK_FRAMES
 Params = Any
 
 
-def initialize(model: AdaTAD, config: ConfigDict) -> Params:
+def initialize(model: AdaTAD, config: ConfigDict) -> tuple[Params, str]:
     """Initialises adapters and detector from the seed and the backbone from `config.weights`.
+
+    Returns:
+      The whole tree on the host, and the account of the backbone's conversion.
 
     Raises:
       UserError: the weights cannot be read or are of another size.
@@ -25,4 +28,5 @@ def initialize(model: AdaTAD, config: ConfigDict) -> Params:
     mask = jnp.ones((1, CHUNK_FRAMES // config.data.frames_per_position), bool)
     params = jax.device_get(jax.jit(model.init)(jax.random.key(config.seed), frames, mask)["params"])
     weights = Path(config.weights)
-    return insert_backbone(params, load_backbone(weights), model.vit, weights)
+    backbone, account = load_backbone(weights)
+    return insert_backbone(params, backbone, model.vit, weights), account

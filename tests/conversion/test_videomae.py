@@ -93,14 +93,15 @@ def tiny_file(tmp_path: Path) -> Path:
 def test_pth_and_converted_folder_give_the_same_parameters(tiny_file: Path, tmp_path: Path) -> None:
     account = convert_file(tiny_file, tmp_path / "out")
     assert "size tiny" in account
-    jax.tree.map(np.testing.assert_array_equal, load_backbone(tiny_file), load_backbone(tmp_path / "out"))
+    jax.tree.map(np.testing.assert_array_equal, load_backbone(tiny_file)[0], load_backbone(tmp_path / "out")[0])
+    assert load_backbone(tiny_file)[1] == load_backbone(tmp_path / "out")[1]
     with pytest.raises(UserError, match="exists already"):
         convert_file(tiny_file, tmp_path / "out")
 
 
 def test_blocks_are_dealt_to_the_runs_of_the_model(tiny_file: Path) -> None:
     """Adapters in block 1 of 3 alone make three stacks of one block."""
-    backbone = load_backbone(tiny_file)
+    backbone, _ = load_backbone(tiny_file)
     vit = ViTConfig(width=64, depth=3, heads=2, mlp_hidden=256, tia_blocks=(1,), tia_hidden=16)
     model = AdaTAD(vit, DetectorConfig(2, width=16, heads=2, max_length=32))
     frames, mask = np.zeros((1, 16, 32, 32, 3), np.uint8), np.ones((1, 16), bool)
@@ -124,7 +125,7 @@ def test_weights_of_another_size_are_refused_with_every_leaf(tiny_file: Path) ->
     frames, mask = np.zeros((1, 16, 32, 32, 3), np.uint8), np.ones((1, 16), bool)
     params = model.init(jax.random.key(0), frames, mask)["params"]
     with pytest.raises(UserError) as caught:
-        insert_backbone(params, load_backbone(tiny_file), deeper, tiny_file)
+        insert_backbone(params, load_backbone(tiny_file)[0], deeper, tiny_file)
     message = str(caught.value)
     assert f"found {vit.depth} blocks, the model has 4" in message
     assert "patch_embed/bias: found (64,), the model needs (32,)" in message
