@@ -89,6 +89,7 @@ def train(config: ConfigDict, workdir: Path, console: Console) -> TrainState:
     checkpoints.write_config(workdir, config, classes)
     manager = checkpoints.open_manager(workdir, config.train.keep_checkpoints)
     first_epoch = manager.latest_step() or 0
+    write_history(workdir, [record for record in read_history(workdir) if record["epoch"] <= first_epoch])
     if first_epoch:
         state = checkpoints.restore_state(manager, first_epoch, state)
         console.print(f"continuing {workdir} after epoch {first_epoch} of {config.train.epochs}")
@@ -204,10 +205,23 @@ def due(epoch: int, first: int, config: ConfigDict) -> bool:
     return epoch >= first and (last or (epoch - first) % config.train.eval_every == 0)
 
 
+def read_history(workdir: Path) -> list[dict[str, Any]]:
+    """The records of the epochs so far; a line that a killed run left unfinished is no record."""
+    path = workdir / HISTORY_FILE
+    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+    return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
+def write_history(workdir: Path, records: Sequence[dict[str, Any]]) -> None:
+    """Replaces the run's history."""
+    partial = workdir / f".{HISTORY_FILE}.partial"
+    partial.write_text("".join(json.dumps(record) + "\n" for record in records))
+    partial.replace(workdir / HISTORY_FILE)
+
+
 def log_epoch(workdir: Path, record: dict[str, Any], console: Console) -> None:
-    """Appends the epoch to the run's history and prints a line."""
-    with (workdir / HISTORY_FILE).open("a") as history:
-        history.write(json.dumps(record) + "\n")
+    """Adds the epoch to the run's history and prints a line."""
+    write_history(workdir, [*read_history(workdir), record])
     score = f"  average mAP {100 * record['average_mAP']:.2f}" if "average_mAP" in record else ""
     if record["windows_without_segment"]:
         score += f"  ({record['windows_without_segment']} windows kept no segment)"
@@ -219,8 +233,7 @@ def log_epoch(workdir: Path, record: dict[str, Any], console: Console) -> None:
 
 def report_evaluations(workdir: Path, console: Console) -> None:
     """Prints the last and the best epoch's mAP, if any epoch was evaluated; the best was chosen on the test subset."""
-    records = [json.loads(line) for line in (workdir / HISTORY_FILE).read_text().splitlines()]
-    scored = [record for record in records if "average_mAP" in record]
+    scored = [record for record in read_history(workdir) if "average_mAP" in record]
     if scored:
         best = max(scored, key=lambda record: record["average_mAP"])
         console.print(

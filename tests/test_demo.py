@@ -109,8 +109,9 @@ def test_training_evaluating_and_detecting_need_no_torch(demo: Path, tmp_path: P
     done = run("adatad_jax.train", *config, torch=False)
     assert "after epoch 1 of 2" in done.stdout
     second = [json.loads(line) for line in (tmp_path / "run/history.jsonl").read_text().splitlines()]
-    assert second[:2] == first
-    assert [second[2][key] for key in ("loss", "grad_norm")] == [first[1][key] for key in ("loss", "grad_norm")]
+    for record in (*first, *second):
+        assert record.pop("seconds") > 0
+    assert second == first
 
 
 def test_one_bad_video_does_not_stop_the_others(demo: Path, tmp_path: Path) -> None:
