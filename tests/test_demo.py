@@ -194,3 +194,13 @@ def test_annotations_of_another_form_and_unknown_labels_are_refused(demo: Path, 
     done = run(*command, f"--config.data.annotations={path}", check=False)
     assert '"juggle" (1 segments)' in done.stderr
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_demo_learns(tmp_path: Path, seed: int) -> None:
+    """At its full size, from nothing, on each of three data seeds."""
+    run("adatad_jax.demo.run", "--workdir", tmp_path / "demo", "--seed", str(seed))
+    metrics = json.loads((tmp_path / "demo/metrics.json").read_text())
+    assert metrics["mAP@0.5"] >= 0.5
+    assert metrics["mAP@0.5"] > metrics["mAP@0.7"]

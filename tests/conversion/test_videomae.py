@@ -20,6 +20,7 @@ from adatad_jax.errors import UserError
 from adatad_jax.models.adatad import AdaTAD, DetectorConfig
 from adatad_jax.models.positions import sinusoid_table
 from adatad_jax.models.sizes import SIZES, ViTConfig
+from tests.real_data import real_file
 
 ROOT = Path(__file__).parents[2]
 KEYS = json.loads((ROOT / "tests/golden/keys/mmaction_videomae_s_k400_checkpoint.json").read_text())
@@ -173,9 +174,7 @@ def test_half_precision_and_module_prefixes_are_taken(tmp_path: Path) -> None:
 
 
 def test_another_network_is_refused() -> None:
-    path = ROOT.parent / "shared/data/weights/legacy_module_prefix.pth"
-    if not path.exists():
-        pytest.skip(f"{path} is absent")
+    path = real_file("weights/legacy_module_prefix.pth")
     with pytest.raises(UserError, match="not a VideoMAE backbone in mmaction layout"):
         convert_videomae(load_state_dict(path), path)
 

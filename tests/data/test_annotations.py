@@ -11,7 +11,7 @@ import pytest
 
 from adatad_jax.data.annotations import Video, check_labels, classes_of, load_annotations, read_classes, select_subset
 from adatad_jax.errors import UserError
-from tests.data.real_data import real_file
+from tests.real_data import real_file
 
 Write = Callable[..., Path]
 

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from adatad_jax.data import decode
 from adatad_jax.data.decode import frames_at, open_video
 from adatad_jax.errors import UserError
-from tests.data.real_data import real_file
+from tests.real_data import real_file
 
 N = 90
 BITS = 7

@@ -19,7 +19,7 @@ from adatad_jax.data.windows import (
     window_ground_truth,
 )
 from adatad_jax.errors import UserError
-from tests.data.real_data import real_file
+from tests.real_data import real_file
 
 
 def test_grid_length_counts_a_part_of_a_stride() -> None:

@@ -1,4 +1,4 @@
-"""Real detections of a published method on THUMOS-14, if the public data lie in shared/data beside the repository."""
+"""Real detections of a published method on THUMOS-14, where the public data are there (`tests/real_data.py`)."""
 
 import json
 from functools import cache
@@ -12,9 +12,9 @@ from adatad_jax.evaluation.detections import Detections, PostProcessing, merge_w
 from adatad_jax.evaluation.ground_truth import GroundTruth, ground_truth_from_json
 from adatad_jax.evaluation.mean_ap import evaluate
 from adatad_jax.evaluation.nms import NmsSettings
+from tests.real_data import FOLDER
 
-DATA = Path(__file__).parents[3] / "shared" / "data"
-RESULTS = DATA / "results"
+RESULTS = FOLDER / "results"
 TIOUS = (0.3, 0.4, 0.5, 0.6, 0.7)
 
 pytestmark = pytest.mark.skipif(not RESULTS.is_dir(), reason=f"the public data are not there: {RESULTS}")
@@ -27,7 +27,7 @@ def read(path: Path) -> Any:
 @cache
 def thumos() -> tuple[GroundTruth, dict[str, Detections], tuple[str, ...]]:
     """Labels index the sorted class names, as in the reference arrays."""
-    annotations = read(DATA / "annotations" / "thumos_14_anno.json")
+    annotations = read(FOLDER / "annotations" / "thumos_14_anno.json")
     _, classes = ground_truth_from_json(annotations, "validation")
     ground_truth, classes = ground_truth_from_json(annotations, "validation", sorted(classes))
     return ground_truth, *results_from_json(read(RESULTS / "delu_thumos14_proposals.json"), classes)

@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -67,28 +68,41 @@ def params() -> dict:
     return jax.device_get(jax.jit(MODEL.init)(jax.random.key(0), first.frames, first.mask)["params"])
 
 
-def run(params: dict, batches: list[Batch], count: int) -> tuple[TrainState, list[Metrics]]:
-    """Steps on `count` devices; state and metrics on the host."""
-    devices = jax.devices()[:count]
-    optimizer = make_optimizer(OPTIMIZER, params)
-    loss = LossConfig(release_gpus=2)
-    step = pmap_step(make_train_step(MODEL, optimizer, loss, EMA), devices)
-    state = replicate(create_state(params, optimizer, loss, seed=3), devices)
-    metrics = []
-    for one in batches:
-        state, found = step(state, shard_batch(one, count))
-        metrics.append(jax.tree.map(lambda x: np.asarray(x)[0], found))
-    return jax.device_get(state), metrics
+class Trainer:
+    """Runs steps on as many devices as asked; the step of each number of devices is compiled once."""
+
+    def __init__(self, params: dict) -> None:
+        self.params = params
+        self._optimizer = make_optimizer(OPTIMIZER, params)
+        self._steps: dict[int, Any] = {}
+
+    def run(self, batches: list[Batch], count: int = 1) -> tuple[TrainState, list[Metrics]]:
+        """State and metrics on the host after these batches."""
+        devices = jax.devices()[:count]
+        loss = LossConfig(release_gpus=2)
+        if count not in self._steps:
+            self._steps[count] = pmap_step(make_train_step(MODEL, self._optimizer, loss, EMA), devices)
+        state = replicate(create_state(self.params, self._optimizer, loss, seed=3), devices)
+        metrics = []
+        for one in batches:
+            state, found = self._steps[count](state, shard_batch(one, count))
+            metrics.append(jax.tree.map(lambda x: np.asarray(x)[0], found))
+        return jax.device_get(state), metrics
 
 
 @pytest.fixture(scope="module")
-def one_device(params: dict) -> tuple[TrainState, list[Metrics]]:
-    return run(params, [batch(i) for i in range(3)], 1)
+def trainer(params: dict) -> Trainer:
+    return Trainer(params)
 
 
-def test_four_devices_give_one_devices_result(params: dict, one_device: tuple[TrainState, list[Metrics]]) -> None:
+@pytest.fixture(scope="module")
+def one_device(trainer: Trainer) -> tuple[TrainState, list[Metrics]]:
+    return trainer.run([batch(i) for i in range(3)])
+
+
+def test_four_devices_give_one_devices_result(trainer: Trainer, one_device: tuple[TrainState, list[Metrics]]) -> None:
     assert jax.device_count() >= 4
-    state, metrics = run(params, [batch(i) for i in range(3)], 4)
+    state, metrics = trainer.run([batch(i) for i in range(3)], count=4)
     for ours, alone in zip(metrics, one_device[1], strict=True):
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-5), ours, alone)
     # Sums run in another order, and Adam's first steps enlarge the difference of tiny gradients.
@@ -105,10 +119,10 @@ def test_frozen_parameters_stay_bit_identical_and_the_rest_moves(
     assert not still
 
 
-def test_average_follows_its_formula(params: dict) -> None:
+def test_average_follows_its_formula(trainer: Trainer) -> None:
     """EMA in float64: after two steps 0.9 * (0.9 p0 + 0.1 p1) + 0.1 p2."""
-    steps = [run(params, [batch(i) for i in range(n)], 1)[0] for n in (1, 2)]
-    before = split(params)[0]
+    steps = [trainer.run([batch(i) for i in range(n)])[0] for n in (1, 2)]
+    before = split(trainer.params)[0]
     after = [split(state.params)[0] for state in steps]
 
     def expected(p0: np.ndarray, p1: np.ndarray, p2: np.ndarray) -> np.ndarray:
@@ -118,10 +132,10 @@ def test_average_follows_its_formula(params: dict) -> None:
     wanted = jax.tree.map(expected, before, *after)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=3e-7), steps[1].ema, wanted)
     averaged = steps[1].averaged_params()
-    jax.tree.map(np.testing.assert_array_equal, split(averaged)[1], split(params)[1])
+    jax.tree.map(np.testing.assert_array_equal, split(averaged)[1], split(trainer.params)[1])
 
 
-def test_windows_that_fill_up_a_batch_count_for_nothing(params: dict) -> None:
+def test_windows_that_fill_up_a_batch_count_for_nothing(trainer: Trainer) -> None:
     full = batch(0)
     weight = np.array([1, 1, 0, 0], np.float32)
     other = batch(1)
@@ -129,7 +143,7 @@ def test_windows_that_fill_up_a_batch_count_for_nothing(params: dict) -> None:
     changed = Batch(*(np.concatenate([a[:2], b[2:]]) for a, b in zip(full, other, strict=True)))._replace(
         weight=weight, sample_ids=full.sample_ids
     )
-    (first, metrics), (second, same) = run(params, [filled], 1), run(params, [changed], 1)
+    (first, metrics), (second, same) = trainer.run([filled]), trainer.run([changed])
     jax.tree.map(np.testing.assert_array_equal, metrics, same)
     jax.tree.map(np.testing.assert_array_equal, first.params, second.params)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-FOLDER = Path(os.environ.get("ADATAD_TEST_DATA") or Path(__file__).parents[3] / "shared" / "data")
+FOLDER = Path(os.environ.get("ADATAD_TEST_DATA") or Path(__file__).parents[2] / "shared" / "data")
 
 
 def real_file(relative: str) -> Path:
