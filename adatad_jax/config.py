@@ -242,6 +242,17 @@ def validate(config: ConfigDict) -> None:
         data.window,
         f"a number that makes the window's {frames} frames a multiple of {CHUNK_FRAMES}",
     )
+    patch = SIZES[config.model.size].patch if config.model.size in SIZES else 1
+    expect(data.crop >= patch, "data.crop", data.crop, f"at least the backbone's patch of {patch} pixels")
+    expect(
+        config.model.image_size >= patch, "model.image_size", config.model.image_size, f"at least the patch, {patch}"
+    )
+    for name in ("drop_path", "backbone_drop_path"):
+        expect(0 <= config.model[name] < 1, f"model.{name}", config.model[name], "in [0, 1)")
+    for name in ("width", "heads", "embed", "image_size"):
+        expect(config.model[name] >= 1, f"model.{name}", config.model[name], "at least 1")
+    for name in ("stem", "branch", "head_convs", "attention_window"):
+        expect(config.model[name] >= 0, f"model.{name}", config.model[name], "at least 0")
     expect(data.test_short_side >= data.crop, "data.test_short_side", data.test_short_side, "at least data.crop")
     expect(
         data.random_resized_crop or data.train_short_side >= data.crop,

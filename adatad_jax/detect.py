@@ -99,6 +99,7 @@ def restore_config(fields: dict[str, object]) -> ConfigDict:
     if unknown:
         raise UserError(f"the run was made by another version: unknown configuration fields {', '.join(unknown)}")
     config.update_from_flattened_dict({name: _tuples(value) for name, value in fields.items()})
+    config.data.in_memory = False  # a file may be hours long
     return config
 
 

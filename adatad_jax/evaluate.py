@@ -10,7 +10,7 @@ from adatad_jax import cli
 from adatad_jax.config import make_model
 from adatad_jax.data.dataset import SlidingWindows, check_files, load_subset
 from adatad_jax.evaluation.mean_ap import Metrics
-from adatad_jax.evaluation.run import detect_subset, measure, metrics_to_json, print_metrics, write_results
+from adatad_jax.evaluation.run import detect_subset, load_truth, metrics_to_json, print_metrics, write_results
 from adatad_jax.inference import Predictor
 from adatad_jax.train import check_paths
 from adatad_jax.training import checkpoints
@@ -35,10 +35,11 @@ def evaluate(config: ConfigDict, workdir: Path, console: Console) -> Metrics:
     _, classes = checkpoints.read_config(workdir)
     test_set = load_subset(config, config.data.test_subset, classes, training=False)
     check_files(test_set, config.data.threads)
+    truth = load_truth(config, classes)
     params, epoch = checkpoints.restore_averaged(workdir)
     predictor = Predictor(make_model(config, len(classes)), params, config.test.batch_size)
     results = detect_subset(config, SlidingWindows(test_set, config), predictor, console)
-    metrics = measure(config, results, classes)
+    metrics = truth.measure(results, config.test.tious)
     print_metrics(metrics, f"{config.data.test_subset}: {len(results)} videos, epoch {epoch}", console)
     write_results(workdir, results, classes, {"epoch": epoch, **metrics_to_json(metrics)})
     console.print(f"wrote results.json and metrics.json into {workdir}")

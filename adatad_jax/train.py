@@ -19,7 +19,7 @@ from adatad_jax.config import make_loss, make_model, make_optimizer_config
 from adatad_jax.data.dataset import SlidingWindows, TrainingWindows, check_files, load_classes, load_subset
 from adatad_jax.data.loader import grouped, load_ahead, training_batch
 from adatad_jax.errors import UserError
-from adatad_jax.evaluation.run import detect_subset, measure
+from adatad_jax.evaluation.run import Truth, detect_subset, load_truth
 from adatad_jax.inference import Predictor
 from adatad_jax.training import checkpoints
 from adatad_jax.training.initialize import initialize
@@ -62,11 +62,12 @@ def train(config: ConfigDict, workdir: Path, console: Console) -> TrainState:
     train_set = load_subset(config, config.data.train_subset, classes, training=True)
     check_files(train_set, config.data.threads)
     windows = TrainingWindows(train_set, config)
-    test_windows = None
+    test_windows: SlidingWindows | None = None
+    truth: Truth | None = None
     if config.train.eval_from:
         test_set = load_subset(config, config.data.test_subset, classes, training=False)
         check_files(test_set, config.data.threads)
-        test_windows = SlidingWindows(test_set, config)
+        test_windows, truth = SlidingWindows(test_set, config), load_truth(config, classes)
 
     # ---- Model and optimiser.
     devices = usable_devices(config.train.batch_size)
@@ -128,11 +129,11 @@ def train(config: ConfigDict, workdir: Path, console: Console) -> TrainState:
             record |= {name: float(np.mean([getattr(m, name) for m in totals])) for name in Metrics._fields}
             record["windows_without_segment"] = windows.take_unmatched()
             record["seconds"] = time.perf_counter() - started
-            if test_windows is not None and due(epoch + 1, config.train.eval_from, config):
+            if test_windows is not None and truth is not None and due(epoch + 1, config.train.eval_from, config):
                 averaged = jax.device_get(state).averaged_params()
                 predictor = predictor or Predictor(model, averaged, config.test.batch_size)
                 predictor.load(averaged)
-                found = measure(config, detect_subset(config, test_windows, predictor, console), classes)
+                found = truth.measure(detect_subset(config, test_windows, predictor, console), config.test.tious)
                 record["average_mAP"] = found.average_map
             log_epoch(workdir, record, console)
             last = epoch + 1 == config.train.epochs

@@ -26,6 +26,7 @@ from adatad_jax.data.windows import grid_length, random_window, sliding_windows,
 from adatad_jax.errors import UserError
 
 EXTENSIONS = (".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".flv", ".wmv")
+FRAMES_APART, SECONDS_APART = 30, 1.0  # a container's length may differ so much from the annotated one, or by a tenth
 SEGMENT_ROWS = 8  # arrays of ground truth are padded to a multiple of it
 
 # Streams of random numbers, so that no two uses share draws.
@@ -128,25 +129,43 @@ def find_files(folder: Path, names: Sequence[str]) -> dict[str, Path]:
 
 
 def check_files(subset: Subset, threads: int) -> None:
-    """Opens every video and decodes a frame of it, in parallel.
+    """Opens every video, decodes a frame of it and compares its length with the annotations, in parallel.
 
     Raises:
-      UserError: some cannot be read; all are listed.
+      UserError: some cannot be read, or are not the videos that the annotations describe; all are listed.
     """
 
-    def problem(path: Path) -> str | None:
+    def problem(name: str) -> str | None:
+        path, video = subset.files[name], subset.videos[name]
         try:
-            open_video(path).read([0])
+            reader = open_video(path)
+            reader.read([0])
         except UserError as error:
             return str(error)
+        seconds = reader.frame_count / reader.fps if reader.fps > 0 else video.duration
+        if not (
+            _about(reader.frame_count, video.frames, FRAMES_APART) and _about(seconds, video.duration, SECONDS_APART)
+        ):
+            return (
+                f"{path}: {reader.frame_count} frames in {seconds:.2f} seconds, but the annotations say {video.frames} "
+                f"in {video.duration:.2f}"
+            )
         return None
 
+    names = list(subset.videos)
     with ThreadPoolExecutor(threads) as pool:
-        files = subset.files.values()
-        found = list(track(pool.map(problem, files), description="checking videos", total=len(files), transient=True))
+        found = list(track(pool.map(problem, names), description="checking videos", total=len(names), transient=True))
     problems = [text for text in found if text]
     if problems:
-        raise UserError(f"{len(problems)} of {len(found)} videos cannot be read:\n  " + "\n  ".join(problems))
+        raise UserError(
+            f"{len(problems)} of {len(found)} videos cannot be read or are not the annotated ones:\n  "
+            + "\n  ".join(problems)
+        )
+
+
+def _about(found: float, annotated: float, apart: float) -> bool:
+    """Whether two lengths are within a tenth of each other, or within `apart`."""
+    return abs(found - annotated) <= max(0.1 * annotated, apart)
 
 
 class FrameSource:

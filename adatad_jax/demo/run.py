@@ -23,7 +23,7 @@ from adatad_jax.detect import detect_files
 from adatad_jax.errors import UserError
 from adatad_jax.evaluate import evaluate
 from adatad_jax.evaluation.mean_ap import Metrics
-from adatad_jax.evaluation.run import METRICS_FILE, RESULTS_FILE, detect_subset, measure
+from adatad_jax.evaluation.run import METRICS_FILE, RESULTS_FILE, detect_subset, load_truth
 from adatad_jax.inference import Predictor
 from adatad_jax.train import train
 from adatad_jax.training.initialize import initialize
@@ -120,7 +120,8 @@ def run_controls(config: ConfigDict, workdir: Path, console: Console) -> dict[st
     windows = SlidingWindows(load_subset(config, config.data.test_subset, classes, training=False), config)
     model = make_model(config, len(classes))
     untrained = Predictor(model, initialize(model, config)[0], config.test.batch_size)
-    found = {"before training": measure(config, detect_subset(config, windows, untrained, console), classes)}
+    untrained_results = detect_subset(config, windows, untrained, console)
+    found = {"before training": load_truth(config, classes).measure(untrained_results, config.test.tious)}
     for name, folder, changes in (
         ("TIA off (head alone)", "tia_off", {"model.tia_blocks": "none"}),
         ("order control (shuffled in every 16)", "shuffled", {"data.shuffle_within": 16}),

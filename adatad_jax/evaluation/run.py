@@ -1,9 +1,11 @@
 """Evaluation of parameters on a test subset: windows, detections, mAP, files and table."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 from ml_collections import ConfigDict
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -13,7 +15,7 @@ from adatad_jax.config import make_post_processing
 from adatad_jax.data.dataset import SlidingWindows
 from adatad_jax.data.loader import load_ahead
 from adatad_jax.evaluation.detections import Detections, results_to_json
-from adatad_jax.evaluation.ground_truth import ground_truth_from_json
+from adatad_jax.evaluation.ground_truth import counted, ground_truth_from_json
 from adatad_jax.evaluation.mean_ap import Metrics, evaluate
 from adatad_jax.inference import Predictor, detect_windows
 
@@ -46,18 +48,30 @@ def detect_subset(
     return results
 
 
-def measure(config: ConfigDict, results: dict[str, Detections], classes: tuple[str, ...]) -> Metrics:
-    """mAP of detections against the config's annotations and test subset.
+class Truth(NamedTuple):
+    """What a test subset is measured against: segments in seconds and labels by video, and the class names."""
+
+    videos: dict[str, tuple[np.ndarray, np.ndarray]]
+    classes: tuple[str, ...]
+
+    def measure(self, results: dict[str, Detections], tious: Sequence[float]) -> Metrics:
+        """mAP of detections; raises `UserError` where they and the ground truth do not meet."""
+        return evaluate(self.videos, results, tious, self.classes)
+
+
+def load_truth(config: ConfigDict, classes: tuple[str, ...]) -> Truth:
+    """The ground truth of the config's test subset.
 
     Every label of the subset counts as a class, ignored ones too if they are there (release rule).
 
     Raises:
-      UserError: detections and ground truth do not meet.
+      UserError: there is no segment to measure against.
     """
     path = Path(config.data.annotations)
     data = json.loads(path.read_text(encoding="utf-8-sig"))
-    truth, names = ground_truth_from_json(data, config.data.test_subset, classes, source=str(path))
-    return evaluate(truth, results, config.test.tious, names)
+    truth = Truth(*ground_truth_from_json(data, config.data.test_subset, classes, source=str(path)))
+    counted(truth.videos, {}, truth.classes)  # refuses a subset without segments, before anything is computed
+    return truth
 
 
 def metrics_to_json(metrics: Metrics) -> dict[str, Any]:

@@ -134,7 +134,6 @@ class Projection(nn.Module):
         self, x: jax.Array, mask: jax.Array, sample_ids: jax.Array | None = None
     ) -> tuple[list[jax.Array], list[jax.Array]]:
         """`[B, T, C]` float32, `[B, T]` bool -> L levels of `[B, T_l, D]` float32 and of `[B, T_l]` masks."""
-        x = jnp.where(mask[..., None], x, 0) if self.embed == 0 else x
         for i in range(self.embed):
             x = MaskedConv(self.width, self.dtype, name=f"embed_{i}")(x, mask)
         x = x.astype(jnp.float32)

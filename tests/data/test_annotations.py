@@ -151,7 +151,7 @@ def test_reversed_segment_is_left_out_with_a_warning(write: Write, caplog: pytes
     assert video.segments.tolist() == [[3, 3]]
     assert video.labels == ("y",)
     assert "1 segments end before they start" in caplog.text
-    assert 'video "a": "annotations[0].segment" is [2.0, 1.0]' in caplog.text
+    assert 'video "a" of 10 seconds: "annotations[0].segment" is [2.0, 1.0]' in caplog.text
 
 
 def video_of(subset: str, *labels: str) -> Video:

@@ -161,3 +161,16 @@ def test_training_leaves_out_videos_without_segments(config: ConfigDict, folder:
     Path(config.data.annotations).write_text(json.dumps(content))
     with pytest.raises(UserError, match="no video of subset 'training' has a segment"):
         load_subset(config, "training", classes, training=True)
+
+
+def test_a_video_of_another_length_than_annotated_is_refused(config: ConfigDict, folder: Path, tmp_path: Path) -> None:
+    content = json.loads((folder / "annotations.json").read_text())
+    content["database"]["train_001"]["frame"] *= 10
+    content["database"]["train_003"]["duration"] *= 3
+    config.data.annotations = str(tmp_path / "annotations.json")
+    Path(config.data.annotations).write_text(json.dumps(content))
+    subset = load_subset(config, "training", load_classes(config), training=True)
+    with pytest.raises(UserError, match="2 of 5 videos") as caught:
+        check_files(subset, threads=2)
+    assert "train_001.mp4" in str(caught.value)
+    assert "train_003.mp4" in str(caught.value)
