@@ -66,7 +66,8 @@ def parse(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> tuple[ar
 def load_config(path: Path, overrides: Sequence[str] = ()) -> ConfigDict:
     """Runs a configuration file's `get_config()` and applies `--config.FIELD=VALUE` overrides; see `parse`."""
     if not path.is_file():
-        raise UserError(f"--config={path}: no such file; the published ones are in configs/")
+        what = "a folder" if path.is_dir() else "no such file"
+        raise UserError(f"--config={path}: {what}, expected a Python file; the published ones are in configs/")
     values = flags.FlagValues()
     argv = ["adatad", f"--config={path}", *overrides]
     config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=argv)
@@ -80,7 +81,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> ConfigDict:
         raise UserError(f"--config={path} {' '.join(overrides)}: no such field: {reason}; --help lists all") from error
     # The file is the user's code: whatever it raises is theirs to read.
     except Exception as error:
-        reason = _one_line(error)
+        reason = " ".join(str(error).split())
         raise UserError(f"--config={path} {' '.join(overrides)}: {type(error).__name__}: {reason}") from error
     if not isinstance(config, ConfigDict):
         raise UserError(f"--config={path}: get_config() returned {type(config).__name__}, expected a ConfigDict")

@@ -5,6 +5,7 @@ is not here does not exist: a misspelt one is an error.
 """
 
 import dataclasses
+import math
 from typing import Any
 
 import jax.numpy as jnp
@@ -260,6 +261,9 @@ def validate(config: ConfigDict) -> None:
         data.train_short_side,
         "at least data.crop",
     )
+    expect(config.seed >= 0, "seed", config.seed, "at least 0")
+    expect(data.shuffle_within >= 0, "data.shuffle_within", data.shuffle_within, "at least 0")
+    expect(0 < data.trunc_thresh <= 1, "data.trunc_thresh", data.trunc_thresh, "in (0, 1]")
     expect(0 <= data.overlap < 1, "data.overlap", data.overlap, "in [0, 1)")
     expect(0 <= data.flip <= 1, "data.flip", data.flip, "a probability")
     expect(
@@ -270,12 +274,29 @@ def validate(config: ConfigDict) -> None:
     )
     expect(train.epochs <= train.schedule_epochs, "train.epochs", train.epochs, "at most schedule_epochs")
     for name in ("tia_rate", "head_rate", "clip_norm", "normalizer_start", "regression_weight"):
-        expect(train[name] > 0, f"train.{name}", train[name], "above 0")
+        expect(0 < train[name] < math.inf, f"train.{name}", train[name], "a finite number above 0")
     expect(train.weight_decay >= 0, "train.weight_decay", train.weight_decay, "at least 0")
     expect(0 <= train.label_smoothing < 1, "train.label_smoothing", train.label_smoothing, "in [0, 1)")
     expect(0 <= train.ema < 1, "train.ema", train.ema, "in [0, 1)")
     expect(config.model.dtype in DTYPES, "model.dtype", config.model.dtype, f"one of {', '.join(DTYPES)}")
-    expect(len(config.test.tious) > 0, "test.tious", config.test.tious, "at least one threshold")
+    tious = config.test.tious
+    expect(
+        len(tious) > 0
+        and all(isinstance(t, int | float) and 0 < t <= 1 for t in tious)
+        and len(set(tious)) == len(tious),
+        "test.tious",
+        tious,
+        "distinct numbers in (0, 1], at least one",
+    )
+    for name in ("pre_nms_thresh", "min_score"):
+        expect(0 <= config.test[name] < 1, f"test.{name}", config.test[name], "in [0, 1)")
+    ranges = config.model.regression_ranges
+    expect(
+        all(isinstance(pair, tuple) and len(pair) == 2 and 0 <= pair[0] < pair[1] for pair in ranges),
+        "model.regression_ranges",
+        ranges,
+        "pairs of rising distances, one a level",
+    )
     if problems:
         raise UserError("the configuration cannot work:\n  " + "\n  ".join(problems))
     make_vit(config)

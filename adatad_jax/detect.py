@@ -19,6 +19,7 @@ from adatad_jax.data.decode import open_video
 from adatad_jax.data.loader import load_ahead
 from adatad_jax.errors import UserError
 from adatad_jax.evaluation.detections import Detections
+from adatad_jax.files import check_output_folder, write_text
 from adatad_jax.inference import Predictor, detect_windows
 from adatad_jax.timeline import draw_timeline, thumbnails
 from adatad_jax.training import checkpoints
@@ -70,13 +71,14 @@ def detect_files(
     params, epoch = checkpoints.restore_averaged(workdir)
     predictor = Predictor(make_model(config, len(classes)), params, per_device=1)
     console.print(f"{workdir}: epoch {epoch}, {len(classes)} classes")
+    check_output_folder(output)
     output.mkdir(parents=True, exist_ok=True)
     failures = []
     for path in videos:
         try:
             detections, video = detect_file(path, config, classes, predictor, console)
             write(output, path, video, detections, classes, (truth or {}).get(path.stem))
-        except UserError as error:
+        except (UserError, OSError) as error:
             failures.append(str(error))
             console.print(f"failed: {error}", style="red")
             continue
@@ -151,7 +153,7 @@ def write(
             )
         ],
     }
-    (output / f"{path.stem}.json").write_text(json.dumps(content, indent=1) + "\n")
+    write_text(output / f"{path.stem}.json", json.dumps(content, indent=1) + "\n")
     draw_timeline(output / f"{path.stem}.png", detections, classes, video.duration, thumbnails(path), path.name, truth)
 
 

@@ -80,7 +80,7 @@ def draw_timeline(
     strip.set_xlim(0, len(images) * width)
     strip.set_ylim(0, height)
     strip.set_axis_off()
-    strip.set_title(title)
+    strip.set_title(title, parse_math=False)
 
     colours = matplotlib.colormaps["viridis_r"]
     top, centres = 0.0, []
@@ -106,7 +106,7 @@ def draw_timeline(
     if truth:
         axes.plot([], [], color="crimson", linewidth=3, label="annotated")
         figure.legend(loc="upper left", fontsize=8)
-    axes.set_yticks(centres, [classes[label] for label in present])
+    axes.set_yticks(centres, [classes[label] for label in present], parse_math=False)
     axes.set_ylim(max(top, 0.5), 0)
     axes.set_xlim(0, duration)
     axes.set_xlabel("seconds")

@@ -20,6 +20,7 @@ from adatad_jax.data.dataset import SlidingWindows, TrainingWindows, check_files
 from adatad_jax.data.loader import grouped, load_ahead, training_batch
 from adatad_jax.errors import UserError
 from adatad_jax.evaluation.run import Truth, detect_subset, load_truth
+from adatad_jax.files import write_text
 from adatad_jax.inference import Predictor
 from adatad_jax.training import checkpoints
 from adatad_jax.training.initialize import initialize
@@ -57,8 +58,8 @@ def train(config: ConfigDict, workdir: Path, console: Console) -> TrainState:
 
     # ---- Input: all of it is checked before anything is computed or written.
     check_paths(config)
-    checkpoints.check_config(workdir, config)
     classes = load_classes(config)
+    checkpoints.check_config(workdir, config, classes)
     train_set = load_subset(config, config.data.train_subset, classes, training=True)
     check_files(train_set, config.data.threads)
     windows = TrainingWindows(train_set, config)
@@ -87,12 +88,18 @@ def train(config: ConfigDict, workdir: Path, console: Console) -> TrainState:
     console.print(groups_table(optimizer_config, params))
 
     # ---- Checkpoint.
+    held = checkpoints.lock(workdir)
     checkpoints.write_config(workdir, config, classes)
     manager = checkpoints.open_manager(workdir, config.train.keep_checkpoints)
     first_epoch = manager.latest_step() or 0
     write_history(workdir, [record for record in read_history(workdir) if record["epoch"] <= first_epoch])
     if first_epoch:
         state = checkpoints.restore_state(manager, first_epoch, state)
+        if state.step != first_epoch * steps_per_epoch:
+            raise UserError(
+                f"{workdir}: its {first_epoch} epochs took {state.step} steps, but an epoch now has {steps_per_epoch}: "
+                "the training videos are not the same; give another --workdir"
+            )
         console.print(f"continuing {workdir} after epoch {first_epoch} of {config.train.epochs}")
     state = replicate(state, devices)
 
@@ -104,7 +111,7 @@ def train(config: ConfigDict, workdir: Path, console: Console) -> TrainState:
         optimizer_config.steps,
     )
     predictor = None
-    with manager, progress_bar(console) as progress:
+    with held, manager, progress_bar(console) as progress:
         task = progress.add_task(
             "training", total=len(rates), completed=first_epoch * steps_per_epoch, status="compiling the step"
         )
@@ -135,11 +142,16 @@ def train(config: ConfigDict, workdir: Path, console: Console) -> TrainState:
                 predictor.load(averaged)
                 found = truth.measure(detect_subset(config, test_windows, predictor, console), config.test.tious)
                 record["average_mAP"] = found.average_map
+            if record["windows_without_segment"] == len(windows.order(epoch)):
+                raise UserError(
+                    f"epoch {epoch + 1}: no window kept a segment, so there is nothing to learn: check the segments in "
+                    f"{config.data.annotations}, config.data.trunc_thresh and config.data.window"
+                )
             log_epoch(workdir, record, console)
             last = epoch + 1 == config.train.epochs
             if last or (epoch + 1) % config.train.checkpoint_every == 0:
                 checkpoints.save(manager, epoch + 1, state, {"classes": list(classes), **record})
-        manager.wait_until_finished()
+        checkpoints.finish(manager)
     report_evaluations(workdir, console)
     console.print(f"trained for {config.train.epochs} epochs; checkpoints are in {manager.directory}")
     return jax.device_get(state)
@@ -215,9 +227,7 @@ def read_history(workdir: Path) -> list[dict[str, Any]]:
 
 def write_history(workdir: Path, records: Sequence[dict[str, Any]]) -> None:
     """Replaces the run's history."""
-    partial = workdir / f".{HISTORY_FILE}.partial"
-    partial.write_text("".join(json.dumps(record) + "\n" for record in records))
-    partial.replace(workdir / HISTORY_FILE)
+    write_text(workdir / HISTORY_FILE, "".join(json.dumps(record) + "\n" for record in records))
 
 
 def log_epoch(workdir: Path, record: dict[str, Any], console: Console) -> None:

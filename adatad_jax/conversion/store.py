@@ -10,7 +10,8 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from adatad_jax.errors import UserError
-from adatad_jax.models.sizes import ViTConfig
+from adatad_jax.files import check_output_folder
+from adatad_jax.models.sizes import CHUNK_TUBELETS, ViTConfig
 
 Params = dict
 
@@ -19,7 +20,8 @@ PARAMS_FOLDER = "params"
 
 
 def refuse_existing(folder: Path) -> None:
-    """Raises `UserError` if the folder exists, so that nothing is overwritten."""
+    """Raises `UserError` if the folder exists, so that nothing is overwritten, or cannot be made."""
+    check_output_folder(folder)
     if folder.exists():
         raise UserError(f"{folder}: exists already; remove it or name another output")
 
@@ -52,22 +54,32 @@ def load_backbone(path: Path) -> tuple[Params, str]:
     Raises:
       UserError: neither, or the file does not fit.
     """
-    if (path / PARAMS_FOLDER).is_dir():
-        with ocp.StandardCheckpointer() as checkpointer:
-            shapes = jax.tree.map(
-                lambda leaf: np.zeros(leaf.shape, leaf.dtype),
-                checkpointer.metadata(path.absolute() / PARAMS_FOLDER).item_metadata.tree,
-            )
-            params = checkpointer.restore(path.absolute() / PARAMS_FOLDER, shapes)
-        return params, json.loads((path / ACCOUNT_FILE).read_text())["account"]
     if path.is_dir():
-        raise UserError(f"{path}: no converted weights in this folder ({PARAMS_FOLDER}/ is missing)")
+        if not ((path / PARAMS_FOLDER).is_dir() and (path / ACCOUNT_FILE).is_file()):
+            raise UserError(
+                f"{path}: no converted weights in this folder; expected {PARAMS_FOLDER}/ and {ACCOUNT_FILE} as "
+                "convert/pth_to_flax.py writes them"
+            )
+        try:
+            return _load_folder(path.absolute())
+        # Whatever the library raises over damaged files.
+        except Exception as error:
+            reason = " ".join(str(error).split())[:200]
+            raise UserError(f"{path}: damaged ({type(error).__name__}: {reason}); convert the .pth again") from error
     # torch is imported here and nowhere else on the way to training.
     from adatad_jax.conversion.torch_file import load_state_dict
     from adatad_jax.conversion.videomae import convert_videomae
 
     backbone = convert_videomae(load_state_dict(path), path)
     return backbone.params, backbone.account()
+
+
+def _load_folder(path: Path) -> tuple[Params, str]:
+    with ocp.StandardCheckpointer() as checkpointer:
+        saved = checkpointer.metadata(path / PARAMS_FOLDER).item_metadata.tree
+        shapes = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), saved)
+        params = checkpointer.restore(path / PARAMS_FOLDER, shapes)
+    return params, json.loads((path / ACCOUNT_FILE).read_text())["account"]
 
 
 def insert_backbone(params: Params, backbone: Params, vit: ViTConfig, source: Path) -> Params:
@@ -95,7 +107,9 @@ def insert_backbone(params: Params, backbone: Params, vit: ViTConfig, source: Pa
     problems = [f"missing: {'/'.join(path)}" for path in sorted(frozen - found.keys())]
     for path, value in found.items():
         shape = wanted[path].shape if path in wanted else None
-        if path != ("pos_embed",) and value.shape != shape:
+        if path == ("pos_embed",):
+            shape = (CHUNK_TUBELETS * (vit.image_size // vit.patch) ** 2, vit.width)
+        if value.shape != shape:
             problems.append(f"{'/'.join(path)}: found {value.shape}, the model needs {shape}")
     depth = next(value.shape[0] for path, value in stacked.items() if path[0].startswith("blocks_"))
     if depth != vit.depth:
@@ -103,8 +117,8 @@ def insert_backbone(params: Params, backbone: Params, vit: ViTConfig, source: Pa
     if problems:
         raise UserError(
             f"{source}: weights of another size than the config's backbone (width {vit.width}, depth {vit.depth}, "
-            f"MLP {vit.mlp_hidden}, patch {vit.patch}); set config.model.size to match, or give other weights:\n  "
-            + "\n  ".join(problems)
+            f"MLP {vit.mlp_hidden}, patch {vit.patch}, image_size {vit.image_size}); set config.model to match, or "
+            "give other weights:\n  " + "\n  ".join(problems)
         )
     merged = flax.traverse_util.unflatten_dict({**wanted, **{p: np.asarray(v, np.float32) for p, v in found.items()}})
     return {**params, "backbone": merged}

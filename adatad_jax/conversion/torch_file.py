@@ -39,10 +39,9 @@ def load_state_dict(path: Path) -> dict[str, np.ndarray]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        reason = str(error).split("\n")[0]
         raise UserError(
             f"{path}: refused: it is not a PyTorch checkpoint, or it holds more than tensors and would run code when "
-            f"read ({reason}). Save only the state_dict with torch.save, and try again"
+            "read. Save only the state_dict with torch.save, and try again"
         ) from error
     except (RuntimeError, EOFError, ValueError, KeyError, OSError, AttributeError, TypeError) as error:
         reason = str(error).split("\n")[0]
@@ -58,6 +57,13 @@ def load_state_dict(path: Path) -> dict[str, np.ndarray]:
         raise UserError(
             f"{path}: holds no tensors at its top level or under {', '.join(WRAPPERS)}; found {type(content).__name__}"
         )
+    unfit = [
+        f"{key} ({'sparse' if t.layout != torch.strided else t.dtype}, {tuple(t.shape)})"
+        for key, t in tensors.items()
+        if t.layout != torch.strided or t.is_complex() or t.numel() == 0
+    ]
+    if unfit:
+        raise UserError(f"{path}: {len(unfit)} tensors are sparse, complex or empty: {', '.join(unfit[:20])}")
     state = {key: (t.float() if t.is_floating_point() else t).numpy() for key, t in tensors.items()}
     broken = [key for key, value in state.items() if not np.isfinite(value).all()]
     if broken:

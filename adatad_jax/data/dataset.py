@@ -208,6 +208,12 @@ class TrainingWindows:
         self._config = config
         self._names = list(subset.videos)
         self._frames = FrameSource(subset, config, config.data.train_short_side)
+        gpus = config.train.release_gpus
+        if len(self._names) < gpus:
+            raise UserError(
+                f"{config.data.annotations}: {len(self._names)} videos of subset {config.data.train_subset!r} have "
+                f"segments, fewer than config.train.release_gpus={gpus}; lower it"
+            )
         self._unmatched = 0
         self._unmatched_lock = Lock()
         most = max(len(labels) for _, labels in subset.truth.values())
@@ -220,7 +226,7 @@ class TrainingWindows:
         """The epoch's order: a permutation, cut to a multiple of the published run's devices (release rule)."""
         rng = np.random.default_rng([self._config.seed, ORDER_STREAM, epoch])
         gpus = self._config.train.release_gpus
-        return rng.permutation(len(self))[: max(len(self) // gpus * gpus, 1)]
+        return rng.permutation(len(self))[: len(self) // gpus * gpus]
 
     def take_unmatched(self) -> int:
         """How many windows since the last call were drawn 200 times without keeping a segment; they are used as is."""

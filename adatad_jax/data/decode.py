@@ -145,6 +145,7 @@ def _scan(path: Path) -> _Index:
             ]
             count, declared = len(packets), stream.frames
             rate = stream.average_rate or stream.guessed_rate
+            tick = float(stream.time_base or 0)
             name = container.format.name
             reordered = bool(stream.codec_context.has_b_frames)
     except av.error.FFmpegError as error:
@@ -168,6 +169,10 @@ def _scan(path: Path) -> _Index:
         key = pts if is_key else key
         open_groups = open_groups or pts < key
     stamps = sorted(stamps)
+    # At a variable rate the header's figure can be far from the average; within 1% it is the more exact one.
+    span = (stamps[-1] - stamps[0]) * tick
+    if span and abs((count - 1) / span / rate - 1) > 0.01:
+        rate = (count - 1) / span
     keys = [place for place, pts in enumerate(stamps) if pts in key_stamps]
     seeks_exactly = name.startswith(("mov,", "matroska"))
     return _Index(count, float(rate), stamps, keys, decord_is_exact=seeks_exactly and not open_groups)

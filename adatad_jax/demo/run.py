@@ -24,6 +24,7 @@ from adatad_jax.errors import UserError
 from adatad_jax.evaluate import evaluate
 from adatad_jax.evaluation.mean_ap import Metrics
 from adatad_jax.evaluation.run import METRICS_FILE, RESULTS_FILE, detect_subset, load_truth
+from adatad_jax.files import check_output_folder
 from adatad_jax.inference import Predictor
 from adatad_jax.train import train
 from adatad_jax.training.initialize import initialize
@@ -45,9 +46,11 @@ def main(arguments: Sequence[str]) -> None:
     args = parser.parse_args(arguments)
     started = time.perf_counter()
     console = cli.make_console()
+    if min(args.train_videos, args.test_videos) < 1:
+        parser.error("--train-videos and --test-videos: expected at least 1")
+    config = demo_config(args.workdir, args.seed, args.epochs)  # checked before an earlier demo is cleared
     prepare_folder(args.workdir, args.resume)
     make_data(args.workdir, args.seed, args.train_videos, args.test_videos, console)
-    config = demo_config(args.workdir, args.seed, args.epochs)
     train(config, args.workdir, console)
     metrics = evaluate(config, args.workdir, console)
     test_set = load_subset(config, config.data.test_subset, load_classes(config), training=False)
@@ -82,6 +85,7 @@ def prepare_folder(workdir: Path, resume: bool) -> None:
     Raises:
       UserError: the folder holds something else.
     """
+    check_output_folder(workdir)
     if workdir.exists() and any(workdir.iterdir()) and not (workdir / MARKER).exists():
         raise UserError(f"{workdir}: exists and is no demo's folder; remove it or give another --workdir")
     if not resume:

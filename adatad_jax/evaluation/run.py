@@ -17,6 +17,7 @@ from adatad_jax.data.loader import load_ahead
 from adatad_jax.evaluation.detections import Detections, results_to_json
 from adatad_jax.evaluation.ground_truth import counted, ground_truth_from_json
 from adatad_jax.evaluation.mean_ap import Metrics, evaluate
+from adatad_jax.files import write_text
 from adatad_jax.inference import Predictor, detect_windows
 
 RESULTS_FILE = "results.json"
@@ -94,8 +95,8 @@ def write_results(
 ) -> None:
     """Writes `results.json` (ActivityNet format) and `metrics.json`."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / RESULTS_FILE).write_text(json.dumps(results_to_json(results, classes)) + "\n")
-    (folder / METRICS_FILE).write_text(json.dumps(metrics, indent=1) + "\n")
+    write_text(folder / RESULTS_FILE, json.dumps(results_to_json(results, classes)) + "\n")
+    write_text(folder / METRICS_FILE, json.dumps(metrics, indent=1) + "\n")
 
 
 def print_metrics(metrics: Metrics, title: str, console: Console) -> None:

@@ -4,9 +4,12 @@ A checkpoint holds three items, so that inference reads what it needs and nothin
 tree), `ema` (path -> averaged trainable parameter), `progress` (the rest of the training state); and `metadata` (JSON).
 """
 
+import contextlib
+import fcntl
 import json
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import flax.traverse_util
 import jax
@@ -16,6 +19,7 @@ from ml_collections import ConfigDict
 
 from adatad_jax.cli import flatten
 from adatad_jax.errors import UserError
+from adatad_jax.files import check_output_folder, write_text
 from adatad_jax.training.optimizer import split
 from adatad_jax.training.step import TrainState
 
@@ -36,6 +40,7 @@ FREE_FIELDS = {
     "data.come_from",
     "data.in_memory",
     "data.threads",
+    "train.epochs",  # the schedule is laid out over schedule_epochs
     "train.checkpoint_every",
     "train.keep_checkpoints",
     "train.eval_from",
@@ -43,16 +48,33 @@ FREE_FIELDS = {
 }
 
 
-def check_config(workdir: Path, config: ConfigDict) -> None:
+def check_config(workdir: Path, config: ConfigDict, classes: tuple[str, ...] | None = None) -> None:
     """Compares the configuration with the one the folder's run was started with; see `write_config`.
 
+    Args:
+      workdir: the folder, which may be new.
+      config: of this command.
+      classes: the class list of this command, if it has one of its own.
+
     Raises:
-      UserError: they differ in a field that changes what is learned or measured; all are listed.
+      UserError: they differ in a field that changes what is learned or measured (all are listed), or in the class
+        list; or the folder holds checkpoints without a configuration.
     """
-    path = workdir / CONFIG_FILE
+    check_output_folder(workdir)
+    path, saved = workdir / CONFIG_FILE, workdir / CHECKPOINTS_FOLDER
+    if saved.exists() and not (saved.is_dir() and path.exists()):
+        raise UserError(
+            f"{workdir}: {CHECKPOINTS_FOLDER} is there, but not as a run leaves it (a folder beside {CONFIG_FILE}); "
+            "give another --workdir"
+        )
     if not path.exists():
         return
-    before, now = read_config(workdir)[0], json.loads(json.dumps(flatten(config)))
+    (before, names), now = read_config(workdir), json.loads(json.dumps(flatten(config)))
+    if classes is not None and classes != names:
+        raise UserError(
+            f"{workdir}: the run was trained on the classes {', '.join(names)}, in this order; the class list is now "
+            f"{', '.join(classes)}: give the same list, or another --workdir"
+        )
     different = [
         f"{field}: the run has {before.get(field)!r}, the configuration now {now.get(field)!r}"
         for field in sorted(before.keys() | now.keys())
@@ -69,9 +91,7 @@ def write_config(workdir: Path, config: ConfigDict, classes: tuple[str, ...]) ->
     """Writes the configuration and the class list that a run is about to use."""
     workdir.mkdir(parents=True, exist_ok=True)
     content = {"config": flatten(config), "classes": list(classes)}
-    partial = workdir / f".{CONFIG_FILE}.partial"
-    partial.write_text(json.dumps(content, indent=1) + "\n")
-    partial.replace(workdir / CONFIG_FILE)
+    write_text(workdir / CONFIG_FILE, json.dumps(content, indent=1) + "\n")
 
 
 def read_config(workdir: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
@@ -90,6 +110,22 @@ def read_config(workdir: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
         raise UserError(f"{path}: damaged: expected JSON with config and classes ({error})") from error
 
 
+def lock(workdir: Path) -> IO[str]:
+    """Holds the folder for one training until the file is closed, at the latest when the process ends, however it ends.
+
+    Raises:
+      UserError: another process trains in the folder.
+    """
+    workdir.mkdir(parents=True, exist_ok=True)
+    file = (workdir / ".lock").open("w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.close()
+        raise UserError(f"{workdir}: another training is running in this folder; give another --workdir") from error
+    return file
+
+
 def open_manager(workdir: Path, keep: int | None = None) -> ocp.CheckpointManager:
     """The checkpoints of a folder, by epoch; `keep` limits how many stay."""
     trees = {name: ocp.StandardCheckpointHandler() for name in TREES}
@@ -106,6 +142,21 @@ def flat_trainable(tree: Params) -> dict[str, Any]:
     return {path: leaf for path, leaf in flat.items() if hasattr(leaf, "shape")}
 
 
+@contextlib.contextmanager
+def _readable(path: object) -> Iterator[None]:
+    """Turns whatever the library raises over a damaged checkpoint into words."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"{path}: this checkpoint is damaged ({type(error).__name__}: {reason}); delete its folder, and the one "
+            "before it is used"
+        ) from error
+
+
 def _progress(state: TrainState) -> dict[str, Any]:
     return {
         "step": state.step,
@@ -116,16 +167,38 @@ def _progress(state: TrainState) -> dict[str, Any]:
 
 
 def save(manager: ocp.CheckpointManager, epoch: int, state: TrainState, metadata: dict[str, Any]) -> None:
-    """Writes the state after `epoch` epochs, in the background; it counts only once it is whole."""
-    manager.save(
-        epoch,
-        args=ocp.args.Composite(
-            params=ocp.args.StandardSave(state.params),
-            ema=ocp.args.StandardSave(flat_trainable(state.ema)),
-            progress=ocp.args.StandardSave(_progress(state)),
-            metadata=ocp.args.JsonSave(metadata),
-        ),
+    """Writes the state after `epoch` epochs, in the background; it counts only once it is whole.
+
+    Raises:
+      UserError: this one or the one before cannot be written.
+    """
+    items = ocp.args.Composite(
+        params=ocp.args.StandardSave(state.params),
+        ema=ocp.args.StandardSave(flat_trainable(state.ema)),
+        progress=ocp.args.StandardSave(_progress(state)),
+        metadata=ocp.args.JsonSave(metadata),
     )
+    with _written(manager):
+        manager.save(epoch, args=items)
+
+
+def finish(manager: ocp.CheckpointManager) -> None:
+    """Waits until everything is written; raises as `save`."""
+    with _written(manager):
+        manager.wait_until_finished()
+
+
+@contextlib.contextmanager
+def _written(manager: ocp.CheckpointManager) -> Iterator[None]:
+    """Turns whatever the library raises when it cannot write into words."""
+    try:
+        yield
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"{manager.directory}: a checkpoint cannot be written ({type(error).__name__}: {reason}); make room, and "
+            "start again: the checkpoints before it are whole"
+        ) from error
 
 
 def _abstract(tree: Any) -> Any:
@@ -145,6 +218,11 @@ def restore_state(manager: ocp.CheckpointManager, epoch: int, like: TrainState) 
     Raises:
       UserError: the checkpoint is of another structure or size.
     """
+    with _readable(manager.directory / str(epoch)):
+        return _restore_state(manager, epoch, like)
+
+
+def _restore_state(manager: ocp.CheckpointManager, epoch: int, like: TrainState) -> TrainState:
     wanted = {"params": like.params, "ema": flat_trainable(like.ema), "progress": _progress(like)}
     saved = manager.item_metadata(epoch)
     problems = [line for name, tree in wanted.items() for line in _differences(name, tree, saved[name])]
@@ -202,9 +280,10 @@ def restore_averaged(workdir: Path) -> tuple[Params, int]:
         epoch = manager.latest_step()
         if epoch is None:
             raise UserError(f"{workdir / CHECKPOINTS_FOLDER}: holds no finished checkpoint: train first")
-        shapes = manager.item_metadata(epoch)
-        args = {name: ocp.args.StandardRestore(_abstract(shapes[name].tree)) for name in ("params", "ema")}
-        found = manager.restore(epoch, args=ocp.args.Composite(**args))
+        with _readable(manager.directory / str(epoch)):
+            shapes = manager.item_metadata(epoch)
+            args = {name: ocp.args.StandardRestore(_abstract(shapes[name].tree)) for name in ("params", "ema")}
+            found = manager.restore(epoch, args=ocp.args.Composite(**args))
     leaves = flax.traverse_util.flatten_dict(found["params"], sep="/")
     averaged = flax.traverse_util.unflatten_dict({**leaves, **found["ema"]}, sep="/")
     return jax.tree.map(np.asarray, averaged), epoch

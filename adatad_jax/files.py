@@ -1,0 +1,41 @@
+"""Folders and files that a run writes: checked before anything is computed, written whole or not at all."""
+
+import os
+from pathlib import Path
+
+from adatad_jax.errors import UserError
+
+PATTERN_CHARACTERS = "[]*?"
+
+
+def check_output_folder(folder: Path) -> None:
+    """Checks that a folder can be created and written into, without creating it.
+
+    Raises:
+      UserError: it or one of its parents is a file or may not be written, or its path holds a character that the
+        checkpoint library takes for a pattern: it would write there and then find nothing.
+    """
+    path = folder.absolute()
+    odd = sorted(set(str(path)) & set(PATTERN_CHARACTERS))
+    if odd:
+        raise UserError(f"{path}: checkpoints cannot be kept under a path with {' '.join(odd)} in it; choose another")
+    existing = next(parent for parent in (path, *path.parents) if parent.exists())
+    if not existing.is_dir():
+        raise UserError(f"{path}: {existing} is a file, expected a folder; choose another path")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise UserError(f"{path}: {existing} may not be written; choose another path")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a file so that it is there whole or not at all.
+
+    Raises:
+      UserError: it cannot be written.
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        partial.write_text(text)
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise UserError(f"{path}: cannot be written ({error.strerror}); make room, or choose another folder") from error
