@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -329,3 +330,21 @@ def test_video_without_a_duration() -> None:
     assert reader.frame_count == len(in_order) == 74
     for frame, index in zip(reader.read([70, 3, 40]), (70, 3, 40), strict=True):
         np.testing.assert_array_equal(frame, in_order[index])
+
+
+@pytest.mark.parametrize("file", ["variable.mp4", "variable.mkv"])
+def test_rate_of_a_variable_rate_video_is_the_average(tmp_path: Path, file: str) -> None:
+    """30 frames a tenth of a second apart, then 30 a fiftieth: 59 steps in 30 * 0.1 + 29 * 0.02 seconds."""
+    path = tmp_path / file
+    with av.open(str(path), "w") as container:
+        stream: Any = container.add_stream("libx264", rate=50, options=X264)
+        stream.height, stream.width = SIZE
+        stream.pix_fmt = "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 50)
+        for index in range(60):
+            frame = av.VideoFrame.from_ndarray(np.full((*SIZE, 3), index, np.uint8), format="rgb24")
+            frame.pts = 5 * index if index <= 30 else 150 + index - 30
+            frame.time_base = Fraction(1, 50)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    assert open_video(path).fps == pytest.approx(59 / 3.58, rel=0.02)
