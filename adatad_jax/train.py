@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from adatad_jax import cli
@@ -116,17 +116,16 @@ def train(config: ConfigDict, workdir: Path, console: Console) -> TrainState:
             "training", total=len(rates), completed=first_epoch * steps_per_epoch, status="compiling the step"
         )
         for epoch in range(first_epoch, config.train.epochs):
-            started = time.perf_counter()
+            started = clock = time.perf_counter()
             pending: Metrics | None = None
             totals: list[Metrics] = []
             for number, batch in enumerate(epoch_batches(windows, config, epoch)):
                 state, metrics = step(state, shard_batch(batch, len(devices)))
                 if pending is not None:  # read one step late, so that the devices never wait for the host
                     totals.append(read_metrics(pending, epoch * steps_per_epoch + number - 1))
-                    seconds = (time.perf_counter() - started) / number
-                    rate = rates[epoch * steps_per_epoch + number]
+                    seconds, rate = time.perf_counter() - clock, rates[epoch * steps_per_epoch + number]
                     progress.update(task, advance=1, status=status(epoch + 1, totals[-1], rate, seconds))
-                pending = metrics
+                pending, clock = metrics, time.perf_counter()
             assert pending is not None
             totals.append(read_metrics(pending, (epoch + 1) * steps_per_epoch - 1))
             progress.update(task, advance=1)
@@ -136,17 +135,17 @@ def train(config: ConfigDict, workdir: Path, console: Console) -> TrainState:
             record |= {name: float(np.mean([getattr(m, name) for m in totals])) for name in Metrics._fields}
             record["windows_without_segment"] = windows.take_unmatched()
             record["seconds"] = time.perf_counter() - started
+            if record["windows_without_segment"] == len(windows.order(epoch)):
+                raise UserError(
+                    f"epoch {epoch + 1}: no window kept a segment, so there is nothing to learn: check the segments in "
+                    f"{config.data.annotations}, config.data.trunc_thresh and config.data.window"
+                )
             if test_windows is not None and truth is not None and due(epoch + 1, config.train.eval_from, config):
                 averaged = jax.device_get(state).averaged_params()
                 predictor = predictor or Predictor(model, averaged, config.test.batch_size)
                 predictor.load(averaged)
                 found = truth.measure(detect_subset(config, test_windows, predictor, console), config.test.tious)
                 record["average_mAP"] = found.average_map
-            if record["windows_without_segment"] == len(windows.order(epoch)):
-                raise UserError(
-                    f"epoch {epoch + 1}: no window kept a segment, so there is nothing to learn: check the segments in "
-                    f"{config.data.annotations}, config.data.trunc_thresh and config.data.window"
-                )
             log_epoch(workdir, record, console)
             last = epoch + 1 == config.train.epochs
             if last or (epoch + 1) % config.train.checkpoint_every == 0:
@@ -274,7 +273,6 @@ def progress_bar(console: Console) -> Progress:
         BarColumn(bar_width=8),
         MofNCompleteColumn(),
         TextColumn("{task.fields[status]}"),
-        TimeElapsedColumn(),
         TextColumn("ETA"),
         TimeRemainingColumn(),
         console=console,

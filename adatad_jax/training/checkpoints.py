@@ -172,6 +172,8 @@ def save(manager: ocp.CheckpointManager, epoch: int, state: TrainState, metadata
     Raises:
       UserError: this one or the one before cannot be written.
     """
+    # Copied to the host first: the next step donates these very buffers while the background still writes.
+    state = jax.tree.map(np.array, state)
     items = ocp.args.Composite(
         params=ocp.args.StandardSave(state.params),
         ema=ocp.args.StandardSave(flat_trainable(state.ema)),
