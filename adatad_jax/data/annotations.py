@@ -56,8 +56,8 @@ def load_annotations(
 
     The frame count is `int(duration * fixed_fps)` if `fixed_fps` is given, else "frame", else `int(duration * fps)`
     with the video's own "fps". Numbers may be given as strings. A segment that ends before it starts (Multi-THUMOS has
-    30), or lies outside its video, could be neither learned nor matched: it is left out, and a warning logs how many
-    and where.
+    30) could be neither learned nor matched: it is left out, and a warning logs how many and where. One that lies
+    outside its video stays (release rule), with a warning.
 
     Args:
       path: the JSON file.
@@ -85,8 +85,16 @@ def load_annotations(
     if problems:
         raise UserError(f"{path}: {len(problems)} problem(s) to correct in the annotations:{_listed(problems)}")
     if left_out:
-        text = "%s: %d segments end before they start or lie outside their video, left out:%s"
-        _logger.warning(text, path, len(left_out), _listed(left_out))
+        _logger.warning("%s: %d segments end before they start, left out:%s", path, len(left_out), _listed(left_out))
+    outside = [
+        f'video "{name}" of {video.duration:g} seconds: {segment}'
+        for name, video in videos.items()
+        if video is not None
+        for segment in video.segments.tolist()
+        if segment[0] >= video.duration or segment[1] < 0
+    ]
+    if outside:
+        _logger.warning("%s: %d segments lie outside their video:%s", path, len(outside), _listed(outside))
     return {name: video for name, video in videos.items() if video is not None}
 
 
@@ -194,7 +202,7 @@ def _video(
     problems: list[str],
     left_out: list[str],
 ) -> Video | None:
-    """One video, or None with `problems` telling what is wrong with it; impossible segments go to `left_out`."""
+    """One video, or None with `problems` telling what is wrong with it; reversed segments go to `left_out`."""
     before = len(problems)
 
     def wrong(key: str, value: Any, expected: str) -> None:
@@ -244,8 +252,8 @@ def _video(
             wrong(f"{where}.segment", annotation.get("segment"), "[start, end] in seconds")
         elif not isinstance(label, str) or not label:
             wrong(f"{where}.label", label, "a class name")
-        elif segment[0] > segment[1] or segment[0] >= duration or segment[1] < 0:
-            left_out.append(f'video "{name}" of {duration:g} seconds: "{where}.segment" is {list(segment)}')
+        elif segment[0] > segment[1]:
+            left_out.append(f'video "{name}": "{where}.segment" is {list(segment)}')
         else:
             segments.append(segment)
             labels.append(label)

@@ -151,7 +151,16 @@ def test_reversed_segment_is_left_out_with_a_warning(write: Write, caplog: pytes
     assert video.segments.tolist() == [[3, 3]]
     assert video.labels == ("y",)
     assert "1 segments end before they start" in caplog.text
-    assert 'video "a" of 10 seconds: "annotations[0].segment" is [2.0, 1.0]' in caplog.text
+    assert 'video "a": "annotations[0].segment" is [2.0, 1.0]' in caplog.text
+
+
+def test_segment_outside_its_video_stays_with_a_warning(write: Write, caplog: pytest.LogCaptureFixture) -> None:
+    segments = [{"segment": [12, 13], "label": "x"}, {"segment": [9, 11], "label": "y"}]
+    with caplog.at_level(logging.WARNING):
+        video = load_annotations(write({"a": entry(annotations=segments)}))["a"]
+    assert len(video.segments) == 2
+    assert "1 segments lie outside their video" in caplog.text
+    assert 'video "a" of 10 seconds: [12.0, 13.0]' in caplog.text
 
 
 def video_of(subset: str, *labels: str) -> Video:
