@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from adatad_jax.errors import UserError
+from adatad_jax.errors import UserError, one_line
 from adatad_jax.files import check_output_folder
 from adatad_jax.models.sizes import CHUNK_TUBELETS, ViTConfig
 
@@ -64,8 +64,9 @@ def load_backbone(path: Path) -> tuple[Params, str]:
             return _load_folder(path.absolute())
         # Whatever the library raises over damaged files.
         except Exception as error:
-            reason = " ".join(str(error).split())[:200]
-            raise UserError(f"{path}: damaged ({type(error).__name__}: {reason}); convert the .pth again") from error
+            raise UserError(
+                f"{path}: damaged ({type(error).__name__}: {one_line(error)}); convert the .pth again"
+            ) from error
     # torch is imported here and nowhere else on the way to training.
     from adatad_jax.conversion.torch_file import load_state_dict
     from adatad_jax.conversion.videomae import convert_videomae

@@ -24,7 +24,7 @@ from adatad_jax.errors import UserError
 from adatad_jax.evaluate import evaluate
 from adatad_jax.evaluation.mean_ap import Metrics
 from adatad_jax.evaluation.run import METRICS_FILE, RESULTS_FILE, detect_subset, load_truth
-from adatad_jax.files import check_output_folder
+from adatad_jax.files import check_output_folder, write_text
 from adatad_jax.inference import Predictor
 from adatad_jax.train import train
 from adatad_jax.training.initialize import initialize
@@ -63,7 +63,7 @@ def main(arguments: Sequence[str]) -> None:
     path = args.workdir / METRICS_FILE
     content = json.loads(path.read_text())
     content |= {"wall_seconds": round(time.perf_counter() - started, 1), "seed": args.seed}
-    path.write_text(json.dumps(content, indent=1) + "\n")
+    write_text(path, json.dumps(content, indent=1) + "\n")
     if args.controls:
         print_controls(metrics, run_controls(config, args.workdir, console), console)
     for what, where in {

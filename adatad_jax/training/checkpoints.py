@@ -18,7 +18,7 @@ import orbax.checkpoint as ocp
 from ml_collections import ConfigDict
 
 from adatad_jax.cli import flatten
-from adatad_jax.errors import UserError
+from adatad_jax.errors import UserError, one_line
 from adatad_jax.files import check_output_folder, write_text
 from adatad_jax.training.optimizer import split
 from adatad_jax.training.step import TrainState
@@ -88,8 +88,7 @@ def check_config(workdir: Path, config: ConfigDict, classes: tuple[str, ...] | N
 
 
 def write_config(workdir: Path, config: ConfigDict, classes: tuple[str, ...]) -> None:
-    """Writes the configuration and the class list that a run is about to use."""
-    workdir.mkdir(parents=True, exist_ok=True)
+    """Writes the configuration and the class list that a run is about to use, into a folder that exists (`lock`)."""
     content = {"config": flatten(config), "classes": list(classes)}
     write_text(workdir / CONFIG_FILE, json.dumps(content, indent=1) + "\n")
 
@@ -150,10 +149,9 @@ def _readable(path: object) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:
-        reason = " ".join(str(error).split())[:200]
         raise UserError(
-            f"{path}: this checkpoint is damaged ({type(error).__name__}: {reason}); delete its folder, and the one "
-            "before it is used"
+            f"{path}: this checkpoint is damaged ({type(error).__name__}: {one_line(error)}); delete its folder, and "
+            "the one before it is used"
         ) from error
 
 
@@ -196,10 +194,9 @@ def _written(manager: ocp.CheckpointManager) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        reason = " ".join(str(error).split())[:200]
         raise UserError(
-            f"{manager.directory}: a checkpoint cannot be written ({type(error).__name__}: {reason}); make room, and "
-            "start again: the checkpoints before it are whole"
+            f"{manager.directory}: a checkpoint cannot be written ({type(error).__name__}: {one_line(error)}); make "
+            "room, and start again: the checkpoints before it are whole"
         ) from error
 
 
