@@ -12,6 +12,7 @@ from rich.console import Console
 
 from adatad_jax import config as configuration
 from adatad_jax.errors import UserError
+from adatad_jax.validation import validate
 
 EXIT_USER_ERROR = 2
 
@@ -33,7 +34,7 @@ def make_console() -> Console:
     return Console(markup=False, highlight=False, soft_wrap=True)
 
 
-def config_parser(description: str) -> argparse.ArgumentParser:
+def config_parser(description: str, required: bool = True) -> argparse.ArgumentParser:
     """A parser with `--config`, whose help lists every field that `--config.FIELD=VALUE` can set."""
     fields = "\n".join(f"  --config.{name}={value!r}" for name, value in flatten(configuration.default()).items())
     parser = argparse.ArgumentParser(
@@ -42,7 +43,9 @@ def config_parser(description: str) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("--config", required=True, type=Path, help="configuration file, such as configs/thumos_s.py")
+    parser.add_argument(
+        "--config", required=required, type=Path, help="configuration file, such as configs/thumos_s.py"
+    )
     parser.add_argument("--workdir", type=Path, help="folder of the run (default: runs/NAME_OF_CONFIG)")
     return parser
 
@@ -53,14 +56,20 @@ def parse(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> tuple[ar
     Raises:
       UserError: the file is missing or fails, a field does not exist or has another type, or its values cannot work.
     """
-    args, overrides = parser.parse_known_args(arguments)
-    stray = [argument for argument in overrides if not argument.startswith("--config.")]
-    if stray:
-        parser.error(f"unrecognized arguments: {' '.join(stray)}")
+    args, overrides = parse_overrides(parser, arguments)
     config = load_config(args.config, overrides)
     if args.workdir is None:
         args.workdir = Path("runs") / args.config.stem
     return args, config
+
+
+def parse_overrides(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+    """Parses arguments; the `--config.FIELD=VALUE` among them come back as they are."""
+    args, overrides = parser.parse_known_args(arguments)
+    stray = [argument for argument in overrides if not argument.startswith("--config.")]
+    if stray:
+        parser.error(f"unrecognized arguments: {' '.join(stray)}")
+    return args, overrides
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> ConfigDict:
@@ -85,7 +94,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> ConfigDict:
         raise UserError(f"--config={path} {' '.join(overrides)}: {type(error).__name__}: {reason}") from error
     if not isinstance(config, ConfigDict):
         raise UserError(f"--config={path}: get_config() returned {type(config).__name__}, expected a ConfigDict")
-    configuration.validate(config)
+    validate(config)
     return config
 
 

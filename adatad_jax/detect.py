@@ -1,4 +1,8 @@
-"""Finds actions in any video: `python -m adatad_jax.detect --workdir DIR --output OUT VIDEO...`."""
+"""Finds actions in any video: `python -m adatad_jax.detect --workdir DIR --output OUT VIDEO...`.
+
+With `--checkpoint FILE_OR_FOLDER` in place of `--workdir`, the detector is one of the PyTorch release, or one that
+convert/pth_to_flax.py converted.
+"""
 
 import argparse
 import json
@@ -12,35 +16,51 @@ from rich.console import Console
 from rich.progress import track
 
 from adatad_jax import cli
-from adatad_jax.config import default, make_model, make_post_processing
+from adatad_jax.config import make_model, make_post_processing
 from adatad_jax.data.annotations import Video
-from adatad_jax.data.dataset import SlidingWindows, Subset
+from adatad_jax.data.dataset import InferenceWindows, Subset
 from adatad_jax.data.decode import open_video
-from adatad_jax.data.loader import load_ahead
+from adatad_jax.data.loader import load_ahead, loaded
 from adatad_jax.errors import UserError
 from adatad_jax.evaluation.detections import Detections
 from adatad_jax.files import check_output_folder, write_text
 from adatad_jax.inference import Predictor, detect_windows
 from adatad_jax.timeline import draw_timeline, thumbnails
-from adatad_jax.training import checkpoints
+from adatad_jax.trained import Trained, load_trained
 
 
 def main(arguments: Sequence[str]) -> None:
     """Parses the command line and detects; the exit code is 1 if some video failed."""
     parser = argparse.ArgumentParser(
-        description="Find actions in video files with a trained detector: per video OUT/NAME.json and OUT/NAME.png."
+        description="Find actions in video files with a trained detector: per video OUT/NAME.json and OUT/NAME.png.",
+        allow_abbrev=False,
     )
-    parser.add_argument("--workdir", type=Path, required=True, help="folder of the training run")
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--workdir", type=Path, help="folder of the training run")
+    which.add_argument(
+        "--checkpoint",
+        type=Path,
+        help="a detector checkpoint of the PyTorch release, or a folder of convert/pth_to_flax.py",
+    )
+    parser.add_argument(
+        "--config",
+        type=Path,
+        help="configuration of --checkpoint, with --config.FIELD=VALUE; may be left out where the checkpoint tells it",
+    )
     parser.add_argument("--output", type=Path, required=True, help="folder to write into")
     parser.add_argument("videos", type=Path, nargs="+", metavar="VIDEO", help="video files of any length and format")
-    args = parser.parse_args(arguments)
-    failures = detect_files(args.workdir, args.output, args.videos, cli.make_console())
+    args, overrides = cli.parse_overrides(parser, arguments)
+    if args.workdir and (args.config or overrides):
+        parser.error("--config belongs to --checkpoint; a run is used as it was trained")
+    config = cli.load_config(args.config, overrides) if args.config else None
+    trained = load_trained(args.workdir or args.checkpoint, config, overrides)
+    failures = detect_files(trained, args.output, args.videos, cli.make_console())
     if failures:
         sys.exit(1)
 
 
 def detect_files(
-    workdir: Path,
+    trained: Trained,
     output: Path,
     videos: Sequence[Path],
     console: Console,
@@ -49,7 +69,7 @@ def detect_files(
     """Detects in each file and writes JSON and picture; a file that fails does not stop the others.
 
     Args:
-      workdir: folder of the training run.
+      trained: the detector.
       output: folder to write into.
       videos: the files.
       console: where to report.
@@ -59,19 +79,18 @@ def detect_files(
       What went wrong, a message for each failed file; each is printed too.
 
     Raises:
-      UserError: there is no trained detector, or two files would write the same output.
+      UserError: two files would write the same output, or the folder cannot be written into.
     """
     stems = [video.stem for video in videos]
     doubled = sorted({str(video) for video in videos if stems.count(video.stem) > 1})
     if doubled:
         raise UserError(f"these videos would write to the same files in {output}: {', '.join(doubled)}; run them apart")
-    fields, classes = checkpoints.read_config(workdir)
-    config = restore_config(fields)
-    cli.set_precision(config.model.dtype)
-    params, epoch = checkpoints.restore_averaged(workdir)
-    predictor = Predictor(make_model(config, len(classes)), params, per_device=1)
-    console.print(f"{workdir}: epoch {epoch}, {len(classes)} classes")
     check_output_folder(output)
+    config, classes = ConfigDict(trained.config), trained.classes
+    config.data.in_memory = False  # a file may be hours long
+    cli.set_precision(config.model.dtype)
+    predictor = Predictor(make_model(config, len(classes)), trained.params, per_device=1)
+    console.print(f"{trained.origin}, {len(classes)} classes")
     output.mkdir(parents=True, exist_ok=True)
     failures = []
     for path in videos:
@@ -89,27 +108,6 @@ def detect_files(
     return failures
 
 
-def restore_config(fields: dict[str, object]) -> ConfigDict:
-    """The configuration of a run from its saved fields, on top of today's defaults.
-
-    Raises:
-      UserError: the run has fields that this version does not know.
-    """
-    config = default()
-    known = cli.flatten(config)
-    unknown = sorted(set(fields) - set(known))
-    if unknown:
-        raise UserError(f"the run was made by another version: unknown configuration fields {', '.join(unknown)}")
-    config.update_from_flattened_dict({name: _tuples(value) for name, value in fields.items()})
-    config.data.in_memory = False  # a file may be hours long
-    return config
-
-
-def _tuples(value: object) -> object:
-    """JSON's lists as the tuples they were."""
-    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
-
-
 def detect_file(
     path: Path, config: ConfigDict, classes: tuple[str, ...], predictor: Predictor, console: Console
 ) -> tuple[Detections, Video]:
@@ -123,13 +121,11 @@ def detect_file(
         raise UserError(f"{path}: the container gives no frame rate; convert the file to a format that has one")
     video = Video(path.stem, "", reader.frame_count / reader.fps, reader.frame_count, np.zeros((0, 2)), ())
     subset = Subset({path.stem: video}, {path.stem: path}, classes, {})
-    windows = SlidingWindows(subset, config)
+    windows = InferenceWindows(subset, config)
     samples = load_ahead(range(len(windows)), windows.load, config.data.threads, ahead=max(2, 2 * predictor.batch_size))
-    pairs = ((windows.windows[index], sample) for index, sample in samples)
+    pairs = ((windows.windows[index], loaded(sample)) for index, sample in samples)
     watched = track(pairs, total=len(windows), description=path.name, console=console, transient=True)
-    ((_, detections, _),) = detect_windows(
-        predictor, watched, subset.videos, config.data.stride, make_post_processing(config)
-    )
+    ((_, detections, _),) = detect_windows(predictor, watched, windows.seconds, make_post_processing(config))
     return detections, video
 
 

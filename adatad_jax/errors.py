@@ -1,4 +1,12 @@
-"""The one exception a user is meant to read."""
+"""The one exception a user is meant to read, and how its message is put together."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+PROBLEMS_SHOWN = 20
+_shown = ContextVar("shown", default=PROBLEMS_SHOWN)
 
 
 class UserError(Exception):
@@ -12,3 +20,20 @@ class UserError(Exception):
 def one_line(error: Exception, limit: int = 200) -> str:
     """What another library says of a failure, on one line and cut, to stand inside a message of ours."""
     return " ".join(str(error).split())[:limit]
+
+
+def listed(lines: Sequence[str]) -> str:
+    """Lines to end a message with, at most `PROBLEMS_SHOWN` of them (`all_listed`) and how many more there are."""
+    shown = _shown.get()
+    rest = [f"... and {len(lines) - shown} more"] if len(lines) > shown else []
+    return "".join(f"\n  {line}" for line in (*lines[:shown], *rest))
+
+
+@contextmanager
+def all_listed() -> Iterator[None]:
+    """Inside it, `listed` leaves out nothing: for reports that go into a file."""
+    token = _shown.set(sys.maxsize)
+    try:
+        yield
+    finally:
+        _shown.reset(token)

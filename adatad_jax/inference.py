@@ -1,22 +1,16 @@
 """Trained parameters on windows of frames: proposals, then the detections of a video."""
 
 import functools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
-from adatad_jax.data.annotations import Video
-from adatad_jax.data.dataset import Sample, Window
+from adatad_jax.data.dataset import Sample
+from adatad_jax.data.sampling import Window
 from adatad_jax.detection.proposals import Proposals, decode
-from adatad_jax.evaluation.detections import (
-    Detections,
-    PostProcessing,
-    merge_windows,
-    to_seconds,
-    window_detections,
-)
+from adatad_jax.evaluation.detections import Detections, PostProcessing, merge_windows, window_detections
 from adatad_jax.models.adatad import AdaTAD
 from adatad_jax.training.step import replicate
 
@@ -63,18 +57,18 @@ class Predictor:
 def detect_windows(
     predictor: Predictor,
     windows: Iterable[tuple[Window, Sample]],
-    videos: dict[str, Video],
-    stride: int,
+    seconds: Callable[[Window, np.ndarray], np.ndarray],
     settings: PostProcessing,
+    classify: Callable[[str, Detections], Detections] | None = None,
 ) -> Iterator[tuple[str, Detections, int]]:
     """Detections of every video, as soon as its last window is predicted.
 
     Args:
       predictor: the model.
       windows: windows with their samples, video by video.
-      videos: name -> annotation: its frame rate and duration.
-      stride: source frames per grid position.
+      seconds: grid positions `[N, 2]` of a window to seconds (`InferenceWindows.seconds`).
       settings: of the post-processing.
+      classify: gives class-agnostic detections of a video its classes (`VideoClassifier.classify`).
 
     Yields:
       Name, detections and number of windows of a video; memory holds the windows of the videos in one batch.
@@ -86,16 +80,15 @@ def detect_windows(
             yield current, merge_windows(done, settings), len(done)
             done = []
         current = window.video
-        video = videos[current]
-        seconds = functools.partial(
-            to_seconds,
-            stride=stride,
-            window_start_frame=window.first * stride,
-            fps=video.fps,
-            duration=video.duration,
+        done.append(
+            window_detections(
+                np.asarray(proposals.segments),
+                np.asarray(proposals.scores),
+                settings,
+                functools.partial(seconds, window),
+                functools.partial(classify, current) if classify is not None else None,
+            )
         )
-        segments, scores = np.asarray(proposals.segments), np.asarray(proposals.scores)
-        done.append(window_detections(segments, scores, settings, seconds))
     if current is not None:
         yield current, merge_windows(done, settings), len(done)
 

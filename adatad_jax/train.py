@@ -1,14 +1,13 @@
 """Trains a detector: `python -m adatad_jax.train --config configs/thumos_s.py`. `train` reads top to bottom."""
 
-import json
+import collections
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 from ml_collections import ConfigDict
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -16,28 +15,28 @@ from rich.table import Table
 
 from adatad_jax import cli
 from adatad_jax.config import make_loss, make_model, make_optimizer_config
-from adatad_jax.data.dataset import SlidingWindows, TrainingWindows, check_files, load_classes, load_subset
-from adatad_jax.data.loader import grouped, load_ahead, training_batch
+from adatad_jax.conversion.store import PASSENGERS_FILE
+from adatad_jax.conversion.torch_file import write_tensors
+from adatad_jax.custom import resolve
+from adatad_jax.data.checks import usable
+from adatad_jax.data.dataset import TrainingWindows, load_classes, load_subset
+from adatad_jax.data.loader import Loaded, TrainingBatches, placed_ahead
 from adatad_jax.errors import UserError
-from adatad_jax.evaluation.run import Truth, detect_subset, load_truth
-from adatad_jax.files import write_text
+from adatad_jax.evaluation.run import load_evaluation
 from adatad_jax.inference import Predictor
 from adatad_jax.training import checkpoints
+from adatad_jax.training.history import Tally, read_history, write_history
 from adatad_jax.training.initialize import initialize
 from adatad_jax.training.optimizer import OptimizerConfig, make_optimizer, parameter_groups
 from adatad_jax.training.schedule import warmup_cosine
 from adatad_jax.training.step import (
-    Batch,
     Metrics,
     TrainState,
     create_state,
     make_train_step,
     pmap_step,
     replicate,
-    shard_batch,
 )
-
-HISTORY_FILE = "history.jsonl"
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -58,28 +57,24 @@ def train(config: ConfigDict, workdir: Path, console: Console) -> TrainState:
 
     # ---- Input: all of it is checked before anything is computed or written.
     check_paths(config)
+    config = resolve(config, console)
     classes = load_classes(config)
     checkpoints.check_config(workdir, config, classes)
-    train_set = load_subset(config, config.data.train_subset, classes, training=True)
-    check_files(train_set, config.data.threads)
+    train_set = usable(load_subset(config, config.data.train_subset, classes, training=True), config)
     windows = TrainingWindows(train_set, config)
-    test_windows: SlidingWindows | None = None
-    truth: Truth | None = None
-    if config.train.eval_from:
-        test_set = load_subset(config, config.data.test_subset, classes, training=False)
-        check_files(test_set, config.data.threads)
-        test_windows, truth = SlidingWindows(test_set, config), load_truth(config, classes)
+    batches = TrainingBatches(windows, config, jax.process_index(), jax.process_count())
+    evaluation = load_evaluation(config, classes) if config.train.eval_from else None
 
     # ---- Model and optimiser.
     devices = usable_devices(config.train.batch_size)
     model = make_model(config, len(classes))
-    params, account = initialize(model, config)
-    steps_per_epoch = math.ceil(len(windows.order(0)) / config.train.batch_size)
+    params, account, passengers = initialize(model, config)
+    steps_per_epoch = batches.steps_per_epoch
     optimizer_config = make_optimizer_config(config, steps_per_epoch)
     optimizer = make_optimizer(optimizer_config, params)
     loss = make_loss(config)
     step = pmap_step(make_train_step(model, optimizer, loss, config.train.ema), devices)
-    state = create_state(params, optimizer, loss, config.seed)
+    state = create_state(params, optimizer, loss, config.seed, full=optimizer_config.full)
     console.print(f"{config.weights}\n{account}")
     console.print(
         f"{len(windows)} videos, {sum(len(labels) for _, labels in train_set.truth.values())} segments, "
@@ -91,16 +86,19 @@ def train(config: ConfigDict, workdir: Path, console: Console) -> TrainState:
     held = checkpoints.lock(workdir)
     checkpoints.write_config(workdir, config, classes)
     manager = checkpoints.open_manager(workdir, config.train.keep_checkpoints)
-    first_epoch = manager.latest_step() or 0
-    write_history(workdir, [record for record in read_history(workdir) if record["epoch"] <= first_epoch])
-    if first_epoch:
-        state = checkpoints.restore_state(manager, first_epoch, state)
-        if state.step != first_epoch * steps_per_epoch:
+    first_step, tally = manager.latest_step() or 0, Tally()
+    if first_step:
+        state, metadata = checkpoints.restore_state(manager, first_step, state)
+        if metadata["steps_per_epoch"] != steps_per_epoch:
             raise UserError(
-                f"{workdir}: its {first_epoch} epochs took {state.step} steps, but an epoch now has {steps_per_epoch}: "
+                f"{workdir}: its epochs took {metadata['steps_per_epoch']} steps, but now one has {steps_per_epoch}: "
                 "the training videos are not the same; give another --workdir"
             )
-        console.print(f"continuing {workdir} after epoch {first_epoch} of {config.train.epochs}")
+        tally = Tally(metadata["tally"])
+        console.print(f"continuing {workdir} after step {first_step} (epoch {first_step / steps_per_epoch:g})")
+    elif passengers:
+        write_tensors(workdir / PASSENGERS_FILE, passengers)  # so that convert/flax_to_pth.py can give them back
+    write_history(workdir, [record for record in read_history(workdir) if record["step"] <= first_step])
     state = replicate(state, devices)
 
     # ---- Loop.
@@ -110,46 +108,56 @@ def train(config: ConfigDict, workdir: Path, console: Console) -> TrainState:
         optimizer_config.schedule_steps,
         optimizer_config.steps,
     )
+    loaded_ahead = placed_ahead(batches.from_step(first_step, len(rates)), devices)
     predictor = None
     with held, manager, progress_bar(console) as progress:
-        task = progress.add_task(
-            "training", total=len(rates), completed=first_epoch * steps_per_epoch, status="compiling the step"
-        )
-        for epoch in range(first_epoch, config.train.epochs):
-            started = clock = time.perf_counter()
-            pending: Metrics | None = None
-            totals: list[Metrics] = []
-            for number, batch in enumerate(epoch_batches(windows, config, epoch)):
-                state, metrics = step(state, shard_batch(batch, len(devices)))
-                if pending is not None:  # read one step late, so that the devices never wait for the host
-                    totals.append(read_metrics(pending, epoch * steps_per_epoch + number - 1))
-                    seconds, rate = time.perf_counter() - clock, rates[epoch * steps_per_epoch + number]
-                    progress.update(task, advance=1, status=status(epoch + 1, totals[-1], rate, seconds))
-                pending, clock = metrics, time.perf_counter()
-            assert pending is not None
-            totals.append(read_metrics(pending, (epoch + 1) * steps_per_epoch - 1))
-            progress.update(task, advance=1)
+        task = progress.add_task("training", total=len(rates), completed=first_step, status="compiling the step")
+        clock = time.perf_counter()
+        running: collections.deque[tuple[int, Loaded, Metrics]] = collections.deque()
+        for number, loaded in enumerate(loaded_ahead, first_step):
+            for problem in loaded.skipped:
+                console.print(f"skipped: {problem}", style="red")
+            state, metrics = step(state, loaded.batch)
+            running.append((number, loaded, metrics))
+            epoch, place = divmod(number + 1, steps_per_epoch)
+            pauses = place == 0 or (config.train.checkpoint_steps and place % config.train.checkpoint_steps == 0)
+            # A step's metrics are read after the next one has started, so that the devices never wait for the host.
+            while len(running) > (0 if pauses else 1):
+                done, its_load, its_metrics = running.popleft()
+                values = read_metrics(its_metrics, done)
+                seconds, clock = time.perf_counter() - clock, time.perf_counter()
+                kept_none, skipped = its_load.unmatched, len(its_load.skipped)
+                tally.add(values, seconds=seconds, windows_without_segment=kept_none, windows_skipped=skipped)
+                text = status(done // steps_per_epoch + 1, values, rates[done], seconds)
+                progress.update(task, advance=1, status=text)
+            if not pauses:
+                continue
+
+            # -- In the middle of an epoch: keep what is needed to continue there.
+            if place:
+                metadata = {"epoch": epoch, "steps_per_epoch": steps_per_epoch, "tally": tally.saved()}
+                checkpoints.save(manager, number + 1, state, metadata)
+                continue
 
             # -- End of an epoch: evaluate, log, keep.
-            record: dict[str, Any] = {"epoch": epoch + 1, "step": (epoch + 1) * steps_per_epoch}
-            record |= {name: float(np.mean([getattr(m, name) for m in totals])) for name in Metrics._fields}
-            record["windows_without_segment"] = windows.take_unmatched()
-            record["seconds"] = time.perf_counter() - started
-            if record["windows_without_segment"] == len(windows.order(epoch)):
+            record: dict[str, Any] = {"epoch": epoch, "step": number + 1, **tally.record()}
+            tally = Tally()
+            if record["windows_without_segment"] == len(windows.order(epoch - 1)):
                 raise UserError(
-                    f"epoch {epoch + 1}: no window kept a segment, so there is nothing to learn: check the segments in "
+                    f"epoch {epoch}: no window kept a segment, so there is nothing to learn: check the segments in "
                     f"{config.data.annotations}, config.data.trunc_thresh and config.data.window"
                 )
-            if test_windows is not None and truth is not None and due(epoch + 1, config.train.eval_from, config):
+            if evaluation is not None and due(epoch, config.train.eval_from, config):
                 averaged = jax.device_get(state).averaged_params()
                 predictor = predictor or Predictor(model, averaged, config.test.batch_size)
                 predictor.load(averaged)
-                found = truth.measure(detect_subset(config, test_windows, predictor, console), config.test.tious)
+                found = evaluation.measure(evaluation.detect(predictor, console))
                 record["average_mAP"] = found.average_map
             log_epoch(workdir, record, console)
-            last = epoch + 1 == config.train.epochs
-            if last or (epoch + 1) % config.train.checkpoint_every == 0:
-                checkpoints.save(manager, epoch + 1, state, {"classes": list(classes), **record})
+            if epoch == config.train.epochs or epoch % config.train.checkpoint_every == 0:
+                metadata = {"epoch": epoch, "steps_per_epoch": steps_per_epoch, "tally": {}, **record}
+                checkpoints.save(manager, number + 1, state, metadata)
+            clock = time.perf_counter()
         checkpoints.finish(manager)
     report_evaluations(workdir, console)
     console.print(f"trained for {config.train.epochs} epochs; checkpoints are in {manager.directory}")
@@ -168,8 +176,10 @@ def check_paths(config: ConfigDict, weights: bool = True) -> None:
         ("data.videos", data.videos, "folder of videos", data.come_from),
         ("data.annotations", data.annotations, "annotations", data.come_from),
     ]
-    if data.classes:
+    if data.classes and not data.class_agnostic:
         wanted.append(("data.classes", data.classes, "class list", data.come_from))
+    if config.test.classifier:
+        wanted.append(("test.classifier", config.test.classifier, "class scores of the test videos", data.come_from))
     missing = [
         f"{what}: --config.{field}={path or '(not set)'}" + (f"\n    get it from: {where}" if where else "")
         for field, path, what, where in wanted
@@ -184,15 +194,6 @@ def usable_devices(batch_size: int) -> list[jax.Device]:
     devices = jax.local_devices()
     count = max(n for n in range(1, len(devices) + 1) if batch_size % n == 0)
     return devices[:count]
-
-
-def epoch_batches(windows: TrainingWindows, config: ConfigDict, epoch: int) -> Iterator[Batch]:
-    """The batches of an epoch, decoded ahead; the last one may be filled up with windows of weight 0."""
-    size = config.train.batch_size
-    order = windows.order(epoch).tolist()
-    samples = load_ahead(order, lambda index: windows.load(epoch, index), config.data.threads, ahead=2 * size)
-    for group in grouped(order, size):
-        yield training_batch([next(samples)[1] for _ in group], size, windows.segment_rows)
 
 
 def read_metrics(metrics: Metrics, step: int) -> Metrics:
@@ -215,18 +216,6 @@ def due(epoch: int, first: int, config: ConfigDict) -> bool:
     """Whether to evaluate after this epoch."""
     last = epoch == config.train.epochs
     return epoch >= first and (last or (epoch - first) % config.train.eval_every == 0)
-
-
-def read_history(workdir: Path) -> list[dict[str, Any]]:
-    """The records of the epochs so far; a line that a killed run left unfinished is no record."""
-    path = workdir / HISTORY_FILE
-    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
-    return [json.loads(line) for line in lines if line.endswith("\n")]
-
-
-def write_history(workdir: Path, records: Sequence[dict[str, Any]]) -> None:
-    """Replaces the run's history."""
-    write_text(workdir / HISTORY_FILE, "".join(json.dumps(record) + "\n" for record in records))
 
 
 def log_epoch(workdir: Path, record: dict[str, Any], console: Console) -> None:

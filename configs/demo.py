@@ -29,6 +29,8 @@ def get_config() -> ConfigDict:
     config.data.test_short_side = 48
     config.data.crop = 48
     config.data.random_resized_crop = False
+    config.data.rand_augment = False
+    config.data.color_jitter = False
     config.data.in_memory = True
     config.data.threads = 2
 

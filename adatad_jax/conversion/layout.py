@@ -1,9 +1,11 @@
 """Which tensors of a PyTorch checkpoint make up which leaf of our parameters, and how their axes turn.
 
 A leaf is one tensor, or several stacked on a leading axis (the scanned blocks; the head's scale per level). Names on
-the torch side are those of mmaction's VideoMAE and of the AdaTAD release, without the prefix of the whole backbone.
+the torch side are those of mmaction's VideoMAE and of the AdaTAD release; only `model_leaves`, of a whole detector,
+has the backbone's prefix in front of them.
 """
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -13,6 +15,8 @@ from adatad_jax.models.adatad import DetectorConfig
 from adatad_jax.models.sizes import ViTConfig
 
 Path = tuple[str, ...]
+
+BACKBONE_PREFIX = "backbone.model.backbone."  # in front of the backbone's names in a whole detector
 
 VECTOR = (0,)
 LINEAR = (1, 0)  # [out, in] -> [in, out]
@@ -55,6 +59,13 @@ class Leaf:
         ]
         return np.ascontiguousarray(np.stack(tensors) if self.stacked else tensors[0])
 
+    def write(self, value: np.ndarray) -> dict[str, np.ndarray]:
+        """Takes the leaf apart into its torch tensors, by key: the inverse of `read`."""
+        shape = self.torch_shape(np.shape(value))
+        parts = np.asarray(value) if self.stacked else [np.asarray(value)]
+        turned = (np.asarray(part).transpose(np.argsort(self.axes)).reshape(shape) for part in parts)
+        return dict(zip(self.keys, turned, strict=True))
+
 
 @dataclass
 class _Leaves:
@@ -95,9 +106,9 @@ def block_leaves(path: Path, first: int, last: int) -> Iterator[Leaf]:
     yield from leaves.found
 
 
-def tia_leaves(path: Path, first: int, last: int) -> Iterator[Leaf]:
-    """The adapters of blocks first..last, stacked."""
-    leaves = _Leaves((*path, "tia"), tuple(f"blocks.{i}.adapter." for i in range(first, last + 1)), stacked=True)
+def tia_leaves(path: Path, prefixes: tuple[str, ...]) -> Iterator[Leaf]:
+    """The adapters whose tensors stand behind `prefixes`, stacked."""
+    leaves = _Leaves((*path, "tia"), prefixes, stacked=True)
     leaves.add("gamma", "gamma", (), (0,))
     leaves.linear("down", "down_proj")
     leaves.linear("depthwise", "dwconv", CONV1D)
@@ -107,7 +118,7 @@ def tia_leaves(path: Path, first: int, last: int) -> Iterator[Leaf]:
 
 
 def backbone_leaves(vit: ViTConfig) -> Iterator[Leaf]:
-    """All leaves of the backbone, its adapters included."""
+    """All leaves of the backbone and its adapters; side adapters are numbered among themselves, by rising block."""
     patch = _Leaves(("patch_embed",), ("patch_embed.",))
     patch.add("kernel", "projection.weight", CONV3D)
     patch.add("bias", "projection.bias", VECTOR)
@@ -116,7 +127,12 @@ def backbone_leaves(vit: ViTConfig) -> Iterator[Leaf]:
         path = (f"blocks_{first}_{last}",)
         yield from block_leaves(path, first, last)
         if has_tia:
-            yield from tia_leaves(path, first, last)
+            blocks = range(first, last + 1)
+            if vit.side:
+                prefixes = tuple(f"ladders.adapters.{vit.tia_blocks.index(block)}." for block in blocks)
+            else:
+                prefixes = tuple(f"blocks.{block}.adapter." for block in blocks)
+            yield from tia_leaves(path, prefixes)
 
 
 def detector_leaves(config: DetectorConfig) -> Iterator[Leaf]:
@@ -138,6 +154,15 @@ def detector_leaves(config: DetectorConfig) -> Iterator[Leaf]:
         yield from last.found
     scales = tuple(f"rpn_head.scale.{level}.scale" for level in range(len(config.strides)))
     yield Leaf(("head", "scale"), scales, (), stacked=True)
+
+
+def model_leaves(vit: ViTConfig, config: DetectorConfig) -> Iterator[Leaf]:
+    """All leaves of an `AdaTAD`, keyed as the release saves a whole detector."""
+    for leaf in backbone_leaves(vit):
+        keys = tuple(BACKBONE_PREFIX + key for key in leaf.keys)
+        yield dataclasses.replace(leaf, path=("backbone", *leaf.path), keys=keys)
+    for leaf in detector_leaves(config):
+        yield dataclasses.replace(leaf, path=("detector", *leaf.path))
 
 
 def _masked_conv(path: Path, prefix: str) -> list[Leaf]:

@@ -1,101 +1,118 @@
-"""Converted backbones on disk (Orbax), and their way into a model's parameters; needs no torch."""
+"""Converted backbones on disk, and their way into a model's parameters; a converted folder needs no torch to read."""
 
 import json
-import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 import flax.traverse_util
 import jax
 import numpy as np
-import orbax.checkpoint as ocp
 
+from adatad_jax.conversion import folders
+from adatad_jax.conversion.folders import ACCOUNT_FILE, PARAMS_FOLDER, PASSENGERS_FILE
+from adatad_jax.conversion.torch_file import CONFIG_FILE, read_tensors, write_tensors
+from adatad_jax.conversion.videomae import Backbone, convert_backbone, on_host
 from adatad_jax.errors import UserError, one_line
-from adatad_jax.files import check_output_folder
+from adatad_jax.files import write_text
 from adatad_jax.models.sizes import CHUNK_TUBELETS, ViTConfig
 
 Params = dict
 
-ACCOUNT_FILE = "conversion.json"
-PARAMS_FOLDER = "params"
+
+@dataclass(frozen=True)
+class LoadedBackbone:
+    """A backbone ready to go into a model.
+
+    Attributes:
+      params: all blocks in one stack, float32.
+      account: the conversion in words.
+      norm_eps: epsilon of its norms.
+      passengers: the tensors of its file that the model does not use, as they were (`videomae.Backbone`).
+      heads, image_size: as far as the file shows them, else None.
+    """
+
+    params: Params
+    account: str
+    norm_eps: float
+    passengers: dict[str, np.ndarray]
+    heads: int | None
+    image_size: int | None
 
 
-def refuse_existing(folder: Path) -> None:
-    """Raises `UserError` if the folder exists, so that nothing is overwritten, or cannot be made."""
-    check_output_folder(folder)
-    if folder.exists():
-        raise UserError(f"{folder}: exists already; remove it or name another output")
-
-
-def save_backbone(folder: Path, params: Params, account: dict[str, object]) -> None:
-    """Writes parameters and the conversion's account; the folder appears only once it is whole.
+def save_backbone(folder: Path, backbone: Backbone) -> None:
+    """Writes parameters, passengers and the conversion's account; the folder appears only once it is whole.
 
     Raises:
-      UserError: the folder exists.
+      UserError: the folder exists, or cannot be written.
     """
-    refuse_existing(folder)
-    partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        partial.mkdir(parents=True)
-        with ocp.StandardCheckpointer() as checkpointer:
-            checkpointer.save(partial.absolute() / PARAMS_FOLDER, params)
-        (partial / ACCOUNT_FILE).write_text(json.dumps(account, indent=2))
-        partial.rename(folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    with folders.whole(folder, folders.size_of(backbone.params, backbone.passengers)) as partial:
+        folders.write_tree(partial / PARAMS_FOLDER, jax.tree.map(on_host, backbone.params))
+        if backbone.passengers:
+            write_tensors(partial / PASSENGERS_FILE, backbone.passengers)
+        write_text(partial / ACCOUNT_FILE, json.dumps(backbone.record(), indent=2))
 
 
-def load_backbone(path: Path) -> tuple[Params, str]:
-    """Reads a backbone: a folder written by `convert/pth_to_flax.py`, or a `.pth` file, converted by the same code.
-
-    Returns:
-      The parameters, all blocks in one stack, and the conversion's account in words.
+def load_backbone(path: Path) -> LoadedBackbone:
+    """Reads a backbone: a folder written by `convert/pth_to_flax.py`, or any VideoMAE file, converted by the same code.
 
     Raises:
       UserError: neither, or the file does not fit.
     """
-    if path.is_dir():
-        if not ((path / PARAMS_FOLDER).is_dir() and (path / ACCOUNT_FILE).is_file()):
+    has_config, has_account = (path / CONFIG_FILE).is_file(), (path / ACCOUNT_FILE).is_file()
+    if has_config and has_account:
+        raise UserError(
+            f"{path}: a converted AdaTAD detector, where a VideoMAE backbone is expected; use it as --checkpoint of "
+            "evaluate or detect"
+        )
+    if path.is_dir() and not has_config:
+        if not ((path / PARAMS_FOLDER).is_dir() and has_account):
             raise UserError(
-                f"{path}: no converted weights in this folder; expected {PARAMS_FOLDER}/ and {ACCOUNT_FILE} as "
-                "convert/pth_to_flax.py writes them"
+                f"{path}: no weights in this folder; expected {PARAMS_FOLDER}/ and {ACCOUNT_FILE} as "
+                f"convert/pth_to_flax.py writes them, or {CONFIG_FILE} and the weights of Hugging Face"
             )
         try:
-            return _load_folder(path.absolute())
-        # Whatever the library raises over damaged files.
+            return _load_folder(path)
+        # Whatever the libraries raise over damaged files; a missing entry is one of an older version.
         except Exception as error:
             raise UserError(
-                f"{path}: damaged ({type(error).__name__}: {one_line(error)}); convert the .pth again"
+                f"{path}: damaged, or converted by an older version ({type(error).__name__}: {one_line(error)}); "
+                "convert the checkpoint again"
             ) from error
-    # torch is imported here and nowhere else on the way to training.
-    from adatad_jax.conversion.torch_file import load_state_dict
-    from adatad_jax.conversion.videomae import convert_videomae
-
-    backbone = convert_videomae(load_state_dict(path), path)
-    return backbone.params, backbone.account()
-
-
-def _load_folder(path: Path) -> tuple[Params, str]:
-    with ocp.StandardCheckpointer() as checkpointer:
-        saved = checkpointer.metadata(path / PARAMS_FOLDER).item_metadata.tree
-        shapes = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), saved)
-        params = checkpointer.restore(path / PARAMS_FOLDER, shapes)
-    return params, json.loads((path / ACCOUNT_FILE).read_text())["account"]
+    backbone = convert_backbone(read_tensors(path))
+    return LoadedBackbone(
+        backbone.params,
+        backbone.account(),
+        backbone.config.norm_eps,
+        backbone.passengers,
+        backbone.heads,
+        backbone.image_size,
+    )
 
 
-def insert_backbone(params: Params, backbone: Params, vit: ViTConfig, source: Path) -> Params:
-    """Replaces a model's frozen backbone leaves by converted ones; adapters and detector stay.
+def _load_folder(path: Path) -> LoadedBackbone:
+    record, params = folders.read_record(path), folders.read_tree(path / PARAMS_FOLDER)
+    passengers = read_tensors(path / PASSENGERS_FILE).tensors if record["left_out"] else {}
+    if passengers.keys() != record["left_out"].keys():
+        raise ValueError(f"{PASSENGERS_FILE} does not hold what {ACCOUNT_FILE} says was left out")
+    return LoadedBackbone(
+        params, record["account"], record["norm_eps"], passengers, record["heads"], record["image_size"]
+    )
+
+
+def insert_backbone(params: Params, backbone: LoadedBackbone, vit: ViTConfig, source: Path) -> Params:
+    """Replaces a model's backbone leaves by converted ones; adapters and detector stay.
 
     Args:
       params: freshly initialised parameters of an `AdaTAD`.
-      backbone: as `load_backbone` gives: all blocks in one stack.
+      backbone: as `load_backbone` gives.
       vit: the model's backbone, whose runs of blocks lay out the stacks.
       source: where the weights came from, for messages.
 
     Raises:
-      UserError: the weights are of another size: every leaf that does not fit is listed.
+      UserError: the weights are of another size, or were trained with other heads, positions or norms: every leaf and
+        field that does not fit is listed.
     """
-    stacked = flax.traverse_util.flatten_dict(backbone)
+    stacked = flax.traverse_util.flatten_dict(backbone.params)
     wanted = flax.traverse_util.flatten_dict(params["backbone"])
     found = {}
     for path, value in stacked.items():
@@ -103,23 +120,32 @@ def insert_backbone(params: Params, backbone: Params, vit: ViTConfig, source: Pa
             found[path] = value
             continue
         for first, last, _ in vit.runs():
-            found[(f"blocks_{first}_{last}", *path[1:])] = value[first : last + 1]
+            name = f"blocks_{first}_{last}"
+            # Nothing reads the blocks after the last side adapter: a model may be without them.
+            if name in params["backbone"] or not vit.side:
+                found[(name, *path[1:])] = value[first : last + 1]
+    problems = []
+    for field in ("norm_eps", "heads", "image_size"):
+        theirs, ours = getattr(backbone, field), getattr(vit, field)
+        if theirs not in (None, ours):
+            remedy = "" if field == "heads" else f"; set --config.model.{field}={theirs:g}"
+            problems.append(f"{field}: the weights were trained with {theirs:g}, the model has {ours:g}{remedy}")
+    depth = next(value.shape[0] for path, value in stacked.items() if path[0].startswith("blocks_"))
+    if depth != vit.depth:
+        problems.append(f"depth: found {depth} blocks, the model has {vit.depth}")
     frozen = {path for path in wanted if "tia" not in path}
-    problems = [f"missing: {'/'.join(path)}" for path in sorted(frozen - found.keys())]
+    problems += [f"missing: {'/'.join(path)}" for path in sorted(frozen - found.keys())]
     for path, value in found.items():
         shape = wanted[path].shape if path in wanted else None
         if path == ("pos_embed",):
             shape = (CHUNK_TUBELETS * (vit.image_size // vit.patch) ** 2, vit.width)
         if value.shape != shape:
             problems.append(f"{'/'.join(path)}: found {value.shape}, the model needs {shape}")
-    depth = next(value.shape[0] for path, value in stacked.items() if path[0].startswith("blocks_"))
-    if depth != vit.depth:
-        problems.insert(0, f"depth: found {depth} blocks, the model has {vit.depth}")
     if problems:
         raise UserError(
-            f"{source}: weights of another size than the config's backbone (width {vit.width}, depth {vit.depth}, "
-            f"MLP {vit.mlp_hidden}, patch {vit.patch}, image_size {vit.image_size}); set config.model to match, or "
-            "give other weights:\n  " + "\n  ".join(problems)
+            f"{source}: weights unlike the config's backbone (width {vit.width}, depth {vit.depth}, heads {vit.heads}, "
+            f"MLP {vit.mlp_hidden}, patch {vit.patch}, image_size {vit.image_size}, norm_eps {vit.norm_eps:g}); set "
+            "config.model to match, or give other weights:\n  " + "\n  ".join(problems)
         )
-    merged = flax.traverse_util.unflatten_dict({**wanted, **{p: np.asarray(v, np.float32) for p, v in found.items()}})
-    return {**params, "backbone": merged}
+    merged = {**wanted, **{path: np.asarray(value, np.float32) for path, value in found.items()}}
+    return {**params, "backbone": flax.traverse_util.unflatten_dict(merged)}

@@ -1,6 +1,8 @@
-"""A VideoMAE checkpoint in mmaction layout to the backbone's frozen parameters, every tensor accounted for."""
+"""A VideoMAE checkpoint of any layout to the backbone's frozen parameters, every tensor accounted for."""
 
+import dataclasses
 import re
+import statistics
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,21 +12,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from adatad_jax.conversion.hugging_face import HEADS, NORM_EPS, read_settings
 from adatad_jax.conversion.layout import Leaf, backbone_leaves
+from adatad_jax.conversion.names import MMACTION, Layout, Naming, recognise
+from adatad_jax.conversion.torch_file import TensorFile
 from adatad_jax.errors import UserError
 from adatad_jax.models.positions import sinusoid_table
-from adatad_jax.models.sizes import CHUNK_FRAMES, CHUNK_TUBELETS, SIZES, ViTConfig
+from adatad_jax.models.sizes import CHUNK_FRAMES, CHUNK_TUBELETS, SIZES, TUBELET, ViTConfig
 from adatad_jax.models.vit import VisionTransformer
 
 Params = dict  # nested, string keys, array leaves
+Shapes = dict[tuple[str, ...], tuple[int, ...]]
+Tensors = Mapping[str, np.ndarray]
 
 POSITION_TOLERANCE = 1e-6
-LEFT_OUT = {
-    "fc_norm.weight": "norm of the classifier; the detector reads the map after the last block",
-    "fc_norm.bias": "norm of the classifier; the detector reads the map after the last block",
-    "cls_head.fc_cls.weight": "classifier of the pre-training",
-    "cls_head.fc_cls.bias": "classifier of the pre-training",
-}
+PATCH_TENSORS = 2  # weight and bias
 ADAPTER_TENSORS = 9  # gamma, and weight and bias of down, depthwise, pointwise, up
 
 
@@ -33,34 +35,76 @@ class Backbone:
     """A converted backbone and what became of each tensor.
 
     Attributes:
-      params: frozen parameters of a `VisionTransformer` without adapters: all blocks in one stack.
+      params: frozen parameters of a `VisionTransformer` without adapters: all blocks in one stack, float32.
+      source: the file's name.
+      layout: in words, such as "Hugging Face VideoMAE (pre-training)".
       size: the name in `SIZES`, or "custom".
-      config: the dimensions the file shows. Its heads are those of the named size: the file does not show them.
-      read, mapped: numbers of tensors in the file and of those used.
+      config: the dimensions and the norms' epsilon.
+      heads, image_size: as far as the file or its size shows them, else None (`config` then holds placeholders).
+      read: number of tensors in the file.
+      groups: number of them by what they are: those mapped to parameters.
       left_out: tensor -> why it is not used.
+      passengers: the tensors left out as the file has them, under mmaction's names (without `backbone.`) where they
+        have one, else under the file's.
+      notes: what the file does not show and was taken for granted.
     """
 
     params: Params
+    source: str
+    layout: str
     size: str
     config: ViTConfig
+    heads: int | None
+    image_size: int | None
     read: int
-    mapped: int
+    groups: dict[str, int]
     left_out: dict[str, str]
+    passengers: dict[str, np.ndarray]
+    notes: tuple[str, ...]
+
+    @property
+    def mapped(self) -> int:
+        """Number of tensors that became parameters."""
+        return sum(self.groups.values())
 
     def account(self) -> str:
         """The conversion in words, for a terminal."""
         dims = self.config
         lines = [
-            f"layout  mmaction VideoMAE, size {self.size}: width {dims.width}, depth {dims.depth}, "
-            f"MLP {dims.mlp_hidden}, patch {dims.patch}, pre-trained on {dims.image_size} px",
+            f"layout  {self.layout}, size {self.size}: width {dims.width}, depth {dims.depth}, "
+            f"heads {self.heads or 'unknown'}, MLP {dims.mlp_hidden}, patch {dims.patch}, "
+            f"pre-trained on {dims.image_size} px{'' if self.image_size else ' (assumed)'}, "
+            f"norm epsilon {dims.norm_eps:g}",
             f"read    {self.read} tensors",
-            f"mapped  {self.mapped} tensors, {count_parameters(self.params):,} parameters",
+            f"mapped  {self.mapped} tensors, {count_parameters(self.params):,} parameters: "
+            + ", ".join(f"{name} {count}" for name, count in self.groups.items()),
             f"left out {len(self.left_out)}:",
             *(f"  {key}: {reason}" for key, reason in self.left_out.items()),
             f"not in the file: TIA adapters, {ADAPTER_TENSORS} tensors a block ({ADAPTER_TENSORS * dims.depth} in all "
             f"{dims.depth} blocks): initialised, as is the detector, when training starts",
+            *(f"note    {note}" for note in self.notes),
         ]
         return "\n".join(lines)
+
+    def record(self) -> dict[str, object]:
+        """The account for `conversion.json`."""
+        return {
+            "source": self.source,
+            "layout": self.layout,
+            "size": self.size,
+            "dimensions": dataclasses.asdict(self.config),
+            "heads": self.heads,
+            "image_size": self.image_size,
+            "norm_eps": self.config.norm_eps,
+            "read": self.read,
+            "mapped": self.mapped,
+            "groups": self.groups,
+            "parameters": count_parameters(self.params),
+            "left_out": self.left_out,
+            "initialised": {"adapters": ADAPTER_TENSORS * self.config.depth},
+            "notes": self.notes,
+            "account": self.account(),
+        }
 
 
 def count_parameters(params: Params) -> int:
@@ -68,108 +112,235 @@ def count_parameters(params: Params) -> int:
     return sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(params))
 
 
-def convert_videomae(state: Mapping[str, np.ndarray], source: Path) -> Backbone:
-    """Converts the tensors of a checkpoint.
-
-    Args:
-      state: name -> tensor, as `torch_file.load_state_dict` gives.
-      source: the file, for messages.
+def convert_backbone(file: TensorFile) -> Backbone:
+    """Converts the tensors of a VideoMAE file; its layout is recognised.
 
     Raises:
-      UserError: listing every missing tensor, every one of a wrong shape and every unknown one at once.
+      UserError: another network; a whole detector; a `config.json` that does not fit; tensors missing, of a wrong
+        shape or type, or unknown: all of them at once, by the file's own names.
     """
-    state = {key.removeprefix("backbone."): np.asarray(value) for key, value in state.items()}
-    config = _dimensions(state, source)
-    size = next((name for name, known in SIZES.items() if _same_shapes(known, config)), "custom")
-    params, mapped = assemble(backbone_leaves(config), parameter_shapes(config), state, source, allowed=LEFT_OUT)
-    left_out = {key: reason for key, reason in LEFT_OUT.items() if key in state}
-    if "pos_embed" in state:
-        file_table = state["pos_embed"].reshape(-1, config.width)
-        apart = float(np.abs(file_table - sinusoid_table(*file_table.shape)).max())
+    naming = recognise(file.tensors, file.path)
+    if naming.layout in (Layout.DETECTOR, Layout.SIDE_DETECTOR):
+        raise UserError(
+            f"{file.path}: an {naming.layout.value}, where a VideoMAE backbone is expected; use it as a checkpoint "
+            "(python -m adatad_jax.evaluate --checkpoint), or convert it by convert/pth_to_flax.py"
+        )
+    config = _dimensions(file, naming)
+    size = next((name for name, known in SIZES.items() if _shapes(known) == _shapes(config)), "custom")
+    heads = SIZES[size].heads if size in SIZES else HEADS.get(config.width)
+    image_size: int | None = None
+    norm_eps = config.norm_eps
+    notes: list[str] = []
+    if naming.layout is Layout.HUGGING_FACE and file.config:
+        settings = read_settings(file.config, _shown(config), file.path)
+        heads, image_size, norm_eps = settings.heads, settings.image_size, settings.norm_eps
+        naming = dataclasses.replace(naming, has_biases=settings.has_biases)
+    elif naming.layout is Layout.HUGGING_FACE:
+        norm_eps = NORM_EPS
+        notes.append(f"no config.json beside the weights: transformers' norm epsilon, {NORM_EPS:g}, is taken")
+    if not naming.has_biases:
+        notes.append("the file's attention has no biases on q and v: they are zero")
+    if file.averaged is file.tensors:
+        notes.append("the file holds a moving average alone: it is what is used")
+    elif file.averaged:
+        notes.append(f"the moving average in the file, {len(file.averaged)} tensors, is not used")
+    if size not in SIZES:
+        notes.append(f"no configuration takes a backbone of this size: config.model.size is one of {', '.join(SIZES)}")
+
+    positions = naming.parts("pos_embed")[0]
+    table = file.tensors.get(positions)
+    passengers, left_out, problems = _passengers(file, naming, config.width)
+    if table is not None:
+        grid = round((table.size / (CHUNK_TUBELETS * config.width)) ** 0.5)
+        image_size = grid * config.patch
+        if table.size != CHUNK_TUBELETS * grid * grid * config.width or table.shape[-1] != config.width:
+            expected = f"(1, {CHUNK_TUBELETS} * grid * grid, {config.width})"
+            problems.append(f"wrong shape: {positions} is {table.shape}, expected {expected}")
+    config = dataclasses.replace(
+        config, heads=heads or 1, image_size=image_size or config.image_size, norm_eps=norm_eps
+    )
+    leaves, shapes = list(backbone_leaves(config)), parameter_shapes(config)
+    spare = {positions} | {key for key in file.tensors if naming.passenger(key)}
+    params, used = assemble(leaves, shapes, file.tensors, file.path, spare, naming, problems)
+    groups = {"patch embedding": PATCH_TENSORS, "blocks": used - PATCH_TENSORS, "adapters": 0}
+    if table is not None:
+        learned = np.asarray(table, np.float32).reshape(-1, config.width)
+        apart = float(np.abs(learned - sinusoid_table(*learned.shape)).max())
         if apart <= POSITION_TOLERANCE:
             left_out["pos_embed"] = f"recomputed: the fixed sinusoid table, {apart:.1e} apart at most"
+            passengers["pos_embed"] = table
         else:
-            params["pos_embed"] = np.asarray(file_table, np.float32)
-            mapped += 1
-    return Backbone(params, size, config, len(state), mapped, left_out)
+            params["pos_embed"] = learned
+            groups["positions"] = 1
+            notes.append(f"the file's own positions are used: {apart:.1e} apart from the fixed sinusoid table")
+    return Backbone(
+        params=params,
+        source=file.path.name,
+        layout=naming.layout.value + _kind(passengers),
+        size=size,
+        config=config,
+        heads=heads,
+        image_size=image_size,
+        read=len(file.tensors),
+        groups=groups,
+        left_out=left_out,
+        passengers=passengers,
+        notes=tuple(notes),
+    )
+
+
+def _shown(config: ViTConfig) -> dict[str, int]:
+    """Dimensions under the names of a Hugging Face `config.json`."""
+    return {
+        "hidden_size": config.width,
+        "num_hidden_layers": config.depth,
+        "intermediate_size": config.mlp_hidden,
+        "patch_size": config.patch,
+    }
+
+
+def _kind(passengers: Iterable[str]) -> str:
+    if any("decoder" in key or key.endswith("mask_token") for key in passengers):
+        return " (pre-training)"
+    return " (fine-tuned)" if any(key.startswith("cls_head.") for key in passengers) else ""
+
+
+def _passengers(
+    file: TensorFile, naming: Naming, width: int
+) -> tuple[dict[str, np.ndarray], dict[str, str], list[str]]:
+    """The tensors beside the encoder, why each is left out, and what is wrong with them."""
+    passengers: dict[str, np.ndarray] = {}
+    left_out, problems = {}, []
+    for key, value in file.tensors.items():
+        known = naming.passenger(key)
+        if known is None:
+            continue
+        name, reason = known
+        if name in passengers:
+            problems.append(f"there twice: {key}, as {name}")
+        shape = value.shape
+        if re.match(r"(fc_|layer)?norm\.", naming.bare(key)):
+            shape = (width,)
+        elif name == "cls_head.fc_cls.weight":
+            shape = (*value.shape[:1], width)
+        if value.shape != shape:
+            problems.append(f"wrong shape: {key} is {value.shape}, expected {shape}")
+        passengers[name], left_out[name] = value, reason
+    return passengers, left_out, problems
 
 
 def assemble(
     leaves: Iterable[Leaf],
-    shapes: Mapping[tuple[str, ...], tuple[int, ...]],
-    state: Mapping[str, np.ndarray],
+    shapes: Shapes,
+    tensors: Tensors,
     source: Path,
     allowed: Iterable[str] = (),
+    naming: Naming = MMACTION,
+    problems: Iterable[str] = (),
 ) -> tuple[Params, int]:
-    """Builds the parameter tree of `leaves` from torch tensors.
+    """Builds the parameter tree of `leaves` from a file's tensors.
 
     Args:
       leaves: what to build.
       shapes: path -> shape that the model expects, for every leaf.
-      state: the torch tensors.
+      tensors: the file's, by its own names.
       source: the file, for messages.
-      allowed: tensors that may be there and are not used, next to `pos_embed`.
+      allowed: tensors that may be there and are not used.
+      naming: what the file's names stand for.
+      problems: what else is wrong with the file, to be told with the rest.
 
     Returns:
       The tree, float32, and the number of tensors used.
 
     Raises:
-      UserError: listing every tensor that is missing, has a wrong shape, or is unknown.
+      UserError: listing every tensor that is missing, has a wrong shape or type, or is unknown.
     """
     leaves = list(leaves)
-    used = [key for leaf in leaves for key in leaf.keys]
-    problems = [f"missing: {key}" for key in used if key not in state]
+    known, problems = set(allowed), list(problems)
+    used = 0
     for leaf in leaves:
-        expected = leaf.torch_shape(shapes[leaf.path])
-        problems += [
-            f"wrong shape: {key} is {tuple(state[key].shape)}, expected {expected}"
-            for key in leaf.keys
-            if key in state and tuple(state[key].shape) != expected
-        ]
-    known = {*used, *allowed, "pos_embed"}
-    problems += [f"unknown: {key} {tuple(value.shape)}" for key, value in state.items() if key not in known]
+        whole = leaf.torch_shape(shapes[leaf.path])
+        for key in leaf.keys:
+            parts = naming.parts(key)
+            known |= set(parts)
+            used += len(parts)
+            expected = whole if len(parts) <= 1 else (whole[0] // len(parts), *whole[1:])
+            problems += [line for part in parts if (line := _misfit(part, key, tensors, expected, naming))]
+    problems += [f"unknown: {key} {value.shape}" for key, value in tensors.items() if key not in known]
     if problems:
         raise UserError(
-            f"{source}: {len(problems)} tensors do not fit a VideoMAE backbone in mmaction layout:\n  "
-            + "\n  ".join(problems)
+            f"{source}: {len(problems)} tensors do not fit, read as {naming.layout.value}:\n  " + "\n  ".join(problems)
         )
-    tree = flax.traverse_util.unflatten_dict({leaf.path: leaf.read(state) for leaf in leaves})
-    return tree, len(used)
+    tree = {leaf.path: np.asarray(on_host(_read(leaf, tensors, naming, shapes))) for leaf in leaves}
+    return flax.traverse_util.unflatten_dict(tree), used
 
 
-def parameter_shapes(config: ViTConfig) -> dict[tuple[str, ...], tuple[int, ...]]:
+def on_host(array: np.ndarray) -> jax.Array:
+    """The same as an array of jax in main memory, which Orbax writes as it is; of numpy's own it makes two copies.
+
+    Without a copy where jax made the memory, as in the leaves of `assemble`.
+    """
+    try:
+        device = jax.devices("cpu")[0]
+    except RuntimeError:  # a user may have shut it off
+        device = jax.devices()[0]
+    return jax.device_put(array, device)
+
+
+def _misfit(part: str, key: str, tensors: Tensors, expected: tuple[int, ...], naming: Naming) -> str:
+    """What is wrong with the file's tensor `part`, which is or belongs to mmaction's `key`; nothing if it fits."""
+    if part not in tensors:
+        return f"missing: {part}" + (f" (for {key})" if naming.bare(part) != key else "")
+    found = tensors[part]
+    if found.shape != expected:
+        return f"wrong shape: {part} is {found.shape}, expected {expected}"
+    if not jnp.issubdtype(found.dtype, jnp.floating):
+        return f"wrong type: {part} is {found.dtype}, expected floating point"
+    return ""
+
+
+def _read(leaf: Leaf, tensors: Tensors, naming: Naming, shapes: Shapes) -> np.ndarray:
+    """A leaf of our tree from tensors that fit."""
+    joined = {}
+    for key in leaf.keys:
+        parts = [tensors[part] for part in naming.parts(key)]
+        if not parts:
+            parts = [np.zeros(leaf.torch_shape(shapes[leaf.path]), np.float32)]
+        joined[key] = np.concatenate(parts) if len(parts) > 1 else parts[0]
+    return leaf.read(joined)
+
+
+def parameter_shapes(config: ViTConfig) -> Shapes:
     """Path -> shape of every leaf of a backbone of these dimensions."""
     frames = jax.ShapeDtypeStruct((1, CHUNK_FRAMES, config.image_size, config.image_size, 3), jnp.uint8)
     shapes = jax.eval_shape(VisionTransformer(config).init, jax.random.key(0), frames)["params"]
     return {path: leaf.shape for path, leaf in flax.traverse_util.flatten_dict(shapes).items()}
 
 
-def _same_shapes(a: ViTConfig, b: ViTConfig) -> bool:
-    return (a.width, a.depth, a.mlp_hidden, a.patch) == (b.width, b.depth, b.mlp_hidden, b.patch)
+def _shapes(config: ViTConfig) -> tuple[int, int, int, int]:
+    return config.width, config.depth, config.mlp_hidden, config.patch
 
 
-def _dimensions(state: Mapping[str, np.ndarray], source: Path) -> ViTConfig:
+def _dimensions(file: TensorFile, naming: Naming) -> ViTConfig:
     """Reads width, depth, MLP and patch off the tensors that show them."""
-    shows = {"patch_embed.projection.weight": 5, "blocks.0.mlp.layers.0.0.weight": 2}
-    absent = [key for key, rank in shows.items() if key not in state or state[key].ndim != rank]
-    if absent:
-        some = ", ".join(list(state)[:5])
+    kernel = naming.parts("patch_embed.projection.weight")[0]
+    shape = file.tensors[kernel].shape
+    if len(shape) != 5 or shape[1:3] != (3, TUBELET) or shape[3] != shape[4]:
         raise UserError(
-            f"{source}: not a VideoMAE backbone in mmaction layout: {', '.join(absent)} not found (with or without "
-            f"'backbone.' in front). It holds {len(state)} tensors: {some}, ..."
+            f"{file.path}: not a VideoMAE: {kernel} is {shape}, expected (width, 3, {TUBELET}, patch, patch), a "
+            "patch embedding over pairs of frames"
         )
-    width, _, _, _, patch = state["patch_embed.projection.weight"].shape
-    blocks = {int(match[1]) for key in state if (match := re.match(r"blocks\.(\d+)\.", key))}
-    depth = max(blocks) + 1
-    mlp_hidden = state["blocks.0.mlp.layers.0.0.weight"].shape[0]
-    image_size = 224
-    if "pos_embed" in state:
-        table = state["pos_embed"]
-        grid = round((table.size / (CHUNK_TUBELETS * width)) ** 0.5)
-        if table.size != CHUNK_TUBELETS * grid * grid * width:
-            raise UserError(
-                f"{source}: pos_embed is {table.shape}, expected (1, {CHUNK_TUBELETS} * grid * grid, {width})"
-            )
-        image_size = grid * patch
-    heads = next((known.heads for known in SIZES.values() if known.width == width), 1)
-    return ViTConfig(width=width, depth=depth, heads=heads, mlp_hidden=mlp_hidden, patch=patch, image_size=image_size)
+    index = re.escape(naming.parts("blocks.")[0]) + r"(\d+)\."
+    blocks = {int(match[1]) for key in file.tensors if (match := re.match(index, key))}
+    depth = max(blocks, default=0) + 1
+    if depth > len(file.tensors):
+        raise UserError(f"{file.path}: numbers a block {depth - 1}, but holds {len(file.tensors)} tensors in all")
+    first_layers = [naming.parts(f"blocks.{i}.mlp.layers.0.0.weight")[0] for i in range(depth)]
+    hidden = [file.tensors[key].shape[0] for key in first_layers if key in file.tensors and file.tensors[key].ndim == 2]
+    if not hidden:
+        raise UserError(
+            f"{file.path}: not a whole VideoMAE ({naming.layout.value}): {first_layers[0]} is missing, as is that of "
+            f"every other block; it holds {len(file.tensors)} tensors: {', '.join(list(file.tensors)[:8])}, ..."
+        )
+    # The most frequent: in a file of mixed sizes, the odd blocks are then those listed.
+    return ViTConfig(width=shape[0], depth=depth, heads=1, mlp_hidden=statistics.mode(hidden), patch=shape[4])

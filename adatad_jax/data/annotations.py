@@ -1,4 +1,7 @@
-"""Annotations: an ActivityNet-style JSON file to videos, subsets and class lists."""
+"""Annotations: JSON files in the field's forms to videos; subsets and class lists.
+
+One's own table of segments is read by `annotation_table`.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +10,17 @@ import logging
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from adatad_jax.errors import UserError
+from adatad_jax.data.annotation_files import by_video, read_json, read_text
+from adatad_jax.errors import UserError, listed
 
-PROBLEMS_SHOWN = 20
+ACTION = "action"  # the one class of a class-agnostic model
 _logger = logging.getLogger(__name__)
 
 
@@ -28,7 +32,7 @@ class Video:
       name: its key in the annotation file.
       subset: the subset it belongs to, spelled as in the file.
       duration: seconds.
-      frames: source frames; 0 where the file does not say (see `load_annotations`).
+      frames: source frames; 0 where they are not read (see `load_annotations`).
       segments: [G, 2] float64, start and end in seconds, in the order of the file.
       labels: one per segment.
       fixed_fps: the frame rate that positions refer to, for data sets defined at a nominal one (EPIC-Kitchens and
@@ -49,43 +53,42 @@ class Video:
         return self.frames / self.duration if self.fixed_fps is None else self.fixed_fps
 
 
-def load_annotations(
-    path: str | Path, *, fixed_fps: float | None = None, frames_required: bool = True
-) -> dict[str, Video]:
+def load_annotations(path: str | Path, *, fixed_fps: float | None = None, with_frames: bool = True) -> dict[str, Video]:
     """Read `{"database": {name: {"subset", "duration", "frame" or "fps", "annotations": [{"segment", "label"}]}}}`.
 
+    That is the form of the release, ActionFormer, ActivityNet and the conversions of other data sets to it; further
+    keys are ignored, and BMN's form is read too (`annotation_files.by_video`). Numbers may be given as strings.
+
     The frame count is `int(duration * fixed_fps)` if `fixed_fps` is given, else "frame", else `int(duration * fps)`
-    with the video's own "fps". Numbers may be given as strings. A segment that ends before it starts (Multi-THUMOS has
-    30) could be neither learned nor matched: it is left out, and a warning logs how many and where. One that lies
-    outside its video stays (release rule), with a warning.
+    with the video's own "fps". A video without "annotations" (the test videos of Ego4D and EPIC-Kitchens) has no
+    segments. A segment that ends before it starts (Multi-THUMOS has 30) could be neither learned nor matched: it is
+    left out. One that lies outside its video stays (release rule). Warnings log how many there are of each.
 
     Args:
       path: the JSON file.
       fixed_fps: see `Video.fixed_fps`.
-      frames_required: whether a video without a frame count is a problem; sampling by `resize` needs none.
+      with_frames: whether frame counts are read, and a video without one is a problem. Sampling by `resize` needs
+        none: a data set may have them or not, and they may be of other copies of its videos.
 
     Raises:
       UserError: the file is missing or not of this form; all problems of the file are listed together.
     """
     path = Path(path)
-    repeated: list[str] = []
-    content = _read_json(path, repeated)
-    database = content.get("database") if isinstance(content, dict) else None
-    if not isinstance(database, dict) or not database:
-        found = f"the keys {sorted(content)[:10]}" if isinstance(content, dict) else f"a {type(content).__name__}"
-        raise UserError(
-            f'{path}: expected a JSON object with a non-empty object "database" (video name -> annotation), '
-            f"found {found}; convert the file to that form"
-        )
+    content, repeated = read_json(path)
+    database = by_video(content, path)
     problems = [f'key "{key}" occurs more than once in one JSON object' for key in repeated]
     left_out: list[str] = []
-    videos = {
-        name: _video(name, entry, fixed_fps, frames_required, problems, left_out) for name, entry in database.items()
-    }
+    videos = {name: _video(name, entry, fixed_fps, with_frames, problems, left_out) for name, entry in database.items()}
+    silent = Counter(entry["subset"] for entry in database.values() if _is_silent(entry))
+    if silent.total() == len(database):
+        problems.append('no video has "annotations", the list of its segments')
     if problems:
-        raise UserError(f"{path}: {len(problems)} problem(s) to correct in the annotations:{_listed(problems)}")
+        raise UserError(f"{path}: {len(problems)} problem(s) to correct in the annotations:{listed(problems)}")
+    if silent:
+        where = ", ".join(f'{count} of subset "{subset}"' for subset, count in silent.items())
+        _logger.warning('%s: videos without "annotations" are taken to have no segments: %s', path, where)
     if left_out:
-        _logger.warning("%s: %d segments end before they start, left out:%s", path, len(left_out), _listed(left_out))
+        _logger.warning("%s: %d segments end before they start, left out:%s", path, len(left_out), listed(left_out))
     outside = [
         f'video "{name}" of {video.duration:g} seconds: {segment}'
         for name, video in videos.items()
@@ -94,7 +97,7 @@ def load_annotations(
         if segment[0] >= video.duration or segment[1] < 0
     ]
     if outside:
-        _logger.warning("%s: %d segments lie outside their video:%s", path, len(outside), _listed(outside))
+        _logger.warning("%s: %d segments lie outside their video:%s", path, len(outside), listed(outside))
     return {name: video for name, video in videos.items() if video is not None}
 
 
@@ -107,8 +110,14 @@ def select_subset(videos: Mapping[str, Video], subset: str, path: str | Path) ->
     chosen = {name: video for name, video in videos.items() if video.subset == subset}
     if not chosen:
         found = Counter(video.subset for video in videos.values())
-        listed = ", ".join(f'"{name}" ({count} videos)' for name, count in sorted(found.items()))
-        raise UserError(f'{path}: no video of subset "{subset}"; the file has {listed} (the name must match exactly)')
+        names = ", ".join(f'"{name}" ({count} videos)' for name, count in sorted(found.items()))
+        # As data sets use them: of training, validation, testing the first two; of Validation and Test those.
+        order = [name for kind in ("train", "val", "test") for name in sorted(found) if name.lower().startswith(kind)]
+        train, test, *_ = *order, "NAME", "NAME"
+        raise UserError(
+            f'{path}: no video of subset "{subset}"; the file has {names}, and a name must match exactly: set '
+            f"--config.data.train_subset={train} --config.data.test_subset={test}"
+        )
     return chosen
 
 
@@ -119,7 +128,7 @@ def read_classes(path: str | Path) -> tuple[str, ...]:
       UserError: the file is missing, empty, or names a class twice.
     """
     path = Path(path)
-    names = [line.strip() for line in _read_text(path).splitlines() if line.strip()]
+    names = [line.strip() for line in read_text(path).splitlines() if line.strip()]
     if not names:
         raise UserError(f"{path}: the class list is empty; expected one label a line")
     repeated = [f'"{name}"' for name, count in Counter(names).items() if count > 1]
@@ -151,31 +160,22 @@ def check_labels(
         )
 
 
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; check the path") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read as a UTF-8 text file ({error})") from None
+def without_classes(video: Video, ignore_labels: Iterable[str]) -> Video:
+    """The video as a class-agnostic model sees it: every label but the ignored ones is `ACTION`.
+
+    Equal segments of different labels become duplicates, of which the ground truth keeps one. That changes nothing of
+    what is learned: both would give a point the same class and the same boundaries.
+    """
+    ignored = set(ignore_labels)
+    return replace(video, labels=tuple(label if label in ignored else ACTION for label in video.labels))
 
 
-def _read_json(path: Path, repeated: list[str]) -> Any:
-    """The parsed file; names that one object holds twice (JSON readers silently take the last) go to `repeated`."""
-
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        mapping = dict(pairs)
-        if len(mapping) < len(pairs):
-            repeated.extend(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
-        return mapping
-
-    try:
-        return json.loads(_read_text(path), object_pairs_hook=unique)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise UserError(f"{path}: not a JSON file ({error}); expected ActivityNet-style annotations") from None
+def _is_silent(entry: Any) -> bool:
+    """Whether a video that is otherwise whole tells nothing of segments."""
+    return isinstance(entry, dict) and isinstance(entry.get("subset"), str) and "annotations" not in entry
 
 
-def _number(value: Any) -> float | None:
+def finite_number(value: Any) -> float | None:
     """A finite number, given as such or as a string; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
@@ -188,7 +188,7 @@ def _number(value: Any) -> float | None:
 
 def _span(value: Any) -> tuple[float, float] | None:
     """Two finite numbers, or None."""
-    ends = [_number(end) for end in value] if isinstance(value, list) else []
+    ends = [finite_number(end) for end in value] if isinstance(value, list) else []
     if len(ends) != 2 or ends[0] is None or ends[1] is None:
         return None
     return ends[0], ends[1]
@@ -198,7 +198,7 @@ def _video(
     name: str,
     entry: Any,
     fixed_fps: float | None,
-    frames_required: bool,
+    with_frames: bool,
     problems: list[str],
     left_out: list[str],
 ) -> Video | None:
@@ -209,7 +209,7 @@ def _video(
         problems.append(f'video "{name}": "{key}" is {_short(value)}, expected {expected}')
 
     def positive(key: str) -> float:
-        number = _number(entry.get(key))
+        number = finite_number(entry.get(key))
         if number is None or number <= 0:
             wrong(key, entry.get(key), "a number above 0")
             return math.nan
@@ -223,7 +223,9 @@ def _video(
     duration = positive("duration")
 
     frames: float | None = None
-    if fixed_fps is not None:
+    if not with_frames:
+        pass  # whatever the file says
+    elif fixed_fps is not None:
         frames = duration * fixed_fps
     elif "frame" in entry:
         frames = positive("frame")
@@ -231,12 +233,15 @@ def _video(
             wrong("frame", entry["frame"], "a whole number of frames")
     elif "fps" in entry:
         frames = duration * positive("fps")
-    elif frames_required:
-        problems.append(f'video "{name}": neither "frame" (the number of frames) nor "fps" is given; add one of them')
+    else:
+        problems.append(
+            f'video "{name}": neither "frame" (the number of frames) nor "fps" is given; add one, or set '
+            "--config.data.fps to the rate that all videos have"
+        )
     if frames is not None and frames < 1:
         problems.append(f'video "{name}": less than one frame in {duration} seconds; correct "frame" or "fps"')
 
-    annotations = entry.get("annotations")
+    annotations = entry.get("annotations", [])
     if not isinstance(annotations, list):
         wrong("annotations", annotations, "a list (empty for a video without segments)")
         annotations = []
@@ -269,11 +274,6 @@ def _video(
         labels=tuple(labels),
         fixed_fps=fixed_fps,
     )
-
-
-def _listed(lines: list[str]) -> str:
-    rest = [f"... and {len(lines) - PROBLEMS_SHOWN} more"] if len(lines) > PROBLEMS_SHOWN else []
-    return "".join(f"\n  - {line}" for line in (*lines[:PROBLEMS_SHOWN], *rest))
 
 
 def _short(value: Any) -> str:

@@ -1,36 +1,36 @@
 """A data set as a run sees it: annotated videos with their files, training windows and test windows as arrays."""
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
 from typing import NamedTuple
 
 import numpy as np
 from ml_collections import ConfigDict
-from rich.progress import track
 
+from adatad_jax.augmentation.draws import NO_AUGMENTATION, Augmentation, draw_augmentation
 from adatad_jax.data import transforms
+from adatad_jax.data.annotation_table import load_table
 from adatad_jax.data.annotations import (
+    ACTION,
     Video,
     check_labels,
     classes_of,
     load_annotations,
     read_classes,
     select_subset,
+    without_classes,
 )
+from adatad_jax.data.checks import find_files
 from adatad_jax.data.decode import frames_at, open_video
-from adatad_jax.data.ground_truth import ground_truth_on_grid
-from adatad_jax.data.windows import grid_length, random_window, sliding_windows, window_frames
-from adatad_jax.errors import UserError
+from adatad_jax.data.sampling import Window, make_sampling
+from adatad_jax.errors import UserError, listed
 
-EXTENSIONS = (".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".flv", ".wmv")
-FRAMES_APART, SECONDS_APART = 30, 1.0  # a container's length may differ so much from the annotated one, or by a tenth
 SEGMENT_ROWS = 8  # arrays of ground truth are padded to a multiple of it
 
 # Streams of random numbers, so that no two uses share draws.
-ORDER_STREAM, WINDOW_STREAM, SHUFFLE_STREAM = 0, 1, 2
+ORDER_STREAM, WINDOW_STREAM, SHUFFLE_STREAM, AUGMENT_STREAM = 0, 1, 2, 3
 
 
 class Sample(NamedTuple):
@@ -41,20 +41,16 @@ class Sample(NamedTuple):
       mask: `[positions]` bool, valid grid positions.
       segments: `[G, 2]` float32, grid positions from the start of the window.
       labels: `[G]` int32.
+      augmentation: what the accelerator is to do to the frames.
+      matched: whether some segment keeps enough of its length in a training window.
     """
 
     frames: np.ndarray
     mask: np.ndarray
     segments: np.ndarray
     labels: np.ndarray
-
-
-class Window(NamedTuple):
-    """A window of a test video: grid positions first..end-1."""
-
-    video: str
-    first: int
-    end: int
+    augmentation: Augmentation = NO_AUGMENTATION
+    matched: bool = True
 
 
 @dataclass(frozen=True)
@@ -64,119 +60,90 @@ class Subset:
     Attributes:
       videos: name -> annotation, in the order of the file.
       files: name -> video file.
-      classes: class names.
-      truth: name -> segments `[G, 2]` float32 in grid positions of the video, labels `[G]` int32.
+      classes: the model's class names.
+      truth: name -> segments `[G, 2]` float32 in grid positions of the video, labels `[G]` int32 of these classes.
+      missing: name -> why it has no file, where `data.skip_broken` allows that; `checks.usable` takes such videos out.
     """
 
     videos: dict[str, Video]
     files: dict[str, Path]
     classes: tuple[str, ...]
     truth: dict[str, tuple[np.ndarray, np.ndarray]]
+    missing: dict[str, str] = field(default_factory=dict)
+
+
+def load_videos(config: ConfigDict) -> dict[str, Video]:
+    """The annotations of all subsets, read as the configuration's data set defines them.
+
+    Raises:
+      UserError: as `load_table` for a file that ends in .csv, else as `load_annotations`.
+    """
+    data = config.data
+    if Path(data.annotations).suffix.lower() == ".csv":
+        return load_table(data)
+    return load_annotations(
+        data.annotations, fixed_fps=data.fps or None, with_frames=make_sampling(data).needs_frame_counts
+    )
 
 
 def load_classes(config: ConfigDict) -> tuple[str, ...]:
-    """The class list: the config's file, or the sorted labels of the annotations that are not ignored."""
+    """The model's classes: the config's file, or the sorted labels of the annotations that are not ignored.
+
+    A class-agnostic model has one, "action", whatever the file and the annotations say.
+    """
+    if config.data.class_agnostic:
+        return (ACTION,)
     if config.data.classes:
-        return read_classes(config.data.classes)
-    labels = classes_of(load_annotations(config.data.annotations))
-    return tuple(label for label in labels if label not in config.data.ignore_labels)
+        classes, source = read_classes(config.data.classes), config.data.classes
+    else:
+        labels, source = classes_of(load_videos(config)), config.data.annotations
+        classes = tuple(label for label in labels if label not in config.data.ignore_labels)
+    if config.data.class_count not in (0, len(classes)):
+        raise UserError(
+            f"{source}: {len(classes)} classes, expected {config.data.class_count} (config.data.class_count): give the "
+            "list that belongs to the data set"
+        )
+    return classes
 
 
 def load_subset(config: ConfigDict, subset: str, classes: Sequence[str], training: bool) -> Subset:
     """Reads the annotations of a subset and finds its video files.
 
-    In training, videos without a segment are left out.
+    In training, videos without a segment are left out. `checks.usable` looks into the files.
 
     Raises:
-      UserError: annotations or labels are wrong, the subset is empty, or files are missing (all of them listed).
+      UserError: annotations or labels are wrong, the subset is empty, or files are missing.
     """
     data = config.data
-    videos = select_subset(load_annotations(data.annotations), subset, data.annotations)
-    check_labels(videos, classes, data.ignore_labels, data.annotations)
-    truth = {
-        name: ground_truth_on_grid(video, classes, data.ignore_labels, data.stride, filter_gt=data.filter_gt)
-        for name, video in videos.items()
-    }
+    videos = select_subset(load_videos(config), subset, data.annotations)
+    learned = videos
+    if data.class_agnostic:
+        learned = {name: without_classes(video, data.ignore_labels) for name, video in videos.items()}
+    check_labels(learned, classes, data.ignore_labels, data.annotations)
+    sampling = make_sampling(data)
+    truth = {name: sampling.ground_truth(video, classes) for name, video in learned.items()}
     if training:
         videos = {name: video for name, video in videos.items() if len(truth[name][1])}
         if not videos:
             raise UserError(f"{data.annotations}: no video of subset {subset!r} has a segment of the class list")
-    return Subset(videos, find_files(Path(data.videos), list(videos)), tuple(classes), truth)
-
-
-def find_files(folder: Path, names: Sequence[str]) -> dict[str, Path]:
-    """The file of every video: `folder/NAME` with any of the usual extensions.
-
-    Raises:
-      UserError: some are missing or found twice; all are listed.
-    """
-    if not folder.is_dir():
-        raise UserError(f"config.data.videos={folder}: no such folder")
-    found: dict[str, list[Path]] = {}
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in EXTENSIONS:
-            found.setdefault(path.stem, []).append(path)
-    missing = [name for name in names if name not in found]
-    doubled = [str(path) for name in names for path in found.get(name, []) if len(found[name]) > 1]
-    if missing:
+    files, missing = find_files(Path(data.videos), list(videos), data.video_prefix)
+    if missing and not (data.skip_broken and files):
         raise UserError(
-            f"{folder}: {len(missing)} of {len(names)} annotated videos are missing (NAME + one of "
-            f"{' '.join(EXTENSIONS)}):\n  " + "\n  ".join(missing)
+            f"{data.videos}: {len(missing)} of {len(videos)} annotated videos are missing, or there twice:"
+            f"{listed(list(missing.values()))}"
         )
-    if doubled:
-        raise UserError(f"{folder}: several files for one video; keep one of each:\n  " + "\n  ".join(doubled))
-    return {name: found[name][0] for name in names}
-
-
-def check_files(subset: Subset, threads: int) -> None:
-    """Opens every video, decodes a frame of it and compares its length with the annotations, in parallel.
-
-    Raises:
-      UserError: some cannot be read, or are not the videos that the annotations describe; all are listed.
-    """
-
-    def problem(name: str) -> str | None:
-        path, video = subset.files[name], subset.videos[name]
-        try:
-            reader = open_video(path)
-            reader.read([0])
-        except UserError as error:
-            return str(error)
-        seconds = reader.frame_count / reader.fps if reader.fps > 0 else video.duration
-        if not (
-            _about(reader.frame_count, video.frames, FRAMES_APART) and _about(seconds, video.duration, SECONDS_APART)
-        ):
-            return (
-                f"{path}: {reader.frame_count} frames in {seconds:.2f} seconds, but the annotations say {video.frames} "
-                f"in {video.duration:.2f}"
-            )
-        return None
-
-    names = list(subset.videos)
-    with ThreadPoolExecutor(threads) as pool:
-        found = list(track(pool.map(problem, names), description="checking videos", total=len(names), transient=True))
-    problems = [text for text in found if text]
-    if problems:
-        raise UserError(
-            f"{len(problems)} of {len(found)} videos cannot be read or are not the annotated ones:\n  "
-            + "\n  ".join(problems)
-        )
-
-
-def _about(found: float, annotated: float, apart: float) -> bool:
-    """Whether two lengths are within a tenth of each other, or within `apart`."""
-    return abs(found - annotated) <= max(0.1 * annotated, apart)
+    return Subset(videos, files, tuple(classes), truth, missing)
 
 
 class FrameSource:
-    """Decoded frames of a subset's videos at a short side, optionally kept in memory at the grid's rate."""
+    """Decoded frames of a subset's videos at a short side; optionally all that windows can load stay in memory."""
 
     def __init__(self, subset: Subset, config: ConfigDict, short_side: int) -> None:
         self._files = subset.files
         self._short_side = short_side
         self._in_memory = config.data.in_memory
-        self._step = config.data.stride // config.data.frames_per_position
-        self._kept: dict[str, np.ndarray] = {}
+        self._loadable = make_sampling(config.data).loadable
+        self._kept: dict[str, tuple[np.ndarray, np.ndarray]] = {}  # source indices, ascending, and their frames
         self._locks = {name: Lock() for name in subset.files}
         self._counts: dict[str, int] = {}
 
@@ -192,8 +159,10 @@ class FrameSource:
             return self._decode(video, indices)
         with self._locks[video]:
             if video not in self._kept:
-                self._kept[video] = self._decode(video, np.arange(0, self.count(video), self._step))
-        return self._kept[video][indices // self._step]
+                loadable = self._loadable(self.count(video))
+                self._kept[video] = loadable, self._decode(video, loadable)
+        kept, frames = self._kept[video]
+        return frames[np.searchsorted(kept, indices)]
 
     def _decode(self, video: str, indices: np.ndarray) -> np.ndarray:
         reader = open_video(self._files[video])
@@ -201,21 +170,20 @@ class FrameSource:
 
 
 class TrainingWindows:
-    """Random windows of the training videos, one a video and epoch; a sample depends on (seed, epoch, index) alone."""
+    """A window of each training video in each epoch; a sample depends on (seed, epoch, index) alone."""
 
     def __init__(self, subset: Subset, config: ConfigDict) -> None:
         self._subset = subset
         self._config = config
         self._names = list(subset.videos)
         self._frames = FrameSource(subset, config, config.data.train_short_side)
+        self._sampling = make_sampling(config.data)
         gpus = config.train.release_gpus
         if len(self._names) < gpus:
             raise UserError(
                 f"{config.data.annotations}: {len(self._names)} videos of subset {config.data.train_subset!r} have "
                 f"segments, fewer than config.train.release_gpus={gpus}; lower it"
             )
-        self._unmatched = 0
-        self._unmatched_lock = Lock()
         most = max(len(labels) for _, labels in subset.truth.values())
         self.segment_rows = -(-most // SEGMENT_ROWS) * SEGMENT_ROWS
 
@@ -228,31 +196,17 @@ class TrainingWindows:
         gpus = self._config.train.release_gpus
         return rng.permutation(len(self))[: len(self) // gpus * gpus]
 
-    def take_unmatched(self) -> int:
-        """How many windows since the last call were drawn 200 times without keeping a segment; they are used as is."""
-        with self._unmatched_lock:
-            count, self._unmatched = self._unmatched, 0
-        return count
-
     def load(self, epoch: int, index: int) -> Sample:
-        """Decodes and augments one window."""
+        """Decodes, crops and flips one window, and draws what else is to be done to it."""
         data = self._config.data
         name = self._names[index]
         rng = np.random.default_rng([self._config.seed, WINDOW_STREAM, epoch, index])
-        window = random_window(
+        window = self._sampling.draw(
             *self._subset.truth[name],
-            total_frames=self._frames.count(name),
-            stride=data.stride,
-            frames_per_position=data.frames_per_position,
-            window=data.window,
-            trunc_thresh=data.trunc_thresh,
-            crop_ratio=data.crop_ratio,
-            randint=lambda low, high: int(rng.integers(low, high, endpoint=True)),
+            self._frames.count(name),
+            lambda low, high: int(rng.integers(low, high, endpoint=True)),
         )
         require_valid(name, window.mask)
-        if not window.found:
-            with self._unmatched_lock:
-                self._unmatched += 1
         frames = self._frames.read(name, window.frames)
         if data.random_resized_crop:
             height, width = frames.shape[1:3]
@@ -263,57 +217,50 @@ class TrainingWindows:
         if rng.random() < data.flip:
             frames = transforms.flip(frames)
         frames = shuffle_within(frames, data.shuffle_within, rng)
-        return Sample(np.ascontiguousarray(frames), window.mask, window.segments, window.labels)
+        rng = np.random.default_rng([self._config.seed, AUGMENT_STREAM, epoch, index])
+        augmentation = draw_augmentation(rng, data.crop, data.crop, data.rand_augment, data.color_jitter)
+        frames = np.ascontiguousarray(frames)
+        return Sample(frames, window.mask, window.segments, window.labels, augmentation, window.found)
 
 
-class SlidingWindows:
-    """Sliding windows over the test videos, video by video."""
+class InferenceWindows:
+    """The windows of videos to detect in, video by video.
+
+    Attributes:
+      videos: name -> annotation.
+      windows: all windows, in order.
+    """
 
     def __init__(self, subset: Subset, config: ConfigDict) -> None:
         self._config = config
         self._frames = FrameSource(subset, config, config.data.test_short_side)
+        self._sampling = make_sampling(config.data)
         self.videos = subset.videos
-        data = config.data
-        self.windows = [
-            Window(name, first, end)
-            for name, video in subset.videos.items()
-            for first, end in sliding_windows(
-                grid_length(video.frames, data.stride), data.window, data.overlap, release_windows=data.release_windows
-            )
-        ]
+        self.windows = [window for video in subset.videos.values() for window in self._sampling.lay_out(video)]
 
     def __len__(self) -> int:
         return len(self.windows)
 
     def load(self, index: int) -> Sample:
-        """Decodes one window; it carries no ground truth."""
-        window = self.windows[index]
-        return load_window(self._frames, window, self._config, np.random.default_rng([SHUFFLE_STREAM, index]))
+        """Decodes one window: centre crop, no augmentation, no ground truth.
 
+        Raises:
+          UserError: the file holds no frame of the window, or cannot be decoded.
+        """
+        window, data = self.windows[index], self._config.data
+        try:
+            indices, mask = self._sampling.frames(window, self._frames.count(window.video))
+        except UserError as error:
+            raise UserError(f"video {window.video}: {error}") from error
+        require_valid(window.video, mask)
+        pixels = transforms.centre_crop(self._frames.read(window.video, indices), data.crop)
+        pixels = shuffle_within(pixels, data.shuffle_within, np.random.default_rng([SHUFFLE_STREAM, index]))
+        empty = np.zeros((0, 2), np.float32), np.zeros(0, np.int32)
+        return Sample(np.ascontiguousarray(pixels), mask, *empty)
 
-def load_window(frames: FrameSource, window: Window, config: ConfigDict, rng: np.random.Generator) -> Sample:
-    """Decodes one test window: centre crop, no augmentation, no ground truth.
-
-    Raises:
-      UserError: the file holds no frame of the window, or cannot be decoded.
-    """
-    data = config.data
-    try:
-        indices, mask = window_frames(
-            window.first,
-            window.end,
-            total_frames=frames.count(window.video),
-            stride=data.stride,
-            frames_per_position=data.frames_per_position,
-            window=data.window,
-        )
-    except UserError as error:
-        raise UserError(f"video {window.video}: {error}") from error
-    require_valid(window.video, mask)
-    pixels = transforms.centre_crop(frames.read(window.video, indices), data.crop)
-    pixels = shuffle_within(pixels, data.shuffle_within, rng)
-    empty = np.zeros((0, 2), np.float32), np.zeros(0, np.int32)
-    return Sample(np.ascontiguousarray(pixels), mask, *empty)
+    def seconds(self, window: Window, segments: np.ndarray) -> np.ndarray:
+        """Segments `[N, 2]` float32 in grid positions of a window to seconds of its video, clipped to it."""
+        return self._sampling.seconds(segments, window, self.videos[window.video])
 
 
 def require_valid(video: str, mask: np.ndarray) -> None:

@@ -1,37 +1,32 @@
 """Video files to frames: the exact frames at given indices, in RGB, upright, at full size.
 
-decord reads where its random access is right. It is silently off by some frames, without an error, in files with
-open groups of pictures (frames shown before the key frame that precedes them in the file, the default of x265 and of
-old MPEG-4 encoders) and in AVI, MPEG-TS, MPEG-PS and ASF. Those, and what decord cannot open, are read by PyAV.
+PyAV reads every file: forward from the nearest key frame, telling frames apart by their timestamps. decord, the usual
+choice of the field, is not used: it returns the pictures that FFmpeg makes up for damaged data without a word, its
+random access is off by some frames, silently, in files with open groups of pictures and in AVI, MPEG-TS, MPEG-PS and
+ASF, a program that ends while it reads is aborted, and per core it is slower. Tests compare with it.
+
+Damage in a file: a frame that FFmpeg loses or reports as damaged, and every frame that may be predicted from it (up
+to the next key frame), is refused. What decodes without complaint cannot be told from a sound picture: FFmpeg notices
+most damage in H.264 and MPEG-4, next to none in HEVC and VP9. Only checksums show that.
 """
 
 from __future__ import annotations
 
-import bisect
-import stat
+from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import av
 import numpy as np
-from av.stream import Disposition
+from av.video.frame import PictureType
+from av.video.reformatter import VideoReformatter
 from numpy.typing import ArrayLike, NDArray
 
+from adatad_jax.data.scan import MISSING_FRAMES_ALLOWED, PacketIndex, open_container, scan
 from adatad_jax.errors import UserError
 
-try:
-    import decord
-
-    decord.logging.set_level(decord.logging.QUIET)
-except ImportError:  # no wheel for this platform
-    decord = None
-
 Images = NDArray[np.uint8]
-
-# Containers may declare a few frames that do not decode: an index there gives the last frame that does.
-MISSING_FRAMES_ALLOWED = 5
 
 
 class VideoReader(Protocol):
@@ -50,10 +45,11 @@ class VideoReader(Protocol):
     def read(self, indices: ArrayLike) -> Images:
         """The frames at `indices` [n], any order, repeats decoded once: [n, H, W, 3] uint8 RGB.
 
-        An index up to 5 frames beyond the last frame that decodes gives that last frame.
+        Containers may declare a few frames that do not decode: if no more than 5 after some frame fail, or are asked
+        for beyond the end, that frame stands for them.
 
         Raises:
-          UserError: a frame cannot be decoded, or lies further beyond the end.
+          UserError: a frame cannot be decoded, is damaged, or lies further beyond the end.
         """
         ...
 
@@ -65,13 +61,7 @@ def open_video(path: str | Path) -> VideoReader:
       UserError: no such file, an empty one, not a video, no video stream or no frames in it, or cut short.
     """
     path = Path(path)
-    index = _scan(path)
-    if decord is not None and index.decord_is_exact:
-        try:
-            return _DecordReader(path, index)
-        except (decord.DECORDError, RuntimeError):
-            pass
-    return _AvReader(path, index)
+    return _AvReader(path, scan(path))
 
 
 def frames_at(
@@ -105,102 +95,15 @@ def frames_at(
     return out
 
 
-@dataclass(frozen=True)
-class _Index:
-    """What the packets of a file say about its frames, found without decoding.
-
-    Attributes:
-      count: number of frames.
-      fps: average frames a second.
-      stamps: [count] presentation timestamps, ascending, or None if they do not tell frames apart.
-      keys: frame indices of the key frames, ascending; empty if `stamps` is None.
-      decord_is_exact: see the module's docstring.
-    """
-
-    count: int
-    fps: float
-    stamps: list[int] | None
-    keys: list[int]
-    decord_is_exact: bool
-
-
-def _scan(path: Path) -> _Index:
-    try:
-        status = path.stat()
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such video file; check the path") from None
-    except OSError as error:
-        raise UserError(f"{path}: the video file cannot be reached ({error.strerror})") from None
-    if not stat.S_ISREG(status.st_mode):
-        raise UserError(f"{path}: not a file; expected a video file")
-    if status.st_size == 0:
-        raise UserError(f"{path}: the video file is empty (0 bytes); copy or download it again")
-    try:
-        with av.open(str(path), metadata_errors="ignore") as container:
-            stream = _video_stream(container, path)
-            packets = [
-                (packet.pts, packet.is_keyframe)
-                for packet in container.demux(stream)
-                if packet.size and not packet.is_discard
-            ]
-            count, declared = len(packets), stream.frames
-            rate = stream.average_rate or stream.guessed_rate
-            tick = float(stream.time_base or 0)
-            name = container.format.name
-            reordered = bool(stream.codec_context.has_b_frames)
-    except av.error.FFmpegError as error:
-        raise UserError(f"{path}: not a video, or damaged ({error.strerror}); copy or convert it again") from None
-    if not count:
-        raise UserError(f"{path}: the video stream has no frames; copy or convert the file again")
-    if declared - count > MISSING_FRAMES_ALLOWED:
-        raise UserError(
-            f"{path}: declares {declared} frames but holds only {count}: cut short; copy or download it again"
-        )
-    if not rate:
-        raise UserError(f"{path}: the video stream has no frame rate; convert the file (constant rate) to mp4")
-
-    stamps = [pts for pts, _ in packets]
-    key_stamps = {pts for pts, is_key in packets if is_key}
-    # AVI stores no presentation times: with B-frames the ones made up for it are wrong
-    if None in stamps or len(set(stamps)) < count or (name == "avi" and reordered):
-        return _Index(count, float(rate), None, [], decord_is_exact=False)
-    open_groups, key = False, stamps[0]
-    for pts, is_key in packets:
-        key = pts if is_key else key
-        open_groups = open_groups or pts < key
-    stamps = sorted(stamps)
-    # At a variable rate the header's figure can be far from the average; within 1% it is the more exact one.
-    span = (stamps[-1] - stamps[0]) * tick
-    if span and abs((count - 1) / span / rate - 1) > 0.01:
-        rate = (count - 1) / span
-    keys = [place for place, pts in enumerate(stamps) if pts in key_stamps]
-    seeks_exactly = name.startswith(("mov,", "matroska"))
-    return _Index(count, float(rate), stamps, keys, decord_is_exact=seeks_exactly and not open_groups)
-
-
-def _video_stream(container: Any, path: Path) -> Any:
-    name = container.format.name
-    if name == "tty" or name == "image2" or name.endswith("_pipe"):  # FFmpeg opens texts and pictures, too
-        raise UserError(f'{path}: not a video (its content is of the kind "{name}"); expected a video file')
-    for stream in container.streams.video:
-        if not stream.disposition & Disposition.attached_pic:  # the cover picture of an audio file
-            if stream.codec_context is None:
-                raise UserError(f"{path}: FFmpeg has no decoder for its video; convert the file to H.264 in mp4")
-            stream.codec_context.thread_count = 1
-            return stream
-    kinds = sorted({stream.type for stream in container.streams})
-    raise UserError(f"{path}: no video stream (only: {', '.join(kinds) or 'nothing'}); expected a video file")
-
-
 class _AvReader:
-    """Decodes forward from the nearest key frame, telling frames by timestamp, or from the start by counting."""
+    _container: Any = None
 
-    def __init__(self, path: Path, index: _Index) -> None:
+    def __init__(self, path: Path, index: PacketIndex) -> None:
         self.frame_count = index.count
         self.fps = index.fps
         self._path = path
         self._index = index
-        self._places = None if index.stamps is None else {pts: place for place, pts in enumerate(index.stamps)}
+        self._to_rgb = VideoReformatter()  # kept, as setting it up costs as much as converting a small frame
         try:
             self._restart()
             decodes = self._advance(0)
@@ -212,99 +115,122 @@ class _AvReader:
         self._shape = (self._frame.height, self._frame.width)
         self.size = self._shape[::-1] if self._turns % 2 else self._shape
 
+    def _close(self) -> None:
+        """Frees the decoder now: PyAV's containers are cycles, tens of megabytes each until they are looked for."""
+        if self._container is not None:
+            self._container.close()
+
+    __del__ = _close
+
     def read(self, indices: ArrayLike) -> Images:
         wanted, place = np.unique(_checked(indices), return_inverse=True)
         frames = np.empty((len(wanted), *self.size, 3), np.uint8)
+        height, width = self._shape
         try:
             for row, index in enumerate(wanted.tolist()):
                 self._go_to(index)
-                height, width = self._shape
-                frames[row] = np.rot90(self._frame.to_ndarray(width=width, height=height, format="rgb24"), self._turns)
+                picture = self._to_rgb.reformat(self._frame, width=width, height=height, format="rgb24")
+                frames[row] = np.rot90(picture.to_ndarray(), self._turns)
         except av.error.FFmpegError as error:
             raise UserError(f"{self._path}: decoding fails ({error.strerror}); convert the file again") from None
-        return frames[place]
+        return frames if np.array_equal(place, np.arange(len(wanted))) else frames[place]
 
     def _restart(self) -> None:
         """Back to before the first frame. Opened anew, as a seek to 0 is not exact in every container."""
-        self._container = av.open(str(self._path), metadata_errors="ignore")
-        self._stream = _video_stream(self._container, self._path)
-        self._decoded = self._decode()
-        self._place = -1  # index of the frame decoded last, which is self._frame
+        self._close()
+        self._container, self._stream = open_container(self._path)
         self._frame: Any = None
+        self._start()
+
+    def _start(self) -> None:
+        self._sound = _sound_frames(self._container, self._stream, self._index)
+        self._place = -1  # index of self._frame
         self._ended = False
 
-    def _decode(self) -> Iterator[Any]:
-        for packet in self._container.demux(self._stream):
-            try:
-                yield from packet.decode()
-            except av.error.InvalidDataError:
-                # a lost frame would shift all later ones, unless timestamps tell them apart
-                if self._places is None:
-                    return
-
     def _advance(self, index: int) -> bool:
-        """Decode up to frame `index`; false if the video ends before it or it is not among the decoded frames."""
-        for frame in self._decoded:
-            place = self._place + 1 if self._places is None else self._places.get(frame.pts)
-            if place is None:
-                continue
-            self._frame, self._place = frame, place
+        """Decode up to frame `index`; false if the video ends before it or it is not among the sound frames."""
+        for place, frame in self._sound:
+            self._place, self._frame = place, frame
             if place >= index:
                 return place == index
         self._ended = True
         return False
 
     def _go_to(self, index: int) -> None:
-        keys = self._index.keys
-        key = keys[max(0, bisect.bisect_right(keys, index) - 1)] if keys else 0
+        key = self._index.key_before(index)
         if not (key - 1 <= self._place <= index and self._frame is not None) and not self._seek(key):
             self._restart()
         if self._place == index or self._advance(index):
             return
         if not self._ended:
             raise UserError(f"{self._path}: frame {index} cannot be decoded: damaged; copy or convert the file again")
-        if self._frame is None or index - self._place > MISSING_FRAMES_ALLOWED:
+        if self._frame is None or max(index, self.frame_count - 1) - self._place > MISSING_FRAMES_ALLOWED:
             raise UserError(
                 f"{self._path}: frame {index} is wanted, but the video ends with frame {self._place} (its container "
-                f"announces {self.frame_count} frames); it is cut short, or not the video that the annotations describe"
+                f"announces {self.frame_count} frames); it is cut short, or damaged, or not the video that the "
+                "annotations describe"
             )
 
     def _seek(self, key: int) -> bool:
         """To key frame `key`; false if seeking does not lead to it, as in containers without an index."""
         if self._index.stamps is None or key == 0:
             return False
-        self._container.seek(self._index.stamps[key], stream=self._stream)
-        self._decoded = self._decode()
-        self._place = -1
-        self._ended = False
+        self._container.seek(int(self._index.stamps[key]), stream=self._stream)
+        self._start()
         return self._advance(key)
 
 
-class _DecordReader:
-    """decord, where its random access is exact; what it fails to decode is left to PyAV."""
+# Functions, not methods: a generator that refers to its reader would make it a cycle, too.
 
-    def __init__(self, path: Path, index: _Index) -> None:
-        self._path = path
-        self._index = index
-        self._video = decord.VideoReader(str(path), num_threads=1)
-        if len(self._video) != index.count:
-            raise RuntimeError("decord and PyAV count different frames")
-        self._fallback: _AvReader | None = None
-        self.frame_count = index.count
-        self.fps = index.fps
-        height, width, _ = self._video[0].shape
-        self.size = (height, width)
 
-    def read(self, indices: ArrayLike) -> Images:
-        wanted, place = np.unique(_checked(indices), return_inverse=True)
-        if self._fallback is None and wanted[-1] < self.frame_count:
-            try:
-                frames = self._video.get_batch(wanted).asnumpy()
-                return frames if len(place) == len(wanted) and (np.diff(place) > 0).all() else frames[place]
-            except (decord.DECORDError, RuntimeError):
-                pass
-        self._fallback = self._fallback or _AvReader(self._path, self._index)
-        return self._fallback.read(indices)
+def _decoded(container: Any, stream: Any, index: PacketIndex) -> Iterator[tuple[int, Any]]:
+    """Place and frame in the order shown, None for a frame that is lost, which comes in the order stored."""
+    last = -1
+    for packet in container.demux(stream):
+        try:
+            frames = packet.decode()
+        except av.error.InvalidDataError:
+            if index.stamps is None:  # a lost frame would shift the count of all later ones
+                yield last + 1, None
+                return
+            yield index.place(packet.pts) or 0, None
+            continue
+        for frame in frames:
+            place = last + 1 if index.stamps is None else index.place(frame.pts)
+            if place is not None:
+                last = place
+                yield place, frame
+
+
+def _sound_frames(container: Any, stream: Any, index: PacketIndex) -> Iterator[tuple[int, Any]]:
+    """Place and frame in order, without the damaged ones and those that may be predicted from them.
+
+    A frame is held back until all that it can be predicted from are out: only then is it known to be sound.
+    """
+    settled = index.settled
+    held: deque[tuple[int, Any]] = deque()
+    damaged: list[int] = []
+    last = None
+
+    def is_sound(place: int) -> bool:
+        key = index.key_before(place)
+        return not any(key <= bad and (settled is None or bad <= settled[place]) for bad in damaged)
+
+    for place, frame in _decoded(container, stream, index):
+        if frame is None or frame.is_corrupt:
+            damaged.append(place)
+        if frame is None:
+            continue
+        if last is not None:
+            damaged.extend(range(last + 1, place))  # dropped by the decoder without an error
+        last = place
+        held.append((place, frame))
+        # where nothing tells the order of decoding, the next frame that is no B-frame ends the wait
+        while held and (frame.pict_type != PictureType.B if settled is None else settled[held[0][0]] <= place):
+            if is_sound(held[0][0]):
+                yield held[0]
+            held.popleft()
+    yield from (entry for entry in held if is_sound(entry[0]))
 
 
 def _checked(indices: ArrayLike) -> NDArray[np.int64]:

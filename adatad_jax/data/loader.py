@@ -1,46 +1,141 @@
-"""Samples in order, decoded ahead by threads, gathered into batches of a fixed shape."""
+"""Samples in order, loaded ahead by Grain's threads: batches to train on, and windows to detect in."""
 
+from __future__ import annotations
+
+import collections
+import functools
+import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import grain
+import jax
 import numpy as np
+from ml_collections import ConfigDict
 
-from adatad_jax.data.dataset import Sample
-from adatad_jax.training.step import Batch
+from adatad_jax.augmentation.draws import Augmentation, draw_augmentation
+from adatad_jax.data.dataset import Sample, TrainingWindows
+from adatad_jax.errors import UserError
+from adatad_jax.training.step import Batch, place_batch
 
 
 def load_ahead(
-    items: Sequence[Any], load: Callable[[Any], Sample], threads: int, ahead: int
-) -> Iterator[tuple[Any, Sample]]:
-    """Yields `(item, load(item))` in order, with up to `ahead` samples loaded in advance.
+    items: Sequence[Any], load: Callable[[Any], Any], threads: int, ahead: int
+) -> Iterator[tuple[Any, Any | Exception]]:
+    """Yields `(item, load(item))` in order, with up to `ahead` items loaded in advance.
 
-    A failing `load` raises here, in the caller's thread: inside the reader's threads an exception can wedge it.
+    What a failing `load` raises is yielded in the place of its result: inside the reader's threads an exception can
+    wedge it.
     """
 
-    def guarded(index: int) -> Sample | Exception:
+    def guarded(index: int) -> tuple[Any | Exception]:  # in a tuple, as Grain drops what is None
         try:
-            return load(items[index])
-        except Exception as error:  # handed to the caller below
-            return error
+            return (load(items[index]),)
+        except Exception as error:  # handed to the caller
+            return (error,)
 
     dataset = grain.MapDataset.range(len(items)).map(guarded)
     options = grain.ReadOptions(num_threads=min(threads, ahead), prefetch_buffer_size=ahead)
-    for item, sample in zip(items, dataset.to_iter_dataset(options), strict=True):
-        if isinstance(sample, Exception):
-            raise sample
-        yield item, sample
+    for item, (result,) in zip(items, dataset.to_iter_dataset(options), strict=True):
+        yield item, result
 
 
-def training_batch(samples: Sequence[Sample], batch_size: int, segment_rows: int) -> Batch:
+def loaded(result: Any | Exception) -> Any:
+    """A result of `load_ahead`; raises what is an exception."""
+    if isinstance(result, Exception):
+        raise result
+    return result
+
+
+class Loaded(NamedTuple):
+    """A batch and what happened on the way.
+
+    Attributes:
+      batch: B windows, or this process's share of them.
+      unmatched: windows that were drawn 200 times without keeping a segment; they are used as they are.
+      skipped: why videos of the batch could not be read, one message each; windows of weight 0 are in their places.
+    """
+
+    batch: Batch
+    unmatched: int
+    skipped: tuple[str, ...]
+
+
+class TrainingBatches:
+    """The batches of a run, from any step on.
+
+    The order of the videos and all that is drawn for a window depend on (seed, epoch, index) alone, so that the number
+    of the next step is the whole state: a run is continued by `from_step`, with any number of threads.
+
+    Attributes:
+      steps_per_epoch: the last batch of an epoch may be filled up with windows of weight 0.
+    """
+
+    def __init__(self, windows: TrainingWindows, config: ConfigDict, process: int = 0, processes: int = 1) -> None:
+        """Prepares to load; with several processes each loads its rows of every batch.
+
+        Raises:
+          UserError: the batch does not divide among the processes.
+        """
+        size = config.train.batch_size
+        if size % processes:
+            raise UserError(f"config.train.batch_size={size}: expected a multiple of the {processes} processes")
+        self._windows = windows
+        self._config = config
+        self._rows = size // processes
+        self._first_row = process * self._rows
+        self._order = functools.lru_cache(maxsize=2)(windows.order)
+        self.steps_per_epoch = math.ceil(len(windows.order(0)) / size)
+
+    def from_step(self, first: int, end: int) -> Iterator[Loaded]:
+        """The batches of steps first, ..., end - 1.
+
+        Raises:
+          UserError: a video cannot be read, unless `data.skip_broken`; or no video of a batch can.
+        """
+        places = range(first * self._rows, end * self._rows)
+        samples = load_ahead(places, self._load, self._config.data.threads, ahead=2 * self._rows)
+        for step in range(first, end):
+            yield self._gather(step, [next(samples)[1] for _ in range(self._rows)])
+
+    def _load(self, place: int) -> Sample | None:
+        """The sample at a place of the run; None in those that fill up an epoch's last batch."""
+        step, row = divmod(place, self._rows)
+        epoch, number = divmod(step, self.steps_per_epoch)
+        position = number * self._config.train.batch_size + self._first_row + row
+        order = self._order(epoch)
+        return self._windows.load(epoch, int(order[position])) if position < len(order) else None
+
+    def _gather(self, step: int, found: Sequence[Sample | Exception | None]) -> Loaded:
+        failures = [one for one in found if isinstance(one, Exception)]
+        broken = [one for one in failures if not (self._config.data.skip_broken and isinstance(one, UserError))]
+        if broken:
+            raise broken[0]
+        samples = [one if isinstance(one, Sample) else None for one in found]
+        if failures and not any(samples):
+            raise UserError(f"step {step}: no video of the batch can be read: {failures[0]}")
+        batch = training_batch(samples, self._config, self._windows.segment_rows, self._first_row)
+        unmatched = sum(not sample.matched for sample in samples if sample is not None)
+        return Loaded(batch, unmatched, tuple(str(error) for error in failures))
+
+
+def training_batch(
+    samples: Sequence[Sample | None], config: ConfigDict, segment_rows: int, first_row: int = 0
+) -> Batch:
     """Stacks samples to a batch of fixed shape: rows of label -1 fill up ground truth, windows of weight 0 the batch.
+
+    Args:
+      samples: of this process; None for a place to fill up.
+      config: of the run; its window and crop shape what fills up.
+      segment_rows: rows of ground truth.
+      first_row: of this process's share in the global batch.
 
     Raises:
       ValueError: a sample has more segments than rows.
     """
-    filled = [*samples, *[samples[0]] * (batch_size - len(samples))]
-    segments = np.zeros((batch_size, segment_rows, 2), np.float32)
-    labels = np.full((batch_size, segment_rows), -1, np.int32)
+    filled = [filler(config) if sample is None else sample for sample in samples]
+    segments = np.zeros((len(filled), segment_rows, 2), np.float32)
+    labels = np.full((len(filled), segment_rows), -1, np.int32)
     for row, sample in enumerate(filled):
         count = len(sample.labels)
         segments[row, :count], labels[row, :count] = sample.segments, sample.labels
@@ -49,12 +144,28 @@ def training_batch(samples: Sequence[Sample], batch_size: int, segment_rows: int
         mask=np.stack([sample.mask for sample in filled]),
         segments=segments,
         labels=labels,
-        sample_ids=np.arange(batch_size, dtype=np.int32),
-        weight=(np.arange(batch_size) < len(samples)).astype(np.float32),
+        sample_ids=np.arange(first_row, first_row + len(filled), dtype=np.int32),
+        weight=np.array([sample is not None for sample in samples], np.float32),
+        augmentation=jax.tree.map(lambda *draws: np.stack(draws), *[sample.augmentation for sample in filled]),
     )
 
 
-def grouped(items: Sequence[Any], size: int) -> Iterator[list[Any]]:
-    """Consecutive groups of `size`, the last one possibly shorter."""
-    for start in range(0, len(items), size):
-        yield list(items[start : start + size])
+def filler(config: ConfigDict) -> Sample:
+    """A black window that only fills up a batch."""
+    data = config.data
+    frames = np.zeros((data.window * data.frames_per_position, data.crop, data.crop, 3), np.uint8)
+    nothing = np.zeros((0, 2), np.float32), np.zeros(0, np.int32)
+    draws: Augmentation = draw_augmentation(
+        np.random.default_rng(0), data.crop, data.crop, data.rand_augment, data.color_jitter
+    )
+    return Sample(frames, np.ones(data.window, bool), *nothing, draws)
+
+
+def placed_ahead(batches: Iterator[Loaded], devices: Sequence[jax.Device]) -> Iterator[Loaded]:
+    """Places each batch on the devices, with a leading device axis, while they still compute the step before it."""
+    waiting: collections.deque[Loaded] = collections.deque()
+    for loaded in batches:
+        waiting.append(loaded._replace(batch=place_batch(loaded.batch, devices)))
+        if len(waiting) > 1:
+            yield waiting.popleft()
+    yield from waiting

@@ -1,4 +1,4 @@
-"""Windows: which part of a video is one sample, which source frames it loads, and its ground truth.
+"""Windows: which part of a video is one sample, its source frames, its ground truth, and the way back to seconds.
 
 The grid of a video has one position every `stride` source frames; a window is the positions `first`, ..., `end - 1`
 of it. A position is represented by `frames_per_position` frames, evenly spread over the stride.
@@ -246,6 +246,38 @@ def resize_ground_truth(segments: NDArray[np.float32], *, duration: float, posit
     """Segments [G, 2] float32 in seconds to positions of `resize_sampling`, cut to the video (release rule)."""
     share = np.asarray(segments, np.float32) / np.float32(duration)
     return np.clip(share, np.float32(0), np.float32(1)) * np.float32(positions)
+
+
+def to_seconds(
+    segments: NDArray[np.float32],
+    *,
+    stride: int,
+    window_start_frame: int,
+    offset_frames: int = 0,
+    fps: float,
+    duration: float,
+) -> NDArray[np.float32]:
+    """Grid positions of a window to seconds of its video, clipped to [0, duration].
+
+    Args:
+      segments: [N, 2] float32 grid positions.
+      stride: source frames from one grid position to the next.
+      window_start_frame: source frame of position 0; offset_frames is added to it (release rule).
+      fps: source frames per second (frames / duration of the annotation).
+      duration: seconds.
+
+    Returns:
+      [N, 2] float32.
+    """
+    # float(): a numpy scalar, such as an int64 frame, would turn the arithmetic into float64.
+    frames = np.asarray(segments, np.float32) * float(stride) + float(window_start_frame) + float(offset_frames)
+    return np.clip(frames / float(fps), 0, float(duration))
+
+
+def resized_to_seconds(segments: NDArray[np.float32], *, positions: int, duration: float) -> NDArray[np.float32]:
+    """As `to_seconds`, for a window that is the whole video resampled to `positions` grid positions."""
+    seconds = np.asarray(segments, np.float32) / float(positions) * float(duration)
+    return np.clip(seconds, 0, float(duration))
 
 
 def _frame_list(total_frames: int, stride: int, frames_per_position: int) -> Frames:

@@ -15,18 +15,19 @@ from rich.table import Table
 from adatad_jax import cli
 from adatad_jax.config import make_model
 from adatad_jax.conversion.convert_file import convert_file
-from adatad_jax.conversion.torch_file import save_state_dict
-from adatad_jax.data.dataset import SlidingWindows, load_classes, load_subset
+from adatad_jax.conversion.torch_file import write_tensors
+from adatad_jax.data.dataset import load_classes, load_subset
 from adatad_jax.demo.dataset import generate
 from adatad_jax.demo.weights import videomae_state
 from adatad_jax.detect import detect_files
 from adatad_jax.errors import UserError
 from adatad_jax.evaluate import evaluate
 from adatad_jax.evaluation.mean_ap import Metrics
-from adatad_jax.evaluation.run import METRICS_FILE, RESULTS_FILE, detect_subset, load_truth
+from adatad_jax.evaluation.run import METRICS_FILE, RESULTS_FILE, load_evaluation
 from adatad_jax.files import check_output_folder, write_text
 from adatad_jax.inference import Predictor
 from adatad_jax.train import train
+from adatad_jax.trained import load_trained
 from adatad_jax.training.initialize import initialize
 
 CONFIG = Path("configs/demo.py")
@@ -57,7 +58,7 @@ def main(arguments: Sequence[str]) -> None:
     name, video = next(iter(test_set.files.items()))
     truth = test_set.videos[name].segments, np.array([test_set.classes.index(k) for k in test_set.videos[name].labels])
     pictures = args.workdir / "detections"
-    failures = detect_files(args.workdir, pictures, [video], console, truth={name: truth})
+    failures = detect_files(load_trained(args.workdir), pictures, [video], console, truth={name: truth})
     if failures:
         raise UserError(failures[0])
     path = args.workdir / METRICS_FILE
@@ -100,7 +101,7 @@ def make_data(workdir: Path, seed: int, train_videos: int, test_videos: int, con
         generate(workdir / "data", seed=seed, train_videos=train_videos, test_videos=test_videos)
     checkpoint, weights = workdir / "videomae_tiny.pth", workdir / "weights"
     if not weights.exists():
-        save_state_dict(checkpoint, videomae_state(seed))
+        write_tensors(checkpoint, videomae_state(seed))
         console.print(convert_file(checkpoint, weights))
 
 
@@ -121,13 +122,12 @@ def demo_config(workdir: Path, seed: int, epochs: int | None) -> ConfigDict:
 def run_controls(config: ConfigDict, workdir: Path, console: Console) -> dict[str, Metrics]:
     """The same budget before training, without adapters, and with frames shuffled inside every 16."""
     classes = load_classes(config)
-    windows = SlidingWindows(load_subset(config, config.data.test_subset, classes, training=False), config)
+    evaluation = load_evaluation(config, classes)
     model = make_model(config, len(classes))
     untrained = Predictor(model, initialize(model, config)[0], config.test.batch_size)
-    untrained_results = detect_subset(config, windows, untrained, console)
-    found = {"before training": load_truth(config, classes).measure(untrained_results, config.test.tious)}
+    found = {"before training": evaluation.measure(evaluation.detect(untrained, console))}
     for name, folder, changes in (
-        ("TIA off (head alone)", "tia_off", {"model.tia_blocks": "none"}),
+        ("TIA off (head alone)", "tia_off", {"model.adaptation": "frozen"}),
         ("order control (shuffled in every 16)", "shuffled", {"data.shuffle_within": 16}),
     ):
         control = config.copy_and_resolve_references()

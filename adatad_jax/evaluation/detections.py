@@ -2,7 +2,8 @@
 
 With sliding windows (THUMOS and the other frame-grid data sets) each window's candidates go to seconds and are rounded;
 then the windows of a video are joined and reduced by one NMS. Without (ActivityNet: one window is the whole video) each
-window is reduced by NMS in grid units, then goes to seconds; windows are only joined. Both are release rules.
+window is reduced by NMS in grid units, then goes to seconds; windows are only joined. Both are release rules, and in
+both a video-level classifier, if there is one, comes between seconds and rounding.
 """
 
 import math
@@ -91,32 +92,6 @@ def window_candidates(proposals: Array, scores: Array, *, threshold: float, topk
     return proposals[points], scores[points, labels], labels
 
 
-def to_seconds(
-    segments: Array, *, stride: int, window_start_frame: int, offset_frames: int = 0, fps: float, duration: float
-) -> Array:
-    """Grid positions of a window to seconds of its video, clipped to [0, duration].
-
-    Args:
-      segments: [N, 2] float32 grid positions.
-      stride: source frames from one grid position to the next.
-      window_start_frame: source frame of position 0; offset_frames is added to it (release rule).
-      fps: source frames per second (frames / duration of the annotation).
-      duration: seconds.
-
-    Returns:
-      [N, 2] float32.
-    """
-    # float(): a numpy scalar, such as an int64 frame, would turn the arithmetic into float64.
-    frames = np.asarray(segments, np.float32) * float(stride) + float(window_start_frame) + float(offset_frames)
-    return np.clip(frames / float(fps), 0, float(duration))
-
-
-def resized_to_seconds(segments: Array, *, positions: int, duration: float) -> Array:
-    """As `to_seconds`, for a window that is the whole video resampled to `positions` grid positions."""
-    seconds = np.asarray(segments, np.float32) / float(positions) * float(duration)
-    return np.clip(seconds, 0, float(duration))
-
-
 def round_detections(detections: Detections) -> Detections:
     """Seconds to 2 and scores to 4 decimals by Python's `round`: unlike `numpy.round` it is exact in the decimal."""
     return Detections(
@@ -129,20 +104,26 @@ def _round(values: Array, decimals: int) -> Array:
 
 
 def window_detections(
-    proposals: Array, scores: Array, settings: PostProcessing, seconds: Callable[[Array], Array]
+    proposals: Array,
+    scores: Array,
+    settings: PostProcessing,
+    seconds: Callable[[Array], Array],
+    classify: Callable[[Detections], Detections] | None = None,
 ) -> Detections:
     """One window's share of its video's detections; `merge_windows` makes the video's of them.
 
     Args:
       proposals: [P, 2] float32 grid positions. scores: [P, K] float32. See `window_candidates`.
-      seconds: grid positions [N, 2] of this window to seconds: `to_seconds` or `resized_to_seconds` with all but the
-        segments given (`functools.partial`).
+      seconds: grid positions [N, 2] of this window to seconds, clipped to its video.
+      classify: gives class-agnostic detections the classes of their video (`classifier.VideoClassifier`).
     """
     candidates = window_candidates(proposals, scores, threshold=settings.pre_nms_thresh, topk=settings.pre_nms_topk)
     if not settings.sliding_window:
         candidates = nms_video(*candidates, settings.nms)
     segments, kept_scores, labels = candidates
     detections = Detections(seconds(segments), kept_scores, labels)
+    if classify is not None:
+        detections = classify(detections)
     return round_detections(detections) if settings.rounded else detections
 
 

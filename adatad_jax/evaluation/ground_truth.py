@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from adatad_jax.data.annotations import Video
 from adatad_jax.errors import UserError
 from adatad_jax.evaluation.detections import Detections
 
@@ -70,6 +71,24 @@ def ground_truth_from_json(
         raise UserError(
             f'{source}: no video of subset "{subset}", found the subsets {sorted(map(str, found))}: set one of them'
         )
+    return ground_truth, tuple(index)
+
+
+def ground_truth_of(
+    videos: Mapping[str, Video], classes: Sequence[str] = ()
+) -> tuple[dict[str, tuple[Array, Array]], tuple[str, ...]]:
+    """The ground truth of videos as they were read for detection; returns what `ground_truth_from_json` does.
+
+    Args:
+      videos: of one subset.
+      classes: names that labels are to index; labels it lacks are appended.
+    """
+    index = {name: k for k, name in enumerate(classes)}
+    ground_truth = {
+        name: (video.segments, np.array([index.setdefault(label, len(index)) for label in video.labels], np.int64))
+        for name, video in videos.items()
+        if video.labels
+    }
     return ground_truth, tuple(index)
 
 

@@ -1,21 +1,24 @@
 """Evaluation of parameters on a test subset: windows, detections, mAP, files and table."""
 
 import json
-from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 from ml_collections import ConfigDict
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from adatad_jax.config import make_post_processing
-from adatad_jax.data.dataset import SlidingWindows
-from adatad_jax.data.loader import load_ahead
+from adatad_jax.data.annotations import ACTION
+from adatad_jax.data.checks import usable
+from adatad_jax.data.dataset import InferenceWindows, load_subset
+from adatad_jax.data.loader import load_ahead, loaded
+from adatad_jax.errors import UserError
+from adatad_jax.evaluation.classifier import VideoClassifier, check_classes, load_classifier
 from adatad_jax.evaluation.detections import Detections, results_to_json
-from adatad_jax.evaluation.ground_truth import counted, ground_truth_from_json
+from adatad_jax.evaluation.ground_truth import GroundTruth, counted, ground_truth_of
 from adatad_jax.evaluation.mean_ap import Metrics, evaluate
 from adatad_jax.files import write_text
 from adatad_jax.inference import Predictor, detect_windows
@@ -24,55 +27,83 @@ RESULTS_FILE = "results.json"
 METRICS_FILE = "metrics.json"
 
 
-def detect_subset(
-    config: ConfigDict, windows: SlidingWindows, predictor: Predictor, console: Console
-) -> dict[str, Detections]:
-    """Detections of every video of the subset, behind a progress bar."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("windows"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    samples = load_ahead(range(len(windows)), windows.load, config.data.threads, ahead=max(2, 2 * predictor.batch_size))
-    pairs = ((windows.windows[index], sample) for index, sample in samples)
-    results = {}
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("detecting", total=len(windows))
-        for video, detections, count in detect_windows(
-            predictor, pairs, windows.videos, config.data.stride, make_post_processing(config)
-        ):
-            results[video] = detections
-            progress.advance(task, count)
-    return results
+@dataclass(frozen=True)
+class Evaluation:
+    """The config's test subset, with all that it takes to detect in it and to measure what is found.
 
+    Attributes:
+      config: of the run.
+      windows: of the subset's videos.
+      truth: segments in seconds and labels by video.
+      classes: names that the labels of the truth and of detections index.
+      classifier: labels the detections of a class-agnostic model.
+    """
 
-class Truth(NamedTuple):
-    """What a test subset is measured against: segments in seconds and labels by video, and the class names."""
-
-    videos: dict[str, tuple[np.ndarray, np.ndarray]]
+    config: ConfigDict
+    windows: InferenceWindows
+    truth: GroundTruth
     classes: tuple[str, ...]
+    classifier: VideoClassifier | None
 
-    def measure(self, results: dict[str, Detections], tious: Sequence[float]) -> Metrics:
+    def detect(self, predictor: Predictor, console: Console) -> dict[str, Detections]:
+        """Detections of every video of the subset, behind a progress bar."""
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("windows"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+        )
+        windows, ahead = self.windows, max(2, 2 * predictor.batch_size)
+        samples = load_ahead(range(len(windows)), windows.load, self.config.data.threads, ahead)
+        pairs = ((windows.windows[index], loaded(sample)) for index, sample in samples)
+        settings = make_post_processing(self.config)
+        classify = self.classifier.classify if self.classifier is not None else None
+        results = {}
+        with Progress(*columns, console=console, transient=True) as progress:
+            task = progress.add_task("detecting", total=len(windows))
+            for video, found, count in detect_windows(predictor, pairs, windows.seconds, settings, classify):
+                results[video] = found
+                progress.advance(task, count)
+        return results
+
+    def measure(self, results: dict[str, Detections]) -> Metrics:
         """mAP of detections; raises `UserError` where they and the ground truth do not meet."""
-        return evaluate(self.videos, results, tious, self.classes)
+        return evaluate(self.truth, results, self.config.test.tious, self.classes)
 
 
-def load_truth(config: ConfigDict, classes: tuple[str, ...]) -> Truth:
-    """The ground truth of the config's test subset.
+def load_evaluation(config: ConfigDict, classes: tuple[str, ...]) -> Evaluation:
+    """The config's test subset: annotations and class scores are read, then all its videos are checked.
 
     Every label of the subset counts as a class, ignored ones too if they are there (release rule).
 
+    Args:
+      config: of the run.
+      classes: the model's.
+
     Raises:
-      UserError: there is no segment to measure against.
+      UserError: videos or class scores are missing or wrong, there is no segment to measure against, or the model has
+        no classes that could be measured.
     """
-    path = Path(config.data.annotations)
-    data = json.loads(path.read_text(encoding="utf-8-sig"))
-    truth = Truth(*ground_truth_from_json(data, config.data.test_subset, classes, source=str(path)))
-    counted(truth.videos, {}, truth.classes)  # refuses a subset without segments, before anything is computed
-    return truth
+    subset = load_subset(config, config.data.test_subset, classes, training=False)
+    classifier = None
+    if config.test.classifier:
+        topk, sqrt = config.test.classifier_topk, config.test.classifier_sqrt
+        classifier = load_classifier(config.test.classifier, subset.videos, topk=topk, sqrt=sqrt)
+    truth, names = ground_truth_of(subset.videos, classifier.classes if classifier is not None else classes)
+    annotated = {names[label] for label in counted(truth, {}, names).positives}
+    others = annotated - {ACTION, *config.data.ignore_labels}
+    if classifier is not None:
+        check_classes(classifier, annotated, config.test.classifier)
+    elif config.data.class_agnostic and others:
+        raise UserError(
+            f'the model is class-agnostic: all it finds is called "{ACTION}", but {config.data.annotations} '
+            f"has {len(others)} other labels, whose AP would be 0; set --config.test.classifier to a file of "
+            "video-level class scores"
+        )
+    subset = usable(subset, config)
+    return Evaluation(config, InferenceWindows(subset, config), truth, names, classifier)
 
 
 def metrics_to_json(metrics: Metrics) -> dict[str, Any]:

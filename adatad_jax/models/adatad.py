@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from adatad_jax.errors import UserError
 from adatad_jax.models.head import Head, Neck
-from adatad_jax.models.layers import Dtype
+from adatad_jax.models.layers import Dtype, dropout
 from adatad_jax.models.positions import resize_time
 from adatad_jax.models.projection import Projection
 from adatad_jax.models.sizes import ViTConfig
@@ -31,6 +31,8 @@ class DetectorConfig:
       head_convs: hidden convolutions of each tower.
       regression_ranges: per level, the closed range of the larger boundary distance it regresses, grid positions.
       drop_path: stochastic depth of every block.
+      dropout: elementwise, inside the blocks.
+      input_dropout: of whole channels of the features.
     """
 
     classes: int
@@ -45,6 +47,8 @@ class DetectorConfig:
     head_convs: int = 2
     regression_ranges: tuple[tuple[float, float], ...] = ((0, 4), (4, 8), (8, 16), (16, 32), (32, 64), (64, 10000))
     drop_path: float = 0.1
+    dropout: float = 0.0
+    input_dropout: float = 0.0
 
     def __post_init__(self) -> None:
         levels = self.branch + 1
@@ -108,6 +112,9 @@ class ActionFormer(nn.Module):
         padded = cfg.max_length if length <= cfg.max_length else -(-length // cfg.length_factor) * cfg.length_factor
         features = jnp.pad(features, ((0, 0), (0, padded - length), (0, 0)))
         mask = jnp.pad(mask, ((0, 0), (0, padded - length)))
+        if sample_ids is not None and cfg.input_dropout:
+            channels = (1, features.shape[2])
+            features = dropout(features, cfg.input_dropout, self.make_rng("dropout"), sample_ids, channels)
         levels, masks = Projection(
             width=cfg.width,
             heads=cfg.heads,
@@ -118,6 +125,7 @@ class ActionFormer(nn.Module):
             absolute_positions=cfg.absolute_positions,
             max_length=cfg.max_length,
             drop_path=cfg.drop_path,
+            dropout=cfg.dropout,
             dtype=self.dtype,
             name="projection",
         )(features, mask, sample_ids)

@@ -1,4 +1,4 @@
-"""What the backbone and the detector share: norm, depthwise temporal convolution, per-sample stochastic depth."""
+"""What the backbone and the detector share: norm, depthwise temporal convolution, dropout drawn per sample."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -65,17 +65,24 @@ class DepthwiseConv(nn.Module):
         return out
 
 
-def drop_path(x: jax.Array, rate: jax.Array | float, key: jax.Array, sample_ids: jax.Array) -> jax.Array:
-    """Stochastic depth: zeroes whole samples of `x [B, ...]`, kept ones divided by the keep probability.
+def dropout(
+    x: jax.Array, rate: jax.Array | float, key: jax.Array, sample_ids: jax.Array, shape: Sequence[int]
+) -> jax.Array:
+    """Zeroes parts of every sample of `x [B, ...]`, what is kept divided by the keep probability.
 
     A sample's draw depends on the key and its id alone, so that N devices that share a batch draw what one would.
 
     Args:
-      x: branch output, `[B, ...]`.
+      x: `[B, ...]`.
       rate: probability of dropping, in [0, 1).
       key: one key for the batch.
       sample_ids: `[B]` int, each sample's index in the global batch.
+      shape: of a sample's draw, broadcast over the sample: its own shape drops elements, `(1, C)` whole channels.
     """
-    keep = jax.vmap(lambda i: jax.random.bernoulli(jax.random.fold_in(key, i), 1 - rate))(sample_ids)
-    scale = jnp.where(keep, 1 / (1 - rate), 0).astype(x.dtype)
-    return x * scale.reshape(-1, *[1] * (x.ndim - 1))
+    keep = jax.vmap(lambda i: jax.random.bernoulli(jax.random.fold_in(key, i), 1 - rate, shape))(sample_ids)
+    return x * jnp.where(keep, 1 / (1 - rate), 0).astype(x.dtype)
+
+
+def drop_path(x: jax.Array, rate: jax.Array | float, key: jax.Array, sample_ids: jax.Array) -> jax.Array:
+    """Stochastic depth: `dropout` of whole samples of a branch's output `[B, ...]`."""
+    return dropout(x, rate, key, sample_ids, (1,) * (x.ndim - 1))

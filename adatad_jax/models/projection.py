@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from adatad_jax.models.attention import global_attention, local_attention
-from adatad_jax.models.layers import DepthwiseConv, Dtype, LayerNorm, drop_path, gelu, uniform_fan_in
+from adatad_jax.models.layers import DepthwiseConv, Dtype, LayerNorm, drop_path, dropout, gelu, uniform_fan_in
 from adatad_jax.models.positions import linear_weights, sinusoid_table
 
 CONV_NORM_EPS = 1e-6  # norms after convolutions, and the neck's
@@ -15,6 +15,13 @@ BLOCK_NORM_EPS = 1e-5  # norms inside transformer blocks
 
 def conv1x1(features: int, dtype: Dtype, name: str) -> nn.Dense:
     return nn.Dense(features, kernel_init=uniform_fan_in, dtype=dtype, name=name)
+
+
+def drop_elements(module: nn.Module, x: jax.Array, rate: float, sample_ids: jax.Array | None) -> jax.Array:
+    """Elementwise dropout of `[B, T, C]` by the module's next key; none outside training."""
+    if sample_ids is None or rate == 0:
+        return x
+    return dropout(x, rate, module.make_rng("dropout"), sample_ids, x.shape[1:])
 
 
 class MaskedConv(nn.Module):
@@ -47,10 +54,11 @@ class MaskedAttention(nn.Module):
     heads: int
     stride: int
     window: int | None
+    dropout: float
     dtype: Dtype
 
     @nn.compact
-    def __call__(self, x: jax.Array, mask: jax.Array) -> jax.Array:
+    def __call__(self, x: jax.Array, mask: jax.Array, sample_ids: jax.Array | None) -> jax.Array:
         """`[B, T, C]`, mask of the output `[B, T/stride]` bool -> `[B, T/stride, C]`, zero where invalid."""
         width = x.shape[-1]
 
@@ -63,6 +71,7 @@ class MaskedAttention(nn.Module):
         q = q * (width // self.heads) ** -0.5
         out = global_attention(q, k, v, mask) if self.window is None else local_attention(q, k, v, mask, self.window)
         out = conv1x1(width, self.dtype, "proj")(out.reshape(*out.shape[:2], width))
+        out = drop_elements(self, out, self.dropout, sample_ids)
         return jnp.where(mask[..., None], out, 0)
 
 
@@ -86,6 +95,7 @@ class TransformerBlock(nn.Module):
     stride: int
     window: int | None
     drop_path: float
+    dropout: float
     dtype: Dtype
 
     @nn.compact
@@ -96,13 +106,15 @@ class TransformerBlock(nn.Module):
         width = x.shape[-1]
         mask = mask[:, :: self.stride]  # nearest neighbour
         y = LayerNorm(BLOCK_NORM_EPS, dtype=self.dtype, name="ln1")(x)
-        y = MaskedAttention(self.heads, self.stride, self.window, self.dtype, name="attn")(y, mask)
+        attention = MaskedAttention(self.heads, self.stride, self.window, self.dropout, self.dtype, name="attn")
+        y = attention(y, mask, sample_ids)
         if self.stride > 1:
             x = nn.max_pool(x, (3,), (self.stride,), padding=((1, 1),))
         x = jnp.where(mask[..., None], x, 0) + AffineDropPath(self.drop_path, name="drop_path_attn")(y, sample_ids)
         y = LayerNorm(BLOCK_NORM_EPS, dtype=self.dtype, name="ln2")(x)
-        y = gelu(conv1x1(4 * width, self.dtype, "fc1")(y))
-        y = jnp.where(mask[..., None], conv1x1(width, self.dtype, "fc2")(y), 0)
+        y = drop_elements(self, gelu(conv1x1(4 * width, self.dtype, "fc1")(y)), self.dropout, sample_ids)
+        y = drop_elements(self, conv1x1(width, self.dtype, "fc2")(y), self.dropout, sample_ids)
+        y = jnp.where(mask[..., None], y, 0)
         return x + AffineDropPath(self.drop_path, name="drop_path_mlp")(y, sample_ids), mask
 
 
@@ -127,6 +139,7 @@ class Projection(nn.Module):
     absolute_positions: bool
     max_length: int
     drop_path: float
+    dropout: float
     dtype: Dtype
 
     @nn.compact
@@ -142,7 +155,8 @@ class Projection(nn.Module):
 
         def block(name: str, level: int) -> TransformerBlock:
             stride = 2 if level else 1
-            return TransformerBlock(self.heads, stride, self.windows[level], self.drop_path, self.dtype, name=name)
+            window = self.windows[level]
+            return TransformerBlock(self.heads, stride, window, self.drop_path, self.dropout, self.dtype, name=name)
 
         for i in range(self.stem):
             x, mask = block(f"stem_{i}", 0)(x, mask, sample_ids)

@@ -20,8 +20,10 @@ class ViTConfig:
       mlp_hidden: hidden size of a block's MLP.
       patch: side of a square patch, pixels.
       image_size: side of the pre-training frames, pixels; it lays out the position table.
-      tia_blocks: ascending indices of the blocks that end in a temporal adapter.
+      norm_eps: epsilon of every LayerNorm.
+      tia_blocks: ascending indices of the blocks that have a temporal adapter.
       tia_hidden: hidden size of the adapter.
+      side: adapters stand beside the backbone and add to its output (AdaTAD-dagger) instead of ending their blocks.
       drop_path: stochastic depth rate of the last block (linear from 0 at the first).
     """
 
@@ -31,8 +33,10 @@ class ViTConfig:
     mlp_hidden: int
     patch: int = 16
     image_size: int = 224
+    norm_eps: float = 1e-6
     tia_blocks: tuple[int, ...] = ()
     tia_hidden: int = 0
+    side: bool = False
     drop_path: float = 0.0
 
     def __post_init__(self) -> None:
@@ -44,6 +48,8 @@ class ViTConfig:
             )
         if self.tia_blocks and self.tia_hidden < 1:
             raise UserError(f"tia_hidden={self.tia_hidden}: an adapter needs at least one hidden channel")
+        if self.side and not self.tia_blocks:
+            raise UserError("adapters beside the backbone need at least one block to read from: tia_blocks is empty")
 
     def runs(self) -> list[tuple[int, int, bool]]:
         """Consecutive blocks of one kind as (first, last inclusive, with TIA): each run is one scan."""

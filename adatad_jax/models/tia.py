@@ -10,8 +10,8 @@ from adatad_jax.models.layers import DepthwiseConv, Dtype, gelu
 class TIA(nn.Module):
     """Temporal-informative adapter (AdaTAD, section 3.2): bottleneck with a temporal convolution over the whole window.
 
-    `u = gelu(down(x))`, `v = pointwise(depthwise(u))`, `x + gamma * up(u + v)`; `up` starts at zero, so the adapter
-    starts as the identity.
+    `u = gelu(down(x))`, `v = pointwise(depthwise(u))`, output `gamma * up(u + v)`, to be added to x or, by side
+    adapters, to the backbone's output; `up` starts at zero, so an adapter starts without effect.
     """
 
     hidden: int
@@ -19,7 +19,7 @@ class TIA(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """`[B, t, h*w, C]` -> the same shape, t being all tubelets of the window."""
+        """`[B, t, h*w, C]` -> what to add, of the same shape, t being all tubelets of the window."""
         width = x.shape[-1]
         u = gelu(nn.Dense(self.hidden, kernel_init=nn.initializers.normal(0.02), dtype=self.dtype, name="down")(x))
         depthwise = DepthwiseConv(
@@ -34,4 +34,4 @@ class TIA(nn.Module):
         v = pointwise(depthwise(u))
         gamma = self.param("gamma", nn.initializers.ones, ()).astype(self.dtype)
         up = nn.Dense(width, kernel_init=nn.initializers.zeros, dtype=self.dtype, name="up")
-        return x + up(u + v) * gamma
+        return up(u + v) * gamma

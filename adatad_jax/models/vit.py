@@ -1,5 +1,7 @@
 """VideoMAE vision transformer over the 16-frame chunks of a window, with temporal adapters in chosen blocks."""
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -13,7 +15,6 @@ from adatad_jax.models.tia import TIA
 # Pixel statistics of the pre-training, RGB order, in the 0..255 range.
 PIXEL_MEAN = np.array([123.675, 116.28, 103.53], np.float32)
 PIXEL_STD = np.array([58.395, 57.12, 57.375], np.float32)
-NORM_EPS = 1e-6
 
 
 def _dense(features: int, fan_in: int, dtype: Dtype, name: str, use_bias: bool = True) -> nn.Dense:
@@ -80,19 +81,23 @@ class Mlp(nn.Module):
 
 
 class Block(nn.Module):
-    """Pre-norm transformer block, ending in a temporal adapter where `has_tia`; shaped as the body of a scan."""
+    """Pre-norm transformer block with a temporal adapter where `has_tia`; shaped as the body of a scan."""
 
     config: ViTConfig
     has_tia: bool
     chunks: int  # N, chunks of a window
     dtype: Dtype
+    remat: bool  # recompute a side adapter in the backward pass
 
     @nn.compact
-    def __call__(self, x: jax.Array, rate: jax.Array, chunk_ids: jax.Array | None) -> tuple[jax.Array, None]:
+    def __call__(
+        self, carry: tuple[jax.Array, jax.Array | None], rate: jax.Array, chunk_ids: jax.Array | None
+    ) -> tuple[tuple[jax.Array, jax.Array | None], None]:
         """One block.
 
         Args:
-          x: `[B*N, tokens, C]` float32, the residual stream.
+          carry: `[B*N, tokens, C]` float32, the residual stream; and the sum of the side adapters so far, of the same
+            shape, None where adapters end their blocks.
           rate: stochastic depth of this block, scalar.
           chunk_ids: `[B*N]` int, each chunk's index in the global batch; None outside training.
         """
@@ -102,19 +107,30 @@ class Block(nn.Module):
                 return y
             return drop_path(y, rate, self.make_rng("dropout"), chunk_ids)
 
-        y = LayerNorm(NORM_EPS, dtype=self.dtype, name="norm1")(x)
+        x, side = carry
+        y = LayerNorm(self.config.norm_eps, dtype=self.dtype, name="norm1")(x)
         x = x + maybe_drop(Attention(self.config.heads, self.dtype, name="attn")(y))
-        y = LayerNorm(NORM_EPS, dtype=self.dtype, name="norm2")(x)
+        y = LayerNorm(self.config.norm_eps, dtype=self.dtype, name="norm2")(x)
         x = x + maybe_drop(Mlp(self.config.mlp_hidden, self.dtype, name="mlp")(y))
         if self.has_tia:
             batch, (tokens, width) = x.shape[0] // self.chunks, x.shape[1:]
             window = x.reshape(batch, self.chunks * CHUNK_TUBELETS, tokens // CHUNK_TUBELETS, width)
-            x = TIA(self.config.tia_hidden, self.dtype, name="tia")(window).reshape(x.shape)
-        return x, None
+            adapter = nn.remat(TIA, prevent_cse=False) if self.remat else TIA
+            if side is not None:
+                window = jax.lax.stop_gradient(window)
+            change = adapter(self.config.tia_hidden, self.dtype, name="tia")(window).reshape(x.shape)
+            if side is None:
+                x = x + change
+            else:
+                side = side + change
+        return (x, side), None
 
 
 class VisionTransformer(nn.Module):
     """VideoMAE on every 16-frame chunk of a window; the adapters' convolution runs over the whole window.
+
+    With `config.side` (AdaTAD-dagger of the paper) the output is that of the last block with an adapter plus the sum of
+    all adapters, and no gradient flows through the blocks.
 
     Parameters of consecutive blocks of one kind are stacked on a leading layer axis under `blocks_FIRST_LAST`. A
     `pos_embed` `[8*grid*grid, C]` among the parameters replaces the fixed sinusoid table.
@@ -154,8 +170,10 @@ class VisionTransformer(nn.Module):
         if sample_ids is not None:
             chunk_ids = (sample_ids[:, None] * chunks + jnp.arange(chunks)).reshape(-1)
         rates = np.linspace(0, cfg.drop_path, cfg.depth, dtype=np.float32)
-        # A scan's body is never merged with its recomputation, so remat needs no barrier against it.
-        block = nn.remat(Block, prevent_cse=False) if self.remat else Block
+        # A scan's body is never merged with its recomputation, so remat needs no barrier against it. With side adapters
+        # the blocks have no gradient, so nothing of them is kept or computed again.
+        block = nn.remat(Block, prevent_cse=False) if self.remat and not cfg.side else Block
+        carry: Any = (x, jnp.zeros_like(x) if cfg.side else None)
         for first, last, has_tia in cfg.runs():
             run = nn.scan(
                 block,
@@ -165,8 +183,11 @@ class VisionTransformer(nn.Module):
                 length=last - first + 1,
                 unroll=last - first + 1 if self.unroll else 1,
             )
-            blocks = run(cfg, has_tia, chunks, self.dtype, name=f"blocks_{first}_{last}")
-            x, _ = blocks(x, jnp.asarray(rates[first : last + 1]), chunk_ids)
+            blocks = run(cfg, has_tia, chunks, self.dtype, self.remat and cfg.side, name=f"blocks_{first}_{last}")
+            carry, _ = blocks(carry, jnp.asarray(rates[first : last + 1]), chunk_ids)
+            if cfg.side and last == cfg.tia_blocks[-1]:
+                beside = jax.lax.stop_gradient(carry[0]) + carry[1]
+        x = beside if cfg.side else carry[0]
         return x.reshape(batch, chunks * CHUNK_TUBELETS, -1, cfg.width).mean(2)
 
     def _positions(self, h: int, w: int) -> jax.Array | np.ndarray:

@@ -20,7 +20,7 @@ from ml_collections import ConfigDict
 from adatad_jax.cli import flatten
 from adatad_jax.errors import UserError, one_line
 from adatad_jax.files import check_output_folder, write_text
-from adatad_jax.training.optimizer import split
+from adatad_jax.training.optimizer import trained_like
 from adatad_jax.training.step import TrainState
 
 Params = Any
@@ -32,16 +32,21 @@ TREES = ("params", "ema", "progress")
 
 # Fields that may change when a run is continued: they do not touch what is learned.
 FREE_FIELDS = {
+    "published",
     "weights",
     "weights_from",
     "data.videos",
+    "data.video_prefix",
     "data.annotations",
     "data.classes",
     "data.come_from",
     "data.in_memory",
     "data.threads",
+    "data.time_limit",
+    "data.cache",
     "train.epochs",  # the schedule is laid out over schedule_epochs
     "train.checkpoint_every",
+    "train.checkpoint_steps",
     "train.keep_checkpoints",
     "train.eval_from",
     "train.eval_every",
@@ -164,8 +169,10 @@ def _progress(state: TrainState) -> dict[str, Any]:
     }
 
 
-def save(manager: ocp.CheckpointManager, epoch: int, state: TrainState, metadata: dict[str, Any]) -> None:
-    """Writes the state after `epoch` epochs, in the background; it counts only once it is whole.
+def save(manager: ocp.CheckpointManager, step: int, state: TrainState, metadata: dict[str, Any]) -> None:
+    """Writes the state after `step` steps, in the background; it counts only once it is whole.
+
+    `metadata` (JSON) holds at least `epoch`, the number of whole epochs.
 
     Raises:
       UserError: this one or the one before cannot be written.
@@ -179,7 +186,7 @@ def save(manager: ocp.CheckpointManager, epoch: int, state: TrainState, metadata
         metadata=ocp.args.JsonSave(metadata),
     )
     with _written(manager):
-        manager.save(epoch, args=items)
+        manager.save(step, args=items)
 
 
 def finish(manager: ocp.CheckpointManager) -> None:
@@ -206,38 +213,43 @@ def _abstract(tree: Any) -> Any:
     return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), tree)
 
 
-def restore_state(manager: ocp.CheckpointManager, epoch: int, like: TrainState) -> TrainState:
-    """Reads the state after `epoch` epochs back, on the host.
+def restore_state(manager: ocp.CheckpointManager, step: int, like: TrainState) -> tuple[TrainState, dict[str, Any]]:
+    """Reads the state after `step` steps back, on the host, and the metadata that were saved with it.
 
     Args:
       manager: the folder's checkpoints.
-      epoch: which one.
+      step: which one.
       like: a state of the same structure, such as a fresh one.
 
     Raises:
       UserError: the checkpoint is of another structure or size.
     """
-    with _readable(manager.directory / str(epoch)):
-        return _restore_state(manager, epoch, like)
+    with _readable(manager.directory / str(step)):
+        return _restore_state(manager, step, like), _metadata(manager, step)
 
 
-def _restore_state(manager: ocp.CheckpointManager, epoch: int, like: TrainState) -> TrainState:
+def _metadata(manager: ocp.CheckpointManager, step: int) -> dict[str, Any]:
+    found = manager.restore(step, args=ocp.args.Composite(metadata=ocp.args.JsonRestore()))
+    return dict(found["metadata"])
+
+
+def _restore_state(manager: ocp.CheckpointManager, step: int, like: TrainState) -> TrainState:
     wanted = {"params": like.params, "ema": flat_trainable(like.ema), "progress": _progress(like)}
-    saved = manager.item_metadata(epoch)
+    saved = manager.item_metadata(step)
     problems = [line for name, tree in wanted.items() for line in _differences(name, tree, saved[name])]
     if problems:
         raise UserError(
-            f"{manager.directory}/{epoch}: does not fit this model: {len(problems)} arrays differ:\n  "
+            f"{manager.directory}/{step}: does not fit this model: {len(problems)} arrays differ:\n  "
             + "\n  ".join(problems[:DIFFERENCES_SHOWN])
         )
     args = {name: ocp.args.StandardRestore(_abstract(tree)) for name, tree in wanted.items()}
-    restored = manager.restore(epoch, args=ocp.args.Composite(**args))
+    restored = manager.restore(step, args=ocp.args.Composite(**args))
     found = jax.device_get({name: restored[name] for name in wanted})
     progress = found["progress"]
     return TrainState(
         step=progress["step"],
         params=found["params"],
-        ema=_fill(like.params, found["ema"])[0],
+        ema=_fill(like, found["ema"]),
         opt_state=jax.tree.unflatten(jax.tree.structure(like.opt_state), progress["opt_state"]),
         normalizer=progress["normalizer"],
         key=progress["key"],
@@ -261,28 +273,38 @@ def _differences(item: str, tree: Any, saved: Any) -> list[str]:
     ]
 
 
-def _fill(params: Params, flat: dict[str, Any]) -> tuple[Params, Params]:
-    """`split(params)` after its trainable leaves are replaced by those of `flat`."""
-    leaves = flax.traverse_util.flatten_dict(params, sep="/")
-    return split(flax.traverse_util.unflatten_dict({**leaves, **flat}, sep="/"))
+def _fill(like: TrainState, flat: dict[str, Any]) -> Params:
+    """The average of a state shaped as `like`, its leaves being those of `flat`."""
+    leaves = flax.traverse_util.flatten_dict(like.params, sep="/")
+    return trained_like(like.ema, flax.traverse_util.unflatten_dict({**leaves, **flat}, sep="/"))
 
 
-def restore_averaged(workdir: Path) -> tuple[Params, int]:
-    """The parameters that a run is evaluated with (averaged where trained), of its latest checkpoint, and its epoch.
+def restore_items(workdir: Path, *names: str) -> tuple[dict[str, Any], int]:
+    """The named items of a run's latest checkpoint (see the top of this file) as numpy trees, and its whole epochs.
 
     Raises:
-      UserError: there is no finished checkpoint.
+      UserError: there is no finished checkpoint, or it is damaged.
     """
     if not (workdir / CHECKPOINTS_FOLDER).is_dir():
         raise UserError(f"{workdir}: no checkpoint here yet ({CHECKPOINTS_FOLDER}/ is missing): train first")
     with open_manager(workdir) as manager:
-        epoch = manager.latest_step()
-        if epoch is None:
+        step = manager.latest_step()
+        if step is None:
             raise UserError(f"{workdir / CHECKPOINTS_FOLDER}: holds no finished checkpoint: train first")
-        with _readable(manager.directory / str(epoch)):
-            shapes = manager.item_metadata(epoch)
-            args = {name: ocp.args.StandardRestore(_abstract(shapes[name].tree)) for name in ("params", "ema")}
-            found = manager.restore(epoch, args=ocp.args.Composite(**args))
-    leaves = flax.traverse_util.flatten_dict(found["params"], sep="/")
-    averaged = flax.traverse_util.unflatten_dict({**leaves, **found["ema"]}, sep="/")
-    return jax.tree.map(np.asarray, averaged), epoch
+        with _readable(manager.directory / str(step)):
+            shapes = manager.item_metadata(step)
+            args = {name: ocp.args.StandardRestore(_abstract(shapes[name].tree)) for name in names}
+            found = manager.restore(step, args=ocp.args.Composite(**args))
+            epoch = int(_metadata(manager, step)["epoch"])
+    return {name: jax.tree.map(np.asarray, found[name]) for name in names}, epoch
+
+
+def restore_averaged(workdir: Path) -> tuple[Params, int]:
+    """The parameters that a run is evaluated with (averaged where trained), of its latest checkpoint, and its epochs.
+
+    Raises:
+      UserError: as `restore_items`.
+    """
+    items, epoch = restore_items(workdir, "params", "ema")
+    leaves = flax.traverse_util.flatten_dict(items["params"], sep="/")
+    return flax.traverse_util.unflatten_dict({**leaves, **items["ema"]}, sep="/"), epoch

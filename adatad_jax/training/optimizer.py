@@ -13,7 +13,7 @@ from adatad_jax.training.schedule import warmup_cosine
 
 Params = Any
 
-FROZEN, TIA, HEAD = "frozen", "tia", "head"
+FROZEN, BACKBONE, TIA, HEAD = "frozen", "backbone", "tia", "head"
 BETA1, BETA2, EPS = 0.9, 0.999, 1e-8
 CLIP_EPS = 1e-6
 
@@ -23,11 +23,12 @@ class OptimizerConfig:
     """Rates and lengths of a run.
 
     Attributes:
-      tia_rate, head_rate: highest learning rates of the two trained groups.
-      weight_decay: decoupled decay of the adapters and of the detector's kernels.
+      tia_rate, head_rate: highest learning rates of adapters and detector.
+      weight_decay: decoupled decay of the adapters, of a trained backbone and of the detector's kernels.
       clip_norm: largest global L2 norm of the trainable gradients.
       warmup_steps, schedule_steps: W and M of the schedule.
       steps: optimiser steps that will be taken, at most M.
+      backbone_rate: highest rate of the backbone itself, in full fine-tuning; 0 leaves it frozen.
     """
 
     tia_rate: float
@@ -37,20 +38,31 @@ class OptimizerConfig:
     warmup_steps: int
     schedule_steps: int
     steps: int
+    backbone_rate: float = 0.0
+
+    @property
+    def full(self) -> bool:
+        """Whether the whole backbone is trained."""
+        return self.backbone_rate > 0
 
 
-def label(path: tuple[str, ...]) -> str:
-    """The group of the parameter at `path`; a path that belongs to none is an error, never a default."""
+def label(path: tuple[str, ...], full: bool = False) -> str:
+    """The group of the parameter at `path`; a path that belongs to none is an error, never a default.
+
+    With `full` the backbone is trained; positions that came with its weights stay fixed even so (release rule).
+    """
     if path[0] == "backbone":
-        return TIA if "tia" in path else FROZEN
+        if "tia" in path:
+            return TIA
+        return BACKBONE if full and path[1] != "pos_embed" else FROZEN
     if path[0] == "detector" and path[1] in ("projection", "neck", "head"):
         return HEAD
     raise ValueError(f"parameter {'/'.join(path)} belongs to no optimiser group")
 
 
 def decays(path: tuple[str, ...]) -> bool:
-    """Whether weight decay applies: all of an adapter; in the detector the kernels only."""
-    return label(path) == TIA or path[-1] == "kernel"
+    """Whether weight decay applies: all of the backbone and its adapters; in the detector the kernels only."""
+    return path[0] == "backbone" or path[-1] == "kernel"
 
 
 def map_paths(rule: Callable[[tuple[str, ...]], Any], params: Params) -> Any:
@@ -58,10 +70,10 @@ def map_paths(rule: Callable[[tuple[str, ...]], Any], params: Params) -> Any:
     return jax.tree_util.tree_map_with_path(lambda path, _: rule(tuple(key.key for key in path)), params)
 
 
-def split(params: Params) -> tuple[Params, Params]:
+def split(params: Params, full: bool = False) -> tuple[Params, Params]:
     """Trainable and frozen part, each the whole tree with `optax.MaskedNode()` in the other's places."""
     hole = optax.MaskedNode()
-    frozen = map_paths(lambda path: label(path) == FROZEN, params)
+    frozen = map_paths(lambda path: label(path, full) == FROZEN, params)
     trainable_part = jax.tree.map(lambda is_frozen, p: hole if is_frozen else p, frozen, params)
     frozen_part = jax.tree.map(lambda is_frozen, p: p if is_frozen else hole, frozen, params)
     return trainable_part, frozen_part
@@ -72,8 +84,13 @@ def _is_hole(node: Any) -> bool:
 
 
 def merge(trainable: Params, frozen: Params) -> Params:
-    """The whole tree again."""
+    """The whole tree again; `frozen` may be a whole tree too, of which the frozen places are taken."""
     return jax.tree.map(lambda t, f: f if _is_hole(t) else t, trainable, frozen, is_leaf=_is_hole)
+
+
+def trained_like(trainable: Params, params: Params) -> Params:
+    """The trainable part of `params`, with holes where `trainable`, a part that was split before, has them."""
+    return jax.tree.map(lambda t, p: t if _is_hole(t) else p, trainable, params, is_leaf=_is_hole)
 
 
 def clip_by_global_norm(limit: float) -> optax.GradientTransformation:
@@ -129,7 +146,7 @@ def adamw(config: OptimizerConfig, rate: float) -> optax.GradientTransformation:
 
 
 def make_optimizer(config: OptimizerConfig, params: Params) -> optax.GradientTransformation:
-    """Clip, then frozen / tia / head over the whole tree of `params`.
+    """Clip, then frozen / backbone / tia / head over the whole tree of `params`.
 
     Updates carry `optax.MaskedNode()` in the frozen places (`split`), so the clip sees exactly the trainable gradients
     and no frozen zero, gradient or moment ever exists.
@@ -139,7 +156,10 @@ def make_optimizer(config: OptimizerConfig, params: Params) -> optax.GradientTra
         TIA: adamw(config, config.tia_rate),
         HEAD: adamw(config, config.head_rate),
     }
-    return optax.chain(clip_by_global_norm(config.clip_norm), optax.multi_transform(groups, map_paths(label, params)))
+    if config.full:
+        groups[BACKBONE] = adamw(config, config.backbone_rate)
+    labels = map_paths(lambda path: label(path, config.full), params)
+    return optax.chain(clip_by_global_norm(config.clip_norm), optax.multi_transform(groups, labels))
 
 
 class Group(NamedTuple):
@@ -154,14 +174,14 @@ class Group(NamedTuple):
 
 def parameter_groups(config: OptimizerConfig, params: Params) -> list[Group]:
     """Every group of parameters with its size, rate and decay; the rows' sums are the whole tree."""
-    rates = {FROZEN: 0.0, TIA: config.tia_rate, HEAD: config.head_rate}
+    rates = {FROZEN: 0.0, BACKBONE: config.backbone_rate, TIA: config.tia_rate, HEAD: config.head_rate}
     members: dict[tuple[str, float], list[int]] = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):
         names = tuple(key.key for key in path)
-        group = label(names)
+        group = label(names, config.full)
         decay = config.weight_decay if group != FROZEN and decays(names) else 0.0
         members.setdefault((group, decay), []).append(int(np.prod(leaf.shape)))
-    order = [FROZEN, TIA, HEAD]
+    order = [FROZEN, BACKBONE, TIA, HEAD]
     return [
         Group(name, len(sizes), sum(sizes), rates[name], decay)
         for (name, decay), sizes in sorted(members.items(), key=lambda item: (order.index(item[0][0]), -item[0][1]))

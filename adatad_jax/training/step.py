@@ -1,6 +1,6 @@
 """One training step: state in, state out, the same on one device and on N."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -10,12 +10,14 @@ import numpy as np
 import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from adatad_jax.augmentation.augment import augment
+from adatad_jax.augmentation.draws import NO_AUGMENTATION, Augmentation
 from adatad_jax.detection.losses import loss_sums, update_normalizer
 from adatad_jax.detection.points import make_points
 from adatad_jax.detection.proposals import flatten_levels
 from adatad_jax.detection.targets import assign_targets
 from adatad_jax.models.adatad import AdaTAD
-from adatad_jax.training.optimizer import merge, split
+from adatad_jax.training.optimizer import merge, split, trained_like
 
 Params = Any
 
@@ -32,6 +34,7 @@ class Batch(NamedTuple):
       labels: `[B, G]` int32, -1 for padding.
       sample_ids: `[B]` int32, each window's index in the global batch.
       weight: `[B]` float32, 1 for a window, 0 for one that only fills up the last batch.
+      augmentation: what the accelerator does to the frames, each array with a leading `[B]`.
     """
 
     frames: Any
@@ -40,6 +43,7 @@ class Batch(NamedTuple):
     labels: Any
     sample_ids: Any
     weight: Any
+    augmentation: Augmentation = NO_AUGMENTATION
 
 
 class TrainState(NamedTuple):
@@ -63,7 +67,7 @@ class TrainState(NamedTuple):
 
     def averaged_params(self) -> Params:
         """The whole tree with averaged trainable parameters: what is evaluated."""
-        return merge(self.ema, split(self.params)[1])
+        return merge(self.ema, self.params)
 
 
 @dataclass(frozen=True)
@@ -96,12 +100,14 @@ class Metrics(NamedTuple):
     normalizer: jax.Array
 
 
-def create_state(params: Params, optimizer: optax.GradientTransformation, config: LossConfig, seed: int) -> TrainState:
-    """The state before the first step; the average starts as a copy."""
+def create_state(
+    params: Params, optimizer: optax.GradientTransformation, config: LossConfig, seed: int, *, full: bool = False
+) -> TrainState:
+    """The state before the first step; the average starts as a copy. `full`: the whole backbone is trained."""
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         params=params,
-        ema=jax.tree.map(jnp.array, split(params)[0]),
+        ema=jax.tree.map(jnp.array, split(params, full)[0]),
         opt_state=optimizer.init(params),
         normalizer=jnp.float32(config.normalizer_start),
         key=jax.random.key_data(jax.random.key(seed)),
@@ -119,13 +125,14 @@ def make_train_step(
     detector = model.detector_config
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
-        trainable, frozen = split(state.params)
+        trainable, frozen = trained_like(state.ema, state.params), state.params
         key = jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step)
+        frames = augment(batch.frames, batch.augmentation)
 
         def local_loss(trainable: Params) -> tuple[jax.Array, tuple[jax.Array, ...]]:
             predictions: Any = model.apply(
                 {"params": merge(trainable, frozen)},
-                batch.frames,
+                frames,
                 batch.mask,
                 batch.sample_ids,
                 rngs={"dropout": key},
@@ -177,7 +184,7 @@ def pmap_step(
     return jax.pmap(step, axis_name=AXIS, in_axes=(None, 0), out_axes=(None, 0), donate_argnums=0, devices=devices)
 
 
-def replicate(tree: Any, devices: list[jax.Device]) -> Any:
+def replicate(tree: Any, devices: Sequence[jax.Device]) -> Any:
     """Places a tree of host arrays on every device, as the mapped step wants its state."""
     sharding = NamedSharding(Mesh(np.array(devices), (AXIS,)), PartitionSpec())
 
@@ -190,4 +197,10 @@ def replicate(tree: Any, devices: list[jax.Device]) -> Any:
 
 def shard_batch(batch: Batch, devices: int) -> Batch:
     """`[B, ...]` -> `[devices, B/devices, ...]` for every array."""
-    return Batch(*(np.reshape(array, (devices, -1, *np.shape(array)[1:])) for array in batch))
+    return jax.tree.map(lambda array: np.reshape(array, (devices, -1, *np.shape(array)[1:])), batch)
+
+
+def place_batch(batch: Batch, devices: Sequence[jax.Device]) -> Batch:
+    """A host batch `[B, ...]` on the devices, as the mapped step takes it; returns before the copy has ended."""
+    sharding = NamedSharding(Mesh(np.array(devices), (AXIS,)), PartitionSpec(AXIS))
+    return jax.device_put(shard_batch(batch, len(devices)), sharding)

@@ -1,43 +1,49 @@
-"""Conversion of mmaction VideoMAE files: the account, the values, and everything that must be refused."""
+"""Conversion of VideoMAE backbones: the account, the values, and everything that must be refused."""
 
 import json
-import pickle
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
-import jax
+import ml_dtypes
 import numpy as np
 import pytest
-import torch
 
-from adatad_jax.conversion.convert_file import convert_file
-from adatad_jax.conversion.store import insert_backbone, load_backbone
-from adatad_jax.conversion.torch_file import load_state_dict, save_state_dict
-from adatad_jax.conversion.videomae import convert_videomae
+from adatad_jax.conversion.torch_file import TensorFile, read_tensors, write_tensors
+from adatad_jax.conversion.videomae import convert_backbone, count_parameters
 from adatad_jax.demo.weights import videomae_state
 from adatad_jax.errors import UserError
-from adatad_jax.models.adatad import AdaTAD, DetectorConfig
 from adatad_jax.models.positions import sinusoid_table
-from adatad_jax.models.sizes import SIZES, ViTConfig
+from tests.conversion import live_models
 from tests.real_data import real_file
 
-ROOT = Path(__file__).parents[2]
-KEYS = json.loads((ROOT / "tests/golden/keys/mmaction_videomae_s_k400_checkpoint.json").read_text())
+KEYS = Path(__file__).parents[1] / "golden/keys"
+State = dict[str, np.ndarray]
+
+
+def file_of(state: State, averaged: State | None = None) -> TensorFile:
+    return TensorFile(Path("k400.pth"), state, averaged or {}, {})
 
 
 @pytest.fixture(scope="module")
-def published_state() -> dict[str, np.ndarray]:
+def published() -> State:
     """Random weights under every key of the published K400 VideoMAE-S file."""
+    keys = json.loads((KEYS / "mmaction_videomae_s_k400_checkpoint.json").read_text())["keys"]
     rng = np.random.default_rng(0)
-    state = {row["key"]: rng.normal(size=row["shape"]).astype(np.float32) for row in KEYS["keys"]}
+    state = {row["key"]: rng.normal(size=row["shape"]).astype(np.float32) for row in keys}
     state["backbone.pos_embed"] = sinusoid_table(1568, 384)[None]
     return state
 
 
-def test_account_of_the_published_file_is_exact(published_state: dict[str, np.ndarray]) -> None:
-    backbone = convert_videomae(published_state, Path("k400.pth"))
-    assert (backbone.size, backbone.read, backbone.mapped) == ("S", 163, 158)
+def test_account_of_the_published_file_is_exact(published: State) -> None:
+    backbone = convert_backbone(file_of(published))
+    assert (backbone.size, backbone.heads, backbone.image_size, backbone.read, backbone.mapped) == (
+        "S",
+        6,
+        224,
+        163,
+        158,
+    )
+    assert backbone.groups == {"patch embedding": 2, "blocks": 156, "adapters": 0}
     assert sorted(backbone.left_out) == [
         "cls_head.fc_cls.bias",
         "cls_head.fc_cls.weight",
@@ -45,145 +51,167 @@ def test_account_of_the_published_file_is_exact(published_state: dict[str, np.nd
         "fc_norm.weight",
         "pos_embed",
     ]
-    assert "108 in all 12 blocks" in backbone.account()
+    words = backbone.account()
+    assert "mmaction VideoMAE (fine-tuned), size S: width 384, depth 12, heads 6, MLP 1536, patch 16" in words
+    assert "108 in all 12 blocks" in words
+    # Width C, MLP 4C: a block has 12 C^2 + 12 C numbers (no bias on k), the patch embedding 3*2*16*16 C + C.
+    numbers = 12 * (12 * 384**2 + 12 * 384) + 1536 * 384 + 384
+    assert count_parameters(backbone.params) == numbers
+    assert f"{numbers:,} parameters" in words
+    record = json.loads(json.dumps(backbone.record()))
+    assert (record["read"], record["mapped"], len(record["left_out"])) == (163, 158, 5)
+    assert record["initialised"] == {"adapters": 108}
+    assert record["parameters"] == numbers
 
 
-def test_values_land_where_their_names_say(published_state: dict[str, np.ndarray]) -> None:
-    params = convert_videomae(published_state, Path("k400.pth")).params
+def test_values_land_where_their_names_say(published: State) -> None:
+    params = convert_backbone(file_of(published)).params
     blocks = params["blocks_0_11"]
-    np.testing.assert_array_equal(
-        blocks["attn"]["qkv"]["kernel"][7], published_state["backbone.blocks.7.attn.qkv.weight"].T
-    )
-    np.testing.assert_array_equal(
-        blocks["mlp"]["fc2"]["bias"][3], published_state["backbone.blocks.3.mlp.layers.1.bias"]
-    )
-    kernel = published_state["backbone.patch_embed.projection.weight"]
+    np.testing.assert_array_equal(blocks["attn"]["qkv"]["kernel"][7], published["backbone.blocks.7.attn.qkv.weight"].T)
+    np.testing.assert_array_equal(blocks["mlp"]["fc2"]["bias"][3], published["backbone.blocks.3.mlp.layers.1.bias"])
+    kernel = published["backbone.patch_embed.projection.weight"]
     # [out, in, t, h, w] -> [t, h, w, in, out]
     assert params["patch_embed"]["kernel"][1, 2, 3, 0, 5] == kernel[5, 0, 1, 2, 3]
 
 
-def test_positions_of_the_file_are_used_when_they_are_not_the_table(published_state: dict[str, np.ndarray]) -> None:
-    learned = {**published_state, "backbone.pos_embed": published_state["backbone.pos_embed"] + 2e-6}
-    backbone = convert_videomae(learned, Path("k400.pth"))
+def test_what_is_left_out_travels_bit_for_bit(published: State) -> None:
+    half = published["cls_head.fc_cls.weight"].astype(ml_dtypes.bfloat16)
+    passengers = convert_backbone(file_of({**published, "cls_head.fc_cls.weight": half})).passengers
+    assert passengers["cls_head.fc_cls.weight"].dtype == ml_dtypes.bfloat16
+    assert passengers["cls_head.fc_cls.weight"].tobytes() == half.tobytes()
+    for name in ("fc_norm.weight", "fc_norm.bias", "pos_embed"):
+        assert passengers[name] is published[f"backbone.{name}"]
+
+
+def test_positions_of_the_file_are_used_when_they_are_not_the_table(published: State) -> None:
+    learned = {**published, "backbone.pos_embed": published["backbone.pos_embed"] + 2e-6}
+    backbone = convert_backbone(file_of(learned))
     assert backbone.mapped == 159
     assert "pos_embed" not in backbone.left_out
+    assert "pos_embed" not in backbone.passengers
+    assert "the file's own positions are used" in backbone.account()
     np.testing.assert_array_equal(backbone.params["pos_embed"], learned["backbone.pos_embed"][0])
 
 
-def test_every_misfit_is_listed_at_once(published_state: dict[str, np.ndarray]) -> None:
-    state = dict(published_state)
+def test_weights_come_before_their_average(published: State) -> None:
+    average = {key: value + 1 for key, value in published.items()}
+    backbone = convert_backbone(file_of(published, average))
+    bias = published["backbone.patch_embed.projection.bias"]
+    np.testing.assert_array_equal(backbone.params["patch_embed"]["bias"], bias)
+    assert "moving average in the file, 163 tensors, is not used" in backbone.account()
+    alone = convert_backbone(file_of(average, average))
+    assert "a moving average alone: it is what is used" in alone.account()
+
+
+def test_every_misfit_is_listed_at_once_by_the_names_of_the_file(published: State) -> None:
+    state = dict(published)
     del state["backbone.blocks.4.attn.q_bias"]
     state["backbone.blocks.5.norm1.weight"] = np.zeros(385, np.float32)
+    state["backbone.blocks.6.norm1.weight"] = np.zeros(384, np.int8)
     state["backbone.blocks.5.extra"] = np.zeros(3, np.float32)
+    state["backbone.fc_norm.bias"] = np.zeros(768, np.float32)
+    state["cls_head.fc_cls.weight"] = np.zeros((400, 768), np.float32)
+    state["backbone.pos_embed"] = np.zeros((1, 100, 384), np.float32)
     with pytest.raises(UserError) as caught:
-        convert_videomae(state, Path("k400.pth"))
+        convert_backbone(file_of(state))
     message = str(caught.value)
-    assert "k400.pth: 3 tensors" in message
-    assert "missing: blocks.4.attn.q_bias" in message
-    assert "wrong shape: blocks.5.norm1.weight is (385,), expected (384,)" in message
-    assert "unknown: blocks.5.extra (3,)" in message
+    assert "k400.pth: 7 tensors" in message
+    for line in (
+        "missing: backbone.blocks.4.attn.q_bias\n",
+        "wrong shape: backbone.blocks.5.norm1.weight is (385,), expected (384,)\n",
+        "wrong type: backbone.blocks.6.norm1.weight is int8, expected floating point\n",
+        "unknown: backbone.blocks.5.extra (3,)",
+        "wrong shape: backbone.fc_norm.bias is (768,), expected (384,)\n",
+        "wrong shape: cls_head.fc_cls.weight is (400, 768), expected (400, 384)\n",
+        "wrong shape: backbone.pos_embed is (1, 100, 384), expected (1, 8 * grid * grid, 384)\n",
+    ):
+        assert line in message
 
 
-@pytest.fixture
-def tiny_file(tmp_path: Path) -> Path:
-    path = tmp_path / "tiny.pth"
-    save_state_dict(path, videomae_state(seed=0))
-    return path
+Spoil = Callable[[State], object]
 
 
-def test_pth_and_converted_folder_give_the_same_parameters(tiny_file: Path, tmp_path: Path) -> None:
-    account = convert_file(tiny_file, tmp_path / "out")
-    assert "size tiny" in account
-    jax.tree.map(np.testing.assert_array_equal, load_backbone(tiny_file)[0], load_backbone(tmp_path / "out")[0])
-    assert load_backbone(tiny_file)[1] == load_backbone(tmp_path / "out")[1]
-    with pytest.raises(UserError, match="exists already"):
-        convert_file(tiny_file, tmp_path / "out")
-
-
-def test_blocks_are_dealt_to_the_runs_of_the_model(tiny_file: Path) -> None:
-    """Adapters in block 1 of 3 alone make three stacks of one block."""
-    backbone, _ = load_backbone(tiny_file)
-    vit = ViTConfig(width=64, depth=3, heads=2, mlp_hidden=256, tia_blocks=(1,), tia_hidden=16)
-    model = AdaTAD(vit, DetectorConfig(2, width=16, heads=2, max_length=32))
-    frames, mask = np.zeros((1, 16, 32, 32, 3), np.uint8), np.ones((1, 16), bool)
-    params = model.init(jax.random.key(0), frames, mask)["params"]
-    merged = insert_backbone(params, backbone, vit, tiny_file)
-    for block in range(3):
-        jax.tree.map(
-            lambda all_blocks, one, block=block: np.testing.assert_array_equal(all_blocks[block], one[0]),
-            backbone["blocks_0_2"],
-            {k: v for k, v in merged["backbone"][f"blocks_{block}_{block}"].items() if k != "tia"},
-        )
-    assert "tia" in merged["backbone"]["blocks_1_1"]
-    # The file's own positions came along.
-    np.testing.assert_array_equal(merged["backbone"]["pos_embed"], backbone["pos_embed"])
-
-
-def test_weights_of_another_size_are_refused_with_every_leaf(tiny_file: Path) -> None:
-    vit = SIZES["tiny"]
-    deeper = ViTConfig(width=32, depth=4, heads=2, mlp_hidden=128)
-    model = AdaTAD(deeper, DetectorConfig(2, width=16, heads=2, max_length=32))
-    frames, mask = np.zeros((1, 16, 32, 32, 3), np.uint8), np.ones((1, 16), bool)
-    params = model.init(jax.random.key(0), frames, mask)["params"]
+@pytest.mark.parametrize(
+    ("form", "spoil", "expected"),
+    [
+        (
+            "original",
+            lambda state: state.pop("blocks.1.mlp.fc2.weight"),
+            ["missing: blocks.1.mlp.fc2.weight (for blocks.1.mlp.layers.1.weight)"],
+        ),
+        (
+            "hugging face",
+            lambda state: state.pop("videomae.encoder.layer.2.attention.attention.key.weight"),
+            ["missing: videomae.encoder.layer.2.attention.attention.key.weight (for blocks.2.attn.qkv.weight)"],
+        ),
+        (
+            "hugging face",
+            lambda state: state.update(
+                {"videomae.encoder.layer.2.attention.attention.value.weight": np.zeros((24, 12), np.float32)}
+            ),
+            ["wrong shape: videomae.encoder.layer.2.attention.attention.value.weight is (24, 12), expected (24, 24)"],
+        ),
+        (  # a mixture of two layouts
+            "original",
+            lambda state: state.update({"blocks.0.mlp.layers.0.0.bias": state.pop("blocks.0.mlp.fc1.bias")}),
+            ["missing: blocks.0.mlp.fc1.bias", "unknown: blocks.0.mlp.layers.0.0.bias (96,)"],
+        ),
+        (  # a block of another size, the first one
+            "original",
+            lambda state: state.update({"blocks.0.mlp.fc1.weight": np.zeros((100, 24), np.float32)}),
+            ["1 tensors", "wrong shape: blocks.0.mlp.fc1.weight is (100, 24), expected (96, 24)"],
+        ),
+        (
+            "original",
+            lambda state: state.update({"classifier.weight": state["head.weight"]}),
+            ["there twice: classifier.weight, as cls_head.fc_cls.weight"],
+        ),
+    ],
+)
+def test_misfits_in_other_layouts(form: str, spoil: Spoil, expected: list[str]) -> None:
+    live = live_models.make("classifier")
+    tensors = live_models.to_original(live) if form == "original" else live.state_dict()
+    state = {key: value.numpy() for key, value in tensors.items()}
+    spoil(state)
     with pytest.raises(UserError) as caught:
-        insert_backbone(params, load_backbone(tiny_file)[0], deeper, tiny_file)
-    message = str(caught.value)
-    assert f"found {vit.depth} blocks, the model has 4" in message
-    assert "patch_embed/bias: found (64,), the model needs (32,)" in message
+        convert_backbone(file_of(state))
+    for line in expected:
+        assert line in str(caught.value)
 
 
-class Malicious:
-    def __reduce__(self) -> tuple:
-        return (Path.touch, (Path("ran"),))
-
-
-@pytest.mark.parametrize("kind", ["truncated", "text", "empty", "pickle", "no tensors", "nan", "absent"])
-def test_bad_files_are_refused_by_name_and_leave_nothing(kind: str, tiny_file: Path, tmp_path: Path) -> None:
-    path = tmp_path / "bad.pth"
-    if kind == "truncated":
-        path.write_bytes(tiny_file.read_bytes()[:100_000])
-    elif kind == "text":
-        path.write_text("not a checkpoint")
-    elif kind == "empty":
-        path.touch()
-    elif kind == "pickle":
-        with path.open("wb") as file:
-            pickle.dump({"state_dict": Malicious()}, file)
-    elif kind == "no tensors":
-        torch.save({"epoch": 3}, path)
-    elif kind == "nan":
-        state = videomae_state(seed=0)
-        state["backbone.blocks.1.norm1.bias"][0] = np.nan
-        save_state_dict(path, state)
-    with pytest.raises(UserError, match=r"bad\.pth") as caught:
-        convert_file(path, tmp_path / "out")
-    if kind == "nan":
-        assert "backbone.blocks.1.norm1.bias" in str(caught.value)
-    if kind == "pickle":
-        assert "would run code" in str(caught.value)
-    assert not Path("ran").exists()
-    assert sorted(p.name for p in tmp_path.iterdir()) == sorted({"tiny.pth", *(["bad.pth"] * (kind != "absent"))})
-
-
-def test_half_precision_and_module_prefixes_are_taken(tmp_path: Path) -> None:
-    state = {f"module.{key}": torch.from_numpy(value).half() for key, value in videomae_state(seed=0).items()}
-    torch.save(state, tmp_path / "half.pth")
-    loaded = load_state_dict(tmp_path / "half.pth")
-    assert {value.dtype for value in loaded.values()} == {np.dtype(np.float32)}
-    assert convert_videomae(loaded, tmp_path / "half.pth").size == "tiny"
+@pytest.mark.parametrize("prefix", ["", "module.", "backbone.", "model.backbone.", "module.backbone.model.backbone."])
+@pytest.mark.parametrize("dtype", [np.float32, np.float16, ml_dtypes.bfloat16])
+def test_prefixes_and_half_precision_are_taken(prefix: str, dtype: type, tmp_path: Path) -> None:
+    """Whatever stands in front, values become float32 exactly."""
+    plain = {key.removeprefix("backbone."): value.astype(dtype) for key, value in videomae_state(seed=0).items()}
+    write_tensors(tmp_path / "a.safetensors", {prefix + key: value for key, value in plain.items()})
+    backbone = convert_backbone(read_tensors(tmp_path / "a.safetensors"))
+    assert (backbone.size, backbone.read, backbone.mapped) == ("tiny", 46, 42)
+    kernel = backbone.params["blocks_0_2"]["attn"]["proj"]["kernel"][1]
+    assert kernel.dtype == np.float32
+    np.testing.assert_array_equal(kernel, plain["blocks.1.attn.proj.weight"].astype(np.float32).T)
 
 
 def test_another_network_is_refused() -> None:
-    path = real_file("weights/legacy_module_prefix.pth")
-    with pytest.raises(UserError, match="not a VideoMAE backbone in mmaction layout"):
-        convert_videomae(load_state_dict(path), path)
+    with pytest.raises(UserError, match=r"legacy_module_prefix\.pth: not a VideoMAE: expected one of .*clf_head"):
+        convert_backbone(read_tensors(real_file("weights/legacy_module_prefix.pth")))
 
 
-def test_command_line(tiny_file: Path, tmp_path: Path) -> None:
-    command = [sys.executable, ROOT / "convert/pth_to_flax.py", tiny_file, tmp_path / "out"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
-    assert "mapped  42 tensors" in done.stdout  # 46 read; the classifier and its norm are left out
-    again = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
-    assert again.returncode == 2
-    assert again.stderr.startswith("error: ")
-    assert again.stderr.count("\n") == 1
+def test_vision_transformers_of_pictures_are_refused(published: State) -> None:
+    """Their names are nearly the same."""
+    flat = {**published, "backbone.patch_embed.projection.weight": np.zeros((384, 3, 16, 16), np.float32)}
+    with pytest.raises(UserError, match=r"projection\.weight is \(384, 3, 16, 16\), expected \(width, 3, 2"):
+        convert_backbone(file_of(flat))
+    headless = {key: value for key, value in published.items() if ".blocks." not in key}
+    with pytest.raises(UserError, match=r"backbone\.blocks\.0\.mlp\.layers\.0\.0\.weight is missing"):
+        convert_backbone(file_of(headless))
+    far = {**published, "backbone.blocks.999999999.norm1.bias": np.zeros(384, np.float32)}
+    with pytest.raises(UserError, match="numbers a block 999999999, but holds 164 tensors"):
+        convert_backbone(file_of(far))
+
+
+def test_whole_detectors_are_sent_elsewhere() -> None:
+    rows = json.loads((KEYS / "adatad_videomae_s_thumos.json").read_text())["keys"]
+    state = {row["key"]: np.zeros(1, np.float32) for row in rows}
+    with pytest.raises(UserError, match="an AdaTAD detector, where a VideoMAE backbone is expected"):
+        convert_backbone(file_of(state))

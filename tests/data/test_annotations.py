@@ -9,7 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from adatad_jax.data.annotations import Video, check_labels, classes_of, load_annotations, read_classes, select_subset
+from adatad_jax.data.annotations import (
+    Video,
+    check_labels,
+    classes_of,
+    load_annotations,
+    read_classes,
+    select_subset,
+    without_classes,
+)
 from adatad_jax.errors import UserError
 from tests.real_data import real_file
 
@@ -61,7 +69,18 @@ def test_frames_are_needed_unless_said_otherwise(write: Write) -> None:
     path = write({"a": entry(frame=None)})
     with pytest.raises(UserError, match=r'"a": neither "frame" .* nor "fps"'):
         load_annotations(path)
-    assert load_annotations(path, frames_required=False)["a"].frames == 0
+    assert load_annotations(path, with_frames=False)["a"].frames == 0
+
+
+def test_frames_that_are_not_needed_are_not_read(write: Write) -> None:
+    path = write({"a": entry(frame="many"), "b": entry(fps=0)})
+    assert [video.frames for video in load_annotations(path, with_frames=False).values()] == [0, 0]
+
+
+def test_without_classes_only_ignored_labels_stay() -> None:
+    video = Video("a", "training", 10.0, 300, np.zeros((3, 2)), ("Dive", "Ambiguous", "Jump"))
+    assert without_classes(video, ["Ambiguous"]).labels == ("action", "Ambiguous", "action")
+    assert video.labels == ("Dive", "Ambiguous", "Jump")
 
 
 @pytest.mark.parametrize(
@@ -79,7 +98,6 @@ def test_frames_are_needed_unless_said_otherwise(write: Write) -> None:
         ({"frame": 12.5}, '"frame" is 12.5, expected a whole number'),
         ({"frame": None, "fps": "fast"}, '"fps" is "fast"'),
         ({"frame": None, "fps": 0.01}, "less than one frame"),
-        ({"annotations": None}, '"annotations" is missing'),
         ({"annotations": {}}, '"annotations" is {}'),
         ({"annotations": [7]}, r'"annotations\[0\]" is 7'),
         ({"annotations": [{"label": "x"}]}, r'"annotations\[0\].segment" is missing'),
@@ -137,11 +155,32 @@ def test_repeated_video_is_not_silently_replaced(write: Write) -> None:
 def test_missing_and_unreadable_files(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such file"):
         load_annotations(tmp_path / "absent.json")
-    with pytest.raises(UserError, match="cannot be read"):
-        load_annotations(tmp_path)
     (tmp_path / "binary.json").write_bytes(b"\xff\xfe\x00\x01")
     with pytest.raises(UserError, match="UTF-8"):
         load_annotations(tmp_path / "binary.json")
+
+
+def test_video_without_annotations_has_no_segments(write: Write, caplog: pytest.LogCaptureFixture) -> None:
+    """As the test videos of Ego4D and EPIC-Kitchens; but a file without any is a wrong one."""
+    bare = entry(subset="test", annotations=None)
+    with caplog.at_level(logging.WARNING):
+        videos = load_annotations(write({"a": entry(), "b": bare, "c": bare}))
+    assert videos["b"].segments.shape == (0, 2)
+    assert '2 of subset "test"' in caplog.text
+    with pytest.raises(UserError, match='no video has "annotations"'):
+        load_annotations(write({"b": bare, "c": bare}))
+
+
+def test_ego4d_and_epic_kitchens_as_converted(write: Write) -> None:
+    """The keys that the release's converters write: Ego4D without fps, EPIC-Kitchens without frame or fps."""
+    ego = {"duration": 480.0, "frame": 14400, "subset": "train", "annotations": [{"segment": [1.5, 2], "label": "cut"}]}
+    assert load_annotations(write({"clip": ego}))["clip"].fps == 30
+    label = {"segment": [0.14, 3.37], "label": "id_003", "label_name": "door"}
+    path = write({"P01_01": {"subset": "train", "duration": 1652.152817, "annotations": [label]}})
+    with pytest.raises(UserError, match=r'neither "frame".* nor "fps".*--config\.data\.fps'):
+        load_annotations(path)
+    video = load_annotations(path, fixed_fps=30)["P01_01"]
+    assert (video.frames, video.labels) == (49564, ("id_003",))  # int(1652.152817 * 30) = int(49564.58)
 
 
 def test_reversed_segment_is_left_out_with_a_warning(write: Write, caplog: pytest.LogCaptureFixture) -> None:
@@ -171,8 +210,18 @@ def test_subset_must_match_exactly() -> None:
     videos = {"a": video_of("Validation"), "b": video_of("Test"), "c": video_of("Validation")}
     assert list(select_subset(videos, "Validation", "x.json")) == ["a", "c"]
     for close in ("validation", "Val", ""):
-        with pytest.raises(UserError, match=r'x\.json.*"Test" \(1 videos\), "Validation" \(2 videos\)'):
+        with pytest.raises(UserError, match=r'x\.json.*"Test" \(1 videos\), "Validation" \(2 videos\)') as raised:
             select_subset(videos, close, "x.json")
+        assert "--config.data.train_subset=Validation --config.data.test_subset=Test" in str(raised.value)
+
+
+def test_subsets_to_set_are_named_as_data_sets_use_them() -> None:
+    """ActivityNet trains on the first and tests on the second; names that tell nothing are left to the reader."""
+    videos = {name: video_of(name) for name in ("testing", "training", "validation")}
+    with pytest.raises(UserError, match=r"train_subset=training --config\.data\.test_subset=validation"):
+        select_subset(videos, "train", "x.json")
+    with pytest.raises(UserError, match=r'"mine" \(1 videos\).*train_subset=NAME --config\.data\.test_subset=NAME'):
+        select_subset({"a": video_of("mine")}, "train", "x.json")
 
 
 def test_classes_are_sorted_labels_of_all_subsets() -> None:
@@ -206,7 +255,8 @@ def test_labels_outside_the_class_list_are_counted() -> None:
     [
         ("thumos_14_anno.json", {"training": 200, "validation": 211}, {"training": 3003, "validation": 3325}, 20),
         ("thumos14_actionformer.json", {"Validation": 200, "Test": 212}, {}, 20),
-        ("multithumos.json", {}, {}, 65),
+        ("multithumos.json", {"Validation": 200, "Test": 212}, {}, 65),
+        ("activitynet13/anet_anno_action.json", {"training": 9649, "validation": 4728, "testing": 4851}, {}, 200),
     ],
 )
 def test_real_annotations(file: str, videos: dict[str, int], segments: dict[str, int], classes: int) -> None:

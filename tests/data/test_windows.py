@@ -1,6 +1,7 @@
 """Windows by hand-made examples and properties; tests/parity/test_windows.py compares them with the release."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,9 @@ from adatad_jax.data.windows import (
     random_window,
     resize_ground_truth,
     resize_sampling,
+    resized_to_seconds,
     sliding_windows,
+    to_seconds,
     window_frames,
     window_ground_truth,
 )
@@ -278,3 +281,25 @@ def test_resize_ground_truth_is_cut_to_the_video() -> None:
     segments = resize_ground_truth(np.array([[1, 4], [-1, 20]], np.float32), duration=8.0, positions=64)
     assert segments.tolist() == [[8, 32], [0, 64]]
     assert segments.dtype == np.float32
+
+
+def test_to_seconds() -> None:
+    # (10 * 4 + 30 + 2) / 25 = 2.88; 100 * 4 + 32 = 432 frames lie after the 15 s
+    segments = np.array([[10, 100], [-20, 0]], np.float32)
+    seconds = to_seconds(segments, stride=4, window_start_frame=30, offset_frames=2, fps=25.0, duration=15.0)
+    np.testing.assert_array_equal(seconds, np.array([[2.88, 15], [0, 1.28]], np.float32))
+    assert seconds.dtype == np.float32
+    scalars: Any = {
+        "stride": np.int64(4),
+        "window_start_frame": np.int64(30),
+        "fps": np.float64(25),
+        "duration": np.float64(15),
+    }
+    assert to_seconds(segments, **scalars).dtype == np.float32
+    assert not np.signbit(to_seconds(segments - 10, stride=4, window_start_frame=0, fps=25.0, duration=15.0)).any()
+
+
+def test_resized_to_seconds() -> None:
+    # 48 of 192 positions are a quarter of 30 s
+    seconds = resized_to_seconds(np.array([[48, 300]], np.float32), positions=192, duration=30.0)
+    np.testing.assert_array_equal(seconds, [[7.5, 30]])

@@ -1,20 +1,18 @@
 import json
 from functools import partial
-from typing import Any
 
 import numpy as np
 import pytest
 
+from adatad_jax.data.windows import to_seconds
 from adatad_jax.errors import UserError
 from adatad_jax.evaluation.detections import (
     Detections,
     PostProcessing,
     merge_windows,
-    resized_to_seconds,
     results_from_json,
     results_to_json,
     round_detections,
-    to_seconds,
     window_candidates,
     window_detections,
 )
@@ -70,28 +68,6 @@ def test_non_finite_outputs_are_refused(proposals: np.ndarray, scores: np.ndarra
         window_candidates(proposals, scores, threshold=0.001, topk=10)
 
 
-def test_to_seconds() -> None:
-    # (10 * 4 + 30 + 2) / 25 = 2.88; 100 * 4 + 32 = 432 frames lie after the 15 s
-    segments = np.array([[10, 100], [-20, 0]], np.float32)
-    seconds = to_seconds(segments, stride=4, window_start_frame=30, offset_frames=2, fps=25.0, duration=15.0)
-    np.testing.assert_array_equal(seconds, np.array([[2.88, 15], [0, 1.28]], np.float32))
-    assert seconds.dtype == np.float32
-    scalars: Any = {
-        "stride": np.int64(4),
-        "window_start_frame": np.int64(30),
-        "fps": np.float64(25),
-        "duration": np.float64(15),
-    }
-    assert to_seconds(segments, **scalars).dtype == np.float32
-    assert not np.signbit(to_seconds(segments - 10, stride=4, window_start_frame=0, fps=25.0, duration=15.0)).any()
-
-
-def test_resized_to_seconds() -> None:
-    # 48 of 192 positions are a quarter of 30 s
-    seconds = resized_to_seconds(np.array([[48, 300]], np.float32), positions=192, duration=30.0)
-    np.testing.assert_array_equal(seconds, [[7.5, 30]])
-
-
 def test_rounding_is_pythons() -> None:
     # 2.675 is 2.67499999999999982 in binary: numpy.round multiplies by 100 first and gives 2.68
     rounded = round_detections(Detections(np.array([[2.675, 3.004]]), np.array([0.00005]), np.array([0])))
@@ -132,6 +108,20 @@ def test_without_sliding_windows_nms_comes_first_in_grid_units() -> None:
     sliding = PostProcessing(nms=nms)
     assert len(merge_windows([window_detections(proposals, scores, whole, seconds)], whole)) == 2
     assert len(merge_windows([window_detections(proposals, scores, sliding, seconds)], sliding)) == 1
+
+
+@pytest.mark.parametrize("sliding", [True, False])
+def test_classes_come_after_seconds_and_before_rounding(sliding: bool) -> None:
+    given: list[Detections] = []
+
+    def classify(found: Detections) -> Detections:
+        given.append(found)
+        return Detections(found.segments, found.scores / 3, found.labels + 5)
+
+    settings = PostProcessing(nms=NmsSettings(use_soft_nms=False, iou_threshold=0.5), sliding_window=sliding)
+    window = window_detections(PROPOSALS[1:], SCORES[1:, :1], settings, IN_SECONDS, classify)
+    assert rows(given[0]) == [(5, 10, 0.5, 0)]
+    assert rows(window) == [(5, 10, 0.1667, 5)]
 
 
 def test_merging_rounds_after_nms_or_not_at_all() -> None:

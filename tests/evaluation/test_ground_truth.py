@@ -1,11 +1,21 @@
+import json
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 
+from adatad_jax.data.annotations import load_annotations, select_subset
 from adatad_jax.errors import UserError
 from adatad_jax.evaluation.detections import Detections
-from adatad_jax.evaluation.ground_truth import counted, distinct_segments, ground_truth_from_json, segment_tiou
+from adatad_jax.evaluation.ground_truth import (
+    counted,
+    distinct_segments,
+    ground_truth_from_json,
+    ground_truth_of,
+    segment_tiou,
+)
+from tests.real_data import real_file
 
 
 def annotation(start: float, end: float, label: str = "Dive") -> dict[str, Any]:
@@ -30,6 +40,16 @@ def test_reads_exactly_one_subset_with_every_label() -> None:
     assert segments.tolist() == [[0, 1], [2, 3]]
     assert labels.tolist() == [1, 2]
     assert list(ground_truth_from_json(DATABASE, "validation", blocked=["b"])[0]) == ["a"]
+
+
+def test_videos_as_they_are_read_give_the_same_truth_as_their_file() -> None:
+    path = real_file("annotations/thumos_14_anno.json")
+    videos = select_subset(load_annotations(path), "validation", path)
+    expected, names = ground_truth_from_json(json.loads(path.read_text()), "validation", ["Diving"])
+    found, classes = ground_truth_of(videos, ["Diving"])
+    assert classes == names
+    assert list(found) == list(expected)
+    jax.tree.map(np.testing.assert_array_equal, found, expected)
 
 
 def test_names_the_subsets_there_are() -> None:

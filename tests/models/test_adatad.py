@@ -66,14 +66,15 @@ def test_invalid_positions_do_not_reach_valid_outputs() -> None:
     features = rng.normal(size=(1, 64, 8)).astype(np.float32)
     mask = np.arange(64)[None] < 40
     model = ActionFormer(config)
-    params = model.init(jax.random.key(0), features, mask)
+    params = jax.jit(model.init)(jax.random.key(0), features, mask)
+    apply = jax.jit(model.apply)
     # A position's neighbours see it through the first convolution, before the mask (release rule): leave two out.
     changed = features.copy()
     changed[:, 42:] += 5
     for got, other, valid in zip(
-        model.apply(params, features, mask).logits,
-        model.apply(params, changed, mask).logits,
-        model.apply(params, features, mask).masks,
+        apply(params, features, mask).logits,
+        apply(params, changed, mask).logits,
+        apply(params, features, mask).masks,
         strict=True,
     ):
         np.testing.assert_array_equal(np.asarray(got)[valid], np.asarray(other)[valid])
@@ -88,6 +89,28 @@ def test_pyramid_that_does_not_fit_is_refused() -> None:
         DetectorConfig(5, branch=4)
     with pytest.raises(UserError, match="odd number"):
         DetectorConfig(5, windows=(2,) * 6)
+
+
+@pytest.mark.parametrize("where", ["dropout", "input_dropout"])
+def test_dropout_acts_in_training_alone_and_is_drawn_per_step_and_sample(where: str) -> None:
+    ranges = ((0.0, 4.0), (4.0, 10000.0))
+    sizes = {"width": 16, "heads": 2, "embed": 1, "stem": 1, "branch": 1, "windows": (None, None)}
+    config = DetectorConfig(2, max_length=32, regression_ranges=ranges, drop_path=0.0, **sizes)  # type: ignore[arg-type]
+    rng = np.random.default_rng(0)
+    features, mask = rng.normal(size=(1, 32, 8)).astype(np.float32), np.ones((1, 32), bool)
+    params = jax.jit(ActionFormer(config).init)(jax.random.key(0), features, mask)
+    apply = jax.jit(ActionFormer(dataclasses.replace(config, **{where: 0.3})).apply)
+    plain = jax.jit(ActionFormer(config).apply)(params, features, mask).logits[0]
+    np.testing.assert_array_equal(apply(params, features, mask).logits[0], plain)
+
+    def draw(seed: int, sample: int) -> jax.Array:
+        ids, key = jnp.array([sample]), jax.random.key(seed)
+        return apply(params, features, mask, ids, rngs={"dropout": key}).logits[0]
+
+    assert (draw(0, 0) != plain).any()
+    np.testing.assert_array_equal(draw(0, 0), draw(0, 0))
+    assert (draw(0, 0) != draw(0, 1)).any()
+    assert (draw(0, 0) != draw(1, 0)).any()
 
 
 def test_training_longer_than_the_window_is_refused() -> None:

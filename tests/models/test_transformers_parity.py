@@ -7,9 +7,10 @@ import numpy as np
 import torch
 from transformers import VideoMAEConfig, VideoMAEModel
 
-from adatad_jax.conversion.videomae import convert_videomae
+from adatad_jax.conversion.torch_file import TensorFile
+from adatad_jax.conversion.videomae import convert_backbone
 from adatad_jax.models.sizes import ViTConfig
-from adatad_jax.models.vit import NORM_EPS, PIXEL_MEAN, PIXEL_STD, VisionTransformer
+from adatad_jax.models.vit import PIXEL_MEAN, PIXEL_STD, VisionTransformer
 
 
 def to_mmaction(model: VideoMAEModel) -> dict[str, np.ndarray]:
@@ -45,7 +46,7 @@ def test_vit_with_tia_at_its_start_equals_live_torch_model() -> None:
         num_hidden_layers=3,
         num_attention_heads=4,
         intermediate_size=192,
-        layer_norm_eps=NORM_EPS,
+        layer_norm_eps=ViTConfig.norm_eps,
         use_mean_pooling=True,  # no final norm
         initializer_range=0.2,  # activations large enough to tell erf from tanh GELU
         attn_implementation="eager",
@@ -62,7 +63,7 @@ def test_vit_with_tia_at_its_start_equals_live_torch_model() -> None:
         expected = live(torch.from_numpy(pixels.transpose(0, 1, 4, 2, 3))).last_hidden_state.numpy()
     expected = expected.reshape(2, 8, 9, 64).mean(2)
 
-    backbone = convert_videomae(to_mmaction(live), Path("live model"))
+    backbone = convert_backbone(TensorFile(Path("live model"), to_mmaction(live), {}, {}))
     ours = ViTConfig(width=64, depth=3, heads=4, mlp_hidden=192, image_size=48, tia_blocks=(0, 1, 2), tia_hidden=16)
     fresh = VisionTransformer(ours).init(jax.random.key(0), frames)["params"]
     blocks = {**backbone.params["blocks_0_2"], "tia": fresh["blocks_0_2"]["tia"]}

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from adatad_jax.errors import UserError
-from adatad_jax.models.layers import LayerNorm, drop_path
+from adatad_jax.models.layers import LayerNorm, drop_path, dropout
 from adatad_jax.models.sizes import SIZES, ViTConfig
-from adatad_jax.models.vit import NORM_EPS, VisionTransformer
+from adatad_jax.models.vit import VisionTransformer
 
 SMALL = ViTConfig(width=32, depth=2, heads=2, mlp_hidden=64, patch=16, image_size=32, tia_blocks=(0, 1), tia_hidden=8)
 
@@ -21,7 +21,7 @@ def frames(seed: int = 0, batch: int = 1, length: int = 48) -> np.ndarray:
 
 def moved_params(config: ViTConfig) -> dict:
     """Initial parameters with the adapters off their zero start."""
-    params = VisionTransformer(config).init(jax.random.key(0), frames())["params"]
+    params = jax.jit(VisionTransformer(config).init)(jax.random.key(0), frames())["params"]
     return jax.tree.map(lambda x: x + 0.05 * jax.random.normal(jax.random.key(x.size), x.shape), params)
 
 
@@ -31,8 +31,8 @@ def test_adapters_are_the_only_path_across_chunks() -> None:
     for blocks, reaches_neighbour in (((), False), ((1,), True)):
         config = dataclasses.replace(SMALL, tia_blocks=blocks, tia_hidden=8)
         params = {"params": moved_params(config)}
-        model = VisionTransformer(config)
-        difference = np.abs(model.apply(params, frames()) - model.apply(params, changed)).max((0, 2))
+        apply = jax.jit(VisionTransformer(config).apply)
+        difference = np.abs(apply(params, frames()) - apply(params, changed)).max((0, 2))
         assert difference[8:16].min() > 0
         # One adapter reaches one tubelet beyond the chunk on each side, and no further.
         assert (difference[[7, 16]] > 0).tolist() == [reaches_neighbour] * 2
@@ -40,25 +40,52 @@ def test_adapters_are_the_only_path_across_chunks() -> None:
         assert not difference[17:].any()
 
 
-def test_remat_and_unrolled_layers_change_nothing() -> None:
-    params = {"params": moved_params(SMALL)}
-    plain = VisionTransformer(SMALL).apply(params, frames())
+@pytest.mark.parametrize("side", [False, True])
+def test_remat_and_unrolled_layers_change_nothing(side: bool) -> None:
+    config = dataclasses.replace(SMALL, side=side)
+    params = moved_params(config)
+
+    def run(**options: bool) -> tuple[jax.Array, dict]:
+        def features(p: dict) -> jax.Array:
+            return VisionTransformer(config, **options).apply({"params": p}, frames())
+
+        return jax.jit(lambda p: (features(p), jax.grad(lambda q: features(q).sum())(p)))(params)
+
+    plain, gradient = run()
     for options in ({"remat": True}, {"unroll": True}):
-        other = VisionTransformer(SMALL, **options).apply(params, frames())
+        other, its_gradient = run(**options)
         np.testing.assert_allclose(other, plain, rtol=0, atol=1e-5)
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4), its_gradient, gradient)
+
+
+def test_side_adapters_add_to_the_last_chosen_block_and_send_no_gradient_into_the_blocks() -> None:
+    config = dataclasses.replace(SMALL, depth=3, side=True)  # blocks 0 and 1 of 3
+    fresh = VisionTransformer(config).init(jax.random.key(0), frames())["params"]
+    plain = dataclasses.replace(SMALL, tia_blocks=(), tia_hidden=0)  # 2 blocks
+    blocks = {"patch_embed": fresh["patch_embed"], "blocks_0_1": {**fresh["blocks_0_1"]}}
+    del blocks["blocks_0_1"]["tia"]
+    expected = VisionTransformer(plain).apply({"params": blocks}, frames())
+    # Adapters start without effect, and what follows the last chosen block does not matter.
+    np.testing.assert_allclose(VisionTransformer(config).apply({"params": fresh}, frames()), expected, atol=1e-6)
+
+    moved = moved_params(config)
+    gradient = jax.jit(jax.grad(lambda p: VisionTransformer(config).apply({"params": p}, frames()).sum()))(moved)
+    adapters = gradient["blocks_0_1"].pop("tia")
+    assert all(np.abs(leaf).max() > 0 for leaf in jax.tree.leaves(adapters))
+    assert not any(np.abs(leaf).max() for leaf in jax.tree.leaves(gradient))
 
 
 def test_layer_norm_uses_its_epsilon() -> None:
     """Inputs of variance 1e-4: eps 1e-6 shrinks them by 1/sqrt(1.01), eps 1e-5 by 1/sqrt(1.1)."""
     x = jnp.array([[0.01, -0.01]])
-    norm = LayerNorm(NORM_EPS)
+    norm = LayerNorm(SMALL.norm_eps)
     y = norm.apply(norm.init(jax.random.key(0), x), x)
     np.testing.assert_allclose(y, [[1.01**-0.5, -(1.01**-0.5)]], rtol=1e-5)
 
 
 def test_layer_norm_keeps_its_digits_far_from_zero() -> None:
     x = jnp.array([[1000.0, 1001.0]])
-    norm = LayerNorm(NORM_EPS)
+    norm = LayerNorm(SMALL.norm_eps)
     y = norm.apply(norm.init(jax.random.key(0), x), x)
     np.testing.assert_allclose(y, [[-1, 1]], atol=1e-3)
 
@@ -75,6 +102,14 @@ def test_drop_path_depends_on_the_sample_alone_and_keeps_the_mean() -> None:
     np.testing.assert_array_equal(jnp.concatenate(parts), dropped)
 
 
+def test_dropout_of_channels_is_the_same_at_all_times() -> None:
+    dropped = np.asarray(dropout(jnp.ones((2, 5, 4000)), 0.25, jax.random.key(0), jnp.arange(2), (1, 4000)))
+    np.testing.assert_allclose(np.unique(dropped), [0, 1 / 0.75], rtol=1e-6)
+    assert (dropped == dropped[:, :1]).all()
+    assert (dropped[0] != dropped[1]).any()
+    assert abs(float(dropped.mean()) - 1) < 0.04  # standard error 0.0065
+
+
 def test_runs_group_consecutive_blocks_of_a_kind() -> None:
     config = dataclasses.replace(SIZES["S"], tia_blocks=(0, 1, 5), tia_hidden=96)
     assert config.runs() == [(0, 1, True), (2, 4, False), (5, 5, True), (6, 11, False)]
@@ -89,3 +124,8 @@ def test_window_that_is_no_multiple_of_a_chunk_is_refused() -> None:
 def test_impossible_adapter_blocks_are_refused(blocks: tuple[int, ...]) -> None:
     with pytest.raises(UserError, match="tia_blocks"):
         dataclasses.replace(SMALL, tia_blocks=blocks)
+
+
+def test_side_adapters_without_blocks_are_refused() -> None:
+    with pytest.raises(UserError, match="tia_blocks is empty"):
+        dataclasses.replace(SMALL, tia_blocks=(), side=True)

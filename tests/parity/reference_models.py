@@ -30,7 +30,9 @@ def to_frames(channels_first: np.ndarray) -> np.ndarray:
 
 def vit_config(upstream: dict[str, Any], state: dict[str, np.ndarray], prefix: str) -> ViTConfig:
     blocks = tuple(upstream.get("adapter_index", ()))
-    hidden = state[f"{prefix}blocks.{blocks[0]}.adapter.down_proj.weight"].shape[0] if blocks else 0
+    side = upstream["type"] == "VisionTransformerLadder"
+    first = "ladders.adapters.0" if side else f"blocks.{blocks[0]}.adapter" if blocks else ""
+    hidden = state[f"{prefix}{first}.down_proj.weight"].shape[0] if blocks else 0
     return ViTConfig(
         width=upstream["embed_dims"],
         depth=upstream["depth"],
@@ -40,6 +42,7 @@ def vit_config(upstream: dict[str, Any], state: dict[str, np.ndarray], prefix: s
         image_size=upstream["img_size"],
         tia_blocks=blocks,
         tia_hidden=hidden,
+        side=side,
         drop_path=upstream["drop_path_rate"],
     )
 

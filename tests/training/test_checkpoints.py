@@ -1,17 +1,12 @@
 """A run's folder: what continues it, and what must not."""
 
-import json
-import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
 from adatad_jax.config import default
-from adatad_jax.conversion.store import load_backbone, save_backbone
 from adatad_jax.errors import UserError
-from adatad_jax.train import read_history, write_history
 from adatad_jax.training import checkpoints
 
 CLASSES = ("jump", "run")
@@ -69,22 +64,3 @@ def test_one_training_a_folder(tmp_path: Path) -> None:
         checkpoints.lock(tmp_path)
     held.close()
     checkpoints.lock(tmp_path).close()
-
-
-@pytest.mark.parametrize("loss", ["params", "params/_METADATA", "conversion.json"])
-def test_damaged_converted_weights_are_named(tmp_path: Path, loss: str) -> None:
-    save_backbone(tmp_path / "weights", {"a": np.ones(3, np.float32)}, {"account": "text"})
-    params, account = load_backbone(tmp_path / "weights")
-    np.testing.assert_array_equal(params["a"], np.ones(3))
-    assert account == "text"
-    path = tmp_path / "weights" / loss
-    shutil.rmtree(path) if path.is_dir() else path.unlink()
-    with pytest.raises(UserError, match=r"weights: (damaged|no converted weights)"):
-        load_backbone(tmp_path / "weights")
-
-
-def test_history_without_its_torn_last_line(tmp_path: Path) -> None:
-    write_history(tmp_path, [{"epoch": 1}, {"epoch": 2}])
-    with (tmp_path / "history.jsonl").open("a") as file:
-        file.write(json.dumps({"epoch": 3})[:5])
-    assert read_history(tmp_path) == [{"epoch": 1}, {"epoch": 2}]

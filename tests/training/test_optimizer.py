@@ -27,6 +27,7 @@ from adatad_jax.training.schedule import FLOOR, warmup_cosine
 CONFIG = OptimizerConfig(
     tia_rate=2e-3, head_rate=1e-3, weight_decay=0.05, clip_norm=1.0, warmup_steps=2, schedule_steps=20, steps=10
 )
+FULL = dataclasses.replace(CONFIG, backbone_rate=1e-4)
 PARAMS = {
     "backbone": {
         "patch_embed": {"kernel": np.full((3, 2), 0.5, np.float32)},
@@ -50,6 +51,15 @@ def test_every_leaf_has_one_group() -> None:
         ("tia", 2, 3, 2e-3, 0.05),
         ("head", 1, 12, 1e-3, 0.05),
         ("head", 2, 4, 1e-3, 0.0),
+    ]
+
+
+def test_full_fine_tuning_trains_all_but_positions_of_a_file() -> None:
+    params = {**PARAMS, "backbone": {**PARAMS["backbone"], "pos_embed": np.zeros((4, 2), np.float32)}}
+    groups = parameter_groups(FULL, params)
+    assert [(g.name, g.tensors, g.parameters, g.rate, g.weight_decay) for g in groups[:2]] == [
+        ("frozen", 1, 8, 0.0, 0.0),
+        ("backbone", 2, 8, 1e-4, 0.05),
     ]
 
 
@@ -91,11 +101,13 @@ def test_clip_keeps_its_1e_6() -> None:
     np.testing.assert_allclose(clipped["w"], 1e-3 / 1.001, rtol=1e-6)  # limit / (norm + 1e-6), both 1e-3
 
 
-def test_updates_equal_torch_adamw() -> None:
+@pytest.mark.parametrize("config", [CONFIG, FULL], ids=["adapters", "full"])
+def test_updates_equal_torch_adamw(config: OptimizerConfig) -> None:
     """Five steps of each trainable leaf; gradients differ in size so that the clip acts in some steps."""
-    optimizer = make_optimizer(CONFIG, PARAMS)
-    params, state = split(PARAMS)[0], optimizer.init(PARAMS)
-    rates = {name: warmup_cosine(rate, 2, 20, 10) for name, rate in (("tia", 2e-3), ("head", 1e-3))}
+    optimizer = make_optimizer(config, PARAMS)
+    params, state = split(PARAMS, config.full)[0], optimizer.init(PARAMS)
+    highest = {"tia": 2e-3, "head": 1e-3, "backbone": 1e-4}
+    rates = {name: warmup_cosine(rate, 2, 20, 10) for name, rate in highest.items()}
     names = [tuple(key.key for key in path) for path, _ in jax.tree_util.tree_leaves_with_path(params)]
     theirs = [torch.nn.Parameter(torch.from_numpy(np.array(leaf))) for leaf in jax.tree.leaves(params)]
     adamw = torch.optim.AdamW(
@@ -106,7 +118,7 @@ def test_updates_equal_torch_adamw() -> None:
     for step in range(5):
         gradients = [rng.normal(size=p.shape).astype(np.float32) * 10.0 ** (step - 3) for p in theirs]
         for group, name, parameter, gradient in zip(adamw.param_groups, names, theirs, gradients, strict=True):
-            group["lr"] = rates[label(name)][step]
+            group["lr"] = rates[label(name, config.full)][step]
             parameter.grad = torch.from_numpy(gradient.copy())
         torch.nn.utils.clip_grad_norm_(theirs, 1.0)
         adamw.step()

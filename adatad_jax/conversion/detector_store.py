@@ -1,0 +1,122 @@
+"""A converted detector on disk: a folder from which `evaluate` and `detect` need nothing more; needs no torch.
+
+params/, ema/            Orbax: the parameter tree, and path -> averaged leaf where the average differs
+config.json              the configuration and the class list, as in a run's folder
+passengers.safetensors   what the file held beside the parameters, so that it can be written again
+conversion.json          the account
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import flax.traverse_util
+from ml_collections import ConfigDict
+
+from adatad_jax.conversion import folders
+from adatad_jax.conversion.detector import AVERAGED, STATE, Detector, Params, Tensors
+from adatad_jax.conversion.folders import ACCOUNT_FILE, PARAMS_FOLDER, PASSENGERS_FILE
+from adatad_jax.conversion.torch_file import read_tensors, write_tensors
+from adatad_jax.errors import UserError, one_line
+from adatad_jax.files import write_text
+from adatad_jax.training.checkpoints import CONFIG_FILE, write_config
+
+EMA_FOLDER = "ema"
+
+
+class Stored(NamedTuple):
+    """What a converted detector's folder holds beside its configuration; see `Detector`.
+
+    Attributes:
+      source: name of the file it was converted from.
+    """
+
+    params: Params
+    ema: Tensors
+    passengers: dict[str, Tensors]
+    source: str
+
+    def averaged(self) -> Params:
+        """The whole tree with averaged leaves: what is evaluated."""
+        leaves = flax.traverse_util.flatten_dict(self.params, sep="/")
+        return flax.traverse_util.unflatten_dict({**leaves, **self.ema}, sep="/")
+
+
+def is_converted(folder: Path) -> bool:
+    """Whether the folder is a converted detector's, or else a run's.
+
+    Raises:
+      UserError: it is a converted backbone's.
+    """
+    converted = (folder / ACCOUNT_FILE).is_file() or (folder / PARAMS_FOLDER).is_dir()
+    if converted and not (folder / CONFIG_FILE).is_file():
+        raise UserError(
+            f"{folder}: a converted backbone, not a detector (that would have a {CONFIG_FILE}); train one from it "
+            f"(--config.weights={folder}), or give the folder of a run or of a converted detector"
+        )
+    return converted
+
+
+def save_detector(
+    folder: Path, detector: Detector, config: ConfigDict, classes: tuple[str, ...], record: Mapping[str, Any]
+) -> None:
+    """Writes the folder, which appears only once it is whole.
+
+    Args:
+      folder: to write.
+      detector: the converted file.
+      config, classes: to evaluate and detect with.
+      record: the conversion's account, its `source` among it.
+
+    Raises:
+      UserError: the folder exists, or cannot be written.
+    """
+    counts = {"averages": len(detector.ema), "passengers": _count(detector.passengers)}
+    with folders.whole(folder, folders.size_of(detector.params, detector.ema, detector.passengers)) as partial:
+        folders.write_tree(partial / PARAMS_FOLDER, detector.params)
+        if detector.ema:
+            folders.write_tree(partial / EMA_FOLDER, detector.ema)
+        write_config(partial, config, classes)
+        if any(detector.passengers.values()):
+            write_tensors(partial / PASSENGERS_FILE, detector.passengers[STATE], detector.passengers[AVERAGED])
+        write_text(partial / ACCOUNT_FILE, json.dumps({**record, **counts}, indent=1) + "\n")
+
+
+def load_detector(folder: Path) -> Stored:
+    """Reads parameters, averages and passengers back.
+
+    Raises:
+      UserError: the folder is damaged, or a part of it is gone.
+    """
+    try:
+        record, params = folders.read_record(folder), folders.read_tree(folder / PARAMS_FOLDER)
+        ema = folders.read_tree(folder / EMA_FOLDER) if record["averages"] else {}
+        passengers = read_passengers(folder)
+        if (len(ema), _count(passengers)) != (record["averages"], record["passengers"]):
+            raise ValueError(f"{EMA_FOLDER}/ or {PASSENGERS_FILE} does not hold what {ACCOUNT_FILE} says")
+        return Stored(params, ema, passengers, record["source"])
+    # Whatever the library raises over damaged files; a missing entry is one of an older version.
+    except Exception as error:
+        raise UserError(
+            f"{folder}: damaged, or converted by an older version ({type(error).__name__}: {one_line(error)}); "
+            "convert the checkpoint again"
+        ) from error
+
+
+def _count(passengers: Mapping[str, Tensors]) -> dict[str, int]:
+    return {state: len(tensors) for state, tensors in passengers.items()}
+
+
+def read_passengers(folder: Path) -> dict[str, Tensors]:
+    """State -> tensor -> value of a folder's passengers; empty where it has none.
+
+    Raises:
+      UserError: the file is damaged.
+    """
+    path = folder / PASSENGERS_FILE
+    if not path.is_file():
+        return {STATE: {}, AVERAGED: {}}
+    file = read_tensors(path)
+    # Averages alone come as both.
+    return {STATE: {} if file.tensors is file.averaged else file.tensors, AVERAGED: file.averaged}

@@ -1,0 +1,89 @@
+"""What the `config.json` of a Hugging Face VideoMAE says beyond its tensors."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from adatad_jax.conversion.torch_file import CONFIG_FILE
+from adatad_jax.errors import UserError
+from adatad_jax.models.sizes import CHUNK_FRAMES, SIZES, TUBELET
+
+NORM_EPS = 1e-12  # transformers' default
+HEADS = {size.width: size.heads for name, size in SIZES.items() if name != "tiny"}  # of the published widths
+# What the vision transformer here computes, whatever its size; "gelu" is the exact one (erf).
+COMPUTED = {
+    "model_type": "videomae",
+    "hidden_act": "gelu",
+    "num_channels": 3,
+    "num_frames": CHUNK_FRAMES,
+    "tubelet_size": TUBELET,
+}
+# transformers' own values for fields that a file leaves out.
+DEFAULTS: dict[str, Any] = {
+    **COMPUTED,
+    "hidden_size": 768,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 12,
+    "intermediate_size": 3072,
+    "patch_size": 16,
+    "image_size": 224,
+    "layer_norm_eps": NORM_EPS,
+    "qv_bias": True,
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What no tensor shows.
+
+    Attributes:
+      heads: attention heads.
+      image_size: side of the pre-training frames, pixels.
+      norm_eps: epsilon of the blocks' norms.
+      has_biases: whether q and v have a bias.
+    """
+
+    heads: int
+    image_size: int
+    norm_eps: float
+    has_biases: bool
+
+
+def read_settings(config: Mapping[str, Any], shown: Mapping[str, int], source: Path) -> Settings:
+    """Checks a `config.json` against what is computed here and against the tensors beside it.
+
+    Args:
+      config: the file's content.
+      shown: what the tensors say of `hidden_size`, `num_hidden_layers`, `intermediate_size` and `patch_size`.
+      source: the weights, for messages.
+
+    Raises:
+      UserError: every field that does not fit, with its value and the one expected.
+    """
+    # Up to version 4.2x the field was called qkv_bias; it always meant q and v.
+    old = {"qv_bias": config["qkv_bias"]} if "qkv_bias" in config else {}
+    values = {**DEFAULTS, **config, **old}
+    for field in ("image_size", "patch_size"):
+        if isinstance(values[field], list) and len(set(values[field])) == 1:
+            values[field] = values[field][0]
+    width = shown["hidden_size"]
+    expected = {**COMPUTED, **shown}
+    if width in HEADS:
+        expected["num_attention_heads"] = HEADS[width]
+    problems = [f"{key}={values[key]!r}, expected {value!r}" for key, value in expected.items() if values[key] != value]
+    heads, image_size, eps = values["num_attention_heads"], values["image_size"], values["layer_norm_eps"]
+    if not isinstance(heads, int) or heads < 1 or width % heads:
+        problems.append(f"num_attention_heads={heads!r}, expected a divisor of {width}")
+    if not isinstance(image_size, int) or image_size < 1 or image_size % shown["patch_size"]:
+        problems.append(f"image_size={image_size!r}, expected one multiple of the patch size {shown['patch_size']}")
+    if not isinstance(eps, float) or not 0 < eps < 1:
+        problems.append(f"layer_norm_eps={eps!r}, expected a small positive number")
+    if not isinstance(values["qv_bias"], bool):
+        problems.append(f"qv_bias={values['qv_bias']!r}, expected true or false")
+    if problems:
+        raise UserError(
+            f"{source}: {len(problems)} fields of {CONFIG_FILE} do not fit the tensors or what is computed here:\n  "
+            + "\n  ".join(problems)
+        )
+    return Settings(heads, image_size, eps, values["qv_bias"])

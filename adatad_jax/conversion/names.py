@@ -1,0 +1,166 @@
+"""How the published files name the tensors of a VideoMAE, and which of these layouts a file has.
+
+The common names are mmaction's, without `backbone.` in front: those of `conversion/layout.py`.
+"""
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from adatad_jax.errors import UserError
+
+
+class Layout(Enum):
+    """A family of files; the value is its name in messages."""
+
+    MMACTION = "mmaction VideoMAE"
+    ORIGINAL = "original VideoMAE"
+    HUGGING_FACE = "Hugging Face VideoMAE"
+    DETECTOR = "AdaTAD detector"
+    SIDE_DETECTOR = "AdaTAD detector with side adapters"
+
+
+# The tensor by which a layout is known: no other layout has it, and what stands in front of it is the file's prefix.
+PATCH_EMBEDDING = {
+    Layout.MMACTION: "patch_embed.projection.weight",
+    Layout.ORIGINAL: "patch_embed.proj.weight",
+    Layout.HUGGING_FACE: "embeddings.patch_embeddings.projection.weight",
+}
+# Pieces of mmaction's names and what stands for them, in the order in which they are replaced.
+RENAMED = {
+    Layout.ORIGINAL: (
+        ("patch_embed.projection.", "patch_embed.proj."),
+        ("mlp.layers.0.0.", "mlp.fc1."),
+        ("mlp.layers.1.", "mlp.fc2."),
+    ),
+    Layout.HUGGING_FACE: (
+        ("patch_embed.", "embeddings.patch_embeddings."),
+        ("blocks.", "encoder.layer."),
+        ("norm1.", "layernorm_before."),
+        ("norm2.", "layernorm_after."),
+        ("attn.proj.", "attention.output.dense."),
+        ("attn.", "attention.attention."),
+        ("mlp.layers.0.0.", "intermediate.dense."),
+        ("mlp.layers.1.", "output.dense."),
+    ),
+}
+# `state_dict()` of transformers 5 has the biases under other names than its saved files.
+LIVE_BIASES = (("q_bias", "query.bias"), ("v_bias", "value.bias"))
+OUTER = r"^(?:(?:module|model|backbone)\.)+"  # may stand in front of what is not the encoder's
+
+
+@dataclass(frozen=True)
+class Passenger:
+    """Tensors that a file holds beside the encoder, and that the detector does not use.
+
+    Attributes:
+      pattern: the whole name, after the file's prefix.
+      name: mmaction's name as a replacement for the pattern; None where it has none.
+      reason: why it is left out.
+    """
+
+    pattern: str
+    name: str | None
+    reason: str
+
+
+PASSENGERS = (
+    Passenger(
+        r"fc_norm\.(weight|bias)",
+        r"fc_norm.\1",
+        "norm of the classifier; the detector reads the map after the last block",
+    ),
+    Passenger(
+        r"(?:cls_head\.fc_cls|head|classifier)\.(weight|bias)", r"cls_head.fc_cls.\1", "classifier of the pre-training"
+    ),
+    Passenger(
+        r"(?:norm|layernorm)\.(?:weight|bias)",
+        None,
+        "norm after the encoder; the detector reads the map after the last block",
+    ),
+    Passenger(r"decoder\..+|encoder_to_decoder\.weight|mask_token", None, "decoder of the masked pre-training"),
+)
+
+
+@dataclass(frozen=True)
+class Naming:
+    """One file's names.
+
+    Attributes:
+      layout: its family.
+      prefix: in front of every tensor of the encoder.
+      renamed: pieces of mmaction's names and the file's in their place, replaced in this order.
+      has_biases: whether q and v have a bias (without, it is zero).
+    """
+
+    layout: Layout
+    prefix: str = ""
+    renamed: tuple[tuple[str, str], ...] = ()
+    has_biases: bool = True
+
+    def parts(self, name: str) -> tuple[str, ...]:
+        """The file's tensors that stand for mmaction's `name`, to be joined on their first axis; () for zeros."""
+        if not self.has_biases and name.endswith(("attn.q_bias", "attn.v_bias")):
+            return ()
+        joined = name
+        for ours, theirs in self.renamed:
+            joined = joined.replace(ours, theirs)
+        if self.layout is Layout.HUGGING_FACE and name.endswith("attn.qkv.weight"):
+            return tuple(self.prefix + joined.replace("qkv.", f"{part}.") for part in ("query", "key", "value"))
+        return (self.prefix + joined,)
+
+    def bare(self, key: str) -> str:
+        """A name of the file without what stands in front of all of them."""
+        return key[len(self.prefix) :] if key.startswith(self.prefix) and self.prefix else re.sub(OUTER, "", key)
+
+    def passenger(self, key: str) -> tuple[str, str] | None:
+        """The name to keep a tensor under that is not the encoder's, and why it is left out; None if it is unknown."""
+        bare = self.bare(key)
+        for known in PASSENGERS:
+            if match := re.fullmatch(known.pattern, bare):
+                return match.expand(known.name) if known.name else key, known.reason
+        return None
+
+
+MMACTION = Naming(Layout.MMACTION)
+
+
+def recognise(keys: Collection[str], source: Path) -> Naming:
+    """Tells the layout of a file from the names of its tensors.
+
+    Raises:
+      UserError: none of the known layouts, or more than one VideoMAE in it.
+    """
+    if any("ladders.adapters." in key for key in keys):
+        return Naming(Layout.SIDE_DETECTOR)
+    if any("rpn_head." in key for key in keys):
+        return Naming(Layout.DETECTOR)
+    found = [
+        (layout, key.removesuffix(mark), key)
+        for key in keys
+        for layout, mark in PATCH_EMBEDDING.items()
+        if key == mark or key.endswith(f".{mark}")
+    ]
+    if not found:
+        expected = ", ".join(f"{mark} ({layout.value})" for layout, mark in PATCH_EMBEDDING.items())
+        raise UserError(
+            f"{source}: not a VideoMAE: expected one of {expected}, with or without a prefix such as backbone., or a "
+            f"whole AdaTAD detector (rpn_head.*); none is among its {len(keys)} tensors: {', '.join(list(keys)[:8])}"
+            f"{', ...' if len(keys) > 8 else ''}"
+        )
+    if len(found) > 1:
+        names = ", ".join(f"{key} ({layout.value})" for layout, _, key in found)
+        raise UserError(
+            f"{source}: a mixture of {len(found)} networks or layouts: {names}; give a file with one of them alone"
+        )
+    layout, prefix, _ = found[0]
+    naming = Naming(layout, prefix, RENAMED.get(layout, ()))
+    if layout is Layout.HUGGING_FACE:
+        biases = {key.split("attention.attention.")[-1] for key in keys if key.startswith(prefix)}
+        if biases & {live for _, live in LIVE_BIASES} and not biases & {saved for saved, _ in LIVE_BIASES}:
+            naming = Naming(layout, prefix, LIVE_BIASES + naming.renamed)
+        elif not biases & {name for pair in LIVE_BIASES for name in pair}:
+            naming = Naming(layout, prefix, naming.renamed, has_biases=False)
+    return naming

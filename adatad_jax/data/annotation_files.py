@@ -1,0 +1,110 @@
+"""Annotation files as they lie on disk: read as text or JSON, and brought to one form, video name -> annotation."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from adatad_jax.errors import UserError, one_line
+
+# BMN ships ActivityNet as a JSON object by video name with these names for lengths, and subsets in a table beside it.
+BMN_NAMES = {"duration_second": "duration", "duration_frame": "frame"}
+BMN_TABLE = "video_info_new.csv"
+
+
+def read_text(path: Path) -> str:
+    """The whole file.
+
+    Raises:
+      UserError: there is none, it is a folder, or it is not UTF-8.
+    """
+    if path.is_dir():
+        advice = "give the file itself"
+        if any(name.endswith(("_val.txt", "_test.txt")) for name in _names_in(path)):
+            advice = (
+                "THUMOS' own lists have no video lengths and are not read: take the JSON file of OpenTAD's THUMOS-14 "
+                "page, or write their lines into one table video,start,end,label,subset (.csv)"
+            )
+        raise UserError(f"{path}: a folder, expected one annotation file, JSON or CSV; {advice}")
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; check the path") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read as a UTF-8 text file ({one_line(error)})") from None
+
+
+def read_json(path: Path) -> tuple[Any, list[str]]:
+    """The parsed file, and the names that one object in it holds twice (JSON readers silently take the last).
+
+    Raises:
+      UserError: as `read_text`, or it is not JSON.
+    """
+    repeated: list[str] = []
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        mapping = dict(pairs)
+        if len(mapping) < len(pairs):
+            repeated.extend(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
+        return mapping
+
+    try:
+        return json.loads(read_text(path), object_pairs_hook=unique), repeated
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise UserError(
+            f"{path}: not a JSON file ({one_line(error)}); expected ActivityNet-style annotations, or a table "
+            "video,start,end,label whose name ends in .csv"
+        ) from None
+
+
+def by_video(content: Any, path: Path) -> dict[str, Any]:
+    """Video name -> annotation, from the object "database", or from an object that is one itself.
+
+    The latter is how BMN ships ActivityNet: its `duration_second` and `duration_frame` are renamed, and subsets are
+    taken from `video_info_new.csv` beside the file.
+
+    Raises:
+      UserError: the content is neither, or tells no subsets.
+    """
+    if isinstance(content, dict):
+        database = content.get("database")
+        if isinstance(database, dict) and database:
+            return database
+        entries = content.values()
+        if all(isinstance(entry, dict) for entry in entries) and any("annotations" in entry for entry in entries):
+            renamed = {
+                name: {BMN_NAMES.get(key, key): value for key, value in entry.items()}
+                for name, entry in content.items()
+            }
+            return _with_subsets(renamed, path)
+    found = f"the keys {sorted(content)[:10]}" if isinstance(content, dict) else f"a {type(content).__name__}"
+    raise UserError(
+        f'{path}: expected a JSON object with a non-empty object "database" (video name -> annotation), or that object '
+        f"itself, found {found}; convert the file to that form"
+    )
+
+
+def _names_in(folder: Path) -> list[str]:
+    """Names in a folder and in those below it."""
+    return [path.name for pattern in ("*", "*/*") for path in folder.glob(pattern)]
+
+
+def _with_subsets(entries: dict[str, Any], path: Path) -> dict[str, Any]:
+    lacking = sum("subset" not in entry for entry in entries.values())
+    if not lacking:
+        return entries
+    table = path.with_name(BMN_TABLE)
+    if not table.is_file():
+        raise UserError(
+            f'{path}: there is no object "database", so it was read as video name -> annotation, but {lacking} of '
+            f'{len(entries)} videos have no "subset"; add one to each (such as "training" and "validation"), or put '
+            f"BMN's {BMN_TABLE}, a table with the columns video and subset, beside the file"
+        )
+    reader = csv.DictReader(read_text(table).splitlines())
+    if not {"video", "subset"} <= set(reader.fieldnames or ()):
+        raise UserError(f"{table}: expected the columns video and subset, found {reader.fieldnames}")
+    subsets = {row["video"]: {"subset": row["subset"]} for row in reader}
+    return {name: {**subsets.get(name, {}), **entry} for name, entry in entries.items()}

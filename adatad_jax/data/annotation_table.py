@@ -1,0 +1,266 @@
+"""One's own annotations: a table `video,start,end,label` with a segment a line, and the lengths of its videos."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import logging
+from collections import defaultdict
+from collections.abc import Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from ml_collections import ConfigDict
+from rich.progress import track
+
+from adatad_jax.data.annotation_files import read_text
+from adatad_jax.data.annotations import Video, finite_number
+from adatad_jax.data.checks import EXTENSIONS, find_files
+from adatad_jax.data.limits import within
+from adatad_jax.data.scan import scan
+from adatad_jax.errors import UserError, listed
+
+COLUMNS = ("video", "start", "end", "label")
+SPLIT = ("training", "validation")  # subsets where the table has no column for them
+ROUNDED_BY = 1.0  # seconds: an end this far beyond the video's is its end, as in tables of whole seconds
+_logger = logging.getLogger(__name__)
+
+
+class Row(NamedTuple):
+    """One line of the table.
+
+    Attributes:
+      line: its number, from 1.
+      video: as written, with or without the extension of its file.
+      segment: start and end in seconds; None where the line names a video without segments.
+      label: empty where there is no segment.
+      subset: empty where the table has no such column.
+    """
+
+    line: int
+    video: str
+    segment: tuple[float, float] | None
+    label: str
+    subset: str
+
+
+class Length(NamedTuple):
+    """Frames and average frames a second of a video file."""
+
+    frames: int
+    fps: float
+
+
+def load_table(data: ConfigDict) -> dict[str, Video]:
+    """The videos of a CSV file with the columns video, start, end, label (others than these and subset are ignored).
+
+    `video` is the name of a file in the folder, with or without extension; `start` and `end` are seconds. A line whose
+    start, end and label are empty names a video without segments. A segment may end up to a second after its video (in
+    tables of whole seconds it does): it ends with it then. Frame counts and rates are those of the files. With
+    a column `subset` the file decides the subsets, else `split_by_hash`. Videos of the folder that are not in the table
+    are not used; a warning lists them. A table and files that have not changed are read once.
+
+    Args:
+      data: of the configuration: `annotations`, `videos`, `video_prefix`, `fps` (as in `load_annotations`), `split`,
+        `threads`, `time_limit`, `skip_broken` (leave out videos that are missing or cannot be read, with a warning).
+
+    Raises:
+      UserError: the table is missing or wrong (all lines are listed), or its videos are missing or cannot be read.
+    """
+    path, folder = Path(data.annotations), Path(data.videos)
+    text = read_text(path)
+    if not folder.is_dir():
+        raise UserError(f"config.data.videos={folder}: no such folder; the lengths of the videos are read there")
+    files = sorted(file for file in folder.iterdir() if file.suffix.lower() in EXTENSIONS)
+    state = tuple((file, (status := file.stat()).st_size, status.st_mtime_ns) for file in files)
+    settings = data.video_prefix, data.fps, data.split, data.threads, data.time_limit, data.skip_broken
+    return dict(_load(path, text, folder, state, *settings))
+
+
+@lru_cache(maxsize=2)
+def _load(
+    path: Path,
+    text: str,
+    folder: Path,
+    state: tuple[tuple[Path, int, int], ...],
+    prefix: str,
+    fixed_fps: float,
+    share: float,
+    threads: int,
+    time_limit: float,
+    skip_broken: bool,
+) -> dict[str, Video]:
+    """As `load_table`; the sizes and times of `state` only tell whether files have changed."""
+    problems: list[str] = []
+    rows = parse_table(path, text, problems)
+    names = _names({row.video for row in rows}, folder, prefix)
+    files, missing = find_files(folder, list(dict.fromkeys(names[row.video] for row in rows)), prefix)
+    broken = [f"line {row.line}: {missing[names[row.video]]}" for row in rows if names[row.video] in missing]
+    if not skip_broken:
+        problems += broken
+    by_video: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        if names[row.video] in files:
+            by_video[names[row.video]].append(row)
+    for name, own in by_video.items():
+        if len({row.subset for row in own}) > 1:
+            each = ", ".join(f'line {row.line} "{row.subset}"' for row in _first_of_each_subset(own))
+            problems.append(f'video "{name}" is in several subsets ({each}); put it into one')
+    if problems:
+        raise UserError(f"{path}: {len(problems)} problem(s) to correct:{listed(problems)}")
+
+    lengths, unreadable = read_lengths(files, threads, time_limit)
+    broken += unreadable
+    if unreadable and not skip_broken:
+        raise UserError(f"{folder}: {len(unreadable)} of {len(files)} videos cannot be read:{listed(unreadable)}")
+    if broken:
+        _logger.warning("%s: left out, as config.data.skip_broken is set:%s", path, listed(broken))
+    if not lengths:
+        raise UserError(f"{path}: no video to use is left; see the warning above")
+    split = {} if rows[0].subset else split_by_hash(lengths, share)
+    videos = {
+        name: _video(name, own, split.get(name, own[0].subset), lengths[name], fixed_fps, problems)
+        for name, own in by_video.items()
+        if name in lengths
+    }
+    if problems:
+        raise UserError(f"{path}: {len(problems)} problem(s) to correct:{listed(problems)}")
+    unused = sorted({file.name for file, _, _ in state} - {file.name for file in files.values()})
+    if unused:
+        _logger.warning("%s: not in %s, not used: %d videos:%s", folder, path.name, len(unused), listed(unused))
+    return videos
+
+
+def parse_table(path: Path, text: str, problems: list[str]) -> list[Row]:
+    """The lines of a table; empty ones are skipped, and wrong ones go to `problems`.
+
+    Raises:
+      UserError: the header is not that of a table, or there is no line below it.
+    """
+    reader = csv.reader(io.StringIO(text), strict=True)
+    rows: list[Row] = []
+    try:
+        header = [name.strip().lower() for name in next(reader, [])]
+        if not set(COLUMNS) <= set(header) or len(set(header)) < len(header):
+            raise UserError(
+                f"{path}: line 1: expected the names of columns, {','.join(COLUMNS)} and if wanted subset, each once "
+                f"and separated by commas; found {','.join(header) or 'nothing'}"
+            )
+        for values in reader:
+            fields = dict(zip(header, (value.strip() for value in values), strict=False))
+            if not any(fields.values()):
+                continue
+            if len(values) != len(header):
+                problems.append(
+                    f"line {reader.line_num}: {len(values)} values, expected {len(header)}: put a value that holds a "
+                    "comma into quotes"
+                )
+            elif row := _row(reader.line_num, fields, problems):
+                rows.append(row)
+    except csv.Error as error:
+        raise UserError(f"{path}: line {reader.line_num}: not a table ({error})") from None
+    if not rows and not problems:
+        raise UserError(f"{path}: no segments, only a header; expected a line for each")
+    return rows
+
+
+def split_by_hash(names: Collection[str], share: float) -> dict[str, str]:
+    """Name -> "training" or "validation" by the SHA-256 of the name, which is the same on every machine.
+
+    The first 64 bits, as a fraction, below `share` mean training: another video added moves none of the others. If a
+    side would be empty, the video nearest to it changes sides.
+
+    Raises:
+      UserError: there is one video only.
+    """
+    if len(names) < 2:
+        raise UserError(
+            f"{', '.join(names)}: the only video, expected at least two, to train on and to measure on; or name the "
+            "subsets in a column subset and set --config.data.train_subset and --config.data.test_subset to them"
+        )
+    places = {name: int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) / 2**64 for name in names}
+    ranked = sorted(names, key=lambda name: (places[name], name))
+    count = sum(place < share for place in places.values())
+    count = min(max(count, 1), len(names) - 1)
+    return {name: SPLIT[rank >= count] for rank, name in enumerate(ranked)}
+
+
+def read_lengths(files: Mapping[str, Path], threads: int, time_limit: float) -> tuple[dict[str, Length], list[str]]:
+    """The lengths of video files by name, in parallel behind a progress bar, and what is wrong with the others."""
+
+    def read(path: Path) -> Length | str:
+        try:
+            index = within(time_limit, str(path), lambda: scan(path))
+        except UserError as error:
+            return str(error)
+        return Length(index.count, index.fps)
+
+    with ThreadPoolExecutor(threads) as pool:
+        found = pool.map(read, files.values())
+        watched = track(found, description="reading lengths of videos", total=len(files), transient=True)
+        results = dict(zip(files, watched, strict=True))
+    lengths = {name: result for name, result in results.items() if isinstance(result, Length)}
+    return lengths, [result for result in results.values() if isinstance(result, str)]
+
+
+def _names(written: Collection[str], folder: Path, prefix: str) -> dict[str, str]:
+    """The name of each video as it is written: without the extension, unless there is a file with two."""
+    _, unknown = find_files(folder, list(written), prefix)
+    return {
+        video: Path(video).stem if video in unknown and Path(video).suffix.lower() in EXTENSIONS else video
+        for video in written
+    }
+
+
+def _row(line: int, fields: Mapping[str, str], problems: list[str]) -> Row | None:
+    """One line, or None with `problems` telling what is wrong with it."""
+    video, start, end, label = (fields[column] for column in COLUMNS)
+    subset = fields.get("subset", "")
+    before = len(problems)
+    if not video:
+        problems.append(f"line {line}: the video is empty, expected the name of a file")
+    if "subset" in fields and not subset:
+        problems.append(f"line {line}: the subset is empty, expected a name on every line, or no such column")
+    if not start and not end and not label:
+        return Row(line, video, None, "", subset) if len(problems) == before else None
+    if not label:
+        problems.append(f"line {line}: the label is empty, expected the name of a class")
+    for name, text in (("start", start), ("end", end)):
+        if finite_number(text) is None:
+            problems.append(f'line {line}: {name} is "{text}", expected seconds, such as 12.5')
+    first, last = finite_number(start), finite_number(end)
+    if first is None or last is None:
+        return None
+    if first < 0:
+        problems.append(f"line {line}: starts at {start} seconds, expected at least 0")
+    if last <= first:
+        problems.append(f"line {line}: ends at {end} seconds, expected after its start at {start}")
+    return Row(line, video, (first, last), label, subset) if len(problems) == before else None
+
+
+def _video(name: str, rows: list[Row], subset: str, length: Length, fixed_fps: float, problems: list[str]) -> Video:
+    """One video; segments that end beyond its end go to `problems`."""
+    duration = length.frames / length.fps
+    segments: list[tuple[float, float]] = []
+    labels: list[str] = []
+    for row in rows:
+        if row.segment is None:
+            continue
+        start, end = row.segment
+        if end > duration + ROUNDED_BY or start >= duration:
+            problems.append(
+                f'line {row.line}: {start:g} to {end:g} seconds, but video "{name}" has {duration:.2f} seconds'
+            )
+        segments.append((start, min(end, duration)))
+        labels.append(row.label)
+    frames = int(duration * fixed_fps) if fixed_fps else length.frames
+    array = np.array(segments, np.float64).reshape(-1, 2)
+    return Video(name, subset, duration, frames, array, tuple(labels), fixed_fps or None)
+
+
+def _first_of_each_subset(rows: list[Row]) -> list[Row]:
+    return list({row.subset: row for row in reversed(rows)}.values())[::-1]

@@ -1,0 +1,164 @@
+"""What the packets of a video file say about its frames, found without decoding: count, rate, order, key frames."""
+
+from __future__ import annotations
+
+import stat
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from av.stream import Disposition
+from numpy.typing import NDArray
+
+from adatad_jax.errors import UserError
+
+# Frames a container may declare, and not hold or not decode at its end.
+MISSING_FRAMES_ALLOWED = 5
+# Seconds without a frame, in a video that else has a constant rate, that are taken for lost data.
+LONGEST_GAP = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class PacketIndex:
+    """The frames of a file, in the order they are shown.
+
+    Attributes:
+      count: number of frames.
+      fps: average frames a second.
+      stamps: [count] int64 presentation timestamps, ascending, or None if they do not tell frames apart.
+      keys: [k] int64 indices of the key frames, ascending; empty if `stamps` is None.
+      settled: [count] int64; frame i is predicted from none after frame settled[i]; None if `stamps` is.
+    """
+
+    count: int
+    fps: float
+    stamps: NDArray[np.int64] | None
+    keys: NDArray[np.int64]
+    settled: NDArray[np.int64] | None
+
+    def key_before(self, index: int) -> int:
+        """The frame from which decoding leads to frame `index`: its last key frame, or the first frame."""
+        place = int(np.searchsorted(self.keys, index, side="right"))
+        return int(self.keys[place - 1]) if place else 0
+
+    def place(self, stamp: int | None) -> int | None:
+        """The index of the frame with this timestamp; None if there is none."""
+        if self.stamps is None or stamp is None:
+            return None
+        place = int(np.searchsorted(self.stamps, stamp))
+        return place if place < self.count and self.stamps[place] == stamp else None
+
+
+def scan(path: Path) -> PacketIndex:
+    """Reads the packets of a video file; of an unchanged file (size, time of change) once.
+
+    Raises:
+      UserError: no such file, an empty one, not a video, no video stream or no frames in it, cut short, or with a hole.
+    """
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such video file; check the path") from None
+    except OSError as error:
+        raise UserError(f"{path}: the video file cannot be reached ({error.strerror})") from None
+    if not stat.S_ISREG(status.st_mode):
+        raise UserError(f"{path}: not a file; expected a video file")
+    if status.st_size == 0:
+        raise UserError(f"{path}: the video file is empty (0 bytes); copy or download it again")
+    return _scan(path, status.st_size, status.st_mtime_ns)
+
+
+def open_container(path: Path) -> tuple[Any, Any]:
+    """The opened container and its video stream, set to decode in one thread; the container must be closed.
+
+    Raises:
+      UserError: not a video, no video stream, or no decoder for it.
+      av.error.FFmpegError: FFmpeg cannot open it.
+    """
+    container = av.open(str(path), metadata_errors="ignore")
+    try:
+        return container, _video_stream(container, path)
+    except BaseException:
+        container.close()
+        raise
+
+
+@lru_cache(maxsize=256)  # 16 bytes a frame: an hour at 30 frames a second is 1.7 MB
+def _scan(path: Path, size: int, changed: int) -> PacketIndex:
+    """`size` and `changed` only tell versions of a file apart."""
+    try:
+        container, stream = open_container(path)
+        with container:
+            video, end = [], 0.0
+            for packet in container.demux():
+                if packet.size and packet.pts is not None and packet.time_base:
+                    end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+                if packet.size and packet.stream.index == stream.index:
+                    video.append((packet.pts, packet.is_keyframe, packet.is_discard))
+            declared = stream.frames
+            rate = float(stream.average_rate or stream.guessed_rate or 0)
+            tick = float(stream.time_base or 0)
+            kind = container.format.name
+            duration = (container.duration or 0) / av.time_base
+            reordered = bool(stream.codec_context.has_b_frames)
+    except av.error.FFmpegError as error:
+        raise UserError(f"{path}: not a video, or damaged ({error.strerror}); copy or convert it again") from None
+    shown = [(pts, is_key) for pts, is_key, is_discarded in video if not is_discarded]  # an edit list may hide some
+    if not shown:
+        raise UserError(f"{path}: the video stream has no frames; copy or convert the file again")
+    if declared - len(video) > MISSING_FRAMES_ALLOWED:
+        raise UserError(
+            f"{path}: declares {declared} frames but holds only {len(video)}: cut short; copy or download it again"
+        )
+    if rate <= 0:
+        raise UserError(f"{path}: the video stream has no frame rate; convert the file (constant rate) to mp4")
+    # Matroska declares no frames, but how long the longest of its streams is
+    if kind.startswith("matroska") and (duration - end) * rate > MISSING_FRAMES_ALLOWED:
+        raise UserError(
+            f"{path}: declares {duration:.2f} s but ends after {end:.2f} s: cut short; copy or download it again"
+        )
+
+    count, stamps = len(shown), [pts for pts, _ in shown]
+    # AVI stores no presentation times: with B-frames the ones made up for it are wrong
+    if None in stamps or len(set(stamps)) < count or (kind == "avi" and reordered):
+        return PacketIndex(count, rate, None, np.empty(0, np.int64), None)
+    decoded = np.array(stamps, np.int64)
+    order = np.argsort(decoded)
+    places = np.empty(count, np.int64)
+    places[order] = np.arange(count)
+    settled = np.maximum.accumulate(places)[order]
+    keys = np.sort(places[[is_key for _, is_key in shown]])
+    steps = np.diff(decoded[order]) * tick
+    if not kind.startswith("mov,"):  # which says where each frame lies; in others, frames around damage just vanish
+        _require_no_hole(path, steps)
+    # At a variable rate the header's figure can be far from the average; within 1% it is the more exact one.
+    span = steps.sum()
+    if span and abs((count - 1) / span / rate - 1) > 0.01:
+        rate = float((count - 1) / span)
+    return PacketIndex(count, rate, decoded[order], keys, settled)
+
+
+def _require_no_hole(path: Path, steps: NDArray[np.float64]) -> None:
+    """Refuses a video of constant rate, seconds `steps` [frames - 1] from frame to frame, with frames missing."""
+    if len(steps) and steps.max() > LONGEST_GAP and np.quantile(steps, 0.95) < min(1.5 * np.median(steps), LONGEST_GAP):
+        raise UserError(
+            f"{path}: no frame for {steps.max():.2f} s after frame {steps.argmax()}, at a rate that is else constant: "
+            "damaged there; copy or download it again, or if it must be so, convert it (constant rate) to mp4"
+        )
+
+
+def _video_stream(container: Any, path: Path) -> Any:
+    name = container.format.name
+    if name == "tty" or name == "image2" or name.endswith("_pipe"):  # FFmpeg opens texts and pictures, too
+        raise UserError(f'{path}: not a video (its content is of the kind "{name}"); expected a video file')
+    for stream in container.streams.video:
+        if not stream.disposition & Disposition.attached_pic:  # the cover picture of an audio file
+            if stream.codec_context is None:
+                raise UserError(f"{path}: FFmpeg has no decoder for its video; convert the file to H.264 in mp4")
+            stream.codec_context.thread_count = 1
+            return stream
+    kinds = sorted({stream.type for stream in container.streams})
+    raise UserError(f"{path}: no video stream (only: {', '.join(kinds) or 'nothing'}); expected a video file")

@@ -1,0 +1,48 @@
+"""A run's record: sums over the epoch that is running, and a line in `history.jsonl` for every one that is done."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from adatad_jax.files import write_text
+from adatad_jax.training.step import Metrics
+
+HISTORY_FILE = "history.jsonl"
+
+
+class Tally:
+    """Sums of an epoch's steps; they travel in checkpoints, so that an epoch may be continued in its middle."""
+
+    def __init__(self, saved: dict[str, Any] | None = None) -> None:
+        self._sums: dict[str, float] = dict(saved or {})
+
+    def add(self, metrics: Metrics, **counts: float) -> None:
+        """Adds a step: its metrics, as floats, and whatever else is to be summed."""
+        for name, value in {"steps": 1, **metrics._asdict(), **counts}.items():
+            self._sums[name] = self._sums.get(name, 0) + value
+
+    def saved(self) -> dict[str, float]:
+        """The sums, as the constructor takes them."""
+        return dict(self._sums)
+
+    def record(self) -> dict[str, float]:
+        """Means of the metrics; sums of the rest."""
+        steps = self._sums["steps"]
+        return {
+            name: value / steps if name in Metrics._fields else value
+            for name, value in self._sums.items()
+            if name != "steps"
+        }
+
+
+def read_history(workdir: Path) -> list[dict[str, Any]]:
+    """The records of the epochs so far; a line that a killed run left unfinished is no record."""
+    path = workdir / HISTORY_FILE
+    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+    return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
+def write_history(workdir: Path, records: Sequence[dict[str, Any]]) -> None:
+    """Replaces the run's history."""
+    write_text(workdir / HISTORY_FILE, "".join(json.dumps(record) + "\n" for record in records))

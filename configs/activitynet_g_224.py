@@ -1,0 +1,25 @@
+"""AdaTAD with VideoMAEv2-g on ActivityNet-1.3, 768 frames at 224 pixels.
+
+    python -m adatad_jax.train --config configs/activitynet_g_224.py
+
+Expected: 39.86 average mAP over tIoU 0.5:0.05:0.95, the published figure (8 GPUs).
+
+Files, from the folder the command runs in (it says where to get what is missing):
+
+    data/activitynet/videos/                           v_NAME.mp4
+    data/activitynet/activity_net.v1-3.min.json        less the videos of blocked.json: 4,728 in `validation`
+    data/activitynet/classifiers/cuhk_val_simp_7.json  scores of the video classifier (CUHK)
+    pretrained/vit-giant-p14_videomaev2-hybrid_pt_1200e_k710_ft_my.pth
+"""
+
+from ml_collections import ConfigDict
+
+from adatad_jax import recipes
+
+
+def get_config() -> ConfigDict:
+    config = recipes.activitynet(size="g", crop=224)
+    config.published = 39.86
+    config.model.tia_blocks = "20-39"
+    config.train.release_gpus = 8
+    return config

@@ -1,0 +1,26 @@
+"""AdaTAD with VideoMAEv2-g on ActivityNet-1.3, 768 frames at 224 pixels, labelled by InternVideo.
+
+    python -m adatad_jax.train --config configs/activitynet_g_224_internvideo.py
+
+Expected: 41.85 average mAP over tIoU 0.5:0.05:0.95, the published figure (8 GPUs).
+It trains as activitynet_g_224.py does, whose checkpoint can be evaluated with this file.
+
+Files, from the folder the command runs in (it says where to get what is missing):
+
+    data/activitynet/videos/                     v_NAME.mp4
+    data/activitynet/activity_net.v1-3.min.json  less the videos of blocked.json: 4,728 in `validation`
+    data/activitynet/classifiers/new_3ensemble_uniformerv2_large_only_global_anet_16x10x3.json
+    pretrained/vit-giant-p14_videomaev2-hybrid_pt_1200e_k710_ft_my.pth
+"""
+
+from ml_collections import ConfigDict
+
+from adatad_jax import recipes
+
+
+def get_config() -> ConfigDict:
+    config = recipes.activitynet(size="g", crop=224, classifier="InternVideo")
+    config.published = 41.85
+    config.model.tia_blocks = "20-39"
+    config.train.release_gpus = 8
+    return config

@@ -1,0 +1,25 @@
+"""AdaTAD with VideoMAEv2-g on Multi-THUMOS, 1536 frames at 224 pixels.
+
+    python -m adatad_jax.train --config configs/multithumos_g_1536_224.py
+
+Expected: 48.73 average mAP over tIoU 0.1:0.1:0.9, the published figure (2 GPUs).
+
+Files, from the folder the command runs in (it says where to get what is missing):
+
+    data/thumos14/videos/                   video_validation_0000051.mp4, ..., video_test_0001558.mp4
+    data/multithumos/multithumos_anno.json  subsets `training` and `validation`
+    data/multithumos/category_idx.txt       the 65 classes, one a line
+    pretrained/vit-giant-p14_videomaev2-hybrid_pt_1200e_k710_ft_my.pth
+"""
+
+from ml_collections import ConfigDict
+
+from adatad_jax import recipes
+
+
+def get_config() -> ConfigDict:
+    config = recipes.multithumos(size="g", crop=224)
+    config.published = 48.73
+    config.data.frames_per_position = 2
+    config.model.tia_blocks = "20-39"
+    return config

@@ -1,0 +1,78 @@
+"""What lies on disk, brought to one form: ActionFormer's and BMN's files, folders, tables, damage."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from adatad_jax.data.annotation_files import by_video, read_json, read_text
+from adatad_jax.errors import UserError
+from tests.real_data import real_file
+
+BMN = {"v_a": {"duration_second": 82.73, "duration_frame": 2067, "annotations": [], "feature_frame": 2064}}
+
+
+def test_a_database_is_taken_as_it_is() -> None:
+    database = {"a": {"subset": "Test", "duration": 33.83, "fps": 30.0}}
+    assert by_video({"version": "Thumos14-30fps", "database": database}, Path("x.json")) is database
+
+
+def test_videos_without_a_database_around_them() -> None:
+    entry = {"subset": "train", "duration": "7.5", "annotations": []}
+    assert by_video({"a": entry}, Path("x.json")) == {"a": entry}
+
+
+def test_bmn_takes_subsets_from_the_table_beside_it(tmp_path: Path) -> None:
+    path = tmp_path / "anet_anno_action.json"
+    with pytest.raises(UserError, match=r'1 of 1 videos have no "subset"(.|\n)*video_info_new\.csv'):
+        by_video(BMN, path)
+    (tmp_path / "video_info_new.csv").write_text("video,numFrame,seconds,subset\nv_a,2067,82.73,training\nv_b,1,1,x\n")
+    assert by_video(BMN, path) == {
+        "v_a": {"duration": 82.73, "frame": 2067, "annotations": [], "feature_frame": 2064, "subset": "training"}
+    }
+    (tmp_path / "video_info_new.csv").write_text("name,split\nv_a,training\n")
+    with pytest.raises(UserError, match=r"video_info_new\.csv: expected the columns video and subset, found .*split"):
+        by_video(BMN, path)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ({"database": {}}, r"found the keys \['database'\]"),
+        ({"version": "1", "videos": [{"clips": []}]}, r"found the keys \['version', 'videos'\]"),  # Ego4D's own
+        ({"videos": {"a": {"annotations": []}}}, r"found the keys \['videos'\]"),
+        ([BMN], "found a list"),
+        ({}, r"found the keys \[\]"),
+    ],
+)
+def test_other_forms_are_refused(content: object, told: str) -> None:
+    with pytest.raises(UserError, match=told):
+        by_video(content, Path("x.json"))
+
+
+def test_a_folder_is_no_file(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="a folder, expected one annotation file"):
+        read_text(tmp_path)
+    (tmp_path / "Diving_val.txt").write_text("video_validation_0000161  11.3 14.1\n")
+    with pytest.raises(UserError, match=r"THUMOS' own lists have no video lengths.*\.csv"):
+        read_json(tmp_path)
+
+
+def test_real_thumos_lists_are_refused_with_the_reason() -> None:
+    with pytest.raises(UserError, match="THUMOS' own lists"):
+        read_json(real_file("annotations/thumos_official_txt"))
+
+
+def test_a_table_that_is_not_called_one_is_told_so(tmp_path: Path) -> None:
+    path = tmp_path / "mine.txt"
+    path.write_text("video,start,end,label\n")
+    with pytest.raises(UserError, match=r"not a JSON file(.|\n)*ends in \.csv"):
+        read_json(path)
+
+
+def test_names_that_occur_twice_are_found(tmp_path: Path) -> None:
+    path = tmp_path / "twice.json"
+    path.write_text('{"a": 1, "b": {"c": 1, "c": 2}, "a": 3}')
+    content, repeated = read_json(path)
+    assert repeated == ["c", "a"]
+    assert json.dumps(content) == '{"a": 3, "b": {"c": 2}}'

@@ -1,0 +1,162 @@
+"""The training batches: order, continuation from any step, shares of processes, broken videos; loading ahead."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+
+from adatad_jax.config import default
+from adatad_jax.data.dataset import Sample, TrainingWindows, load_classes, load_subset
+from adatad_jax.data.loader import Loaded, TrainingBatches, filler, load_ahead, loaded, placed_ahead, training_batch
+from adatad_jax.demo.dataset import generate
+from adatad_jax.errors import UserError
+
+LENGTH = 32
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("data")
+    generate(path, seed=0, train_videos=5, test_videos=1, seconds=(3.0, 5.0), workers=1)
+    return path
+
+
+@pytest.fixture
+def config(folder: Path) -> ConfigDict:
+    config = default()
+    config.data.videos = str(folder / "videos")
+    config.data.annotations = str(folder / "annotations.json")
+    config.data.stride, config.data.window = 2, LENGTH
+    config.data.train_short_side, config.data.test_short_side, config.data.crop = 20, 16, 16
+    config.train.release_gpus, config.train.batch_size = 1, 2
+    return config
+
+
+def windows_of(config: ConfigDict) -> TrainingWindows:
+    return TrainingWindows(load_subset(config, "training", load_classes(config), training=True), config)
+
+
+@pytest.fixture
+def windows(config: ConfigDict) -> TrainingWindows:
+    return windows_of(config)
+
+
+def test_a_run_continues_at_any_sample_with_any_number_of_threads(config: ConfigDict, windows: TrainingWindows) -> None:
+    """Three epochs of 5 videos in batches of 2, the last of each filled up: 9 steps."""
+    whole = list(TrainingBatches(windows, config).from_step(0, 9))
+    assert [one.batch.weight.sum() for one in whole] == [2, 2, 1] * 3
+    for threads, first in ((1, 1), (3, 5), (7, 8)):
+        config.data.threads = threads
+        rest = TrainingBatches(windows_of(config), config).from_step(first, 9)
+        for one, two in zip(rest, whole[first:], strict=True):
+            jax.tree.map(np.testing.assert_array_equal, one, two)
+
+
+def test_every_video_comes_once_an_epoch_in_another_order(config: ConfigDict, windows: TrainingWindows) -> None:
+    drawn: list[list[int]] = []
+    load = windows.load
+
+    def noted(epoch: int, index: int) -> Sample:
+        drawn[epoch].append(index)
+        return load(epoch, index)
+
+    config.data.threads, windows.load = 1, noted  # type: ignore[method-assign]
+    for epoch in range(3):
+        drawn.append([])
+        list(TrainingBatches(windows, config).from_step(3 * epoch, 3 * epoch + 3))
+    assert [sorted(epoch) for epoch in drawn] == [list(range(5))] * 3
+    assert drawn[0] != drawn[1]
+
+
+def test_processes_share_each_batch(config: ConfigDict, windows: TrainingWindows) -> None:
+    whole = list(TrainingBatches(windows, config).from_step(0, 3))
+    shares = [list(TrainingBatches(windows, config, process, 2).from_step(0, 3)) for process in range(2)]
+    for step, one in enumerate(whole):
+        parts = [share[step].batch for share in shares]
+        joined = jax.tree.map(lambda *rows: np.concatenate(rows), *parts)
+        jax.tree.map(np.testing.assert_array_equal, joined, one.batch)
+    config.train.batch_size = 3
+    with pytest.raises(UserError, match="multiple of the 2 processes"):
+        TrainingBatches(windows, config, 0, 2)
+
+
+def break_video(config: ConfigDict, folder: Path, count: int) -> None:
+    """A copy of the data set in which the first videos turn out broken after the run has checked them."""
+    copy = folder / "videos"
+    copy.mkdir()
+    names = [f"train_{number:03d}" for number in range(count)]
+    for path in Path(config.data.videos).iterdir():
+        (copy / path.name).write_bytes(b"" if path.stem in names else path.read_bytes())
+    config.data.videos = str(copy)
+
+
+def test_a_broken_video_ends_the_run_or_is_skipped_by_name(config: ConfigDict, tmp_path: Path) -> None:
+    break_video(config, tmp_path, 1)
+    windows = windows_of(config)
+    with pytest.raises(UserError, match=r"train_000\.mp4"):
+        list(TrainingBatches(windows, config).from_step(0, 3))
+    config.data.skip_broken = True
+    found = list(TrainingBatches(windows, config).from_step(0, 3))
+    assert sum(one.batch.weight.sum() for one in found) == 4
+    (message,) = [message for one in found for message in one.skipped]
+    assert "train_000.mp4" in message
+
+
+def test_a_batch_of_broken_videos_ends_the_run(config: ConfigDict, tmp_path: Path) -> None:
+    break_video(config, tmp_path, 5)
+    config.data.skip_broken = True
+    with pytest.raises(UserError, match="step 0: no video of the batch can be read"):
+        list(TrainingBatches(windows_of(config), config).from_step(0, 3))
+
+
+def test_loading_ahead_keeps_order_and_hands_errors_over() -> None:
+    def load(item: int) -> int:
+        if item == 7:
+            raise UserError("item 7 is broken")
+        return item * item
+
+    found = list(load_ahead(range(10), load, threads=3, ahead=4))
+    assert [(item, result) for item, result in found if item != 7] == [(i, i * i) for i in range(10) if i != 7]
+    with pytest.raises(UserError, match="item 7"):
+        loaded(found[7][1])
+
+
+def test_a_batch_is_filled_up_with_windows_of_weight_zero(config: ConfigDict, windows: TrainingWindows) -> None:
+    samples = [windows.load(0, index) for index in range(3)]
+    batch = training_batch([*samples, None], config, windows.segment_rows)
+    assert batch.frames.shape == (4, LENGTH, 16, 16, 3)
+    np.testing.assert_array_equal(batch.weight, [1, 1, 1, 0])
+    for row, sample in enumerate(samples):
+        count = len(sample.labels)
+        np.testing.assert_array_equal(batch.labels[row, :count], sample.labels)
+        np.testing.assert_array_equal(batch.segments[row, :count], sample.segments)
+        assert (batch.labels[row, count:] == -1).all()
+
+
+def test_what_fills_up_is_shaped_as_a_sample(config: ConfigDict, windows: TrainingWindows) -> None:
+    for switch in (True, False):
+        config.data.rand_augment = config.data.color_jitter = switch
+        sample, other = windows.load(0, 0), filler(config)
+        assert jax.tree.structure(sample) == jax.tree.structure(other)
+        pairs = (jax.tree.leaves((one.frames, one.mask, one.augmentation)) for one in (sample, other))
+        for one, two in zip(*pairs, strict=True):
+            assert (one.shape, one.dtype) == (two.shape, two.dtype)
+
+
+def test_batches_are_placed_one_ahead(config: ConfigDict, windows: TrainingWindows) -> None:
+    taken: list[int] = []
+
+    def source() -> Iterator[Loaded]:
+        for step, one in enumerate(TrainingBatches(windows, config).from_step(0, 3)):
+            taken.append(step)
+            yield one
+
+    ahead = placed_ahead(source(), jax.devices()[:2])
+    first = next(ahead)
+    assert taken == [0, 1]
+    assert first.batch.frames.shape == (2, 1, LENGTH, 16, 16, 3)
+    assert {shard.device for shard in first.batch.frames.addressable_shards} == set(jax.devices()[:2])
+    assert len(list(ahead)) == 2

@@ -1,0 +1,223 @@
+"""`python -m adatad_jax.prepare` on the demo's videos: what it writes, leaves, redoes and survives."""
+
+import fcntl
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+from adatad_jax import prepare
+from adatad_jax.cli import load_config
+from adatad_jax.data.cache import open_cache
+from adatad_jax.data.dataset import load_classes, load_subset
+from adatad_jax.data.decode import frames_at, open_video
+from adatad_jax.data.transforms import resize_short_side
+from adatad_jax.demo.dataset import generate
+from adatad_jax.errors import UserError
+
+CONFIG = """
+from adatad_jax.config import default
+
+def get_config():
+    config = default()
+    config.data.videos, config.data.annotations = {videos!r}, {annotations!r}
+    config.data.stride, config.data.window = 2, 64
+    config.data.train_short_side, config.data.test_short_side, config.data.crop = 40, 32, 32
+    return config
+"""
+
+
+class Place(NamedTuple):
+    """A copy of the data set, its configuration and where its cache goes."""
+
+    videos: Path
+    config: Path
+    cache: Path
+
+    def run(self, *arguments: str) -> int:
+        """The exit code."""
+        try:
+            prepare.main([f"--config={self.config}", f"--output={self.cache}", *arguments])
+        except SystemExit as end:
+            return int(end.code or 0)
+        return 0
+
+    def states(self) -> dict[str, int]:
+        """File -> when it was written."""
+        return {path.name: path.stat().st_mtime_ns for path in self.cache.glob("*/*")}
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("data")
+    generate(path, seed=0, train_videos=3, test_videos=2, seconds=(3.0, 6.0), workers=1)
+    return path
+
+
+@pytest.fixture
+def place(dataset: Path, tmp_path: Path) -> Place:
+    shutil.copytree(dataset, tmp_path / "data")
+    videos, config = tmp_path / "data" / "videos", tmp_path / "config.py"
+    config.write_text(CONFIG.format(videos=str(videos), annotations=str(tmp_path / "data" / "annotations.json")))
+    return Place(videos, config, tmp_path / "cache")
+
+
+@pytest.mark.parametrize(("option", "tolerance"), [("--lossless", 0), ("--quality=98", 12)])
+def test_the_cache_gives_the_frames_of_the_videos(place: Place, option: str, tolerance: int) -> None:
+    assert place.run(option, "--workers=2") == 0
+    config = load_config(place.config)
+    for name, training, short_side in (("training", True, 40), ("validation", False, 32)):
+        files = load_subset(config, name, load_classes(config), training).files
+        cache = open_cache(place.cache, config.data, short_side, files)
+        assert {path.stem for path in (place.cache / str(short_side)).glob("*.json")} == set(files)
+        for video, path in files.items():
+            reader = open_video(path)
+            indices = np.arange(0, reader.frame_count, 2)
+            expected = frames_at(reader, indices, lambda frames, side=short_side: resize_short_side(frames, side))
+            difference = cache.read(video, indices).astype(int) - expected
+            assert np.abs(difference).mean() <= tolerance / 8
+            assert np.percentile(np.abs(difference), 99.9) <= tolerance
+            assert (cache.count(video), cache.fps(video)) == (reader.frame_count, reader.fps)
+
+
+def test_what_is_up_to_date_is_left(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    assert place.run() == 0
+    before = place.states()
+    assert "5 videos to decode" in capsys.readouterr().out
+    assert place.run() == 0
+    assert place.states() == before
+    assert "0 videos to decode" in capsys.readouterr().out
+
+    os.utime(place.videos / "train_001.mp4")
+    (place.cache / "40" / "train_002.json").unlink()
+    with (place.cache / "32" / "test_000.array_record").open("ab") as file:
+        file.write(b"more")
+    assert place.run() == 0
+    after = place.states()
+    changed = {Path(name).stem for name in after if after[name] != before[name]}
+    assert changed == {"train_001", "train_002", "test_000"}
+
+    capsys.readouterr()
+    assert place.run("--quality=80") == 0
+    assert "5 videos to decode" in capsys.readouterr().out
+
+
+def test_broken_videos_are_listed(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    (place.videos / "train_000.mp4").write_bytes(b"")
+    cut = place.videos / "test_001.mp4"
+    cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])
+    assert place.run() == 1
+    printed = capsys.readouterr().out
+    assert "decoded 3 videos" in printed
+    assert "holds 3 of 5 videos" in printed
+    assert "2 videos are not in it:" in printed
+    assert "train_000.mp4: the video file is empty" in printed
+    assert "test_001.mp4: " in printed
+    assert place.run("--config.data.skip_broken=True") == 0
+    assert "2 videos to decode" in capsys.readouterr().out  # they are tried again, and the others left
+
+
+def test_missing_videos_are_listed_if_they_may_be_skipped(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    (place.videos / "train_002.mp4").unlink()
+    with pytest.raises(UserError, match="train_002"):
+        place.run()
+    assert place.run("--config.data.skip_broken=True") == 0
+    printed = capsys.readouterr().out
+    assert "holds 4 of 5 videos" in printed
+    assert "train_002: no file" in printed
+
+
+def test_a_killed_run_is_continued(place: Place, tmp_path: Path) -> None:
+    whole = place._replace(cache=tmp_path / "whole")
+    assert whole.run() == 0
+    command = [sys.executable, "-m", "adatad_jax.prepare", f"--config={place.config}", f"--output={place.cache}"]
+    process = subprocess.Popen([*command, "--workers=1"], start_new_session=True, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not list(place.cache.glob("*/*.json")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    # its worker ends the video that it is at, beside this run
+    assert place.run() == 0
+    assert place.run("--check") == 0
+    for path in whole.cache.glob("*/*.array_record"):
+        ours = place.cache / path.relative_to(whole.cache)
+        assert ours.read_bytes() == path.read_bytes()
+    assert not list(place.cache.glob("*/.*"))
+
+
+def test_checksums_are_checked(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(UserError, match="no cache there"):
+        place.run("--check")
+    assert place.run() == 0
+    assert place.run("--check") == 0
+    assert "5 files are as they were written" in capsys.readouterr().out
+    damaged, gone = place.cache / "40" / "train_001.array_record", place.cache / "32" / "test_001.array_record"
+    content = bytearray(damaged.read_bytes())
+    content[500] ^= 1
+    damaged.write_bytes(content)
+    gone.unlink()
+    assert place.run("--check") == 1
+    printed = capsys.readouterr().out
+    assert "2 of 5 files are damaged" in printed
+    assert f"{damaged}: its checksum is not that of its entry" in printed
+    assert f"{gone}: not there" in printed
+
+
+def test_only_one_run_writes_into_a_folder(place: Place) -> None:
+    place.cache.mkdir()
+    with (place.cache / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(UserError, match="another prepare writes into it"):
+            place.run()
+    (place.cache / ".lock").unlink()
+    assert place.run() == 0
+
+
+def test_a_disk_that_is_too_small_is_found_before_anything_is_decoded(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 9, 1000))  # type: ignore[attr-defined]
+    with pytest.raises(UserError, match=r"5 videos need about 0.0 GB, and 0.0 GB are free; make room"):
+        place.run()
+    assert not list(place.cache.glob("*/*"))
+
+
+def test_a_disk_that_fills_up_ends_the_run(place: Place) -> None:
+    _, hard = limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, hard))
+    try:
+        with pytest.raises(UserError, match=r"mp4 cannot be written: .*File too large.*what is finished is kept"):
+            place.run("--lossless", "--workers=1")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not list(place.cache.glob("*/*"))
+    assert place.run("--lossless") == 0
+
+
+def test_entries_say_what_the_files_are(place: Place) -> None:
+    assert place.run("--quality=77") == 0
+    entry = json.loads((place.cache / "40" / "train_000.json").read_text())
+    source = place.videos / "train_000.mp4"
+    assert entry["source"] == "train_000.mp4"
+    assert entry["source_bytes"] == source.stat().st_size
+    assert entry["frames"] == {"sampling": "windows", "step": 2}
+    assert entry["quality"] == 77
+    assert min(entry["height"], entry["width"]) == 40
+    assert entry["frame_count"] == open_video(source).frame_count
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--quality=0",), ("--quality=101",), ("--workers=0",), ("--lossless", "--quality=9")]
+)
+def test_wrong_usage(place: Place, arguments: tuple[str, ...]) -> None:
+    assert place.run(*arguments) == 2
