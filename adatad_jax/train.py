@@ -173,7 +173,9 @@ def check_paths(config: ConfigDict, weights: bool = True) -> None:
     data = config.data
     wanted = [("weights", config.weights, "VideoMAE weights", config.weights_from)] if weights else []
     wanted += [
-        ("data.videos", data.videos, "folder of videos", data.come_from),
+        ("data.cache", data.cache, "cache of frames", "python -m adatad_jax.prepare --output DIR")
+        if data.cache
+        else ("data.videos", data.videos, "folder of videos", data.come_from),
         ("data.annotations", data.annotations, "annotations", data.come_from),
     ]
     if data.classes and not data.class_agnostic:

@@ -3,7 +3,8 @@
 A folder holds `SHORT_SIDE/NAME.array_record` with the frames and `SHORT_SIDE/NAME.json` with what they are (`Entry`).
 A record is a strip, 24 pixels wide, of 32 frames, set side by side in one JPEG, or lossless. A window reads only its
 groups of frames, a crop only its strips: a random resized crop is less than half as wide as a frame of 16:9. The JPEGs
-have full chroma, as chroma at half resolution would run over the seams. `benchmarks/loading.py` measures.
+have chroma at full resolution, as at half it would run over the seams, and at a lower quality instead.
+`benchmarks/loading.py` measures.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,7 @@ Images = NDArray[np.uint8]
 FORMAT = 1  # of the records; other ones are made anew
 GROUP, STRIP = 32, 24  # frames, pixels
 DECODED_AT_ONCE = 8
+DEFAULT_QUALITY, CHROMA_LESS = 90, 10
 REMEDY = "run python -m adatad_jax.prepare"
 
 # A record is one chunk, read by itself. JPEGs do not compress further; what is lossless is compressed by zstd.
@@ -55,7 +57,7 @@ class Entry:
       frames: which of its frames are kept (`kept_frames`).
       height: of a kept frame, in pixels.
       width: of a kept frame, in pixels.
-      quality: of the JPEGs, 1 to 100; None is lossless.
+      quality: of the JPEGs' luma, 1 to 100; None is lossless.
       bytes: size of the record file.
       sha256: of the record file.
       format: version of the records.
@@ -211,14 +213,14 @@ def _writing(task: Task) -> Iterator[None]:
         ) from error
 
 
-def open_cache(folder: Path, data: ConfigDict, short_side: int, files: Mapping[str, Path]) -> FrameCache:
+def open_cache(folder: Path, data: ConfigDict, short_side: int, files: Mapping[str, Path | None]) -> FrameCache:
     """The cached frames of videos, after a check that they are there and are those that the configuration asks for.
 
     Args:
       folder: of the cache.
       data: the `data` section of the configuration.
       short_side: in pixels.
-      files: name -> video file, of the videos that will be read. A file need not be there any more.
+      files: name -> video file, of the videos that will be read; None where it is not there any more.
 
     Raises:
       UserError: videos are missing in the cache, are kept for other settings, or were made of another file; the first
@@ -235,7 +237,7 @@ def open_cache(folder: Path, data: ConfigDict, short_side: int, files: Mapping[s
         elif entry.frames != wanted:
             fields = [f"{field} {entry.frames.get(field)}, not {value}" for field, value in wanted.items()]
             problems.append(f"{records}: {', '.join(fields)} of the configuration")
-        elif entry.source != source.name or (source.exists() and source.stat().st_size != entry.source_bytes):
+        elif source is not None and (source.name, source.stat().st_size) != (entry.source, entry.source_bytes):
             problems.append(f"{records}: made of {entry.source}, {entry.source_bytes} bytes, not of {source} as it is")
         else:
             entries[name] = entry
@@ -268,16 +270,23 @@ class FrameCache:
         """Height and width of the video's kept frames in pixels."""
         return self._entries[video].height, self._entries[video].width
 
-    def read(self, video: str, indices: ArrayLike, box: Box | None = None) -> Images:
+    def read(
+        self,
+        video: str,
+        indices: ArrayLike,
+        box: Box | None = None,
+        transform: Callable[[Images], Images] | None = None,
+    ) -> Images:
         """Frames of a video.
 
         Args:
           video: its name.
           indices: [n] frames of the video, in any order, repeats decoded once.
           box: the part that is wanted, or None for whole frames.
+          transform: maps frames [b, h, w, 3] of the box's size to [b, h', w', 3], each frame by itself.
 
         Returns:
-          [n, h, w, 3] uint8 RGB, of the size of the box.
+          [n, h', w', 3], as `transform` gives them, or uint8 RGB.
 
         Raises:
           UserError: a frame is not among those that are kept, or its record cannot be read.
@@ -285,23 +294,19 @@ class FrameCache:
         entry = self._entries[video]
         records = record_file(self._folder, self._short_side, video)
         places = self._places(records, entry, np.asarray(indices, np.int64))
-        top, left, height, width = box or (0, 0, entry.height, entry.width)
-        frames = np.empty((len(places), height, width, 3), np.uint8)
-        strips = -(-entry.width // STRIP)
         reader = ArrayRecordReader(str(records), READ)
+        out: Images | None = None
         for group in np.unique(places // GROUP).tolist():
             rows = np.flatnonzero(places // GROUP == group)
-            within = places[rows] - group * GROUP
-            for strip in range(left // STRIP, -(-(left + width) // STRIP)):
-                start = strip * STRIP
-                first, end = max(left, start), min(left + width, start + STRIP, entry.width)
-                strip_width = min(STRIP, entry.width - start)
-                pixels = _read_record(reader, records, group * strips + strip, entry, strip_width)
-                part = pixels[top : top + height, :, first - start : end - start]
-                for row, place in zip(rows.tolist(), within.tolist(), strict=True):
-                    frames[row, :, first - left : end - left] = part[:, place]
+            wanted, copies = np.unique(places[rows] - group * GROUP, return_inverse=True)
+            frames = _read_group(reader, records, entry, group, wanted, box or (0, 0, entry.height, entry.width))
+            frames = frames if transform is None else transform(frames)
+            if out is None:
+                out = np.empty((len(places), *frames.shape[1:]), frames.dtype)
+            out[rows] = frames[copies]
         reader.close()
-        return frames
+        assert out is not None
+        return out
 
     def _places(self, records: Path, entry: Entry, indices: NDArray[np.int64]) -> NDArray[np.int64]:
         """Where among the kept frames the given ones are."""
@@ -323,7 +328,8 @@ def encode(strip: Images, quality: int | None) -> bytes:
     if quality is None:
         # differences of rows compress as well as PNG, and come back four times faster
         return np.diff(side_by_side, axis=0, prepend=np.uint8(0)).tobytes()
-    settings = [cv2.IMWRITE_JPEG_QUALITY, quality]
+    settings = [cv2.IMWRITE_JPEG_LUMA_QUALITY, quality]
+    settings += [cv2.IMWRITE_JPEG_CHROMA_QUALITY, max(1, quality - CHROMA_LESS)]
     settings += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
     return cv2.imencode(".jpg", cv2.cvtColor(side_by_side, cv2.COLOR_RGB2BGR), settings)[1].tobytes()
 
@@ -342,6 +348,21 @@ def decode(record: bytes, height: int, width: int, quality: int | None) -> Image
     if image is None or len(image) != height:
         raise ValueError("not a JPEG of this height")
     return image.reshape(height, -1, width, 3)
+
+
+def _read_group(reader: Any, records: Path, entry: Entry, group: int, wanted: NDArray[np.int64], box: Box) -> Images:
+    """The box [n, h, w, 3] of the wanted frames of a group."""
+    top, left, height, width = box
+    frames = np.empty((len(wanted), height, width, 3), np.uint8)
+    strips = -(-entry.width // STRIP)
+    for strip in range(left // STRIP, -(-(left + width) // STRIP)):
+        start = strip * STRIP
+        first, end = max(left, start), min(left + width, start + STRIP)
+        pixels = _read_record(reader, records, group * strips + strip, entry, min(STRIP, entry.width - start))
+        part = pixels[top : top + height, :, first - start : end - start]
+        for row, place in enumerate(wanted.tolist()):
+            frames[row, :, first - left : end - left] = part[:, place]
+    return frames
 
 
 def _read_record(reader: Any, records: Path, index: int, entry: Entry, width: int) -> Images:

@@ -20,7 +20,7 @@ from rich.progress import track
 
 from adatad_jax.data import transforms
 from adatad_jax.data.annotations import Video
-from adatad_jax.data.cache import GROUP, STRIP, encode
+from adatad_jax.data.cache import GROUP, REMEDY, STRIP, encode, read_entry, record_file
 from adatad_jax.data.decode import frames_at, open_video
 from adatad_jax.data.limits import within
 from adatad_jax.data.sampling import Sampling, make_sampling
@@ -111,6 +111,20 @@ def probe_throughout(path: Path) -> Probe:
     return Probe(reader.frame_count, reader.fps)
 
 
+def probe_cached(name: str, data: ConfigDict) -> Probe:
+    """What a cache says of a video.
+
+    Raises:
+      UserError: the video is not in it.
+    """
+    folder = Path(data.cache)
+    for short_side in (data.train_short_side, data.test_short_side):
+        entry = read_entry(record_file(folder, short_side, name))
+        if entry is not None:
+            return Probe(entry.frame_count, entry.fps)
+    raise UserError(f"{folder}: {name} is not in the cache; {REMEDY} --output {folder}")
+
+
 def measure(clip: Clip) -> Cost:
     """Decodes and resizes a clip as a run does, and packs some groups of its frames as a cache does.
 
@@ -162,6 +176,8 @@ def window_problem(video: Video, path: Path, found: Probe, sampling: Sampling) -
 def broken_files(subset: Subset, config: ConfigDict) -> dict[str, str]:
     """Opens every video, decodes a frame of it and compares its length with the annotations, in parallel.
 
+    With `data.cache` it looks at what the cache says of the video.
+
     Returns:
       name -> what is wrong, for the videos that cannot be read within `data.time_limit`, are of another length than
       annotated, or hold no frames of one of their windows.
@@ -169,14 +185,17 @@ def broken_files(subset: Subset, config: ConfigDict) -> dict[str, str]:
     sampling = make_sampling(config.data)
 
     def problem(name: str) -> str | None:
-        path, video = subset.files[name], subset.videos[name]
+        path, video = subset.files.get(name, Path(name)), subset.videos[name]
         try:
-            found = within(config.data.time_limit, str(path), lambda: probe(path))
+            if config.data.cache:
+                found = probe_cached(name, config.data)
+            else:
+                found = within(config.data.time_limit, str(path), lambda: probe(path))
         except UserError as error:
             return str(error)
         return length_problem(video, path, found) or window_problem(video, path, found, sampling)
 
-    names = [name for name in subset.videos if name in subset.files]
+    names = [name for name in subset.videos if name in subset.files or config.data.cache]
     with ThreadPoolExecutor(config.data.threads) as pool:
         found = track(pool.map(problem, names), description="checking videos", total=len(names), transient=True)
         return {name: text for name, text in zip(names, found, strict=True) if text}

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Lock
 from typing import NamedTuple
 
 import numpy as np
@@ -23,7 +22,7 @@ from adatad_jax.data.annotations import (
     without_classes,
 )
 from adatad_jax.data.checks import find_files
-from adatad_jax.data.decode import frames_at, open_video
+from adatad_jax.data.frames import FrameSource
 from adatad_jax.data.sampling import Window, make_sampling
 from adatad_jax.errors import UserError, listed
 
@@ -59,7 +58,7 @@ class Subset:
 
     Attributes:
       videos: name -> annotation, in the order of the file.
-      files: name -> video file.
+      files: name -> video file; with `data.cache` some may be gone.
       classes: the model's class names.
       truth: name -> segments `[G, 2]` float32 in grid positions of the video, labels `[G]` int32 of these classes.
       missing: name -> why it has no file, where `data.skip_broken` allows that; `checks.usable` takes such videos out.
@@ -126,47 +125,17 @@ def load_subset(config: ConfigDict, subset: str, classes: Sequence[str], trainin
         videos = {name: video for name, video in videos.items() if len(truth[name][1])}
         if not videos:
             raise UserError(f"{data.annotations}: no video of subset {subset!r} has a segment of the class list")
+    if data.cache and not Path(data.videos).is_dir():
+        return Subset(videos, {}, tuple(classes), truth, {})
     files, missing = find_files(Path(data.videos), list(videos), data.video_prefix)
+    if data.cache:
+        missing = {}  # the cache stands for files that are not there any more
     if missing and not (data.skip_broken and files):
         raise UserError(
             f"{data.videos}: {len(missing)} of {len(videos)} annotated videos are missing, or there twice:"
             f"{listed(list(missing.values()))}"
         )
     return Subset(videos, files, tuple(classes), truth, missing)
-
-
-class FrameSource:
-    """Decoded frames of a subset's videos at a short side; optionally all that windows can load stay in memory."""
-
-    def __init__(self, subset: Subset, config: ConfigDict, short_side: int) -> None:
-        self._files = subset.files
-        self._short_side = short_side
-        self._in_memory = config.data.in_memory
-        self._loadable = make_sampling(config.data).loadable
-        self._kept: dict[str, tuple[np.ndarray, np.ndarray]] = {}  # source indices, ascending, and their frames
-        self._locks = {name: Lock() for name in subset.files}
-        self._counts: dict[str, int] = {}
-
-    def count(self, video: str) -> int:
-        """Frames in the container."""
-        if video not in self._counts:
-            self._counts[video] = open_video(self._files[video]).frame_count
-        return self._counts[video]
-
-    def read(self, video: str, indices: np.ndarray) -> np.ndarray:
-        """Frames `[n, h, w, 3]` uint8 at the given source indices, short side as asked."""
-        if not self._in_memory:
-            return self._decode(video, indices)
-        with self._locks[video]:
-            if video not in self._kept:
-                loadable = self._loadable(self.count(video))
-                self._kept[video] = loadable, self._decode(video, loadable)
-        kept, frames = self._kept[video]
-        return frames[np.searchsorted(kept, indices)]
-
-    def _decode(self, video: str, indices: np.ndarray) -> np.ndarray:
-        reader = open_video(self._files[video])
-        return frames_at(reader, indices, lambda frames: transforms.resize_short_side(frames, self._short_side))
 
 
 class TrainingWindows:
@@ -207,13 +176,12 @@ class TrainingWindows:
             lambda low, high: int(rng.integers(low, high, endpoint=True)),
         )
         require_valid(name, window.mask)
-        frames = self._frames.read(name, window.frames)
+        size = self._frames.size(name)
         if data.random_resized_crop:
-            height, width = frames.shape[1:3]
-            box = transforms.random_resized_crop_box(height, width, rng)
-            frames = transforms.crop_resize(frames, box, data.crop)
+            box = transforms.random_resized_crop_box(*size, rng)
         else:
-            frames = transforms.centre_crop(frames, data.crop)
+            box = transforms.centre_box(*size, data.crop)
+        frames = self._frames.read(name, window.frames, box, data.crop)
         if rng.random() < data.flip:
             frames = transforms.flip(frames)
         frames = shuffle_within(frames, data.shuffle_within, rng)
@@ -253,7 +221,8 @@ class InferenceWindows:
         except UserError as error:
             raise UserError(f"video {window.video}: {error}") from error
         require_valid(window.video, mask)
-        pixels = transforms.centre_crop(self._frames.read(window.video, indices), data.crop)
+        box = transforms.centre_box(*self._frames.size(window.video), data.crop)
+        pixels = self._frames.read(window.video, indices, box, data.crop)
         pixels = shuffle_within(pixels, data.shuffle_within, np.random.default_rng([SHUFFLE_STREAM, index]))
         empty = np.zeros((0, 2), np.float32), np.zeros(0, np.int32)
         return Sample(np.ascontiguousarray(pixels), mask, *empty)

@@ -18,24 +18,27 @@ Box = tuple[int, int, int, int]  # top, left, height, width in pixels
 CROP_TRIES = 10
 
 
-def resize_short_side(frames: Images, size: int) -> Images:
-    """Scale frames [T, H, W, 3] so that their short side is `size` pixels: each side int(side * scale + 0.5)."""
-    height, width = frames.shape[1:3]
+def short_side_shape(height: int, width: int, size: int) -> tuple[int, int]:
+    """Height and width in pixels after scaling the short side to `size`: each side int(side * scale + 0.5)."""
     scale = size / min(height, width)
-    return _resize(frames, int(height * scale + 0.5), int(width * scale + 0.5))
+    return int(height * scale + 0.5), int(width * scale + 0.5)
 
 
-def centre_crop(frames: Images, size: int) -> Images:
-    """The centred square [T, size, size, 3] of frames [T, H, W, 3]; a view.
+def resize_short_side(frames: Images, size: int) -> Images:
+    """Scale frames [T, H, W, 3] so that their short side is `size` pixels."""
+    height, width = frames.shape[1:3]
+    return _resize(frames, *short_side_shape(height, width, size))
+
+
+def centre_box(height: int, width: int, size: int) -> Box:
+    """The centred square of `size` pixels, its offset rounded down.
 
     Raises:
-      ValueError: the frames are smaller than the crop.
+      ValueError: the frames are smaller than the square.
     """
-    height, width = frames.shape[1:3]
     if min(height, width) < size:
         raise ValueError(f"frames of {height} x {width} pixels hold no square of {size}")
-    top, left = (height - size) // 2, (width - size) // 2
-    return frames[:, top : top + size, left : left + size]
+    return (height - size) // 2, (width - size) // 2, size, size
 
 
 def random_resized_crop_box(height: int, width: int, rng: np.random.Generator) -> Box:

@@ -115,6 +115,13 @@ def test_a_box_is_cut_from_the_frames(cached: Cached, box: tuple[int, int, int, 
     )
 
 
+def test_frames_are_transformed_as_they_are_read(cached: Cached, video: Path) -> None:
+    indices = np.array([148, 0, 0, 66, 64])
+    expected = resize_short_side(decoded(video, indices)[:, 3:23, 10:50], 16)
+    frames = cached().read("clip", indices, (3, 10, 20, 40), lambda part: resize_short_side(part, 16))
+    np.testing.assert_array_equal(frames, expected, strict=True)
+
+
 @given(st.integers(1, GROUP), st.integers(1, 9), st.integers(1, STRIP), st.integers(0, 9))
 def test_lossless_records_give_back_what_they_were_made_of(count: int, height: int, width: int, seed: int) -> None:
     strip = np.random.default_rng(seed).integers(0, 256, (count, height, width, 3), np.uint8)

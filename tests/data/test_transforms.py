@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adatad_jax.data.transforms import centre_crop, crop_resize, flip, random_resized_crop_box, resize_short_side
+from adatad_jax.data.transforms import centre_box, crop_resize, flip, random_resized_crop_box, resize_short_side
 
 
 def columns(*values: int, height: int = 4) -> np.ndarray:
@@ -52,9 +52,10 @@ def test_each_frame_is_resized_by_itself() -> None:
 def test_centre_crop_rounds_its_offset_down() -> None:
     frames = np.arange(5 * 8).reshape(1, 5, 8, 1).repeat(3, axis=3).astype(np.uint8)
     # offsets (5 - 2) // 2 = 1 and (8 - 2) // 2 = 3
-    assert centre_crop(frames, 2)[0, :, :, 0].tolist() == [[11, 12], [19, 20]]
+    box = centre_box(*frames.shape[1:3], 2)
+    assert crop_resize(frames, box, 2)[0, :, :, 0].tolist() == [[11, 12], [19, 20]]
     with pytest.raises(ValueError, match="5 x 8 pixels hold no square of 6"):
-        centre_crop(frames, 6)
+        centre_box(*frames.shape[1:3], 6)
 
 
 def test_crop_resize_takes_the_box_as_top_left_height_width() -> None:

@@ -1,0 +1,93 @@
+"""Where the frames of a window come from: the video files, memory, or a cache that `prepare` has written."""
+
+from collections.abc import Callable
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from adatad_jax.data.cache import FrameCache, Images, open_cache
+from adatad_jax.data.decode import frames_at, open_video
+from adatad_jax.data.limits import within
+from adatad_jax.data.sampling import make_sampling
+from adatad_jax.data.transforms import Box, crop_resize, resize_short_side, short_side_shape
+
+if TYPE_CHECKING:
+    from adatad_jax.data.dataset import Subset
+
+
+class FrameSource:
+    """The frames of a subset's videos, scaled to a short side; threads may share it.
+
+    With `data.in_memory` all that windows can load is decoded once and stays. With `data.cache` nothing is decoded from
+    the videos, which need not be there any more.
+    """
+
+    def __init__(self, subset: "Subset", config: ConfigDict, short_side: int) -> None:
+        """Raises `UserError` where the cache does not hold the subset as the configuration needs it."""
+        data = config.data
+        self._files = subset.files
+        self._short_side = short_side
+        self._cache: FrameCache | None = None
+        if data.cache:
+            files = {name: subset.files.get(name) for name in subset.videos}
+            self._cache = open_cache(Path(data.cache), data, short_side, files)
+        self._limit = data.time_limit
+        self._in_memory = data.in_memory
+        self._loadable = make_sampling(data).loadable
+        self._kept: dict[str, tuple[np.ndarray, Images]] = {}  # source indices, ascending, and their frames
+        self._locks = {name: Lock() for name in subset.videos}
+        self._facts: dict[str, tuple[int, tuple[int, int]]] = {}
+
+    def count(self, video: str) -> int:
+        """Frames in the container."""
+        return self._cache.count(video) if self._cache is not None else self._look(video)[0]
+
+    def size(self, video: str) -> tuple[int, int]:
+        """Height and width of the scaled frames, in pixels."""
+        return self._cache.size(video) if self._cache is not None else self._look(video)[1]
+
+    def read(self, video: str, indices: np.ndarray, box: Box, size: int) -> Images:
+        """A part of some frames.
+
+        Args:
+          video: its name.
+          indices: `[n]` source frames.
+          box: of the scaled frames.
+          size: to which the box is resized, pixels.
+
+        Returns:
+          `[n, size, size, 3]` uint8 RGB.
+
+        Raises:
+          UserError: a frame cannot be decoded, or reading takes longer than `data.time_limit`.
+        """
+        if not self._in_memory:
+            return self._read(video, indices, box, lambda part: crop_resize(part, (0, 0, *box[2:]), size))
+        with self._locks[video]:
+            if video not in self._kept:
+                loadable = self._loadable(self.count(video))
+                self._kept[video] = loadable, self._read(video, loadable, (0, 0, *self.size(video)), lambda part: part)
+        kept, frames = self._kept[video]
+        return crop_resize(frames[np.searchsorted(kept, indices)], box, size)
+
+    def _read(self, video: str, indices: np.ndarray, box: Box, transform: Callable[[Images], Images]) -> Images:
+        if self._cache is not None:
+            return self._cache.read(video, indices, box, transform)
+        top, left, height, width = box
+
+        def scale(frames: Images) -> Images:
+            scaled = resize_short_side(frames, self._short_side)
+            return transform(scaled[:, top : top + height, left : left + width])
+
+        path = self._files[video]
+        return within(self._limit, str(path), lambda: frames_at(open_video(path), indices, scale))
+
+    def _look(self, video: str) -> tuple[int, tuple[int, int]]:
+        if video not in self._facts:
+            path = self._files[video]
+            reader = within(self._limit, str(path), lambda: open_video(path))
+            self._facts[video] = reader.frame_count, short_side_shape(*reader.size, self._short_side)
+        return self._facts[video]

@@ -1,0 +1,104 @@
+"""The frames of a window, whatever they come from: files, memory or a cache."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+
+from adatad_jax.config import default
+from adatad_jax.data import frames as frames_module
+from adatad_jax.data.cache import Task, cache_video
+from adatad_jax.data.checks import usable
+from adatad_jax.data.dataset import InferenceWindows, Subset, TrainingWindows, load_classes, load_subset
+from adatad_jax.data.decode import open_video
+from adatad_jax.data.frames import FrameSource
+from adatad_jax.data.transforms import resize_short_side
+from adatad_jax.demo.dataset import generate
+from adatad_jax.errors import UserError
+
+SIDE = 40
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("data")
+    generate(path, seed=0, train_videos=2, test_videos=1, seconds=(3.0, 5.0), workers=1)
+    return path
+
+
+@pytest.fixture
+def config(folder: Path) -> ConfigDict:
+    config = default()
+    config.data.videos = str(folder / "videos")
+    config.data.annotations = str(folder / "annotations.json")
+    config.data.stride, config.data.window = 2, 32
+    config.data.train_short_side, config.data.test_short_side, config.data.crop = SIDE, 32, 32
+    config.train.release_gpus = 1
+    return config
+
+
+def training_subset(config: ConfigDict) -> Subset:
+    return load_subset(config, "training", load_classes(config), training=True)
+
+
+@pytest.fixture
+def cached(config: ConfigDict, tmp_path: Path) -> ConfigDict:
+    """A configuration that reads from a lossless cache, and finds no videos."""
+    for subset, side in ((training_subset(config), SIDE), (validation_subset(config), 32)):
+        for name, path in subset.files.items():
+            cache_video(Task(tmp_path / "cache", name, path, (side,), config.data, None))
+    other = config.copy_and_resolve_references()
+    other.data.cache, other.data.videos = str(tmp_path / "cache"), str(tmp_path / "gone")
+    return other
+
+
+def validation_subset(config: ConfigDict) -> Subset:
+    return load_subset(config, "validation", load_classes(config), training=False)
+
+
+def test_a_box_of_the_scaled_frames_is_read(config: ConfigDict) -> None:
+    subset = training_subset(config)
+    (name, path), *_ = subset.files.items()
+    source, indices = FrameSource(subset, config, SIDE), np.array([4, 0, 4])
+    whole = resize_short_side(open_video(path).read([4, 0, 4]), SIDE)
+    assert source.size(name) == whole.shape[1:3]
+    np.testing.assert_array_equal(source.read(name, indices, (3, 5, 20, 20), 20), whole[:, 3:23, 5:25])
+    config.data.in_memory = True
+    kept = FrameSource(subset, config, SIDE)
+    np.testing.assert_array_equal(kept.read(name, indices, (3, 5, 20, 20), 20), whole[:, 3:23, 5:25])
+
+
+def test_windows_from_a_cache_equal_those_from_the_videos_which_may_be_gone(
+    config: ConfigDict, cached: ConfigDict
+) -> None:
+    ours = TrainingWindows(training_subset(config), config)
+    theirs = TrainingWindows(usable(training_subset(cached), cached), cached)
+    for index in range(2):
+        np.testing.assert_array_equal(ours.load(1, index).frames, theirs.load(1, index).frames)
+    one, two = InferenceWindows(validation_subset(config), config), InferenceWindows(validation_subset(cached), cached)
+    assert one.windows == two.windows
+    np.testing.assert_array_equal(one.load(0).frames, two.load(0).frames)
+
+
+def test_a_cache_that_lacks_a_video_names_it(cached: ConfigDict) -> None:
+    next(Path(cached.data.cache).glob("*/train_001.array_record")).unlink()
+    with pytest.raises(UserError, match=r"train_001"):
+        usable(training_subset(cached), cached)
+    with pytest.raises(UserError, match=r"train_001\.array_record: not there"):
+        TrainingWindows(training_subset(cached), cached)
+
+
+def test_a_read_that_hangs_is_given_up_by_name(
+    config: ConfigDict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pipe that nobody writes to, without the check that refuses what is no file."""
+    os.mkfifo(tmp_path / "clip.mp4")
+    subset = training_subset(config)
+    (name, _), *_ = subset.files.items()
+    subset.files[name] = tmp_path / "clip.mp4"
+    monkeypatch.setattr(frames_module, "open_video", lambda path: path.open("rb").read())
+    config.data.time_limit = 0.3
+    with pytest.raises(UserError, match=r"clip\.mp4: not read within 0\.3 s"):
+        TrainingWindows(subset, config).load(0, 0)
