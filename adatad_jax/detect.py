@@ -86,8 +86,8 @@ def detect_files(
     if doubled:
         raise UserError(f"these videos would write to the same files in {output}: {', '.join(doubled)}; run them apart")
     check_output_folder(output)
-    config, classes = ConfigDict(trained.config), trained.classes
-    config.data.in_memory = False  # a file may be hours long
+    config, classes = trained.config.copy_and_resolve_references(), trained.classes
+    config.data.in_memory, config.data.cache = False, ""  # a file may be hours long, and is in no cache
     cli.set_precision(config.model.dtype)
     predictor = Predictor(make_model(config, len(classes)), trained.params, per_device=1)
     console.print(f"{trained.origin}, {len(classes)} classes")
