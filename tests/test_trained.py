@@ -1,6 +1,7 @@
 """A trained detector from a run, a converted folder or a checkpoint, and the commands that take each."""
 
 import json
+import shutil
 from pathlib import Path
 
 import cv2
@@ -103,10 +104,24 @@ def test_a_configuration_of_another_model_is_refused(checkpoint: Path, config: C
     assert "dtype" not in str(caught.value)
 
 
+def test_another_class_list_is_refused(checkpoint: Path, config: ConfigDict, tmp_path: Path) -> None:
+    convert_file(checkpoint, tmp_path / "flax", config)
+    make_run(tmp_path / "run", config, 3, normalizer=5)
+    Path(config.data.classes).write_text("class 1\nclass 0\nclass 2\n")
+    for folder in (tmp_path / "flax", tmp_path / "run"):
+        with pytest.raises(UserError, match=r"classes are class 0, class 1, .* has class 1, class 0, class 2"):
+            load_trained(folder, config)
+    Path(config.data.classes).unlink()  # a folder needs no list
+    assert load_trained(tmp_path / "flax", config).classes == ("class 0", "class 1", "class 2")
+
+
 def test_what_is_no_trained_detector_is_refused(config: ConfigDict, tmp_path: Path) -> None:
     write_tensors(tmp_path / "videomae.pth", videomae_state(seed=0))
     convert_file(tmp_path / "videomae.pth", tmp_path / "weights")
-    for path in (tmp_path / "videomae.pth", tmp_path / "weights"):
+    (tmp_path / "hub").mkdir()
+    (tmp_path / "hub/config.json").write_text('{"model_type": "videomae"}')
+    shutil.copy(tmp_path / "videomae.pth", tmp_path / "hub/pytorch_model.bin")
+    for path in (tmp_path / "videomae.pth", tmp_path / "weights", tmp_path / "hub"):
         with pytest.raises(UserError, match=r"a backbone alone|a converted backbone, not a detector"):
             load_trained(path)
     with pytest.raises(UserError, match="no run here"):
@@ -118,6 +133,16 @@ def test_damage_is_named(checkpoint: Path, config: ConfigDict, tmp_path: Path) -
     for path in (tmp_path / "flax/params").rglob("*"):
         if path.is_file():
             path.write_bytes(b"")
+    with pytest.raises(UserError, match="flax: damaged"):
+        load_trained(tmp_path / "flax")
+
+
+@pytest.mark.parametrize("part", ["params", "ema", "passengers.safetensors", "conversion.json"])
+def test_a_part_that_is_gone_is_missed(part: str, checkpoint: Path, config: ConfigDict, tmp_path: Path) -> None:
+    """Without its averages a detector would be another one, without its passengers another file."""
+    convert_file(checkpoint, tmp_path / "flax", config)
+    path = tmp_path / "flax" / part
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
     with pytest.raises(UserError, match="flax: damaged"):
         load_trained(tmp_path / "flax")
 

@@ -6,7 +6,7 @@ precision) travels beside them as passengers, so that a file can be written agai
 """
 
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from adatad_jax.conversion.dimensions import POSITIONS, backbone_words
+from adatad_jax.conversion.folders import on_host
 from adatad_jax.conversion.layout import BACKBONE_PREFIX, Leaf, model_leaves
 from adatad_jax.conversion.torch_file import TensorFile
 from adatad_jax.errors import UserError
@@ -62,11 +63,11 @@ class Detector:
 
     def _averages(self) -> str:
         if self.states == (AVERAGED,):
-            return "are all that the file holds: what is evaluated"
+            return "are all that the file holds; they are evaluated"
         if self.states == (STATE,):
-            return "none in the file: what is evaluated are the weights as trained"
+            return "none in the file; the weights as trained are evaluated"
         arrays = len(jax.tree.leaves(self.params))
-        return f"{len(self.ema)} of {arrays} arrays differ from the weights as trained: what is evaluated"
+        return f"{len(self.ema)} of {arrays} arrays differ from the weights as trained; the averages are evaluated"
 
     def account(self) -> str:
         """The conversion in words, for a terminal."""
@@ -109,15 +110,17 @@ def convert_detector(file: TensorFile, model: AdaTAD) -> Detector:
             f"width {model.detector_config.width}:\n  " + "\n  ".join(problems)
         )
     learned = any(_positions_apart(state) > POSITION_TOLERANCE for state in states.values())
-    trees = []
-    for state in states.values():
-        tree = {leaf.path: leaf.read(state) for leaf in leaves}
+
+    def arrays(state: Tensors) -> Iterator[tuple[tuple[str, ...], np.ndarray]]:
+        for leaf in leaves:
+            yield leaf.path, np.asarray(on_host(leaf.read(state)))
         if learned:
             table = next(one[POSITIONS] for one in (state, *states.values()) if POSITIONS in one)
-            tree["backbone", "pos_embed"] = np.asarray(table[0], np.float32)
-        trees.append(tree)
-    params, averaged = trees[0], trees[-1]
-    ema = {"/".join(path): value for path, value in averaged.items() if not same_bits(value, params[path])}
+            yield ("backbone", "pos_embed"), np.asarray(table[0], np.float32)
+
+    params = dict(arrays(file.tensors))
+    averages = arrays(states[AVERAGED]) if AVERAGED in states else ()
+    ema = {"/".join(path): value for path, value in averages if not same_bits(value, params[path])}
     kept = {key: reason for key in file.tensors if (reason := _spare(key, file.tensors))}
     if learned:
         kept.pop(POSITIONS, None)

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping
@@ -21,7 +20,7 @@ ACCOUNT_FILE = "conversion.json"
 PARAMS_FOLDER = "params"
 PASSENGERS_FILE = "passengers.safetensors"
 
-REMOVALS = 20  # 0.1 s apart
+SETTLING = 1.0  # seconds, after which no thread of a write that failed is at work any more
 
 
 def refuse_existing(folder: Path) -> None:
@@ -45,24 +44,28 @@ def whole(folder: Path, size: int) -> Iterator[Path]:
     refuse_existing(folder)
     free = shutil.disk_usage(next(parent for parent in folder.absolute().parents if parent.exists())).free
     if free < size:
-        raise UserError(
-            f"{folder}: needs {size / 1e6:,.0f} MB, {free / 1e6:,.0f} MB are free; make room, or name another"
-        )
-    # Of this process alone: another may be at the same output.
-    partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
+        raise UserError(f"{folder}: needs {size / 1e6:,.0f} MB, but {free / 1e6:,.0f} MB are free; name another")
+    partial = folder.with_name(f".{folder.name}.partial")
     try:
         partial.mkdir(parents=True)
+    except FileExistsError as error:
+        raise UserError(
+            f"{folder}: another conversion is writing it, or one was killed there; if none is running, remove {partial}"
+        ) from error
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be written ({one_line(error)}); name another") from error
+    try:
         yield partial
         partial.rename(folder)
-    except BaseException as error:
-        # Threads of a write that failed are at work for a moment still.
-        for _ in range(REMOVALS if partial.exists() else 0):
-            shutil.rmtree(partial, ignore_errors=True)
-            time.sleep(0.1)
-        # Else whatever the checkpoint library raises.
-        if isinstance(error, UserError) or not isinstance(error, Exception):
-            raise
+    except UserError:
+        raise
+    # Whatever the checkpoint library raises.
+    except Exception as error:
         raise UserError(f"{folder}: cannot be written ({one_line(error)}); make room, or name another") from error
+    finally:
+        if partial.exists():
+            time.sleep(SETTLING)
+            shutil.rmtree(partial, ignore_errors=True)
 
 
 def size_of(*trees: Any) -> int:
@@ -70,21 +73,32 @@ def size_of(*trees: Any) -> int:
     return sum(int(leaf.nbytes) for leaf in jax.tree.leaves(trees))
 
 
+def on_host(array: np.ndarray) -> jax.Array:
+    """The same as an array of jax in main memory, which Orbax writes as it is; of numpy's own it makes two copies.
+
+    Without a copy where jax made the memory: `np.asarray` of what this gives has it.
+    """
+    try:
+        device = jax.devices("cpu")[0]
+    except RuntimeError:  # a user may have shut it off
+        device = jax.devices()[0]
+    return jax.device_put(array, device)
+
+
 def write_tree(path: Path, tree: Any) -> None:
     """Writes a tree of arrays as an Orbax checkpoint; raises what the library does."""
-    # The synchronous one: the other leaves threads with open files behind when it fails.
-    with _quiet(), ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:
-        checkpointer.save(path.absolute(), args=ocp.args.StandardSave(tree))
+    with _quiet(), ocp.StandardCheckpointer() as checkpointer:
+        checkpointer.save(path.absolute(), jax.tree.map(on_host, tree))
 
 
 def read_tree(path: Path) -> Any:
     """The tree as numpy arrays; raises what the library does over damaged files."""
-    with _quiet(), ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:
+    with _quiet(), ocp.StandardCheckpointer() as checkpointer:
         saved = checkpointer.metadata(path.absolute()).item_metadata
         if saved is None:
             raise ValueError(f"{path.name}/ has no list of its arrays")
         shapes = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), saved.tree)
-        return checkpointer.restore(path.absolute(), args=ocp.args.StandardRestore(shapes))
+        return checkpointer.restore(path.absolute(), shapes)
 
 
 def read_record(folder: Path) -> Mapping[str, Any]:

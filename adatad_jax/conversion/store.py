@@ -5,13 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import flax.traverse_util
-import jax
 import numpy as np
 
 from adatad_jax.conversion import folders
 from adatad_jax.conversion.folders import ACCOUNT_FILE, PARAMS_FOLDER, PASSENGERS_FILE
 from adatad_jax.conversion.torch_file import CONFIG_FILE, read_tensors, write_tensors
-from adatad_jax.conversion.videomae import Backbone, convert_backbone, on_host
+from adatad_jax.conversion.videomae import Backbone, convert_backbone
 from adatad_jax.errors import UserError, one_line
 from adatad_jax.files import write_text
 from adatad_jax.models.sizes import CHUNK_TUBELETS, ViTConfig
@@ -46,7 +45,7 @@ def save_backbone(folder: Path, backbone: Backbone) -> None:
       UserError: the folder exists, or cannot be written.
     """
     with folders.whole(folder, folders.size_of(backbone.params, backbone.passengers)) as partial:
-        folders.write_tree(partial / PARAMS_FOLDER, jax.tree.map(on_host, backbone.params))
+        folders.write_tree(partial / PARAMS_FOLDER, backbone.params)
         if backbone.passengers:
             write_tensors(partial / PASSENGERS_FILE, backbone.passengers)
         write_text(partial / ACCOUNT_FILE, json.dumps(backbone.record(), indent=2))

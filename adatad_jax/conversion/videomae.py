@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from adatad_jax.conversion.folders import on_host
 from adatad_jax.conversion.hugging_face import HEADS, NORM_EPS, read_settings
 from adatad_jax.conversion.layout import Leaf, backbone_leaves
 from adatad_jax.conversion.names import MMACTION, Layout, Naming, recognise
@@ -273,18 +274,6 @@ def assemble(
         )
     tree = {leaf.path: np.asarray(on_host(_read(leaf, tensors, naming, shapes))) for leaf in leaves}
     return flax.traverse_util.unflatten_dict(tree), used
-
-
-def on_host(array: np.ndarray) -> jax.Array:
-    """The same as an array of jax in main memory, which Orbax writes as it is; of numpy's own it makes two copies.
-
-    Without a copy where jax made the memory, as in the leaves of `assemble`.
-    """
-    try:
-        device = jax.devices("cpu")[0]
-    except RuntimeError:  # a user may have shut it off
-        device = jax.devices()[0]
-    return jax.device_put(array, device)
 
 
 def _misfit(part: str, key: str, tensors: Tensors, expected: tuple[int, ...], naming: Naming) -> str:

@@ -144,6 +144,8 @@ def test_folder_of_a_detector_holds_all_it_takes(detector_file: Path, tmp_path: 
     assert record["account"] in account
     with pytest.raises(UserError, match="exists already"):
         convert_file(detector_file, tmp_path / "out", config)
+    with pytest.raises(UserError, match=r"out: converted already; .*--checkpoint="):
+        convert_file(tmp_path / "out", tmp_path / "again")
 
 
 def test_dry_run_counts_everything_and_writes_nothing(detector_file: Path, tmp_path: Path) -> None:

@@ -73,9 +73,13 @@ def test_only_what_differs_has_an_average_of_its_own() -> None:
     averaged["projection.embed.1.norm.bias"] = state["projection.embed.1.norm.bias"] + 1
     detector = convert_detector(file_of(state, averaged), make_model(TIA.config(), 3))
     assert list(detector.ema) == ["detector/projection/embed_1/norm/bias"]
+    arrays = len(jax.tree.leaves(detector.params))
+    assert f"averages 1 of {arrays} arrays differ from the weights as trained" in detector.account()
+    assert "averages none in the file" in convert_detector(file_of(state), make_model(TIA.config(), 3)).account()
     tensors = as_numpy(state)
     alone = convert_detector(TensorFile(SOURCE, tensors, tensors, {}), make_model(TIA.config(), 3))
     assert (alone.ema, alone.states) == ({}, ("state_dict_ema",))
+    assert "averages are all that the file holds" in alone.account()
 
 
 def test_positions_within_1e_6_are_recomputed_and_others_used() -> None:
@@ -100,10 +104,11 @@ def test_every_tensor_that_does_not_fit_is_listed_with_its_state() -> None:
     state["neck.lateral_convs.0.weight"] = torch.zeros(16, 16, 1)
     state["rpn_head.reg_head.bias"] = torch.zeros(2, dtype=torch.int64)
     averaged[f"{BACKBONE}fc_norm.bias"] = torch.zeros(3)
+    averaged["rpn_head.loss_normalizer"] = torch.ones(3)
     with pytest.raises(UserError) as caught:
         convert_detector(file_of(state, averaged), make_model(TIA.config(), 3))
     message = str(caught.value)
-    assert message.startswith("detector.pth: 6 tensors do not fit")
+    assert message.startswith("detector.pth: 7 tensors do not fit")
     for line in (
         "missing: neck.fpn_norms.1.bias (in state_dict)",
         f"wrong shape: {BACKBONE}blocks.1.norm1.weight is (65,), expected (64,) (in state_dict)",
@@ -111,6 +116,7 @@ def test_every_tensor_that_does_not_fit_is_listed_with_its_state() -> None:
         "unknown: neck.lateral_convs.0.weight (16, 16, 1) (in state_dict)",
         "wrong type: rpn_head.reg_head.bias is int64, expected floating point (in state_dict)",
         f"wrong shape: {BACKBONE}fc_norm.bias is (3,), expected (64,) (in state_dict_ema)",
+        "wrong shape: rpn_head.loss_normalizer is (3,), expected () (in state_dict_ema)",
     ):
         assert f"\n  {line}" in message
 

@@ -63,6 +63,28 @@ def test_heads_follow_from_the_width() -> None:
         assert read_dimensions(shapes_alone(release), SOURCE).backbone.heads == heads
 
 
+def test_without_positions_any_image_size_fits() -> None:
+    """Nothing else in a file shows it."""
+    state = shapes_alone(TIA)
+    del state[f"{BACKBONE}pos_embed"]
+    shown = read_dimensions(state, SOURCE)
+    assert "pre-trained on 224 px (assumed)" in str(shown)
+    assert misfits(shown, TIA.config(), 1) == ["config.data.class_agnostic=True (1 labels): the file shows 3 classes"]
+
+
+@pytest.mark.parametrize(
+    ("stray", "numbers"),
+    [
+        (f"{BACKBONE}blocks.99999999.norm1.weight", r"blocks\.0, .* numbers 0, 1, 2, 99999999: some are missing"),
+        ("projection.stem.2.ln1.weight", r"projection\.stem\.0, .* numbers 0, 2: some are missing"),
+        ("rpn_head.cls_convs.7.norm.bias", r"rpn_head\.cls_convs\.0, .* numbers 0, 1, 7: some are missing"),
+    ],
+)
+def test_gaps_in_the_numbers_are_no_depth(stray: str, numbers: str) -> None:
+    with pytest.raises(UserError, match=numbers):
+        read_dimensions({**shapes_alone(TIA), stray: np.zeros(3, np.float32)}, SOURCE)
+
+
 def test_every_field_that_disagrees_is_listed() -> None:
     shown = read_dimensions(shapes_alone(Release(adapters=(0, 2), stem=0, embed=3, convs=1)), SOURCE)
     lines = misfits(shown, default(), classes=20)

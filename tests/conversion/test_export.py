@@ -124,6 +124,17 @@ def test_positions_of_the_file_s_own_come_back(where: str, tmp_path: Path) -> No
     same(back["state_dict_ema"], content["state_dict_ema"])
 
 
+def test_a_run_s_own_positions_are_not_called_fresh(tmp_path: Path) -> None:
+    config = TIA.config(labels(tmp_path / "labels.txt", 3))
+    make_run(tmp_path / "run", config, 3, normalizer=5)
+    assert "pos_embed: as in a fresh model" in export(tmp_path / "run", tmp_path / "fresh.pth")
+    learned = np.ones((8 * TIA.grid**2, TIA.width), np.float32)
+    make_run(tmp_path / "own", config, 3, normalizer=5, positions=learned)
+    assert "pos_embed: the model's own, not the fixed table" in export(tmp_path / "own", tmp_path / "own.pth")
+    written = read_tensors(tmp_path / "own.pth").averaged[f"{BACKBONE}pos_embed"]
+    np.testing.assert_array_equal(written, learned[None])
+
+
 def test_safetensors_hold_the_same(tmp_path: Path) -> None:
     state, averaged = TIA.state(0), TIA.state(1)
     content = {"state_dict": behind_module(state), "state_dict_ema": behind_module(averaged)}
@@ -135,8 +146,15 @@ def test_safetensors_hold_the_same(tmp_path: Path) -> None:
         assert all(np.array_equal(tensors[key], value.numpy()) for key, value in expected.items())
 
 
-def make_run(folder: Path, config: ConfigDict, classes: int, normalizer: float, full: bool = False) -> TrainState:
-    """A run's folder with a checkpoint after epoch 3."""
+def make_run(
+    folder: Path,
+    config: ConfigDict,
+    classes: int,
+    normalizer: float,
+    full: bool = False,
+    positions: np.ndarray | None = None,
+) -> TrainState:
+    """A run's folder with a checkpoint after epoch 3, of a backbone with positions of its own if there are any."""
     shapes = parameter_shapes(make_model(config, classes))
     rng = np.random.default_rng(0)
 
@@ -144,6 +162,8 @@ def make_run(folder: Path, config: ConfigDict, classes: int, normalizer: float, 
         return np.broadcast_to(np.float32(rng.normal()), shape).copy()
 
     params = flax.traverse_util.unflatten_dict({path: draw(shape) for path, shape in shapes.items()})
+    if positions is not None:
+        params["backbone"]["pos_embed"] = positions
     state = TrainState(
         step=np.int32(30),
         params=params,
@@ -229,8 +249,9 @@ def test_what_cannot_be_written_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"there\.pth: exists already"):
         export(tmp_path / "run", tmp_path / "there.pth")
     assert (tmp_path / "there.pth").read_text() == "mine"
-    with pytest.raises(UserError, match="no run here"):
-        export(tmp_path, tmp_path / "out.pth")
+    for nothing in (tmp_path, tmp_path / "there.pth"):
+        with pytest.raises(UserError, match="no run here"):
+            export(nothing, tmp_path / "out.pth")
     content = json.loads((tmp_path / "run/config.json").read_text())
     content["config"]["model.width"] = 32
     (tmp_path / "run/config.json").write_text(json.dumps(content))

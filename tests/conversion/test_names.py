@@ -75,6 +75,7 @@ def test_detectors_are_told_from_backbones() -> None:
     released = [row["key"] for row in json.loads((KEYS / "adatad_videomae_s_thumos.json").read_text())["keys"]]
     for prefix in ("", "module."):
         assert recognise([prefix + key for key in released], SOURCE).layout is Layout.DETECTOR
+    assert recognise([f"_orig_mod.{key}" for key in released], SOURCE).layout is Layout.DETECTOR  # not a backbone
     side = [key.replace("blocks.11.adapter.", "ladders.adapters.0.") for key in released]
     assert recognise(side, SOURCE).layout is Layout.SIDE_DETECTOR
 

@@ -1,6 +1,7 @@
 """Reading and writing of checkpoint files: every form users have, bit for bit, and everything that must be refused."""
 
 import argparse
+import gzip
 import json
 import pickle
 from pathlib import Path
@@ -138,7 +139,41 @@ def test_what_is_no_checkpoint_is_refused_by_name(kind: str, suffix: str, tmp_pa
     with pytest.raises(UserError, match=r"bad\.(pth|safetensors): ") as caught:
         read_tensors(path)
     expected = {"no tensors": "holds no tensors", "absent": "no such file"}
-    assert expected.get(kind, "truncated" if suffix == ".safetensors" else "") in str(caught.value)
+    assert expected.get(kind, "truncated") in str(caught.value)
+    assert "would run code" not in str(caught.value)
+
+
+def test_other_files_of_torch_are_refused_without_its_advice(tmp_path: Path) -> None:
+    """It is to read the file with everything that is in it."""
+    torch.save(torch.nn.Linear(2, 2), tmp_path / "module.pth")
+    with pytest.raises(UserError, match=r"module\.pth: refused: .* would run code when read \(torch\.nn\.\S*Linear\)"):
+        read_tensors(tmp_path / "module.pth")
+    (tmp_path / "page.pth").write_text("<html>quota exceeded</html>" * 100)
+    (tmp_path / "packed.pth").write_bytes(gzip.compress(b"weights"))
+    for name in ("page", "packed"):
+        with pytest.raises(UserError, match=rf"{name}\.pth: not a PyTorch checkpoint") as caught:
+            read_tensors(tmp_path / f"{name}.pth")
+        assert "weights_only" not in str(caught.value)
+
+
+def test_a_damaged_tensor_is_found_by_its_checksum(tmp_path: Path) -> None:
+    path = tmp_path / "a.pth"
+    torch.save({"a": torch.ones(10_000)}, path)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"a\.pth: .*damaged \(BadZipFile: Bad CRC-32"):
+        read_tensors(path)
+
+
+def test_files_written_without_checksums_are_read(tmp_path: Path) -> None:
+    before = torch.serialization.get_crc32_options()
+    torch.serialization.set_crc32_options(False)
+    try:
+        torch.save(as_torch(STATE), tmp_path / "a.pth")
+    finally:
+        torch.serialization.set_crc32_options(before)
+    assert_same(read_tensors(tmp_path / "a.pth").tensors, STATE)
 
 
 @pytest.mark.parametrize("zipped", [True, False])
@@ -183,6 +218,15 @@ def test_every_tensor_with_nan_or_infinity_is_named(suffix: str, dtype: type, tm
         read_tensors(path)
 
 
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_doubles_beyond_float32_are_infinite(suffix: str, tmp_path: Path) -> None:
+    """All is computed in float32, whose largest number is 3.4e38."""
+    path = tmp_path / f"a{suffix}"
+    write_tensors(path, {"x": np.array([3.4e38, 1e-300]), "y": np.array([3.5e38])})
+    with pytest.raises(UserError, match=r": 1 tensors hold NaN or infinite values: y$"):
+        read_tensors(path)
+
+
 def test_names_that_meet_without_module_are_refused(tmp_path: Path) -> None:
     torch.save({"module.a": torch.ones(1), "a": torch.zeros(1)}, tmp_path / "a.pth")
     with pytest.raises(UserError, match=r"with and without 'module\.': module\.a"):
@@ -192,12 +236,23 @@ def test_names_that_meet_without_module_are_refused(tmp_path: Path) -> None:
 def test_files_that_cannot_be_written_are_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"a\.txt: expected a name that ends in \.pth or \.safetensors"):
         write_tensors(tmp_path / "a.txt", STATE)
+    (tmp_path / "file").touch()
     for suffix in SUFFIXES:
         taken = tmp_path / f"folder{suffix}"
         taken.mkdir()
         with pytest.raises(UserError, match=r"folder\.\w+: cannot be written"):
             write_tensors(taken, STATE)
-    assert len(list(tmp_path.iterdir())) == 2
+        with pytest.raises(UserError, match=r"a\.\w+: cannot be written"):
+            write_tensors(tmp_path / f"file/a{suffix}", STATE)
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_others_may_read_what_is_written(suffix: str, tmp_path: Path) -> None:
+    """As they may read any file of this user."""
+    (tmp_path / "any").touch()
+    write_tensors(tmp_path / f"a{suffix}", STATE)
+    assert (tmp_path / f"a{suffix}").stat().st_mode == (tmp_path / "any").stat().st_mode
 
 
 def test_hugging_face_directories(tmp_path: Path) -> None:
@@ -217,6 +272,9 @@ def test_hugging_face_directories(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"seed": 0}')
     assert read_tensors(tmp_path / "model-1.safetensors").config == {}
 
+    safetensors.torch.save_file(as_torch(STATE), tmp_path / "model-2.safetensors")
+    with pytest.raises(UserError, match=r"1 tensors are in several of its files: a$"):
+        read_tensors(tmp_path)
     (tmp_path / "model-2.safetensors").unlink()
     with pytest.raises(UserError, match=r"lists files that are not there: model-2\.safetensors"):
         read_tensors(tmp_path)
