@@ -1,6 +1,8 @@
 """What the entry points share: arguments, the config file with its overrides, and how errors reach the user."""
 
 import argparse
+import logging
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,6 +21,9 @@ EXIT_USER_ERROR = 2
 
 def run(main: Callable[[Sequence[str]], None]) -> None:
     """Runs an entry point on the command line's arguments; a `UserError` becomes its message and exit code 2."""
+    logger = logging.getLogger("adatad_jax")
+    logger.addHandler(_Warnings(logging.WARNING))
+    logger.propagate = False
     try:
         main(sys.argv[1:])
     except UserError as error:
@@ -27,6 +32,23 @@ def run(main: Callable[[Sequence[str]], None]) -> None:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
+    except BrokenPipeError:  # whatever read our output has ended, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+class _Warnings(logging.Handler):
+    """Prints warnings of the package, each once: annotations are read again for every subset."""
+
+    def __init__(self, level: int) -> None:
+        super().__init__(level)
+        self._said: set[str] = set()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage()
+        if text not in self._said:
+            self._said.add(text)
+            print(f"warning: {text}", file=sys.stderr)
 
 
 def make_console() -> Console:

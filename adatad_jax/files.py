@@ -12,14 +12,19 @@ def check_output_folder(folder: Path) -> None:
     """Checks that a folder can be created and written into, without creating it.
 
     Raises:
-      UserError: it or one of its parents is a file or may not be written, or its path holds a character that the
-        checkpoint library takes for a pattern: it would write there and then find nothing.
+      UserError: it or one of its parents is a file or may not be written, it is an address and not a path, or holds a
+        character that the checkpoint library takes for a pattern: it would write there and then find nothing.
     """
     path = folder.absolute()
+    if folder.parts and folder.parts[0].endswith(":"):
+        raise UserError(f"{folder}: an address; only folders of this machine's file system are written (mount it)")
     odd = sorted(set(str(path)) & set(PATTERN_CHARACTERS))
     if odd:
         raise UserError(f"{path}: checkpoints cannot be kept under a path with {' '.join(odd)} in it; choose another")
-    existing = next(parent for parent in (path, *path.parents) if parent.exists())
+    try:
+        existing = next(parent for parent in (path, *path.parents) if parent.exists())
+    except OSError as error:
+        raise UserError(f"{folder}: no path ({error.strerror}); choose another") from error
     if not existing.is_dir():
         raise UserError(f"{path}: {existing} is a file, expected a folder; choose another path")
     if not os.access(existing, os.W_OK | os.X_OK):

@@ -14,6 +14,13 @@ def test_paths_that_checkpoints_would_vanish_under_are_refused(tmp_path: Path, n
         check_output_folder(tmp_path / name)
 
 
+def test_addresses_and_names_that_are_too_long_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="an address"):
+        check_output_folder(Path("gs://bucket/run"))
+    with pytest.raises(UserError, match="File name too long"):
+        check_output_folder(tmp_path / ("x" * 300))
+
+
 def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for path in (tmp_path / "file", tmp_path / "file/run/deeper"):
