@@ -12,9 +12,9 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,11 +23,13 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn, track
 
 from adatad_jax import cli
-from adatad_jax.data.cache import Task, WriteError, cache_video, checksum, read_entry, record_file
+from adatad_jax.custom import resolve
+from adatad_jax.data.cache import DEFAULT_QUALITY, Task, WriteError, cache_video, checksum, read_entry, record_file
 from adatad_jax.data.dataset import load_classes, load_subset
 from adatad_jax.data.limits import map_in_processes
 from adatad_jax.data.sampling import make_sampling
 from adatad_jax.errors import UserError
+from adatad_jax.train import check_paths
 
 INCOMPLETE = 1
 USUAL_FPS, USUAL_ASPECT = 30, 16 / 9  # for the estimate of the disk space
@@ -47,8 +49,10 @@ def main(arguments: Sequence[str]) -> None:
     parser = cli.config_parser("Decode every video of a config once, into a folder that training reads frames from.")
     parser.add_argument("--output", type=Path, required=True, help="folder of the cache (for --config.data.cache)")
     codec = parser.add_mutually_exclusive_group()
-    codec.add_argument("--quality", type=int, default=90, help="of the JPEGs, 1 to 100 (default: 90)")
-    codec.add_argument("--lossless", action="store_true", help="keep frames as decoded: three times the space")
+    codec.add_argument(
+        "--quality", type=int, default=DEFAULT_QUALITY, help="of the JPEGs, 1 to 100 (default: %(default)s)"
+    )
+    codec.add_argument("--lossless", action="store_true", help="keep frames as they are decoded: five times the space")
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="videos at a time (default: the cores)")
     parser.add_argument("--check", action="store_true", help="only compare all files of the cache with their checksums")
     args, config = cli.parse(parser, arguments)
@@ -85,13 +89,15 @@ def prepare(config: ConfigDict, folder: Path, quality: int | None, workers: int,
       UserError: annotations are wrong, or the cache cannot be written: another prepare is at it, or the disk is full.
     """
     started = time.monotonic()
+    config = config.copy_and_resolve_references()
+    config.data.cache = ""  # with one, video files may be missing
+    check_paths(config, weights=False)
+    config = resolve(config, console)
     items, failures = find_videos(config, folder, quality)
     waiting = [item for item in items if item.task.short_sides]
     needed = sum(estimate_bytes(item) for item in waiting)
     total, frames, videos = len(items) + len(failures), 0, 0
-    with _alone(folder):
-        for path in folder.glob("*/.*.partial"):  # of a run that was killed
-            path.unlink(missing_ok=True)
+    with _alone(folder), _cleared(folder):
         free = shutil.disk_usage(folder).free
         if needed > free:
             raise UserError(
@@ -101,16 +107,17 @@ def prepare(config: ConfigDict, folder: Path, quality: int | None, workers: int,
         console.print(
             f"{len(waiting)} videos to decode, about {needed / 1e9:.2g} GB; {len(items) - len(waiting)} are up to date"
         )
-        with _progress(console) as progress:
+        decoded = _decode(waiting, workers, config.data.time_limit)
+        with _progress(console) as progress, closing(decoded):
             bar = progress.add_task("", total=sum(item.seconds for item in waiting), done=0, videos=len(waiting))
-            for item, outcome in _decode(waiting, workers, config.data.time_limit):
+            for done, (item, outcome) in enumerate(decoded, start=1):
                 if isinstance(outcome, WriteError):
                     raise outcome
                 if isinstance(outcome, UserError):
                     failures.append(str(outcome))
                 else:
                     frames, videos = frames + outcome, videos + 1
-                progress.update(bar, advance=item.seconds, done=videos + len(failures))
+                progress.update(bar, advance=item.seconds, done=done)
     size = sum(path.stat().st_size for path in folder.glob("*/*.array_record"))
     console.print(
         f"decoded {videos} videos, {frames} frames in {time.monotonic() - started:.0f} s; {folder} holds "
@@ -154,15 +161,18 @@ def _is_done(folder: Path, short_side: int, name: str, source: Path, data: Confi
 def estimate_bytes(item: Item) -> float:
     """About what a video's record files take: by its length, at 30 frames a second and 16:9.
 
-    Bytes a pixel as measured on videos of people: 0.35 for JPEG at quality 95, 0.25 at 90, 1.2 lossless.
+    Bytes a pixel as measured on videos of people: 0.22 for JPEG at quality 90, and at others about as the root of what
+    is missing to 100; 1.2 lossless.
     """
     task = item.task
     kept = len(make_sampling(task.data).loadable(max(1, round(item.seconds * USUAL_FPS))))
     pixels = kept * sum(side * side * USUAL_ASPECT for side in task.short_sides)
-    return pixels * (1.2 if task.quality is None else 0.35 * math.sqrt(5 / max(1, 100 - task.quality)))
+    return pixels * (1.2 if task.quality is None else 0.22 * math.sqrt(10 / max(1, 100 - task.quality)))
 
 
-def _decode(items: Sequence[Item], workers: int, time_limit: float) -> Iterator[tuple[Item, int | UserError]]:
+def _decode(
+    items: Sequence[Item], workers: int, time_limit: float
+) -> Generator[tuple[Item, int | UserError], None, None]:
     """Yields each item with its number of frames or error, the longest ones first, those of one limit at a time."""
 
     def octave(item: Item) -> float:
@@ -219,6 +229,21 @@ def _alone(folder: Path) -> Iterator[None]:
         except OSError:
             pass  # a file system without locks
         yield
+
+
+@contextmanager
+def _cleared(folder: Path) -> Iterator[None]:
+    """Removes what killed processes have left half done, of an earlier run and of this one."""
+    try:
+        _remove_partial(folder)
+        yield
+    finally:
+        _remove_partial(folder)
+
+
+def _remove_partial(folder: Path) -> None:
+    for path in folder.glob("*/.*.partial"):
+        path.unlink(missing_ok=True)
 
 
 def _progress(console: Console) -> Progress:

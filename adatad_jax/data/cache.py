@@ -235,7 +235,11 @@ def open_cache(folder: Path, data: ConfigDict, short_side: int, files: Mapping[s
         if entry is None:
             problems.append(f"{records}: not there, or not whole")
         elif entry.frames != wanted:
-            fields = [f"{field} {entry.frames.get(field)}, not {value}" for field, value in wanted.items()]
+            fields = [
+                f"{field} {entry.frames.get(field)}, not {value}"
+                for field, value in wanted.items()
+                if entry.frames.get(field) != value
+            ]
             problems.append(f"{records}: {', '.join(fields)} of the configuration")
         elif source is not None and (source.name, source.stat().st_size) != (entry.source, entry.source_bytes):
             problems.append(f"{records}: made of {entry.source}, {entry.source_bytes} bytes, not of {source} as it is")
@@ -293,20 +297,20 @@ class FrameCache:
         """
         entry = self._entries[video]
         records = record_file(self._folder, self._short_side, video)
-        places = self._places(records, entry, np.asarray(indices, np.int64))
+        places, back = np.unique(self._places(records, entry, np.asarray(indices, np.int64)), return_inverse=True)
         reader = ArrayRecordReader(str(records), READ)
         out: Images | None = None
         for group in np.unique(places // GROUP).tolist():
-            rows = np.flatnonzero(places // GROUP == group)
-            wanted, copies = np.unique(places[rows] - group * GROUP, return_inverse=True)
+            first, end = np.searchsorted(places, (group * GROUP, (group + 1) * GROUP))
+            wanted = places[first:end] - group * GROUP
             frames = _read_group(reader, records, entry, group, wanted, box or (0, 0, entry.height, entry.width))
             frames = frames if transform is None else transform(frames)
             if out is None:
                 out = np.empty((len(places), *frames.shape[1:]), frames.dtype)
-            out[rows] = frames[copies]
+            out[first:end] = frames
         reader.close()
         assert out is not None
-        return out
+        return out if np.array_equal(back, np.arange(len(out))) else out[back]
 
     def _places(self, records: Path, entry: Entry, indices: NDArray[np.int64]) -> NDArray[np.int64]:
         """Where among the kept frames the given ones are."""
@@ -351,17 +355,18 @@ def decode(record: bytes, height: int, width: int, quality: int | None) -> Image
 
 
 def _read_group(reader: Any, records: Path, entry: Entry, group: int, wanted: NDArray[np.int64], box: Box) -> Images:
-    """The box [n, h, w, 3] of the wanted frames of a group."""
+    """The box [n, h, w, 3] of the wanted frames of a group, which are distinct and ascend."""
     top, left, height, width = box
     frames = np.empty((len(wanted), height, width, 3), np.uint8)
+    consecutive = wanted[-1] - wanted[0] + 1 == len(wanted)
+    span = slice(wanted[0], wanted[-1] + 1) if consecutive else wanted  # a slice is a view
     strips = -(-entry.width // STRIP)
     for strip in range(left // STRIP, -(-(left + width) // STRIP)):
         start = strip * STRIP
         first, end = max(left, start), min(left + width, start + STRIP)
         pixels = _read_record(reader, records, group * strips + strip, entry, min(STRIP, entry.width - start))
         part = pixels[top : top + height, :, first - start : end - start]
-        for row, place in enumerate(wanted.tolist()):
-            frames[row, :, first - left : end - left] = part[:, place]
+        frames[:, :, first - left : end - left] = part[:, span].transpose(1, 0, 2, 3)
     return frames
 
 

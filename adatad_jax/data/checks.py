@@ -6,6 +6,7 @@ Everything is looked at before anything is said: one message names all that is w
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +21,7 @@ from rich.progress import track
 
 from adatad_jax.data import transforms
 from adatad_jax.data.annotations import Video
-from adatad_jax.data.cache import GROUP, REMEDY, STRIP, encode, read_entry, record_file
+from adatad_jax.data.cache import DEFAULT_QUALITY, GROUP, REMEDY, STRIP, encode, read_entry, record_file
 from adatad_jax.data.decode import frames_at, open_video
 from adatad_jax.data.limits import within
 from adatad_jax.data.sampling import Sampling, make_sampling
@@ -122,7 +123,8 @@ def probe_cached(name: str, data: ConfigDict) -> Probe:
         entry = read_entry(record_file(folder, short_side, name))
         if entry is not None:
             return Probe(entry.frame_count, entry.fps)
-    raise UserError(f"{folder}: {name} is not in the cache; {REMEDY} --output {folder}")
+    sides = " or ".join(dict.fromkeys((str(data.train_short_side), str(data.test_short_side))))
+    raise UserError(f"{folder}: {name} is not in the cache at short side {sides}, or not whole; {REMEDY}")
 
 
 def measure(clip: Clip) -> Cost:
@@ -140,7 +142,7 @@ def measure(clip: Clip) -> Cost:
     starts = np.unique(np.linspace(0, len(frames) - 1, PACKED_GROUPS).astype(int) // GROUP) * GROUP
     groups = [frames[start : start + GROUP] for start in starts]
     strips = [group[:, :, left : left + STRIP] for group in groups for left in range(0, frames.shape[2], STRIP)]
-    packed = sum(len(encode(strip, quality=95)) for strip in strips)
+    packed = sum(len(encode(strip, DEFAULT_QUALITY)) for strip in strips)
     return Cost(seconds, packed / sum(len(group) for group in groups))
 
 
@@ -197,7 +199,13 @@ def broken_files(subset: Subset, config: ConfigDict) -> dict[str, str]:
 
     names = [name for name in subset.videos if name in subset.files or config.data.cache]
     with ThreadPoolExecutor(config.data.threads) as pool:
-        found = track(pool.map(problem, names), description="checking videos", total=len(names), transient=True)
+        found = track(
+            pool.map(problem, names),
+            description="checking videos",
+            total=len(names),
+            transient=True,
+            disable=not sys.stdout.isatty(),
+        )
         return {name: text for name, text in zip(names, found, strict=True) if text}
 
 
