@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 
 from adatad_jax.config import default
 from adatad_jax.data import frames as frames_module
+from adatad_jax.data import limits
 from adatad_jax.data.cache import Task, cache_video
 from adatad_jax.data.checks import usable
 from adatad_jax.data.dataset import InferenceWindows, Subset, TrainingWindows, load_classes, load_subset
@@ -102,3 +103,6 @@ def test_a_read_that_hangs_is_given_up_by_name(
     config.data.time_limit = 0.3
     with pytest.raises(UserError, match=r"clip\.mp4: not read within 0\.3 s"):
         TrainingWindows(subset, config).load(0, 0)
+    os.close(os.open(tmp_path / "clip.mp4", os.O_WRONLY))  # lets the thread that was left behind end
+    for thread in list(limits._stuck):
+        thread.join()
