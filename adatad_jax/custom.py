@@ -9,7 +9,7 @@ The rules, with the published THUMOS-14 recipe as their fixed point (a test chec
 * `train.batch_size`: as many windows as make the 1536 frames of two published ones, at most 16 and at most a quarter of
   the training videos.
 * `train.epochs`: 30 windows a training video, within 2000 to 6000 steps, and at least 15 epochs; the schedule ends with
-  them, a twelfth of them is warm-up, and ten checkpoints are written on the way.
+  them, a twelfth of them is warm-up, at least 2 steps, and ten checkpoints are written on the way.
 """
 
 import math
@@ -130,8 +130,11 @@ def propose(config: ConfigDict, videos: Mapping[str, Video]) -> Proposal:
     wanted = min(max(STEPS_PER_VIDEO * facts.videos, STEPS[0]), STEPS[1])
     epochs = min(max(EPOCHS, round(wanted / steps)), train.schedule_epochs or 10**9)
     fill("train.epochs", epochs, f"of {steps} steps, {epochs * steps} in all, for {facts.videos} training videos")
-    fill("train.schedule_epochs", train.epochs, "the learning rate falls to 0 with the last epoch")
-    fill("train.warmup_epochs", max(1, round(train.epochs / 12)), "a twelfth of the epochs")
+    # a schedule needs two steps of warm-up and some after it, in a trial of one epoch too
+    warmup = max(math.ceil(2 / steps), round(train.epochs / 12))
+    schedule = max(train.epochs, warmup + 1)
+    fill("train.schedule_epochs", schedule, "the learning rate falls to 0 with the last epoch")
+    fill("train.warmup_epochs", warmup, "a twelfth of the epochs, at least 2 steps")
     fill("train.checkpoint_every", max(1, train.epochs // 10), "epochs: about ten checkpoints")
     config.propose = False
     return Proposal(config, reasons)

@@ -1,6 +1,7 @@
 """Trains a detector: `python -m adatad_jax.train --config configs/thumos_s.py`. `train` reads top to bottom."""
 
 import collections
+import hashlib
 import math
 import time
 from collections.abc import Sequence
@@ -70,6 +71,8 @@ def train(config: ConfigDict, workdir: Path, console: Console) -> TrainState:
     model = make_model(config, len(classes))
     params, account, passengers = initialize(model, config)
     steps_per_epoch = batches.steps_per_epoch
+    names = hashlib.sha256("\n".join(train_set.videos).encode()).hexdigest()
+    same_data = {"steps_per_epoch": steps_per_epoch, "videos": len(windows), "videos_sha256": names}
     optimizer_config = make_optimizer_config(config, steps_per_epoch)
     optimizer = make_optimizer(optimizer_config, params)
     loss = make_loss(config)
@@ -89,10 +92,11 @@ def train(config: ConfigDict, workdir: Path, console: Console) -> TrainState:
     first_step, tally = manager.latest_step() or 0, Tally()
     if first_step:
         state, metadata = checkpoints.restore_state(manager, first_step, state)
-        if metadata["steps_per_epoch"] != steps_per_epoch:
+        if any(metadata.get(key, value) != value for key, value in same_data.items()):
             raise UserError(
-                f"{workdir}: its epochs took {metadata['steps_per_epoch']} steps, but now one has {steps_per_epoch}: "
-                "the training videos are not the same; give another --workdir"
+                f"{workdir}: the training videos are not the same: {metadata.get('videos', 'others')} with "
+                f"{metadata['steps_per_epoch']} steps an epoch so far, now {len(windows)} with {steps_per_epoch}; give "
+                "it those again, or another --workdir"
             )
         tally = Tally(metadata["tally"])
         console.print(f"continuing {workdir} after step {first_step} (epoch {first_step / steps_per_epoch:g})")
@@ -135,13 +139,15 @@ def train(config: ConfigDict, workdir: Path, console: Console) -> TrainState:
 
             # -- In the middle of an epoch: keep what is needed to continue there.
             if place:
-                metadata = {"epoch": epoch, "steps_per_epoch": steps_per_epoch, "tally": tally.saved()}
+                metadata = {"epoch": epoch, **same_data, "tally": tally.saved()}
                 checkpoints.save(manager, number + 1, state, metadata)
                 continue
 
             # -- End of an epoch: evaluate, log, keep.
             record: dict[str, Any] = {"epoch": epoch, "step": number + 1, **tally.record()}
             tally = Tally()
+            if record["windows_skipped"] * jax.process_count() >= len(windows.order(epoch - 1)):
+                raise UserError(f"epoch {epoch}: no video could be read, see the messages above; is the disk there?")
             if record["windows_without_segment"] == len(windows.order(epoch - 1)):
                 raise UserError(
                     f"epoch {epoch}: no window kept a segment, so there is nothing to learn: check the segments in "
@@ -155,7 +161,7 @@ def train(config: ConfigDict, workdir: Path, console: Console) -> TrainState:
                 record["average_mAP"] = found.average_map
             log_epoch(workdir, record, console)
             if epoch == config.train.epochs or epoch % config.train.checkpoint_every == 0:
-                metadata = {"epoch": epoch, "steps_per_epoch": steps_per_epoch, "tally": {}, **record}
+                metadata = {"epoch": epoch, **same_data, "tally": {}, **record}
                 checkpoints.save(manager, number + 1, state, metadata)
             clock = time.perf_counter()
         checkpoints.finish(manager)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import os
 import re
 import shlex
@@ -16,7 +17,7 @@ from ml_collections import ConfigDict
 from rich.console import Console
 
 from adatad_jax import cli
-from adatad_jax.config import make_detector, open_fields
+from adatad_jax.config import make_detector, make_optimizer_config, open_fields
 from adatad_jax.custom import propose, resolve, take_open_fields
 from adatad_jax.data.annotations import Video, load_annotations, select_subset
 from adatad_jax.demo.dataset import generate
@@ -105,6 +106,12 @@ def test_training_is_as_long_as_the_videos_are_many(videos: int, batch: int, epo
     config = propose(custom(), videos_of(videos, 200.0, 30, 3.0)).config
     assert config.data.window == 768
     assert (config.train.batch_size, config.train.epochs, config.train.schedule_epochs) == (batch, epochs, epochs)
+
+
+@pytest.mark.parametrize(("videos", "epochs"), [(1, 1), (1, 3), (4, 1), (4, 2), (40, 1)])
+def test_a_short_trial_has_a_schedule(videos: int, epochs: int) -> None:
+    config = propose(custom(f"--config.train.epochs={epochs}"), videos_of(videos, 200.0, 30, 3.0)).config
+    make_optimizer_config(config, math.ceil(videos / config.train.batch_size))  # refuses what cannot work
 
 
 def test_short_windows_make_larger_batches() -> None:

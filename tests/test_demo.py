@@ -161,6 +161,17 @@ def test_workdir_of_another_config_is_refused(demo: Path) -> None:
     assert "train.tia_rate: the run has" in done.stderr
 
 
+def test_a_run_goes_on_with_its_own_training_videos_alone(demo: Path, tmp_path: Path) -> None:
+    """One of eight is gone: an epoch has as many steps as before, but other windows in them."""
+    content = json.loads((demo / "data/annotations.json").read_text())
+    content["database"]["train_003"]["subset"] = "validation"
+    (tmp_path / "annotations.json").write_text(json.dumps(content))
+    flags = [*overrides(demo), f"--config.data.annotations={tmp_path}/annotations.json"]
+    done = run("adatad_jax.train", "--config", "configs/demo.py", "--workdir", demo, *flags, check=False)
+    assert done.returncode == 2
+    assert "the training videos are not the same: 8 with" in done.stderr
+
+
 def test_missing_and_broken_videos_are_listed_before_training(demo: Path, tmp_path: Path) -> None:
     videos = tmp_path / "videos"
     videos.mkdir()

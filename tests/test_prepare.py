@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import re
 import resource
 import shutil
 import signal
@@ -87,6 +88,20 @@ def test_the_cache_gives_the_frames_of_the_videos(place: Place, option: str, tol
             assert np.abs(difference).mean() <= tolerance / 8
             assert np.percentile(np.abs(difference), 99.9) <= tolerance
             assert (cache.count(video), cache.fps(video)) == (reader.frame_count, reader.fps)
+
+
+def test_open_fields_are_chosen_as_training_does(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    open_flags = ["--config.propose=True", "--config.data.stride=0", "--config.data.window=0"]
+    assert place.run(*open_flags) == 0
+    chosen = re.search(r"--config.data.stride=(\d+)", capsys.readouterr().out)
+    assert chosen is not None
+    entry = json.loads((place.cache / "40" / "train_000.json").read_text())
+    assert entry["frames"] == {"sampling": "windows", "step": int(chosen[1])}
+
+
+def test_what_is_missing_is_told_with_where_to_get_it(place: Place) -> None:
+    with pytest.raises(UserError, match=r"--config\.data\.videos=/nowhere\n    get it from: the makers"):
+        place.run("--config.data.videos=/nowhere", "--config.data.come_from=the makers")
 
 
 def test_what_is_up_to_date_is_left(place: Place, capsys: pytest.CaptureFixture[str]) -> None:

@@ -33,8 +33,10 @@ def read_text(path: Path) -> str:
         return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; check the path") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read as a UTF-8 text file ({one_line(error)})") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); check its permissions and its disk") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 ({one_line(error)}); save it with that encoding") from None
 
 
 def read_json(path: Path) -> tuple[Any, list[str]]:

@@ -6,6 +6,7 @@ import csv
 import hashlib
 import io
 import logging
+import sys
 from collections import defaultdict
 from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -73,8 +74,9 @@ def load_table(data: ConfigDict) -> dict[str, Video]:
     """
     path, folder = Path(data.annotations), Path(data.videos)
     text = read_text(path)
-    if not folder.is_dir():
-        raise UserError(f"config.data.videos={folder}: no such folder; the lengths of the videos are read there")
+    if not data.videos or not folder.is_dir():
+        where = data.videos or "(not set)"
+        raise UserError(f"config.data.videos={where}: no such folder; the lengths of the videos are read there")
     files = sorted(file for file in folder.iterdir() if file.suffix.lower() in EXTENSIONS)
     state = tuple((file, (status := file.stat()).st_size, status.st_mtime_ns) for file in files)
     settings = data.video_prefix, data.fps, data.split, data.threads, data.time_limit, data.skip_broken
@@ -110,6 +112,11 @@ def _load(
         if len({row.subset for row in own}) > 1:
             each = ", ".join(f'line {row.line} "{row.subset}"' for row in _first_of_each_subset(own))
             problems.append(f'video "{name}" is in several subsets ({each}); put it into one')
+        if len(folders := {str(Path(row.video).parent) for row in own}) > 1:
+            problems.append(
+                f'video "{name}" is named in several folders ({", ".join(sorted(folders))}), and names alone tell '
+                f"videos apart: give each file a name of its own, all in {folder}"
+            )
     if problems:
         raise UserError(f"{path}: {len(problems)} problem(s) to correct:{listed(problems)}")
 
@@ -201,7 +208,13 @@ def read_lengths(files: Mapping[str, Path], threads: int, time_limit: float) -> 
 
     with ThreadPoolExecutor(threads) as pool:
         found = pool.map(read, files.values())
-        watched = track(found, description="reading lengths of videos", total=len(files), transient=True)
+        watched = track(
+            found,
+            description="reading lengths of videos",
+            total=len(files),
+            transient=True,
+            disable=not sys.stdout.isatty(),
+        )
         results = dict(zip(files, watched, strict=True))
     lengths = {name: result for name, result in results.items() if isinstance(result, Length)}
     return lengths, [result for result in results.values() if isinstance(result, str)]

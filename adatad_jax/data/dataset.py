@@ -75,9 +75,11 @@ def load_videos(config: ConfigDict) -> dict[str, Video]:
     """The annotations of all subsets, read as the configuration's data set defines them.
 
     Raises:
-      UserError: as `load_table` for a file that ends in .csv, else as `load_annotations`.
+      UserError: no file is set; or as `load_table` for a file that ends in .csv, else as `load_annotations`.
     """
     data = config.data
+    if not data.annotations:
+        raise UserError("config.data.annotations is not set; expected a file, .json or .csv")
     if Path(data.annotations).suffix.lower() == ".csv":
         return load_table(data)
     return load_annotations(

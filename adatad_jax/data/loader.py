@@ -91,12 +91,12 @@ class TrainingBatches:
         """The batches of steps first, ..., end - 1.
 
         Raises:
-          UserError: a video cannot be read, unless `data.skip_broken`; or no video of a batch can.
+          UserError: a video cannot be read, unless `data.skip_broken`.
         """
         places = range(first * self._rows, end * self._rows)
         samples = load_ahead(places, self._load, self._config.data.threads, ahead=2 * self._rows)
-        for step in range(first, end):
-            yield self._gather(step, [next(samples)[1] for _ in range(self._rows)])
+        for _ in range(first, end):
+            yield self._gather([next(samples)[1] for _ in range(self._rows)])
 
     def _load(self, place: int) -> Sample | None:
         """The sample at a place of the run; None in those that fill up an epoch's last batch."""
@@ -106,14 +106,12 @@ class TrainingBatches:
         order = self._order(epoch)
         return self._windows.load(epoch, int(order[position])) if position < len(order) else None
 
-    def _gather(self, step: int, found: Sequence[Sample | Exception | None]) -> Loaded:
+    def _gather(self, found: Sequence[Sample | Exception | None]) -> Loaded:
         failures = [one for one in found if isinstance(one, Exception)]
         broken = [one for one in failures if not (self._config.data.skip_broken and isinstance(one, UserError))]
         if broken:
             raise broken[0]
         samples = [one if isinstance(one, Sample) else None for one in found]
-        if failures and not any(samples):
-            raise UserError(f"step {step}: no video of the batch can be read: {failures[0]}")
         batch = training_batch(samples, self._config, self._windows.segment_rows, self._first_row)
         unmatched = sum(not sample.matched for sample in samples if sample is not None)
         return Loaded(batch, unmatched, tuple(str(error) for error in failures))

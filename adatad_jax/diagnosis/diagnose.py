@@ -120,13 +120,12 @@ def _warnings_into(report: Report) -> Iterator[None]:
             report.tell(record.getMessage())
 
     logger, handler = logging.getLogger("adatad_jax"), Handler()
-    logger.addHandler(handler)
-    logger.propagate = False
+    before = logger.handlers, logger.propagate
+    logger.handlers, logger.propagate = [handler], False
     try:
         yield
     finally:
-        logger.propagate = True
-        logger.removeHandler(handler)
+        logger.handlers, logger.propagate = before
 
 
 def _diagnose_subset(
@@ -222,7 +221,7 @@ def _diagnose_files(config: ConfigDict, report: Report, console: Console) -> Non
     problems: dict[str, tuple[str, str]] = {}  # name -> one of FILE_PROBLEMS, a line
     videos = {name: video for subset in report.subsets for name, video in subset.videos.items()}
     folder = Path(data.videos)
-    if folder.is_dir():
+    if data.videos and folder.is_dir():
         files, missing = find_files(folder, list(videos), data.video_prefix)
         problems |= {name: (MISSING, line) for name, line in missing.items()}
     else:

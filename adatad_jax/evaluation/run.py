@@ -1,6 +1,7 @@
 """Evaluation of parameters on a test subset: windows, detections, mAP, files and table."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,9 @@ from rich.table import Table
 from adatad_jax.config import make_post_processing
 from adatad_jax.data.annotations import ACTION
 from adatad_jax.data.checks import usable
-from adatad_jax.data.dataset import InferenceWindows, load_subset
+from adatad_jax.data.dataset import InferenceWindows, Sample, load_subset
 from adatad_jax.data.loader import load_ahead, loaded
+from adatad_jax.data.sampling import Window
 from adatad_jax.errors import UserError
 from adatad_jax.evaluation.classifier import VideoClassifier, check_classes, load_classifier
 from adatad_jax.evaluation.detections import Detections, results_to_json
@@ -46,7 +48,14 @@ class Evaluation:
     classifier: VideoClassifier | None
 
     def detect(self, predictor: Predictor, console: Console) -> dict[str, Detections]:
-        """Detections of every video of the subset, behind a progress bar."""
+        """Detections of every video of the subset, behind a progress bar.
+
+        With `data.skip_broken`, a video of which a window cannot be read is left out and named: its segments count as
+        missed, as those of videos that `checks.usable` took out.
+
+        Raises:
+          UserError: a video cannot be read, or none can.
+        """
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
@@ -57,15 +66,28 @@ class Evaluation:
         )
         windows, ahead = self.windows, max(2, 2 * predictor.batch_size)
         samples = load_ahead(range(len(windows)), windows.load, self.config.data.threads, ahead)
-        pairs = ((windows.windows[index], loaded(sample)) for index, sample in samples)
+        broken: set[str] = set()
+
+        def readable() -> Iterator[tuple[Window, Sample]]:
+            for index, sample in samples:
+                window = windows.windows[index]
+                if not (isinstance(sample, UserError) and self.config.data.skip_broken):
+                    yield window, loaded(sample)
+                elif window.video not in broken:
+                    broken.add(window.video)
+                    console.print(f"skipped: {sample}; its segments count as missed", style="red")
+
         settings = make_post_processing(self.config)
         classify = self.classifier.classify if self.classifier is not None else None
         results = {}
-        with Progress(*columns, console=console, transient=True) as progress:
+        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
             task = progress.add_task("detecting", total=len(windows))
-            for video, found, count in detect_windows(predictor, pairs, windows.seconds, settings, classify):
-                results[video] = found
+            for video, found, count in detect_windows(predictor, readable(), windows.seconds, settings, classify):
+                if video not in broken:
+                    results[video] = found
                 progress.advance(task, count)
+        if not results:
+            raise UserError(f"{self.config.data.videos}: no video of the test subset can be read; see the list above")
         return results
 
     def measure(self, results: dict[str, Detections]) -> Metrics:

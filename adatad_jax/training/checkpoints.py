@@ -43,6 +43,7 @@ FREE_FIELDS = {
     "data.in_memory",
     "data.threads",
     "data.time_limit",
+    "data.skip_broken",  # the training videos are compared themselves
     "data.cache",
     "train.epochs",  # the schedule is laid out over schedule_epochs
     "train.checkpoint_every",

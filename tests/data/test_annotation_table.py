@@ -144,6 +144,23 @@ def test_subsets_of_the_column(table: Table) -> None:
         load_table(table(SUBSETS + "a,0,1,x,train\nb,0,1,x,\n").data)
 
 
+def test_folders_in_the_table(table: Table) -> None:
+    """A path stands for its file's name, unless that would make one video of two."""
+    assert set(load_table(table(HEADER + "/data/a.mp4,0,1,x\n/data/b.mp4,0,1,x\n").data)) == {"a", "b"}
+    with pytest.raises(UserError, match=r'"a" is named in several folders \(one, two\)'):
+        load_table(table(HEADER + "one/a.mp4,0,1,x\ntwo/a.mp4,0,1,x\nb,0,1,x\n").data)
+
+
+def test_what_is_not_set_is_named(table: Table) -> None:
+    config = table(HEADER + "a,0,1,x\nb,0,1,x\n")
+    config.data.videos = ""
+    with pytest.raises(UserError, match=r"config\.data\.videos=\(not set\)"):
+        load_videos(config)
+    config.data.annotations = ""
+    with pytest.raises(UserError, match=r"config\.data\.annotations is not set"):
+        load_videos(config)
+
+
 def test_videos_that_are_not_in_the_table_are_listed(table: Table, caplog: pytest.LogCaptureFixture) -> None:
     config = table(HEADER + "a,0,1,x\nb,0,1,x\n")
     with caplog.at_level(logging.WARNING):

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from threading import active_count
 
@@ -75,10 +76,11 @@ def test_many_that_hang_are_not_added_to(pipe: Path, monkeypatch: pytest.MonkeyP
             within(0.05, str(pipe), lambda: open_with_ffmpeg(pipe))
     with pytest.raises(UserError, match=r"next\.mp4: not read, as 2 earlier reads still hang, .*clip\.mp4"):
         within(SOON, "next.mp4", lambda: 1)
-    let_go(pipe)
     start = time.monotonic()
     while limits._stuck:
         assert time.monotonic() - start < SOON
+        with suppress(OSError):  # a slow machine's threads may not have come to the pipe yet
+            let_go(pipe)
         try:
             assert within(SOON, "next.mp4", lambda: 1) == 1
         except UserError:

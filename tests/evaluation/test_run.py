@@ -1,6 +1,8 @@
 """Evaluation of a class-agnostic model on whole resized videos, with another model's class scores, on real files."""
 
+import io
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +84,17 @@ def make_config(folder: Path) -> ConfigDict:
     return config
 
 
+def make_predictor(config: ConfigDict) -> Predictor:
+    """A small model with random parameters."""
+    vit = ViTConfig(16, depth=1, heads=2, mlp_hidden=32, image_size=32, tia_blocks=(0,), tia_hidden=4)
+    model = AdaTAD(vit, make_detector(config, len(load_classes(config))))
+    frames, mask = np.zeros((1, 32, 32, 32, 3), np.uint8), np.ones((1, 16), bool)
+    shapes = jax.eval_shape(model.init, jax.random.key(0), frames, mask)["params"]
+    rng = np.random.default_rng(0)
+    params = jax.tree.map(lambda leaf: rng.normal(0, 0.3, leaf.shape).astype(np.float32), shapes)
+    return Predictor(model, params, config.test.batch_size)
+
+
 def test_a_batch_holds_whole_videos_of_one_class(config: ConfigDict) -> None:
     windows = TrainingWindows(load_subset(config, "training", load_classes(config), training=True), config)
     batch = training_batch([windows.load(0, index) for index in range(2)], config, windows.segment_rows)
@@ -96,14 +109,8 @@ def test_a_batch_holds_whole_videos_of_one_class(config: ConfigDict) -> None:
 
 
 def test_detections_carry_the_names_of_their_videos_classes(config: ConfigDict, tmp_path: Path) -> None:
-    vit = ViTConfig(16, depth=1, heads=2, mlp_hidden=32, image_size=32, tia_blocks=(0,), tia_hidden=4)
-    model = AdaTAD(vit, make_detector(config, len(load_classes(config))))
-    frames, mask = np.zeros((1, 32, 32, 32, 3), np.uint8), np.ones((1, 16), bool)
-    shapes = jax.eval_shape(model.init, jax.random.key(0), frames, mask)["params"]
-    rng = np.random.default_rng(0)
-    params = jax.tree.map(lambda leaf: rng.normal(0, 0.3, leaf.shape).astype(np.float32), shapes)
     evaluation = load_evaluation(config, load_classes(config))
-    results = evaluation.detect(Predictor(model, params, config.test.batch_size), CONSOLE)
+    results = evaluation.detect(make_predictor(config), CONSOLE)
     metrics = evaluation.measure(results)
     assert metrics.classes == ("Dive", "Jump")
     assert metrics.detections == 40 - 10  # 10 a video and class; "Clap" is no class of the annotations
@@ -120,6 +127,29 @@ def test_detections_carry_the_names_of_their_videos_classes(config: ConfigDict, 
         for one, two in zip(first, second, strict=True):
             assert abs(one["score"] - 3 * two["score"]) <= 2e-4  # both are rounded to 4 decimals
         assert all(0 <= start <= end <= durations[name] + 0.005 for start, end in (e["segment"] for e in entries))
+
+
+def test_a_video_that_breaks_in_its_middle_ends_the_evaluation_or_is_skipped(
+    config: ConfigDict, folder: Path, tmp_path: Path
+) -> None:
+    """Its start decodes, so that it passes the check before."""
+    shutil.copytree(folder / "videos", tmp_path / "videos")
+    config.data.videos = str(tmp_path / "videos")
+    path = tmp_path / "videos" / "v_test_001.mp4"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2 : len(content) * 3 // 4] = bytes(len(content) * 3 // 4 - len(content) // 2)
+    path.write_bytes(bytes(content))
+    evaluation, predictor = load_evaluation(config, load_classes(config)), make_predictor(config)
+    with pytest.raises(UserError, match=r"v_test_001\.mp4"):
+        evaluation.detect(predictor, CONSOLE)
+
+    config.data.skip_broken = True
+    said = io.StringIO()
+    console = Console(file=said, width=1000)
+    results = load_evaluation(config, load_classes(config)).detect(predictor, console)
+    assert set(results) == {"test_000"}
+    assert said.getvalue().count("v_test_001.mp4") == 1
+    assert evaluation.measure(results).segments == sum(len(segments) for segments, _ in evaluation.truth.values())
 
 
 @pytest.mark.parametrize(("labels", "expected"), [("best", 1.0), ("second", 0.0)])

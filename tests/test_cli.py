@@ -1,0 +1,33 @@
+"""What the entry points share: how warnings and errors reach the user."""
+
+import logging
+from collections.abc import Iterator, Sequence
+
+import pytest
+
+from adatad_jax import cli
+from adatad_jax.errors import UserError
+
+
+@pytest.fixture(autouse=True)
+def logger() -> Iterator[logging.Logger]:
+    """The package's, left as it was."""
+    logger = logging.getLogger("adatad_jax")
+    before = logger.handlers[:], logger.propagate
+    yield logger
+    logger.handlers[:], logger.propagate = before
+
+
+def test_warnings_are_printed_once_before_the_error(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def main(_: Sequence[str]) -> None:
+        for _ in range(3):
+            logging.getLogger("adatad_jax.data.annotations").warning("%s: %d segments", "a.json", 2)
+        raise UserError("b.json: no such file")
+
+    monkeypatch.setattr("sys.argv", ["train"])
+    with pytest.raises(SystemExit) as end:
+        cli.run(main)
+    assert end.value.code == cli.EXIT_USER_ERROR
+    assert capsys.readouterr().err == "warning: a.json: 2 segments\nerror: b.json: no such file\n"
