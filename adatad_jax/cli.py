@@ -22,8 +22,8 @@ EXIT_USER_ERROR = 2
 def run(main: Callable[[Sequence[str]], None]) -> None:
     """Runs an entry point on the command line's arguments; a `UserError` becomes its message and exit code 2."""
     logger = logging.getLogger("adatad_jax")
-    logger.addHandler(_Warnings(logging.WARNING))
-    logger.propagate = False
+    before = logger.handlers, logger.propagate
+    logger.handlers, logger.propagate = [_Warnings(logging.WARNING)], False
     try:
         main(sys.argv[1:])
     except UserError as error:
@@ -35,6 +35,8 @@ def run(main: Callable[[Sequence[str]], None]) -> None:
     except BrokenPipeError:  # whatever read our output has ended, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    finally:
+        logger.handlers, logger.propagate = before
 
 
 class _Warnings(logging.Handler):

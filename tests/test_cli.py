@@ -1,21 +1,12 @@
 """What the entry points share: how warnings and errors reach the user."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import pytest
 
 from adatad_jax import cli
 from adatad_jax.errors import UserError
-
-
-@pytest.fixture(autouse=True)
-def logger() -> Iterator[logging.Logger]:
-    """The package's, left as it was."""
-    logger = logging.getLogger("adatad_jax")
-    before = logger.handlers[:], logger.propagate
-    yield logger
-    logger.handlers[:], logger.propagate = before
 
 
 def test_warnings_are_printed_once_before_the_error(
@@ -31,3 +22,4 @@ def test_warnings_are_printed_once_before_the_error(
         cli.run(main)
     assert end.value.code == cli.EXIT_USER_ERROR
     assert capsys.readouterr().err == "warning: a.json: 2 segments\nerror: b.json: no such file\n"
+    assert not logging.getLogger("adatad_jax").handlers  # left as it was

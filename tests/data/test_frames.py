@@ -99,7 +99,7 @@ def test_a_read_that_hangs_is_given_up_by_name(
     subset = training_subset(config)
     (name, _), *_ = subset.files.items()
     subset.files[name] = tmp_path / "clip.mp4"
-    monkeypatch.setattr(frames_module, "open_video", lambda path: path.open("rb").read())
+    monkeypatch.setattr(frames_module, "open_video", lambda path: path.read_bytes())
     config.data.time_limit = 0.3
     with pytest.raises(UserError, match=r"clip\.mp4: not read within 0\.3 s"):
         TrainingWindows(subset, config).load(0, 0)
