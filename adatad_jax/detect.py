@@ -20,7 +20,7 @@ from adatad_jax.config import make_model, make_post_processing
 from adatad_jax.data.annotations import Video
 from adatad_jax.data.dataset import InferenceWindows, Subset
 from adatad_jax.data.decode import open_video
-from adatad_jax.data.loader import load_ahead, loaded
+from adatad_jax.data.loader import load_ahead, unwrap
 from adatad_jax.errors import UserError
 from adatad_jax.evaluation.detections import Detections
 from adatad_jax.files import check_output_folder, write_text
@@ -123,7 +123,7 @@ def detect_file(
     subset = Subset({path.stem: video}, {path.stem: path}, classes, {})
     windows = InferenceWindows(subset, config)
     samples = load_ahead(range(len(windows)), windows.load, config.data.threads, ahead=max(2, 2 * predictor.batch_size))
-    pairs = ((windows.windows[index], loaded(sample)) for index, sample in samples)
+    pairs = ((windows.windows[index], unwrap(sample)) for index, sample in samples)
     watched = track(pairs, total=len(windows), description=path.name, console=console, transient=True)
     ((_, detections, _),) = detect_windows(predictor, watched, windows.seconds, make_post_processing(config))
     return detections, video

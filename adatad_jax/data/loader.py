@@ -13,7 +13,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from adatad_jax.augmentation.draws import Augmentation, draw_augmentation
+from adatad_jax.augmentation.draws import draw_augmentation
 from adatad_jax.data.dataset import Sample, TrainingWindows
 from adatad_jax.errors import UserError
 from adatad_jax.training.step import Batch, place_batch
@@ -40,7 +40,7 @@ def load_ahead(
         yield item, result
 
 
-def loaded(result: Any | Exception) -> Any:
+def unwrap(result: Any | Exception) -> Any:
     """A result of `load_ahead`; raises what is an exception."""
     if isinstance(result, Exception):
         raise result
@@ -153,9 +153,8 @@ def filler(config: ConfigDict) -> Sample:
     data = config.data
     frames = np.zeros((data.window * data.frames_per_position, data.crop, data.crop, 3), np.uint8)
     nothing = np.zeros((0, 2), np.float32), np.zeros(0, np.int32)
-    draws: Augmentation = draw_augmentation(
-        np.random.default_rng(0), data.crop, data.crop, data.rand_augment, data.color_jitter
-    )
+    rng = np.random.default_rng(0)
+    draws = draw_augmentation(rng, data.crop, data.crop, data.rand_augment, data.color_jitter)
     return Sample(frames, np.ones(data.window, bool), *nothing, draws)
 
 

@@ -15,7 +15,7 @@ from adatad_jax.config import make_post_processing
 from adatad_jax.data.annotations import ACTION
 from adatad_jax.data.checks import usable
 from adatad_jax.data.dataset import InferenceWindows, Sample, load_subset
-from adatad_jax.data.loader import load_ahead, loaded
+from adatad_jax.data.loader import load_ahead, unwrap
 from adatad_jax.data.sampling import Window
 from adatad_jax.errors import UserError
 from adatad_jax.evaluation.classifier import VideoClassifier, check_classes, load_classifier
@@ -72,7 +72,7 @@ class Evaluation:
             for index, sample in samples:
                 window = windows.windows[index]
                 if not (isinstance(sample, UserError) and self.config.data.skip_broken):
-                    yield window, loaded(sample)
+                    yield window, unwrap(sample)
                 elif window.video not in broken:
                     broken.add(window.video)
                     console.print(f"skipped: {sample}; its segments count as missed", style="red")

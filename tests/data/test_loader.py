@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from adatad_jax.config import default
 from adatad_jax.data.dataset import Sample, TrainingWindows, load_classes, load_subset
-from adatad_jax.data.loader import Loaded, TrainingBatches, filler, load_ahead, loaded, placed_ahead, training_batch
+from adatad_jax.data.loader import Loaded, TrainingBatches, filler, load_ahead, placed_ahead, training_batch, unwrap
 from adatad_jax.demo.dataset import generate
 from adatad_jax.errors import UserError
 
@@ -124,7 +124,7 @@ def test_loading_ahead_keeps_order_and_hands_errors_over() -> None:
     found = list(load_ahead(range(10), load, threads=3, ahead=4))
     assert [(item, result) for item, result in found if item != 7] == [(i, i * i) for i in range(10) if i != 7]
     with pytest.raises(UserError, match="item 7"):
-        loaded(found[7][1])
+        unwrap(found[7][1])
 
 
 def test_a_batch_is_filled_up_with_windows_of_weight_zero(config: ConfigDict, windows: TrainingWindows) -> None:
