@@ -1,1 +1,30 @@
-"""AdaTAD in JAX and Flax: temporal action detection, end to end, in long untrimmed videos."""
+"""Temporal action detection in long, untrimmed videos: AdaTAD in JAX and Flax.
+
+    from adatad_jax import load
+
+    detections = load("runs/demo")("video.mp4")
+
+`detector.Detector` says what it takes and gives.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from adatad_jax.detector import Detector as Detector
+    from adatad_jax.detector import load as load
+    from adatad_jax.outputs.detection import Detection as Detection
+
+__all__ = ["Detection", "Detector", "load"]
+
+
+def __getattr__(name: str) -> Any:
+    """Imports what is asked for only then: worker processes of other modules need no jax."""
+    if name == "Detection":
+        from adatad_jax.outputs.detection import Detection
+
+        return Detection
+    if name in ("Detector", "load"):
+        from adatad_jax import detector
+
+        return getattr(detector, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -21,6 +21,7 @@ ADAPTATIONS = ("tia", "side", "frozen", "full")
 SAMPLINGS = ("windows", "resize")
 # Fields that can be left open, 0 or (), where `propose` is set.
 PROPOSED = (
+    "data.rate",
     "data.stride",
     "data.window",
     "model.regression_ranges",
@@ -54,6 +55,7 @@ def default() -> ConfigDict:
     config.data.train_subset = "training"
     config.data.test_subset = "validation"
     config.data.fps = 0.0  # nominal frame rate the annotations refer to; 0: their frame count by their duration
+    config.data.rate = 0.0  # frames a second of the training videos, as which detect reads others; 0: each as it is
     config.data.class_agnostic = False  # one class for all; labels at test come from test.classifier
     config.data.sampling = "windows"  # of the grid; "resize": a whole video spread over one window
     config.data.stride = 4  # source frames per grid position, where sampling is windows

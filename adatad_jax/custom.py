@@ -2,6 +2,7 @@
 
 The rules, with the published THUMOS-14 recipe as their fixed point (a test checks that they give it):
 
+* `data.rate`: the median of the training videos.
 * `data.stride`: the largest power of two at which a median segment spans at least 8 positions and there are at least 6
   positions a second; then doubled until 95% of the segments fit into a window.
 * `data.window`: 768 positions, or what the longest training video needs if that is less.
@@ -104,6 +105,7 @@ def propose(config: ConfigDict, videos: Mapping[str, Video]) -> Proposal:
 
     data, model, train = config.data, config.model, config.train
     levels = model.branch + 1
+    fill("data.rate", round(facts.rate, 2), "frames a second, the median; detect reads other videos at this rate")
     fill("model.regression_ranges", regression_ranges(levels), f"doubled over {levels} levels")
 
     if data.sampling == "resize":

@@ -1,38 +1,63 @@
-"""Finds actions in any video: `python -m adatad_jax.detect --workdir DIR --output OUT VIDEO...`.
+"""Finds actions in any video: `python -m adatad_jax.detect --workdir DIR --output OUT VIDEO|FOLDER...`.
 
 With `--checkpoint FILE_OR_FOLDER` in place of `--workdir`, the detector is one of the PyTorch release, or one that
 convert/pth_to_flax.py converted.
 """
 
 import argparse
-import json
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, NamedTuple
 
-import numpy as np
-from ml_collections import ConfigDict
 from rich.console import Console
-from rich.progress import track
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 from adatad_jax import cli
-from adatad_jax.config import make_model, make_post_processing
-from adatad_jax.data.annotations import Video
-from adatad_jax.data.dataset import InferenceWindows, Subset
-from adatad_jax.data.decode import open_video
-from adatad_jax.data.loader import load_ahead, unwrap
+from adatad_jax.data.footage import Footage, open_footage
+from adatad_jax.detector import Detector, load
 from adatad_jax.errors import UserError
-from adatad_jax.evaluation.detections import Detections
 from adatad_jax.files import check_output_folder, write_text
-from adatad_jax.inference import Predictor, detect_windows
-from adatad_jax.timeline import draw_timeline, thumbnails
-from adatad_jax.trained import Trained, load_trained
+from adatad_jax.outputs.annotated import write_annotated
+from adatad_jax.outputs.detection import Detection
+from adatad_jax.outputs.selection import to_show
+from adatad_jax.outputs.subtitles import to_srt, to_vtt
+from adatad_jax.outputs.tables import to_csv, to_json
+from adatad_jax.outputs.targets import ANNOTATED, WRITTEN, Job, is_done, plan
+from adatad_jax.outputs.timeline import Span, draw_timeline, thumbnails
+
+DRAWN = 40  # detections of a picture, at most
+
+
+class Options(NamedTuple):
+    """What to keep and what to write.
+
+    Attributes:
+      threshold: the least score; None keeps all, and shows those from `selection.THRESHOLD` on.
+      top: at most so many, the best; None: all.
+      labels: of these classes only; None: of all.
+      fps: frames a second of the videos, if not what their files say.
+      annotate: write an annotated video, too.
+      again: redo what an earlier run has done.
+    """
+
+    threshold: float | None = None
+    top: int | None = None
+    labels: tuple[str, ...] | None = None
+    fps: float | None = None
+    annotate: bool = False
+    again: bool = False
 
 
 def main(arguments: Sequence[str]) -> None:
     """Parses the command line and detects; the exit code is 1 if some video failed."""
     parser = argparse.ArgumentParser(
-        description="Find actions in video files with a trained detector: per video OUT/NAME.json and OUT/NAME.png.",
+        description="Find actions in videos with a trained detector. For each, OUT gets NAME.json and NAME.csv (all "
+        "detections), NAME.srt and NAME.vtt (subtitles that show the good ones in any player) and NAME.png (a "
+        "timeline). What an earlier run with the same detector and options has done is not done again.",
         allow_abbrev=False,
     )
     which = parser.add_mutually_exclusive_group(required=True)
@@ -48,109 +73,146 @@ def main(arguments: Sequence[str]) -> None:
         help="configuration of --checkpoint, with --config.FIELD=VALUE; may be left out where the checkpoint tells it",
     )
     parser.add_argument("--output", type=Path, required=True, help="folder to write into")
-    parser.add_argument("videos", type=Path, nargs="+", metavar="VIDEO", help="video files of any length and format")
+    parser.add_argument("--threshold", type=float, help="least score of a detection, in [0, 1] (default: keep all)")
+    parser.add_argument("--top", type=int, metavar="N", help="keep at most N detections of a video, the best")
+    parser.add_argument(
+        "--label", action="append", metavar="NAME", help="keep detections of this class; may be given several times"
+    )
+    parser.add_argument("--fps", type=float, help="frames a second of the videos, if not what their files say")
+    parser.add_argument("--batch", type=int, default=1, metavar="N", help="windows computed at once (default: 1)")
+    parser.add_argument("--annotate", action="store_true", help=f"also write NAME{ANNOTATED}, with detections drawn in")
+    parser.add_argument("--again", action="store_true", help="redo videos that an earlier run has done")
+    parser.add_argument(
+        "videos", type=Path, nargs="+", metavar="VIDEO|FOLDER", help="videos of any length and format, or folders"
+    )
     args, overrides = cli.parse_overrides(parser, arguments)
     if args.workdir and (args.config or overrides):
         parser.error("--config belongs to --checkpoint; a run is used as it was trained")
-    config = cli.load_config(args.config, overrides) if args.config else None
-    trained = load_trained(args.workdir or args.checkpoint, config, overrides)
-    failures = detect_files(trained, args.output, args.videos, cli.make_console())
-    if failures:
+    jobs = plan(args.videos, args.output)
+    check_output_folder(args.output)
+    detector = load(args.workdir or args.checkpoint, args.config, overrides=overrides, batch=args.batch)
+    labels = tuple(args.label) if args.label else None
+    options = Options(args.threshold, args.top, labels, args.fps, args.annotate, args.again)
+    if detect_files(detector, jobs, options, cli.make_console()):
         sys.exit(1)
 
 
 def detect_files(
-    trained: Trained,
-    output: Path,
-    videos: Sequence[Path],
+    detector: Detector,
+    jobs: Sequence[Job],
+    options: Options,
     console: Console,
-    truth: Mapping[str, tuple[np.ndarray, np.ndarray]] | None = None,
+    truth: Mapping[str, Sequence[Span]] = {},
 ) -> list[str]:
-    """Detects in each file and writes JSON and picture; a file that fails does not stop the others.
+    """Detects in each video and writes its files; one that fails does not stop the others.
 
     Args:
-      trained: the detector.
-      output: folder to write into.
-      videos: the files.
+      detector: the detector.
+      jobs: the videos and where their outputs go.
+      options: see there.
       console: where to report.
-      truth: by file stem, annotated segments `[G, 2]` in seconds and labels `[G]` to draw into the picture.
+      truth: by file stem, annotated segments to draw into the picture.
 
     Returns:
-      What went wrong, a message for each failed file; each is printed too.
+      What went wrong, a message for each failed video; each is printed too.
 
     Raises:
-      UserError: two files would write the same output, or the folder cannot be written into.
+      UserError: an option is wrong.
     """
-    stems = [video.stem for video in videos]
-    doubled = sorted({str(video) for video in videos if stems.count(video.stem) > 1})
-    if doubled:
-        raise UserError(f"these videos would write to the same files in {output}: {', '.join(doubled)}; run them apart")
-    check_output_folder(output)
-    config, classes = trained.config.copy_and_resolve_references(), trained.classes
-    config.data.in_memory, config.data.cache = False, ""  # a file may be hours long, and is in no cache
-    cli.set_precision(config.model.dtype)
-    predictor = Predictor(make_model(config, len(classes)), trained.params, per_device=1)
-    console.print(f"{trained.origin}, {len(classes)} classes")
-    output.mkdir(parents=True, exist_ok=True)
-    failures = []
-    for path in videos:
+    choose = detector.chooser(options.threshold or 0.0, options.top, options.labels)
+    if options.fps is not None and not options.fps > 0:
+        raise UserError(f"--fps={options.fps}: expected the frames a second, a number above 0")
+    console.print(f"{detector.origin}, {len(detector.classes)} classes")
+    suffixes = (*WRITTEN, ANNOTATED) if options.annotate else WRITTEN
+    failures, done_before = [], 0
+    for job in jobs:
+        started = time.perf_counter()
         try:
-            detections, video = detect_file(path, config, classes, predictor, console)
-            write(output, path, video, detections, classes, (truth or {}).get(path.stem))
+            header = _header(job, detector, options)
+            if is_done(job, header, suffixes) and not options.again:
+                done_before += 1
+                console.print(f"{job.source}: done before (--again does it anew)")
+                continue
+            footage = open_footage(job.source, detector.config, options.fps)
+            with _progress(console, job.source.name, footage.video.duration) as watch:
+                found = choose(detector.find(footage, watch))
+            limit = detector.config.data.time_limit
+            _write(job, footage, header, found, options, limit, console, (truth or {}).get(job.source.stem, ()))
         except (UserError, OSError) as error:
             failures.append(str(error))
             console.print(f"failed: {error}", style="red")
             continue
-        best = f", best {detections.scores.max():.2f}" if len(detections) else ""
+        best = "".join(f", best: {d.label} {d.score:.2f} at {d.start:.1f}-{d.end:.1f} s" for d in found[:1])
         console.print(
-            f"{path}: {video.duration:.1f} s, {len(detections)} detections{best} -> {output / path.stem}.json, .png"
+            f"{job.source}: {footage.video.duration:.1f} s of video in {time.perf_counter() - started:.1f} s; "
+            f"{len(found)} detections{best} -> {job.file('.json')}, {', '.join(suffixes[1:])}"
         )
+    if len(jobs) > 1:
+        done = len(jobs) - done_before - len(failures)
+        console.print(f"{len(jobs)} videos: {done} done, {done_before} done before, {len(failures)} failed")
     return failures
 
 
-def detect_file(
-    path: Path, config: ConfigDict, classes: tuple[str, ...], predictor: Predictor, console: Console
-) -> tuple[Detections, Video]:
-    """Detections of one file, and the file as a video without annotations.
-
-    Raises:
-      UserError: the file cannot be read.
-    """
-    reader = open_video(path)
-    if reader.fps <= 0:
-        raise UserError(f"{path}: the container gives no frame rate; convert the file to a format that has one")
-    video = Video(path.stem, "", reader.frame_count / reader.fps, reader.frame_count, np.zeros((0, 2)), ())
-    subset = Subset({path.stem: video}, {path.stem: path}, classes, {})
-    windows = InferenceWindows(subset, config)
-    samples = load_ahead(range(len(windows)), windows.load, config.data.threads, ahead=max(2, 2 * predictor.batch_size))
-    pairs = ((windows.windows[index], unwrap(sample)) for index, sample in samples)
-    watched = track(pairs, total=len(windows), description=path.name, console=console, transient=True)
-    ((_, detections, _),) = detect_windows(predictor, watched, windows.seconds, make_post_processing(config))
-    return detections, video
-
-
-def write(
-    output: Path,
-    path: Path,
-    video: Video,
-    detections: Detections,
-    classes: tuple[str, ...],
-    truth: tuple[np.ndarray, np.ndarray] | None,
-) -> None:
-    """Writes OUT/NAME.json (by falling score) and OUT/NAME.png."""
-    content = {
-        "video": str(path),
-        "duration": video.duration,
-        "fps": video.fps,
-        "detections": [
-            {"segment": segment, "label": classes[label], "score": score}
-            for segment, label, score in zip(
-                detections.segments.tolist(), detections.labels.tolist(), detections.scores.tolist(), strict=True
-            )
-        ],
+def _header(job: Job, detector: Detector, options: Options) -> dict[str, Any]:
+    """What the outputs depend on; raises `UserError` or `OSError` if there is no such file."""
+    if not job.source.exists():
+        raise UserError(f"{job.source}: no such video file; check the path")
+    status = job.source.stat()
+    return {
+        "video": str(job.source),
+        "bytes": status.st_size,
+        "modified": status.st_mtime,
+        "detector": {"origin": detector.origin, "fingerprint": detector.fingerprint},
+        "threshold": options.threshold,
+        "top": options.top,
+        "labels": list(options.labels) if options.labels else None,
+        "fps_given": options.fps,
     }
-    write_text(output / f"{path.stem}.json", json.dumps(content, indent=1) + "\n")
-    draw_timeline(output / f"{path.stem}.png", detections, classes, video.duration, thumbnails(path), path.name, truth)
+
+
+def _write(
+    job: Job,
+    footage: Footage,
+    header: Mapping[str, Any],
+    found: list[Detection],
+    options: Options,
+    time_limit: float,
+    console: Console,
+    truth: Sequence[Span],
+) -> None:
+    """Writes all outputs, the JSON file last: it shows that the others are there."""
+    job.base.parent.mkdir(parents=True, exist_ok=True)
+    job.file(".json").unlink(missing_ok=True)
+    shown = to_show(found, options.threshold)
+    duration = footage.video.duration
+    write_text(job.file(".csv"), to_csv(job.source.stem, found))
+    write_text(job.file(".srt"), to_srt(shown))
+    write_text(job.file(".vtt"), to_vtt(shown))
+    images = thumbnails(job.source, time_limit)
+    draw_timeline(job.file(".png"), shown[:DRAWN], duration, images, job.source.name, truth)
+    if options.annotate:
+        with _progress(console, f"{job.source.name}: drawing", duration) as watch:
+            notes = write_annotated(job.source, job.file(ANNOTATED), shown, options.fps, watch)
+        for note in notes:
+            console.print(f"{job.file(ANNOTATED)}: {note}")
+    write_text(job.file(".json"), to_json({**header, "duration": duration, "fps": footage.fps}, found))
+
+
+class _Speed(ProgressColumn):
+    """Seconds of video per second."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text(f"{task.completed:.0f}/{task.total:.0f} s, {speed:.1f} s of video/s" if speed else "starting")
+
+
+@contextmanager
+def _progress(console: Console, name: str, duration: float) -> Iterator[Any]:
+    """A progress bar; gives a function that is told the seconds of video that are done."""
+    columns = (TextColumn("{task.description}"), BarColumn(), _Speed(), TextColumn("ETA"), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(name, total=duration)
+        yield lambda seconds: progress.update(task, completed=seconds)
 
 
 def entry() -> None:

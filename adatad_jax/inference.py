@@ -1,6 +1,7 @@
 """Trained parameters on windows of frames: proposals, then the detections of a video."""
 
 import functools
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -41,17 +42,20 @@ class Predictor:
         """Replaces the parameters; nothing is compiled anew."""
         self._params = replicate(params, self._devices)
 
-    def __call__(self, samples: Sequence[Sample]) -> list[Proposals]:
-        """Proposals (numpy, `[P, ...]`, valid points only) of up to `batch_size` windows, all of one shape."""
+    def start(self, samples: Sequence[Sample]) -> Proposals:
+        """Starts to compute up to `batch_size` windows, all of one shape; `collect` waits for what this returns."""
         filled = [*samples, *[samples[0]] * (self.batch_size - len(samples))]
 
         def stack(arrays: Iterable[np.ndarray]) -> np.ndarray:
             stacked = np.stack(list(arrays))
             return stacked.reshape(len(self._devices), -1, *stacked.shape[1:])
 
-        out = self._apply(self._params, stack(s.frames for s in filled), stack(s.mask for s in filled))
-        segments, scores, mask = (np.asarray(array).reshape(self.batch_size, *array.shape[2:]) for array in out)
-        return [Proposals(segments[i][mask[i]], scores[i][mask[i]], mask[i][mask[i]]) for i in range(len(samples))]
+        return self._apply(self._params, stack(s.frames for s in filled), stack(s.mask for s in filled))
+
+    def collect(self, started: Proposals, count: int) -> list[Proposals]:
+        """Proposals (numpy, `[P, ...]`, valid points only) of the first `count` windows of a started batch."""
+        segments, scores, mask = (np.asarray(array).reshape(self.batch_size, *array.shape[2:]) for array in started)
+        return [Proposals(segments[i][mask[i]], scores[i][mask[i]], mask[i][mask[i]]) for i in range(count)]
 
 
 def detect_windows(
@@ -71,7 +75,7 @@ def detect_windows(
       classify: gives class-agnostic detections of a video its classes (`VideoClassifier.classify`).
 
     Yields:
-      Name, detections and number of windows of a video; memory holds the windows of the videos in one batch.
+      Name, detections and number of windows of a video. Memory holds the candidates of one video, and two batches.
     """
     current: str | None = None
     done: list[Detections] = []
@@ -94,16 +98,17 @@ def detect_windows(
 
 
 def _predict(predictor: Predictor, windows: Iterable[tuple[Window, Sample]]) -> Iterator[tuple[Window, Proposals]]:
-    pending: list[tuple[Window, Sample]] = []
-    for pair in windows:
-        pending.append(pair)
-        if len(pending) == predictor.batch_size:
-            yield from _predict_batch(predictor, pending)
-            pending = []
-    if pending:
-        yield from _predict_batch(predictor, pending)
+    """Proposals window by window; while those of a batch are used, the devices compute the next one."""
+    windows = iter(windows)
+    running: tuple[list[Window], Proposals] | None = None
+    while pairs := list(itertools.islice(windows, predictor.batch_size)):
+        started = [window for window, _ in pairs], predictor.start([sample for _, sample in pairs])
+        if running is not None:
+            yield from _collect(predictor, *running)
+        running = started
+    if running is not None:
+        yield from _collect(predictor, *running)
 
 
-def _predict_batch(predictor: Predictor, pairs: Sequence[tuple[Window, Sample]]) -> Iterator[tuple[Window, Proposals]]:
-    proposals = predictor([sample for _, sample in pairs])
-    yield from zip([window for window, _ in pairs], proposals, strict=True)
+def _collect(predictor: Predictor, windows: list[Window], started: Proposals) -> Iterator[tuple[Window, Proposals]]:
+    yield from zip(windows, predictor.collect(started, len(windows)), strict=True)

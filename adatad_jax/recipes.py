@@ -81,6 +81,7 @@ def thumos(size: str, adaptation: str = "tia", crop: int = 160) -> ConfigDict:
     config = with_backbone(size, adaptation, crop)
     config.data.videos = "data/thumos14/videos"
     config.data.annotations = "data/thumos14/thumos_14_anno.json"
+    config.data.rate = 30.0
     config.data.classes = "data/thumos14/category_idx.txt"
     config.data.class_count = 20
     config.data.come_from = (
@@ -106,6 +107,7 @@ def multithumos(size: str, crop: int = 160) -> ConfigDict:
     config = with_backbone(size, "tia", crop)
     config.data.videos = "data/thumos14/videos"
     config.data.annotations = "data/multithumos/multithumos_anno.json"
+    config.data.rate = 30.0
     config.data.classes = "data/multithumos/category_idx.txt"
     config.data.class_count = 65
     config.data.come_from = "videos: the THUMOS-14 challenge; annotations, class list: OpenTAD's Multi-THUMOS page"
@@ -127,6 +129,7 @@ def charades(size: str) -> ConfigDict:
     config = with_backbone(size, "tia")
     config.data.videos = "data/charades/videos"
     config.data.annotations = "data/charades/charades.json"
+    config.data.rate = 30.0
     config.data.classes = "data/charades/category_idx.txt"
     config.data.class_count = 157
     config.data.come_from = (
@@ -208,6 +211,7 @@ def epic_kitchens(task: str) -> ConfigDict:
     config.weights_from = f"the authors' Google Drive (VideoMAE-L, EPIC {task}s), linked from OpenTAD's AdaTAD page"
     config.data.videos = "data/epic_kitchens/videos"
     config.data.annotations = f"data/epic_kitchens/epic_kitchens_{task}.json"
+    config.data.rate = 30.0
     config.data.classes = f"data/epic_kitchens/category_idx_{task}.txt"
     config.data.class_count = {"noun": 293, "verb": 97}[task]
     config.data.come_from = (
@@ -246,6 +250,7 @@ def ego4d() -> ConfigDict:
     config.weights_from = "the authors' Google Drive (InternVideo1-MQ, ViT-L), linked from OpenTAD's AdaTAD page"
     config.data.videos = "data/ego4d/videos"
     config.data.annotations = "data/ego4d/ego4d_v2_220429.json"
+    config.data.rate = 30.0
     config.data.classes = "data/ego4d/category_idx.txt"
     config.data.class_count = 110
     config.data.come_from = (

@@ -76,7 +76,8 @@ def validate(config: ConfigDict) -> None:
     expect(data.sampling in SAMPLINGS, "data.sampling", data.sampling, f"one of {', '.join(SAMPLINGS)}")
     expect(0 < data.time_limit < math.inf, "data.time_limit", data.time_limit, "a finite number of seconds above 0")
     expect(data.class_count >= 0, "data.class_count", data.class_count, "at least 0")
-    expect(0 <= data.fps < math.inf, "data.fps", data.fps, "a finite number, 0 for none")
+    for name in ("fps", "rate"):
+        expect(0 <= data[name] < math.inf, f"data.{name}", data[name], "a finite number, 0 for none")
     expect(config.test.classifier_topk >= 1, "test.classifier_topk", config.test.classifier_topk, "at least 1")
     expect(
         not config.test.classifier or data.class_agnostic,

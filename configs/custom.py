@@ -32,6 +32,7 @@ def get_config() -> ConfigDict:
 
     # Left open, for `adatad_jax.custom.propose`.
     config.propose = True
+    config.data.rate = 0.0
     config.data.stride = 0
     config.data.window = 0
     config.model.regression_ranges = ()

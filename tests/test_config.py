@@ -80,9 +80,9 @@ def test_a_file_that_is_missing_or_fails_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"broken\.py"):
         cli.load_config(broken)
     broken.write_text(
-        "from adatad_jax.config import default\ndef get_config():\n  c = default()\n  c.data.rate = 3\n  return c\n"
+        "from adatad_jax.config import default\ndef get_config():\n  c = default()\n  c.data.rates = 3\n  return c\n"
     )
-    with pytest.raises(UserError, match="rate"):
+    with pytest.raises(UserError, match="rates"):
         cli.load_config(broken)
 
 

@@ -83,7 +83,7 @@ def test_the_published_thumos_recipe_is_what_the_rules_give() -> None:
 )
 def test_stride_and_window(fps: float, lengths: tuple[float, ...], stride: int, window: int) -> None:
     config = propose(custom(), videos_of(3, 60.0, fps, *lengths)).config
-    assert (config.data.stride, config.data.window) == (stride, window)
+    assert (config.data.rate, config.data.stride, config.data.window) == (fps, stride, window)
     make_detector(config, classes=3)
 
 
@@ -124,6 +124,7 @@ def test_short_windows_make_larger_batches() -> None:
 @pytest.mark.parametrize(
     "override",
     [
+        "data.rate=25.0",
         "data.stride=2",
         "data.window=128",
         "model.regression_ranges=((0,8),(8,16),(16,32),(32,64),(64,128),(128,9999))",
@@ -140,7 +141,7 @@ def test_what_is_set_stays(override: str) -> None:
     proposal = propose(before, videos_of(20, 60.0, 30, 3.0))
     assert proposal.config[section][name] == before[section][name]
     assert f"{section}.{name}" not in proposal.reasons
-    assert len(proposal.reasons) == len(open_fields(before)) == 7
+    assert len(proposal.reasons) == len(open_fields(before)) == 8
     assert before.propose
     assert before != proposal.config
     assert not open_fields(proposal.config)

@@ -1,4 +1,7 @@
-"""Annotation files as they lie on disk: read as text or JSON, and brought to one form, video name -> annotation."""
+"""Annotation files as they lie on disk: read as text or JSON, and brought to one form, video name -> annotation.
+
+Files of other kinds are read as text and JSON here too.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from adatad_jax.errors import UserError, one_line
 # BMN ships ActivityNet as a JSON object by video name with these names for lengths, and subsets in a table beside it.
 BMN_NAMES = {"duration_second": "duration", "duration_frame": "frame"}
 BMN_TABLE = "video_info_new.csv"
+ANNOTATIONS = "ActivityNet-style annotations, or a table video,start,end,label whose name ends in .csv"
 
 
 def read_text(path: Path) -> str:
@@ -39,8 +43,12 @@ def read_text(path: Path) -> str:
         raise UserError(f"{path}: not UTF-8 ({one_line(error)}); save it with that encoding") from None
 
 
-def read_json(path: Path) -> tuple[Any, list[str]]:
+def read_json(path: Path, expected: str = ANNOTATIONS) -> tuple[Any, list[str]]:
     """The parsed file, and the names that one object in it holds twice (JSON readers silently take the last).
+
+    Args:
+      path: the file.
+      expected: what it should hold, in words.
 
     Raises:
       UserError: as `read_text`, or it is not JSON.
@@ -56,10 +64,7 @@ def read_json(path: Path) -> tuple[Any, list[str]]:
     try:
         return json.loads(read_text(path), object_pairs_hook=unique), repeated
     except (json.JSONDecodeError, RecursionError) as error:
-        raise UserError(
-            f"{path}: not a JSON file ({one_line(error)}); expected ActivityNet-style annotations, or a table "
-            "video,start,end,label whose name ends in .csv"
-        ) from None
+        raise UserError(f"{path}: not a JSON file ({one_line(error)}); expected {expected}") from None
 
 
 def by_video(content: Any, path: Path) -> dict[str, Any]:

@@ -53,7 +53,9 @@ class Video:
         return self.frames / self.duration if self.fixed_fps is None else self.fixed_fps
 
 
-def load_annotations(path: str | Path, *, fixed_fps: float | None = None, with_frames: bool = True) -> dict[str, Video]:
+def load_annotations(
+    path: str | Path, *, fixed_fps: float | None = None, with_frames: bool = True, with_duration: bool = True
+) -> dict[str, Video]:
     """Read `{"database": {name: {"subset", "duration", "frame" or "fps", "annotations": [{"segment", "label"}]}}}`.
 
     That is the form of the release, ActionFormer, ActivityNet and the conversions of other data sets to it; further
@@ -69,6 +71,8 @@ def load_annotations(path: str | Path, *, fixed_fps: float | None = None, with_f
       fixed_fps: see `Video.fixed_fps`.
       with_frames: whether frame counts are read, and a video without one is a problem. Sampling by `resize` needs
         none: a data set may have them or not, and they may be of other copies of its videos.
+      with_duration: whether a video without "duration" is a problem; else its duration is NaN. To measure detections
+        needs none.
 
     Raises:
       UserError: the file is missing or not of this form; all problems of the file are listed together.
@@ -78,7 +82,10 @@ def load_annotations(path: str | Path, *, fixed_fps: float | None = None, with_f
     database = by_video(content, path)
     problems = [f'key "{key}" occurs more than once in one JSON object' for key in repeated]
     left_out: list[str] = []
-    videos = {name: _video(name, entry, fixed_fps, with_frames, problems, left_out) for name, entry in database.items()}
+    videos = {
+        name: _video(name, entry, fixed_fps, with_frames, with_duration, problems, left_out)
+        for name, entry in database.items()
+    }
     silent = Counter(entry["subset"] for entry in database.values() if _is_silent(entry))
     if silent.total() == len(database):
         problems.append('no video has "annotations", the list of its segments')
@@ -101,8 +108,16 @@ def load_annotations(path: str | Path, *, fixed_fps: float | None = None, with_f
     return {name: video for name, video in videos.items() if video is not None}
 
 
-def select_subset(videos: Mapping[str, Video], subset: str, path: str | Path) -> dict[str, Video]:
+def select_subset(
+    videos: Mapping[str, Video], subset: str, path: str | Path, remedy: str | None = None
+) -> dict[str, Video]:
     """The videos whose subset is exactly `subset`.
+
+    Args:
+      videos: of the file at `path`.
+      subset: as it is spelled there.
+      path: what to call the file in a message.
+      remedy: what to do where there is none; by default, to set the configuration's subsets.
 
     Raises:
       UserError: there is none; the message lists the subsets of the file.
@@ -115,8 +130,8 @@ def select_subset(videos: Mapping[str, Video], subset: str, path: str | Path) ->
         order = [name for kind in ("train", "val", "test") for name in sorted(found) if name.lower().startswith(kind)]
         train, test, *_ = *order, "NAME", "NAME"
         raise UserError(
-            f'{path}: no video of subset "{subset}"; the file has {names}, and a name must match exactly: set '
-            f"--config.data.train_subset={train} --config.data.test_subset={test}"
+            f'{path}: no video of subset "{subset}"; the file has {names}, and a name must match exactly: '
+            + (remedy or f"set --config.data.train_subset={train} --config.data.test_subset={test}")
         )
     return chosen
 
@@ -199,6 +214,7 @@ def _video(
     entry: Any,
     fixed_fps: float | None,
     with_frames: bool,
+    with_duration: bool,
     problems: list[str],
     left_out: list[str],
 ) -> Video | None:
@@ -220,7 +236,7 @@ def _video(
         return None
     if not isinstance(entry.get("subset"), str):
         wrong("subset", entry.get("subset"), "a name")
-    duration = positive("duration")
+    duration = positive("duration") if with_duration or "duration" in entry else math.nan
 
     frames: float | None = None
     if not with_frames:

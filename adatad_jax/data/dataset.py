@@ -1,4 +1,4 @@
-"""A data set as a run sees it: annotated videos with their files, training windows and test windows as arrays."""
+"""A data set as a run sees it: annotated videos with their files, and training windows as arrays."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -23,7 +23,7 @@ from adatad_jax.data.annotations import (
 )
 from adatad_jax.data.checks import find_files
 from adatad_jax.data.frames import FrameSource
-from adatad_jax.data.sampling import Window, make_sampling
+from adatad_jax.data.sampling import make_sampling
 from adatad_jax.errors import UserError, listed
 
 SEGMENT_ROWS = 8  # arrays of ground truth are padded to a multiple of it
@@ -191,47 +191,6 @@ class TrainingWindows:
         augmentation = draw_augmentation(rng, data.crop, data.crop, data.rand_augment, data.color_jitter)
         frames = np.ascontiguousarray(frames)
         return Sample(frames, window.mask, window.segments, window.labels, augmentation, window.found)
-
-
-class InferenceWindows:
-    """The windows of videos to detect in, video by video.
-
-    Attributes:
-      videos: name -> annotation.
-      windows: all windows, in order.
-    """
-
-    def __init__(self, subset: Subset, config: ConfigDict) -> None:
-        self._config = config
-        self._frames = FrameSource(subset, config, config.data.test_short_side)
-        self._sampling = make_sampling(config.data)
-        self.videos = subset.videos
-        self.windows = [window for video in subset.videos.values() for window in self._sampling.lay_out(video)]
-
-    def __len__(self) -> int:
-        return len(self.windows)
-
-    def load(self, index: int) -> Sample:
-        """Decodes one window: centre crop, no augmentation, no ground truth.
-
-        Raises:
-          UserError: the file holds no frame of the window, or cannot be decoded.
-        """
-        window, data = self.windows[index], self._config.data
-        try:
-            indices, mask = self._sampling.frames(window, self._frames.count(window.video))
-        except UserError as error:
-            raise UserError(f"video {window.video}: {error}") from error
-        require_valid(window.video, mask)
-        box = transforms.centre_box(*self._frames.size(window.video), data.crop)
-        pixels = self._frames.read(window.video, indices, box, data.crop)
-        pixels = shuffle_within(pixels, data.shuffle_within, np.random.default_rng([SHUFFLE_STREAM, index]))
-        empty = np.zeros((0, 2), np.float32), np.zeros(0, np.int32)
-        return Sample(np.ascontiguousarray(pixels), mask, *empty)
-
-    def seconds(self, window: Window, segments: np.ndarray) -> np.ndarray:
-        """Segments `[N, 2]` float32 in grid positions of a window to seconds of its video, clipped to it."""
-        return self._sampling.seconds(segments, window, self.videos[window.video])
 
 
 def require_valid(video: str, mask: np.ndarray) -> None:

@@ -1,15 +1,15 @@
-"""Where the frames of a window come from: the video files, memory, or a cache that `prepare` has written."""
+"""Where the frames of a window come from: video files, memory, an array, or a cache that `prepare` has written."""
 
 from collections.abc import Callable
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from ml_collections import ConfigDict
 
 from adatad_jax.data.cache import FrameCache, Images, open_cache
-from adatad_jax.data.decode import frames_at, open_video
+from adatad_jax.data.decode import VideoReader, frames_at, open_video
 from adatad_jax.data.limits import within
 from adatad_jax.data.sampling import make_sampling
 from adatad_jax.data.transforms import Box, crop_resize, resize_short_side, short_side_shape
@@ -18,15 +18,59 @@ if TYPE_CHECKING:
     from adatad_jax.data.dataset import Subset
 
 
+class Frames(Protocol):
+    """The frames of some videos, scaled to a short side; threads may share them."""
+
+    def count(self, video: str) -> int:
+        """Number of frames."""
+        ...
+
+    def size(self, video: str) -> tuple[int, int]:
+        """Height and width of the scaled frames, in pixels."""
+        ...
+
+    def read(self, video: str, indices: np.ndarray, box: Box, size: int) -> Images:
+        """A part of some frames.
+
+        Args:
+          video: its name.
+          indices: `[n]` frames.
+          box: of the scaled frames.
+          size: to which the box is resized, pixels.
+
+        Returns:
+          `[n, size, size, 3]` uint8 RGB.
+
+        Raises:
+          UserError: a frame cannot be decoded, or reading takes longer than `data.time_limit`.
+        """
+        ...
+
+    def finish(self, video: str) -> None:
+        """Lets go of what was kept to go on reading this video."""
+        ...
+
+
 class FrameSource:
-    """The frames of a subset's videos, scaled to a short side; threads may share it.
+    """`Frames` of a subset's videos.
 
     With `data.in_memory` all that windows can load is decoded once and stays. With `data.cache` nothing is decoded from
     the videos, which need not be there any more.
     """
 
-    def __init__(self, subset: "Subset", config: ConfigDict, short_side: int) -> None:
-        """Raises `UserError` where the cache does not hold the subset as the configuration needs it."""
+    def __init__(self, subset: "Subset", config: ConfigDict, short_side: int, onwards: bool = False) -> None:
+        """Prepares to read.
+
+        Args:
+          subset: the videos.
+          config: of the run.
+          short_side: of the scaled frames, pixels.
+          onwards: whether a video is read from its start to its end: readers are then kept until `finish`, so that
+            files without an index are not decoded from their start each time.
+
+        Raises:
+          UserError: the cache does not hold the subset as the configuration needs it.
+        """
         data = config.data
         self._files = subset.files
         self._short_side = short_side
@@ -40,30 +84,17 @@ class FrameSource:
         self._kept: dict[str, tuple[np.ndarray, Images]] = {}  # source indices, ascending, and their frames
         self._locks = {name: Lock() for name in subset.videos}
         self._facts: dict[str, tuple[int, tuple[int, int]]] = {}
+        self._onwards = onwards
+        self._idle: dict[str, list[VideoReader]] = {}
 
     def count(self, video: str) -> int:
-        """Frames in the container."""
+        """Frames in the container, or in the cache of it."""
         return self._cache.count(video) if self._cache is not None else self._look(video)[0]
 
     def size(self, video: str) -> tuple[int, int]:
-        """Height and width of the scaled frames, in pixels."""
         return self._cache.size(video) if self._cache is not None else self._look(video)[1]
 
     def read(self, video: str, indices: np.ndarray, box: Box, size: int) -> Images:
-        """A part of some frames.
-
-        Args:
-          video: its name.
-          indices: `[n]` source frames.
-          box: of the scaled frames.
-          size: to which the box is resized, pixels.
-
-        Returns:
-          `[n, size, size, 3]` uint8 RGB.
-
-        Raises:
-          UserError: a frame cannot be decoded, or reading takes longer than `data.time_limit`.
-        """
         if not self._in_memory:
             return self._read(video, indices, box, lambda part: crop_resize(part, (0, 0, *box[2:]), size))
         with self._locks[video]:
@@ -72,6 +103,9 @@ class FrameSource:
                 self._kept[video] = loadable, self._read(video, loadable, (0, 0, *self.size(video)), lambda part: part)
         kept, frames = self._kept[video]
         return crop_resize(frames[np.searchsorted(kept, indices)], box, size)
+
+    def finish(self, video: str) -> None:
+        self._idle.pop(video, None)
 
     def _read(self, video: str, indices: np.ndarray, box: Box, transform: Callable[[Images], Images]) -> Images:
         if self._cache is not None:
@@ -83,7 +117,19 @@ class FrameSource:
             return transform(scaled[:, top : top + height, left : left + width])
 
         path = self._files[video]
-        return within(self._limit, str(path), lambda: frames_at(open_video(path), indices, scale))
+
+        def decode() -> Images:
+            idle = self._idle.setdefault(video, [])
+            try:
+                reader = idle.pop()
+            except IndexError:
+                reader = open_video(path)
+            frames = frames_at(reader, indices, scale)
+            if self._onwards:
+                idle.append(reader)
+            return frames
+
+        return within(self._limit, str(path), decode)
 
     def _look(self, video: str) -> tuple[int, tuple[int, int]]:
         if video not in self._facts:

@@ -31,6 +31,7 @@ class PacketIndex:
       stamps: [count] int64 presentation timestamps, ascending, or None if they do not tell frames apart.
       keys: [k] int64 indices of the key frames, ascending; empty if `stamps` is None.
       settled: [count] int64; frame i is predicted from none after frame settled[i]; None if `stamps` is.
+      tick: seconds a unit of `stamps`.
     """
 
     count: int
@@ -38,6 +39,14 @@ class PacketIndex:
     stamps: NDArray[np.int64] | None
     keys: NDArray[np.int64]
     settled: NDArray[np.int64] | None
+    tick: float
+
+    @property
+    def times(self) -> NDArray[np.float64]:
+        """[count] seconds from the first frame to each; at the average rate where `stamps` do not tell."""
+        if self.stamps is None:
+            return np.arange(self.count) / self.fps
+        return (self.stamps - self.stamps[0]) * self.tick
 
     def key_before(self, index: int) -> int:
         """The frame from which decoding leads to frame `index`: its last key frame, or the first frame."""
@@ -124,7 +133,7 @@ def _scan(path: Path, size: int, changed: int) -> PacketIndex:
     count, stamps = len(shown), [pts for pts, _ in shown]
     # AVI stores no presentation times: with B-frames the ones made up for it are wrong
     if None in stamps or len(set(stamps)) < count or (kind == "avi" and reordered):
-        return PacketIndex(count, rate, None, np.empty(0, np.int64), None)
+        return PacketIndex(count, rate, None, np.empty(0, np.int64), None, tick)
     decoded = np.array(stamps, np.int64)
     order = np.argsort(decoded)
     places = np.empty(count, np.int64)
@@ -138,7 +147,7 @@ def _scan(path: Path, size: int, changed: int) -> PacketIndex:
     span = steps.sum()
     if span and abs((count - 1) / span / rate - 1) > 0.01:
         rate = float((count - 1) / span)
-    return PacketIndex(count, rate, decoded[order], keys, settled)
+    return PacketIndex(count, rate, decoded[order], keys, settled, tick)
 
 
 def _require_no_hole(path: Path, steps: NDArray[np.float64]) -> None:

@@ -7,7 +7,6 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 from ml_collections import ConfigDict
 from rich.console import Console
 from rich.table import Table
@@ -19,15 +18,17 @@ from adatad_jax.conversion.torch_file import write_tensors
 from adatad_jax.data.dataset import load_classes, load_subset
 from adatad_jax.demo.dataset import generate
 from adatad_jax.demo.weights import videomae_state
-from adatad_jax.detect import detect_files
+from adatad_jax.detect import Options, detect_files
+from adatad_jax.detector import load
 from adatad_jax.errors import UserError
 from adatad_jax.evaluate import evaluate
 from adatad_jax.evaluation.mean_ap import Metrics
-from adatad_jax.evaluation.run import METRICS_FILE, RESULTS_FILE, load_evaluation
+from adatad_jax.evaluation.run import load_evaluation
+from adatad_jax.evaluation.summary import METRICS_FILE, RESULTS_FILE
 from adatad_jax.files import check_output_folder, write_text
 from adatad_jax.inference import Predictor
+from adatad_jax.outputs.targets import plan
 from adatad_jax.train import train
-from adatad_jax.trained import load_trained
 from adatad_jax.training.initialize import initialize
 
 CONFIG = Path("configs/demo.py")
@@ -55,10 +56,11 @@ def main(arguments: Sequence[str]) -> None:
     train(config, args.workdir, console)
     metrics = evaluate(config, args.workdir, console)
     test_set = load_subset(config, config.data.test_subset, load_classes(config), training=False)
-    name, video = next(iter(test_set.files.items()))
-    truth = test_set.videos[name].segments, np.array([test_set.classes.index(k) for k in test_set.videos[name].labels])
+    name, video = next(iter(test_set.videos.items()))
+    spans = [(*segment, label) for segment, label in zip(video.segments.tolist(), video.labels, strict=True)]
     pictures = args.workdir / "detections"
-    failures = detect_files(load_trained(args.workdir), pictures, [video], console, truth={name: truth})
+    jobs = plan([test_set.files[name]], pictures)
+    failures = detect_files(load(args.workdir), jobs, Options(), console, truth={name: spans})
     if failures:
         raise UserError(failures[0])
     path = args.workdir / METRICS_FILE

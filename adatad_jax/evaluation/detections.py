@@ -1,4 +1,4 @@
-"""From the decoded proposals of windows to the detections of a video, and the ActivityNet results format.
+"""From the decoded proposals of windows to the detections of a video.
 
 With sliding windows (THUMOS and the other frame-grid data sets) each window's candidates go to seconds and are rounded;
 then the windows of a video are joined and reduced by one NMS. Without (ActivityNet: one window is the whole video) each
@@ -6,10 +6,8 @@ window is reduced by NMS in grid units, then goes to seconds; windows are only j
 both a video-level classifier, if there is one, comes between seconds and rounding.
 """
 
-import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -19,7 +17,6 @@ from adatad_jax.evaluation.nms import NmsSettings, nms_video
 Array = np.ndarray
 
 _SECONDS_DECIMALS, _SCORE_DECIMALS = 2, 4  # release rule
-_PROBLEMS_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -141,85 +138,3 @@ def merge_windows(windows: Sequence[Detections], settings: PostProcessing) -> De
         return joined
     merged = Detections(*nms_video(joined.segments, joined.scores, joined.labels, settings.nms))
     return round_detections(merged) if settings.rounded else merged
-
-
-def results_to_json(results: Mapping[str, Detections], classes: Sequence[str]) -> dict[str, Any]:
-    """Detections by video in the ActivityNet results format; videos and detections keep their order.
-
-    Args:
-      classes: names that `Detections.labels` index.
-    """
-    return {
-        "version": "VERSION 1.3",
-        "results": {
-            video: [
-                {"segment": segment, "label": classes[label], "score": score}
-                for segment, score, label in zip(d.segments.tolist(), d.scores.tolist(), d.labels.tolist(), strict=True)
-            ]
-            for video, d in results.items()
-        },
-        "external_data": {},
-    }
-
-
-def results_from_json(
-    data: Any, classes: Iterable[str] = (), *, source: str = "results"
-) -> tuple[dict[str, Detections], tuple[str, ...]]:
-    """Reads the ActivityNet results format.
-
-    Args:
-      data: the parsed file.
-      classes: names that labels are to index. Labels it lacks are appended, so nothing is lost on the way.
-      source: what to call the data in an error, as a rule the file.
-
-    Returns:
-      the detections by video, and the class names with what was appended.
-
-    Raises:
-      UserError: the structure is not that of the format; names the entries.
-    """
-    videos = data.get("results") if isinstance(data, dict) else None
-    if not isinstance(videos, dict):
-        raise UserError(
-            f'{source}: found {_kind(data)}, expected the ActivityNet results format, {{"results": {{video: '
-            '[{"segment": [start, end], "label": name, "score": number}]}}'
-        )
-    index = {name: k for k, name in enumerate(classes)}
-    problems: list[str] = []
-    results = {}
-    for video, entries in videos.items():
-        segments, scores, labels = [], [], []
-        if not isinstance(entries, list):
-            problems.append(f"{video}: found {_kind(entries)}")
-            continue
-        for position, entry in enumerate(entries):
-            if not _is_entry(entry):
-                problems.append(f"{video}[{position}]: found {str(entry)[:80]}")
-                continue
-            segments.append(entry["segment"])
-            scores.append(entry["score"])
-            labels.append(index.setdefault(entry["label"], len(index)))
-        results[video] = Detections(segments, scores, labels)  # type: ignore[arg-type]
-    if problems:
-        shown = "; ".join(problems[:_PROBLEMS_SHOWN]) + ("; ..." if len(problems) > _PROBLEMS_SHOWN else "")
-        raise UserError(
-            f"{source}: {len(problems)} entries are not detections, expected a list of "
-            f'{{"segment": [start, end] finite seconds, "label": name, "score": finite number}} per video: {shown}. '
-            "Write the file anew"
-        )
-    return results, tuple(index)
-
-
-def _is_entry(entry: Any) -> bool:
-    if not isinstance(entry, dict) or not isinstance(entry.get("label"), str):
-        return False
-    segment = entry.get("segment")
-    if not isinstance(segment, list | tuple) or len(segment) != 2:
-        return False
-    return all(type(v) in (int, float) and math.isfinite(v) for v in (*segment, entry.get("score")))
-
-
-def _kind(value: Any) -> str:
-    if isinstance(value, dict):
-        return f"an object with keys {sorted(value)[:_PROBLEMS_SHOWN]}"
-    return f"a {type(value).__name__}"

@@ -4,15 +4,15 @@ Release rules: the subset is matched exactly and every label in it is a class, "
 end - start <= 0 are dropped, then any of the same label with both ends within 1e-3 s of one kept.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from adatad_jax.data.annotations import Video
 from adatad_jax.errors import UserError
 from adatad_jax.evaluation.detections import Detections
+from adatad_jax.evaluation.names import few, name_hint
 
 Array = np.ndarray
 GroundTruth = Mapping[str, tuple[Array, Array]]
@@ -22,66 +22,17 @@ _SAME_SECONDS = 1e-3
 _UNION_FLOOR = 1e-8
 
 
-def ground_truth_from_json(
-    data: Any,
-    subset: str,
-    classes: Sequence[str] = (),
-    *,
-    blocked: Collection[str] = (),
-    source: str = "annotations",
-) -> tuple[dict[str, tuple[Array, Array]], tuple[str, ...]]:
-    """The ground truth of one subset of an ActivityNet-style annotation file.
-
-    Args:
-      data: the parsed file, `{"database": {video: {"subset", "annotations": [{"segment": [s, e], "label"}]}}}`.
-      subset: matched exactly.
-      classes: names that labels are to index; labels it lacks are appended.
-      blocked: videos to leave out. The detections in them have to be left out too, or they are false positives.
-      source: what to call the data in an error, as a rule the file.
-
-    Returns:
-      the ground truth by video (those without a segment left out), and the class names with what was appended.
-
-    Raises:
-      UserError: no such subset, or a malformed entry.
-    """
-    database = data.get("database") if isinstance(data, dict) else None
-    if not isinstance(database, dict):
-        raise UserError(
-            f'{source}: no object "database" found, expected the ActivityNet annotation format: give such a file'
-        )
-    index = {name: k for k, name in enumerate(classes)}
-    ground_truth, found = {}, set()
-    for video, entry in database.items():
-        try:
-            found.add(entry["subset"])
-            if entry["subset"] != subset or video in blocked or not entry["annotations"]:
-                continue
-            segments = np.array([a["segment"] for a in entry["annotations"]], np.float64)
-            labels = np.array([index.setdefault(a["label"], len(index)) for a in entry["annotations"]], np.int64)
-            if segments.shape != (len(labels), 2) or not np.isfinite(segments).all():
-                raise ValueError("a segment that is not two finite numbers")
-        except (KeyError, TypeError, ValueError) as error:
-            raise UserError(
-                f'{source}: database/{video}: {error!r}, expected "subset" and "annotations", each with a "segment" '
-                '[start, end] in seconds and a "label": correct the entry'
-            ) from error
-        ground_truth[video] = segments, labels
-    if subset not in found:
-        raise UserError(
-            f'{source}: no video of subset "{subset}", found the subsets {sorted(map(str, found))}: set one of them'
-        )
-    return ground_truth, tuple(index)
-
-
 def ground_truth_of(
     videos: Mapping[str, Video], classes: Sequence[str] = ()
 ) -> tuple[dict[str, tuple[Array, Array]], tuple[str, ...]]:
-    """The ground truth of videos as they were read for detection; returns what `ground_truth_from_json` does.
+    """The ground truth of annotated videos.
 
     Args:
       videos: of one subset.
       classes: names that labels are to index; labels it lacks are appended.
+
+    Returns:
+      the ground truth by video (those without a segment left out), and the class names with what was appended.
     """
     index = {name: k for k, name in enumerate(classes)}
     ground_truth = {
@@ -145,15 +96,16 @@ def counted(ground_truth: GroundTruth, detections: Mapping[str, Detections], cla
     filled = {video: d for video, d in detections.items() if len(d)}
     if filled and not filled.keys() & videos.keys():
         raise UserError(
-            f"no video of the detections is in the ground truth: detections are in {_few(filled)}, "
-            f"the ground truth has {_few(videos)}; check the subset and the video names"
+            f"no video of the detections is in the ground truth: detections are in {few(filled)}, "
+            f"the ground truth has {few(videos)}; "
+            + (name_hint(filled, videos) or "check the subset and the video names")
         )
     labels_found = np.unique(np.concatenate([np.empty(0, np.int64), *(d.labels for d in filled.values())]))
     if filled and not np.isin(labels_found, known).any():
         raise UserError(
             "no label of the detections is in the ground truth: "
-            f"detections have {_few([classes[k] for k in labels_found])}, "
-            f"the ground truth has {_few([classes[k] for k in known])}; check the class list"
+            f"detections have {few([classes[k] for k in labels_found])}, "
+            f"the ground truth has {few([classes[k] for k in known])}; check the class list"
         )
     positives = dict(zip(known.tolist(), counts.tolist(), strict=True))
     return CountedTruth(videos, positives, given - sum(positives.values()))
@@ -173,8 +125,3 @@ def by_class(truth: CountedTruth, video: str, found: Detections) -> Iterator[tup
         mine = ranked[found.labels[ranked] == label]
         if mine.size:
             yield label, mine, segments[labels == label]
-
-
-def _few(names: Collection[str]) -> str:
-    shown = ", ".join(list(names)[:3])
-    return f"{shown}, ... ({len(names)} in all)" if len(names) > 3 else shown

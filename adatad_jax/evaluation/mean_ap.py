@@ -72,7 +72,7 @@ def evaluate(
         video_hits = np.zeros((len(tious), len(found)), bool)
         for _, mine, segments in by_class(truth, video, found):
             tiou = segment_tiou(found.segments[mine], segments)
-            video_hits[:, mine] = [match(tiou, threshold) for threshold in tious]
+            video_hits[:, mine] = [match(tiou, threshold) >= 0 for threshold in tious]
         hits.append(video_hits)
         scores.append(found.scores)
         labels.append(found.labels)
@@ -97,21 +97,21 @@ def evaluate(
 
 
 def match(tiou: Array, threshold: float) -> Array:
-    """Which detections are true positives, [P] bool.
+    """The segment that each detection takes, [P] int, -1 for none: a false positive.
 
     Args:
       tiou: [P, G] of a video's detections of a class, by falling score, and its segments of that class.
       threshold: tIoU from which a detection may take a segment (`>=`).
     """
-    hits = np.zeros(len(tiou), bool)
+    taken = np.full(len(tiou), -1)
     rows = np.flatnonzero((tiou >= threshold).any(axis=1))
     free = tiou[rows, ::-1]  # reversed: argmax finds the first, and of equal overlaps the later one is wanted
     for row, overlaps in zip(rows, free, strict=True):
         best = overlaps.argmax()
         if overlaps[best] >= threshold:
-            hits[row] = True
+            taken[row] = tiou.shape[1] - 1 - best
             free[:, best] = -np.inf
-    return hits
+    return taken
 
 
 def average_precision(hits: Array, positives: int) -> Array:

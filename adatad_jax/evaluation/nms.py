@@ -91,29 +91,36 @@ def soft_nms(
     limit = count if max_num is None else min(max_num, count)
     index = np.arange(count)
     start, end = np.asarray(segments, np.float32).reshape(-1, 2).T
-    # One row each, so that a candidate moves as one column; scores last, to decay in place.
-    table = np.stack([start, end, end - start + _LENGTH_EPSILON, np.asarray(scores, np.float32)])
+    # One row each, so that a candidate moves as one column; scores last, to decay in place. The start is negated, so
+    # that one call limits both ends to those of the segment taken.
+    table = np.stack([-start, end, end - start + _LENGTH_EPSILON, np.asarray(scores, np.float32)])
+    # Where a decay is sure to be in [0, 1], no score of at least 0 falls below it, and none need be looked for.
+    usual = np.isfinite(table).all() and (end >= start).all() and (table[3] >= 0).all()
+    can_drop = min_score > 0 or "gaussian" not in method or not usual
     kept, kept_scores = np.empty(limit, np.int64), np.empty(limit, np.float32)
 
     taken = 0
     while taken < min(limit, count):
         best = taken + int(table[3, taken:count].argmax())
-        best_start, best_end, best_length, kept_scores[taken] = table[:, best]
-        kept[taken] = index[best]
+        chosen = table[:, best].copy()
+        kept[taken], kept_scores[taken] = index[best], chosen[3]
         # Equal scores are common after rounding, and the first of them is taken: the order of the rest has to be the
         # release's, which swaps the candidate in front with the one taken.
         table[:, best], index[best] = table[:, taken], index[taken]
         taken += 1
 
-        starts, ends, lengths, rest = table[:, taken:count]
-        overlap = np.minimum(ends, best_end)
-        overlap -= np.maximum(starts, best_start)
+        rest = table[3, taken:count]
+        ends = np.minimum(table[:2, taken:count], chosen[:2, None])
+        overlap = ends[0]
+        overlap += ends[1]
         np.maximum(overlap, 0, out=overlap)
-        overlap /= lengths + best_length - overlap
+        union = table[2, taken:count] + chosen[2]
+        union -= overlap
+        overlap /= union
         if method == "gaussian":
             rest *= _gaussian(overlap, sigma)
         elif method == "improved_gaussian":
-            rest *= np.where(overlap >= t1 + t2 * (best_end - best_start), _gaussian(overlap, sigma), 1)
+            rest *= np.where(overlap >= t1 + t2 * (chosen[1] + chosen[0]), _gaussian(overlap, sigma), 1)
         elif method == "linear":
             rest *= np.where(overlap >= iou_threshold, 1 - overlap, 1)
         elif method == "hard":
@@ -121,6 +128,8 @@ def soft_nms(
         else:
             assert_never(method)
 
+        if not can_drop:
+            continue
         survives = rest >= min_score
         survivors = int(np.count_nonzero(survives))
         if survivors < len(rest):

@@ -11,6 +11,9 @@ from adatad_jax.evaluation.ground_truth import GroundTruth, by_class, counted, s
 Array = np.ndarray
 
 _PROPOSALS_PER_VIDEO = 100  # AN of AR@AN runs over 1..100
+_AVERAGE_NUMBERS = (1, 5, 10, 50, 100)
+_TOP_K_TIOU = 0.5
+PROPOSAL_TIOUS = tuple(percent / 100 for percent in range(50, 100, 5))  # of AR@AN: 0.5:0.05:0.95, release rule
 
 
 @dataclass(frozen=True)
@@ -76,3 +79,18 @@ def average_recall(
         covered += [np.count_nonzero(looked_at >= threshold, axis=1) for threshold in tious]
     recall = (covered / sum(truth.positives.values())).mean(axis=0)
     return AverageRecall(recall, float(np.trapezoid(recall, proposals)) / _PROPOSALS_PER_VIDEO)
+
+
+def recall_figures(
+    ground_truth: GroundTruth, detections: Mapping[str, Detections], classes: Sequence[str]
+) -> dict[str, float]:
+    """Recall beside mAP, by name and as fractions: AR@AN with its area, over `PROPOSAL_TIOUS`, and top-kx recall.
+
+    Raises:
+      UserError: as `top_k_recall`.
+    """
+    average = average_recall(ground_truth, detections, PROPOSAL_TIOUS, classes)
+    figures = {f"AR@{number}": float(average.recall[number - 1]) for number in _AVERAGE_NUMBERS} | {"AUC": average.auc}
+    ks = (1, 5)
+    by_k = top_k_recall(ground_truth, detections, (_TOP_K_TIOU,), classes, ks).mean(axis=0)[0]
+    return figures | {f"recall@{k}x tIoU {_TOP_K_TIOU:g}": float(recall) for k, recall in zip(ks, by_k, strict=True)}

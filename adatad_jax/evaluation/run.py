@@ -1,32 +1,25 @@
-"""Evaluation of parameters on a test subset: windows, detections, mAP, files and table."""
+"""Evaluation of parameters on a test subset: windows, detections, mAP."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 from ml_collections import ConfigDict
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Table
 
 from adatad_jax.config import make_post_processing
 from adatad_jax.data.annotations import ACTION
 from adatad_jax.data.checks import usable
-from adatad_jax.data.dataset import InferenceWindows, Sample, load_subset
-from adatad_jax.data.loader import load_ahead, unwrap
+from adatad_jax.data.dataset import Sample, load_subset
+from adatad_jax.data.inference_windows import InferenceWindows, inference_windows
+from adatad_jax.data.loader import unwrap
 from adatad_jax.data.sampling import Window
 from adatad_jax.errors import UserError
 from adatad_jax.evaluation.classifier import VideoClassifier, check_classes, load_classifier
-from adatad_jax.evaluation.detections import Detections, results_to_json
+from adatad_jax.evaluation.detections import Detections
 from adatad_jax.evaluation.ground_truth import GroundTruth, counted, ground_truth_of
 from adatad_jax.evaluation.mean_ap import Metrics, evaluate
-from adatad_jax.files import write_text
 from adatad_jax.inference import Predictor, detect_windows
-
-RESULTS_FILE = "results.json"
-METRICS_FILE = "metrics.json"
 
 
 @dataclass(frozen=True)
@@ -64,13 +57,12 @@ class Evaluation:
             TimeElapsedColumn(),
             TimeRemainingColumn(),
         )
-        windows, ahead = self.windows, max(2, 2 * predictor.batch_size)
-        samples = load_ahead(range(len(windows)), windows.load, self.config.data.threads, ahead)
+        windows = self.windows
+        samples = windows.stream(self.config.data.threads, max(2, 2 * predictor.batch_size))
         broken: set[str] = set()
 
         def readable() -> Iterator[tuple[Window, Sample]]:
-            for index, sample in samples:
-                window = windows.windows[index]
+            for window, sample in samples:
                 if not (isinstance(sample, UserError) and self.config.data.skip_broken):
                     yield window, unwrap(sample)
                 elif window.video not in broken:
@@ -125,47 +117,4 @@ def load_evaluation(config: ConfigDict, classes: tuple[str, ...]) -> Evaluation:
             "video-level class scores"
         )
     subset = usable(subset, config)
-    return Evaluation(config, InferenceWindows(subset, config), truth, names, classifier)
-
-
-def metrics_to_json(metrics: Metrics) -> dict[str, Any]:
-    """mAP per tIoU and on average, as fractions, and average precision by class."""
-    by_tiou = {f"mAP@{tiou:g}": float(value) for tiou, value in zip(metrics.tious, metrics.map, strict=True)}
-    return {
-        "average_mAP": metrics.average_map,
-        **by_tiou,
-        "segments": metrics.segments,
-        "detections": metrics.detections,
-        "per_class": {
-            name: {f"AP@{tiou:g}": float(value) for tiou, value in zip(metrics.tious, row, strict=True)}
-            for name, row in zip(metrics.classes, metrics.per_class, strict=True)
-        },
-    }
-
-
-def write_results(
-    folder: Path, results: dict[str, Detections], classes: tuple[str, ...], metrics: dict[str, Any]
-) -> None:
-    """Writes `results.json` (ActivityNet format) and `metrics.json`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / RESULTS_FILE, json.dumps(results_to_json(results, classes)) + "\n")
-    write_text(folder / METRICS_FILE, json.dumps(metrics, indent=1) + "\n")
-
-
-def print_metrics(metrics: Metrics, title: str, console: Console) -> None:
-    """A table of average precision by class and tIoU, in percent."""
-    table = Table(title=title)
-    table.add_column("class")
-    for tiou in metrics.tious:
-        table.add_column(f"{tiou:g}", justify="right")
-    table.add_column("average", justify="right")
-    for name, row in zip(metrics.classes, metrics.per_class, strict=True):
-        table.add_row(name, *(f"{100 * value:.2f}" for value in row), f"{100 * row.mean():.2f}")
-    table.add_section()
-    table.add_row("mAP", *(f"{100 * value:.2f}" for value in metrics.map), f"{100 * metrics.average_map:.2f}")
-    console.print(table)
-    if metrics.unknown_label or metrics.unknown_video:
-        console.print(
-            f"{metrics.unknown_label} detections of labels without ground truth were ignored; "
-            f"{metrics.unknown_video} in videos without ground truth counted as false positives"
-        )
+    return Evaluation(config, inference_windows(subset, config), truth, names, classifier)

@@ -10,7 +10,6 @@ from ml_collections import ConfigDict
 
 from adatad_jax.config import default
 from adatad_jax.data.dataset import (
-    InferenceWindows,
     Subset,
     TrainingWindows,
     load_classes,
@@ -79,24 +78,6 @@ def test_a_resized_video_in_memory_or_not_is_the_same_whole_video(config: Config
         assert set(video.labels).isdisjoint(classes), name  # the annotations keep their labels
 
 
-def test_resized_test_videos_have_one_window_each(config: ConfigDict) -> None:
-    config.data.update({"sampling": "resize", "window": 16, "frames_per_position": 4})
-    subset = load_subset(config, "validation", load_classes(config), training=False)
-    windows = InferenceWindows(subset, config)
-    assert [window.video for window in windows.windows] == list(subset.videos)
-    assert windows.load(1).frames.shape == (64, 32, 32, 3)
-    for window, video in zip(windows.windows, subset.videos.values(), strict=True):
-        found = windows.seconds(window, np.array([[4, 16]], np.float32))
-        np.testing.assert_allclose(found, [[video.duration / 4, video.duration]], rtol=1e-6)
-
-
-def test_positions_are_the_windows_whatever_the_model_pads_to(config: ConfigDict) -> None:
-    config.model.max_length = 128
-    subset = load_subset(config, "validation", load_classes(config), training=False)
-    sample = InferenceWindows(subset, config).load(0)
-    assert (len(sample.mask), len(sample.frames)) == (64, 64)
-
-
 def test_order_is_a_permutation_cut_to_the_published_devices(training: tuple[Subset, TrainingWindows]) -> None:
     """5 videos over the 2 devices of the published run: 4 an epoch, another 4 next time."""
     orders = [training[1].order(epoch) for epoch in range(3)]
@@ -111,18 +92,6 @@ def test_segments_of_a_sample_lie_where_their_frames_are(training: tuple[Subset,
         assert sample.segments.max(initial=0) <= 64
         assert len(sample.segments) == len(sample.labels)
         assert not sample.mask[np.argmin(sample.mask) :].any() or sample.mask.all()
-
-
-def test_test_windows_cover_every_video_and_carry_no_truth(config: ConfigDict) -> None:
-    subset = load_subset(config, "validation", load_classes(config), training=False)
-    windows = InferenceWindows(subset, config)
-    for name, video in subset.videos.items():
-        spans = [(w.first, w.end) for w in windows.windows if w.video == name]
-        covered = {position for first, end in spans for position in range(first, end)}
-        assert covered == set(range(-(-video.frames // 2)))
-    sample = windows.load(0)
-    assert sample.frames.shape == (64, 32, 32, 3)
-    assert not len(sample.segments)
 
 
 def test_shuffling_keeps_each_groups_frames() -> None:

@@ -12,9 +12,11 @@ from adatad_jax.data import frames as frames_module
 from adatad_jax.data import limits
 from adatad_jax.data.cache import Task, cache_video
 from adatad_jax.data.checks import usable
-from adatad_jax.data.dataset import InferenceWindows, Subset, TrainingWindows, load_classes, load_subset
+from adatad_jax.data.dataset import Subset, TrainingWindows, load_classes, load_subset
 from adatad_jax.data.decode import open_video
 from adatad_jax.data.frames import FrameSource
+from adatad_jax.data.inference_windows import inference_windows
+from adatad_jax.data.loader import unwrap
 from adatad_jax.data.transforms import resize_short_side
 from adatad_jax.demo.dataset import generate
 from adatad_jax.errors import UserError
@@ -78,9 +80,12 @@ def test_windows_from_a_cache_equal_those_from_the_videos_which_may_be_gone(
     theirs = TrainingWindows(usable(training_subset(cached), cached), cached)
     for index in range(2):
         np.testing.assert_array_equal(ours.load(1, index).frames, theirs.load(1, index).frames)
-    one, two = InferenceWindows(validation_subset(config), config), InferenceWindows(validation_subset(cached), cached)
-    assert one.windows == two.windows
-    np.testing.assert_array_equal(one.load(0).frames, two.load(0).frames)
+    one = list(inference_windows(validation_subset(config), config).stream(threads=2, ahead=2))
+    two = list(inference_windows(validation_subset(cached), cached).stream(threads=2, ahead=2))
+    assert len(one) == len(two)
+    for (window, sample), (other, cached_sample) in zip(one, two, strict=True):
+        assert window == other
+        np.testing.assert_array_equal(unwrap(sample).frames, unwrap(cached_sample).frames)
 
 
 def test_a_cache_that_lacks_a_video_names_it(cached: ConfigDict) -> None:

@@ -1,4 +1,3 @@
-import json
 from functools import partial
 
 import numpy as np
@@ -10,8 +9,6 @@ from adatad_jax.evaluation.detections import (
     Detections,
     PostProcessing,
     merge_windows,
-    results_from_json,
-    results_to_json,
     round_detections,
     window_candidates,
     window_detections,
@@ -142,45 +139,3 @@ def test_post_processing_refuses_an_empty_top_k() -> None:
 def test_detections_of_different_lengths_are_refused() -> None:
     with pytest.raises(ValueError, match="1 segments, but scores"):
         Detections(np.array([[0, 1]]), np.array([0.5, 0.5]), np.array([0]))
-
-
-def test_results_round_trip() -> None:
-    results = {
-        "b": Detections(np.array([[1.25, 2.5], [0, 1]]), np.array([0.5, 0.25]), np.array([1, 0])),
-        "a": Detections(np.empty((0, 2)), np.empty(0), np.empty(0, int)),
-    }
-    data = json.loads(json.dumps(results_to_json(results, ["Dive", "Jump"])))
-    assert set(data) == {"version", "results", "external_data"}
-    assert data["results"]["b"][0] == {"segment": [1.25, 2.5], "label": "Jump", "score": 0.5}
-    assert list(data["results"]) == ["b", "a"]
-    back, classes = results_from_json(data, ["Dive", "Jump"])
-    assert classes == ("Dive", "Jump")
-    assert {video: rows(d) for video, d in back.items()} == {video: rows(d) for video, d in results.items()}
-
-
-def test_unknown_labels_of_a_results_file_are_appended() -> None:
-    entry = {"segment": [0, 1], "score": 1}
-    data = {"results": {"v": [{**entry, "label": "Swim"}, {**entry, "label": "Dive"}, {**entry, "label": "Swim"}]}}
-    results, classes = results_from_json(data, ["Dive"])
-    assert classes == ("Dive", "Swim")
-    assert results["v"].labels.tolist() == [1, 0, 1]
-
-
-@pytest.mark.parametrize("data", [[], {"result": {}}, {"results": []}, None])
-def test_a_file_of_another_format_is_refused(data: object) -> None:
-    with pytest.raises(UserError, match=r"found\.json: found .*expected the ActivityNet results format"):
-        results_from_json(data, source="found.json")
-
-
-def test_all_malformed_entries_are_counted_and_named() -> None:
-    good = {"segment": [0, 1], "label": "Dive", "score": 0.5}
-    wrong = [
-        good | {"segment": [0]},
-        good | {"segment": [0, float("nan")]},
-        good | {"score": "0.5"},
-        {"segment": [0, 1], "score": 0.5},
-    ]
-    with pytest.raises(
-        UserError, match=r"found\.json: 5 entries .*v\[1\]: .*v\[2\]: .*v\[3\]: .*v\[4\]: .*w: found a str"
-    ):
-        results_from_json({"results": {"v": [good, *wrong], "w": "none"}}, source="found.json")

@@ -1,85 +1,15 @@
-import json
 from typing import Any
 
-import jax
 import numpy as np
 import pytest
 
-from adatad_jax.data.annotations import load_annotations, select_subset
 from adatad_jax.errors import UserError
 from adatad_jax.evaluation.detections import Detections
 from adatad_jax.evaluation.ground_truth import (
     counted,
     distinct_segments,
-    ground_truth_from_json,
-    ground_truth_of,
     segment_tiou,
 )
-from tests.real_data import real_file
-
-
-def annotation(start: float, end: float, label: str = "Dive") -> dict[str, Any]:
-    return {"segment": [start, end], "label": label}
-
-
-DATABASE = {
-    "database": {
-        "b": {"subset": "validation", "annotations": [annotation(0, 1, "Jump"), annotation(2, 3, "Ambiguous")]},
-        "a": {"subset": "validation", "annotations": [annotation(4, 5)]},
-        "c": {"subset": "validation_extra", "annotations": [annotation(0, 1, "Swim")]},
-        "d": {"subset": "validation", "annotations": []},
-    }
-}
-
-
-def test_reads_exactly_one_subset_with_every_label() -> None:
-    ground_truth, classes = ground_truth_from_json(DATABASE, "validation", ["Dive"])
-    assert classes == ("Dive", "Jump", "Ambiguous")
-    assert list(ground_truth) == ["b", "a"]
-    segments, labels = ground_truth["b"]
-    assert segments.tolist() == [[0, 1], [2, 3]]
-    assert labels.tolist() == [1, 2]
-    assert list(ground_truth_from_json(DATABASE, "validation", blocked=["b"])[0]) == ["a"]
-
-
-def test_videos_as_they_are_read_give_the_same_truth_as_their_file() -> None:
-    path = real_file("annotations/thumos_14_anno.json")
-    videos = select_subset(load_annotations(path), "validation", path)
-    expected, names = ground_truth_from_json(json.loads(path.read_text()), "validation", ["Diving"])
-    found, classes = ground_truth_of(videos, ["Diving"])
-    assert classes == names
-    assert list(found) == list(expected)
-    jax.tree.map(np.testing.assert_array_equal, found, expected)
-
-
-def test_names_the_subsets_there_are() -> None:
-    with pytest.raises(
-        UserError, match=r'thumos\.json: no video of subset "test", found .*validation.*validation_extra'
-    ):
-        ground_truth_from_json(DATABASE, "test", source="thumos.json")
-
-
-@pytest.mark.parametrize(
-    "entry",
-    [
-        {"annotations": []},
-        {"subset": "test"},
-        {"subset": "test", "annotations": [{"label": "Dive"}]},
-        {"subset": "test", "annotations": [annotation(0, float("nan"))]},
-        {"subset": "test", "annotations": [{"segment": [0, 1, 2], "label": "Dive"}]},
-        {"subset": "test", "annotations": [{"segment": [0, "one"], "label": "Dive"}]},
-        [],
-    ],
-)
-def test_names_a_malformed_video(entry: object) -> None:
-    with pytest.raises(UserError, match=r"thumos\.json: database/v1: "):
-        ground_truth_from_json({"database": {"v1": entry}}, "test", source="thumos.json")
-
-
-@pytest.mark.parametrize("data", [{}, [], {"database": []}])
-def test_refuses_another_format(data: object) -> None:
-    with pytest.raises(UserError, match='no object "database"'):
-        ground_truth_from_json(data, "test")
 
 
 def test_tiou() -> None:

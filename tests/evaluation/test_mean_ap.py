@@ -39,10 +39,17 @@ def test_matching_is_the_loop_over_detections_and_segments(tiou: np.ndarray, thr
         chosen = next((g for g in order if overlaps[g] >= threshold and g not in taken), None)
         if chosen is not None:
             taken.add(chosen)
-        expected.append(chosen is not None)
+        expected.append(-1 if chosen is None else chosen)
     before = tiou.copy()
     assert match(tiou, threshold).tolist() == expected
     np.testing.assert_array_equal(tiou, before)
+
+
+def test_which_segment_is_taken() -> None:
+    # by falling score: best overlap; second best as the best is taken; of equal overlaps the later; nothing left
+    tiou = np.array([[0.6, 0.9, 0.6, 0.2], [0.6, 0.9, 0.5, 0.2], [0.5, 0.1, 0.5, 0.5], [0.9, 0.9, 0.4, 0.4]])
+    assert match(tiou, 0.5).tolist() == [1, 0, 3, -1]
+    assert match(tiou[:, :0], 0.5).tolist() == [-1] * 4
 
 
 @given(st.lists(st.booleans(), max_size=12), st.integers(0, 4))

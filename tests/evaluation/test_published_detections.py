@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from adatad_jax.evaluation.detections import Detections, PostProcessing, merge_windows, results_from_json
-from adatad_jax.evaluation.ground_truth import GroundTruth, ground_truth_from_json
+from adatad_jax.evaluation.detections import Detections, PostProcessing, merge_windows
+from adatad_jax.evaluation.ground_truth import GroundTruth
 from adatad_jax.evaluation.mean_ap import evaluate
 from adatad_jax.evaluation.nms import NmsSettings
+from adatad_jax.evaluation.results_file import read_results
+from adatad_jax.evaluation.truth_file import load_truth
 from tests.real_data import FOLDER
 
 RESULTS = FOLDER / "results"
@@ -27,10 +29,8 @@ def read(path: Path) -> Any:
 @cache
 def thumos() -> tuple[GroundTruth, dict[str, Detections], tuple[str, ...]]:
     """Labels index the sorted class names, as in the reference arrays."""
-    annotations = read(FOLDER / "annotations" / "thumos_14_anno.json")
-    _, classes = ground_truth_from_json(annotations, "validation")
-    ground_truth, classes = ground_truth_from_json(annotations, "validation", sorted(classes))
-    return ground_truth, *results_from_json(read(RESULTS / "delu_thumos14_proposals.json"), classes)
+    annotated = load_truth(FOLDER / "annotations" / "thumos_14_anno.json", "validation")
+    return annotated.truth, *read_results(RESULTS / "delu_thumos14_proposals.json", annotated.classes)
 
 
 def test_mean_ap_without_nms() -> None:

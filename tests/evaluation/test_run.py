@@ -18,7 +18,8 @@ from adatad_jax.data.loader import training_batch
 from adatad_jax.demo.dataset import generate
 from adatad_jax.errors import UserError
 from adatad_jax.evaluation.detections import Detections
-from adatad_jax.evaluation.run import RESULTS_FILE, load_evaluation, metrics_to_json, write_results
+from adatad_jax.evaluation.run import load_evaluation
+from adatad_jax.evaluation.summary import RESULTS_FILE, write_results
 from adatad_jax.inference import Predictor
 from adatad_jax.models.adatad import AdaTAD
 from adatad_jax.models.sizes import ViTConfig
@@ -114,7 +115,7 @@ def test_detections_carry_the_names_of_their_videos_classes(config: ConfigDict, 
     metrics = evaluation.measure(results)
     assert metrics.classes == ("Dive", "Jump")
     assert metrics.detections == 40 - 10  # 10 a video and class; "Clap" is no class of the annotations
-    write_results(tmp_path, results, evaluation.classes, metrics_to_json(metrics))
+    write_results(tmp_path, results, evaluation.classes)
     written = json.loads((tmp_path / RESULTS_FILE).read_text())["results"]
     durations = {name: video.duration for name, video in evaluation.windows.videos.items()}
     assert set(written) == set(BEST)

@@ -1,6 +1,5 @@
 """The evaluator against the PyTorch release's: mAP, AP by class, top-kx recall, AR@AN, all within 1e-9."""
 
-import json
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -9,10 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from adatad_jax.evaluation.detections import Detections, results_from_json
-from adatad_jax.evaluation.ground_truth import GroundTruth, ground_truth_from_json
+from adatad_jax.evaluation.detections import Detections
+from adatad_jax.evaluation.ground_truth import GroundTruth
 from adatad_jax.evaluation.mean_ap import evaluate
-from adatad_jax.evaluation.recall import average_recall, top_k_recall
+from adatad_jax.evaluation.recall import average_recall, recall_figures, top_k_recall
+from adatad_jax.evaluation.results_file import read_results
+from adatad_jax.evaluation.truth_file import load_truth
 from tests.parity.goldens import load, reference_files
 
 FILES = [path for path in reference_files("map") if not {"gt", "pred"} & set(path.stem.split("_"))]
@@ -22,13 +23,12 @@ assert_close = partial(np.testing.assert_allclose, rtol=0, atol=1e-9)
 def inputs(path: Path, sidecar: Mapping[str, Any]) -> tuple[GroundTruth, dict[str, Detections], tuple[str, ...]]:
     """Ground truth and predictions lie beside map_x.json: map_gt_x.json or map_x_gt.json, or else map_gt.json."""
 
-    def beside(kind: str) -> Any:
+    def beside(kind: str) -> Path:
         own = [path.with_name(path.name.replace("map", f"map_{kind}", 1)), path.with_stem(f"{path.stem}_{kind}")]
-        found = next((p for p in own if p.exists()), path.with_name(f"map_{kind}.json"))
-        return json.loads(found.read_text())
+        return next((p for p in own if p.exists()), path.with_name(f"map_{kind}.json"))
 
-    ground_truth, classes = ground_truth_from_json(beside("gt"), sidecar["subset"])
-    return ground_truth, *results_from_json(beside("pred"), classes)
+    annotated = load_truth(beside("gt"), sidecar["subset"])
+    return annotated.truth, *read_results(beside("pred"), annotated.classes)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
@@ -66,3 +66,9 @@ def test_average_recall_matches_release(path: Path) -> None:
     assert_close(measured.auc, expected.pop("AUC"))
     numbers = [int(key.removeprefix("AR@")) for key in expected]
     assert_close(measured.recall[np.array(numbers) - 1], list(expected.values()))
+    figures = recall_figures(ground_truth, detections, classes)
+    shown = {name: figures[name] for name in sidecar["results"]["recall_AR_AN"] if name in figures}
+    assert_close([shown[name] for name in shown], [sidecar["results"]["recall_AR_AN"][name] for name in shown])
+    assert {"AUC", "AR@1", "AR@100"} <= set(shown)
+    by_k = sidecar["results"]["thumos"]["metrics"]
+    assert_close([figures[f"recall@{k}x tIoU 0.5"] for k in (1, 5)], [by_k[f"recall@0.5@{k}"] for k in (1, 5)])

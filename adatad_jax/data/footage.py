@@ -1,0 +1,167 @@
+"""A video to detect in, as frames at a steady rate: a file, whatever its timing, or an array.
+
+A detector has learned how actions move at the frame rate of its training videos (`data.rate`). A file whose rate is far
+from it, or changes, is read as if it had been filmed steadily: at every tick the frame that lies nearest in time.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from ml_collections import ConfigDict
+from numpy.typing import NDArray
+
+from adatad_jax.data.annotations import Video
+from adatad_jax.data.cache import Images
+from adatad_jax.data.dataset import Subset
+from adatad_jax.data.decode import open_video
+from adatad_jax.data.frames import Frames, FrameSource
+from adatad_jax.data.limits import within
+from adatad_jax.data.transforms import Box, crop_resize, resize_short_side, short_side_shape
+from adatad_jax.errors import UserError
+
+LIKE_RATE = 0.1  # rates that differ by no more are taken for the same
+UNSTEADY = 0.5  # frames by which a steady video may be off its average rate
+
+
+@dataclass(frozen=True)
+class Footage:
+    """What detection reads.
+
+    Attributes:
+      video: named, without annotations; its frames are those at the steady rate.
+      frames: the same frames.
+      fps: frames a second of the source, on average.
+      times: of the source, `[N]` seconds from the first frame to each.
+    """
+
+    video: Video
+    frames: Frames
+    fps: float
+    times: NDArray[np.float64]
+
+
+def open_footage(path: Path, config: ConfigDict, fps: float | None = None) -> Footage:
+    """A video file.
+
+    Args:
+      path: the file.
+      config: of the detector.
+      fps: its frames a second, if not what the file says.
+
+    Raises:
+      UserError: the file cannot be read, or opening it takes longer than `data.time_limit`; `fps` is not above 0.
+    """
+    reader = within(config.data.time_limit, str(path), lambda: open_video(path))
+    times, rate = reader.times, reader.fps
+    if fps is not None:
+        rate = _positive(fps)
+        times = np.arange(reader.frame_count) / rate
+    config = config.copy_and_resolve_references()
+    config.data.in_memory, config.data.cache = False, ""  # a file may be hours long, and is in no cache
+    subset = Subset({path.stem: _video(path.stem, 0.0, 0)}, {path.stem: path}, (), {})
+    frames = FrameSource(subset, config, config.data.test_short_side, onwards=True)
+    return _steadied(path.stem, frames, times, rate, config.data.rate)
+
+
+def array_footage(frames: Images, fps: float, config: ConfigDict, name: str = "array") -> Footage:
+    """Frames in memory.
+
+    Args:
+      frames: `[N, H, W, 3]` uint8 RGB.
+      fps: frames a second.
+      config: of the detector.
+      name: of the video.
+
+    Raises:
+      UserError: another shape or type, no frame, or `fps` is not above 0.
+    """
+    if not isinstance(frames, np.ndarray) or frames.ndim != 4 or frames.shape[3] != 3 or frames.dtype != np.uint8:
+        found = f"{frames.dtype} {frames.shape}" if isinstance(frames, np.ndarray) else type(frames).__name__
+        raise UserError(f"frames: found {found}, expected a numpy array [N, H, W, 3] of uint8, RGB")
+    if not frames.size:
+        raise UserError(f"frames: found an array of shape {frames.shape}, expected at least one frame")
+    times = np.arange(len(frames)) / _positive(fps)
+    return _steadied(name, _ArrayFrames(frames, config.data.test_short_side), times, fps, config.data.rate)
+
+
+def steady_frames(times: NDArray[np.float64], fps: float, rate: float) -> NDArray[np.int64]:
+    """The source frames that show a video at a steady rate.
+
+    Args:
+      times: `[N]` seconds from the first frame to each.
+      fps: frames a second of the source, on average.
+      rate: frames a second that are wanted; 0, or a rate within a tenth of it: those of the source.
+
+    Returns:
+      `[M]` source frames, nearest in time to M ticks from the first frame to the end of the last; 0, 1, ..., N - 1 for
+      a video that is steady and has the rate.
+    """
+    if not rate or abs(fps / rate - 1) <= LIKE_RATE:
+        rate = fps
+    count = len(times)
+    if rate == fps and np.abs(times * fps - np.arange(count)).max() <= UNSTEADY:
+        return np.arange(count)
+    duration = times[-1] + 1 / fps
+    wanted = max(1, round(duration * rate))
+    ticks = np.arange(wanted) * (duration / wanted)
+    after = np.clip(np.searchsorted(times, ticks), 1, count - 1) if count > 1 else np.zeros(len(ticks), np.int64)
+    before = np.maximum(after - 1, 0)
+    return np.where(ticks - times[before] <= times[after] - ticks, before, after)
+
+
+def _steadied(name: str, frames: Frames, times: NDArray[np.float64], fps: float, rate: float) -> Footage:
+    indices = steady_frames(times, fps, rate)
+    duration = float(times[-1] + 1 / fps)
+    return Footage(_video(name, duration, len(indices)), _SteadyFrames(frames, indices), fps, times)
+
+
+def _video(name: str, duration: float, frames: int) -> Video:
+    return Video(name, "", duration, frames, np.zeros((0, 2)), ())
+
+
+def _positive(fps: float) -> float:
+    if not 0 < fps < np.inf:
+        raise UserError(f"fps={fps}: expected the frames a second, a number above 0")
+    return float(fps)
+
+
+class _SteadyFrames:
+    """`Frames` of a video in the order `indices` gives."""
+
+    def __init__(self, frames: Frames, indices: NDArray[np.int64]) -> None:
+        self._frames = frames
+        self._indices = indices
+
+    def count(self, video: str) -> int:
+        return len(self._indices)
+
+    def size(self, video: str) -> tuple[int, int]:
+        return self._frames.size(video)
+
+    def read(self, video: str, indices: np.ndarray, box: Box, size: int) -> Images:
+        return self._frames.read(video, self._indices[indices], box, size)
+
+    def finish(self, video: str) -> None:
+        self._frames.finish(video)
+
+
+class _ArrayFrames:
+    """`Frames` of an array."""
+
+    def __init__(self, frames: Images, short_side: int) -> None:
+        self._frames = frames
+        self._short_side = short_side
+
+    def count(self, video: str) -> int:
+        return len(self._frames)
+
+    def size(self, video: str) -> tuple[int, int]:
+        height, width = self._frames.shape[1:3]
+        return short_side_shape(height, width, self._short_side)
+
+    def read(self, video: str, indices: np.ndarray, box: Box, size: int) -> Images:
+        return crop_resize(resize_short_side(self._frames[indices], self._short_side), box, size)
+
+    def finish(self, video: str) -> None:
+        pass

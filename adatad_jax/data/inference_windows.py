@@ -1,0 +1,127 @@
+"""The windows of videos to detect in, read in order; no frame is decoded twice where windows overlap."""
+
+import itertools
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from adatad_jax.data import transforms
+from adatad_jax.data.annotations import Video
+from adatad_jax.data.cache import Images
+from adatad_jax.data.dataset import SHUFFLE_STREAM, Sample, Subset, require_valid, shuffle_within
+from adatad_jax.data.frames import Frames, FrameSource
+from adatad_jax.data.loader import load_ahead
+from adatad_jax.data.sampling import Window, make_sampling
+from adatad_jax.errors import UserError
+
+
+class Piece(NamedTuple):
+    """What lies between two neighbouring ends of windows: source indices, ascending, and their pixels."""
+
+    indices: np.ndarray
+    pixels: Images
+
+
+class InferenceWindows:
+    """The windows of some videos.
+
+    Attributes:
+      videos: name -> annotation.
+      windows: all windows, video by video, those of a video by their start.
+    """
+
+    def __init__(self, videos: dict[str, Video], frames: Frames, config: ConfigDict) -> None:
+        self._data = config.data
+        self._frames = frames
+        self._sampling = make_sampling(config.data)
+        self.videos = videos
+        self.windows = [window for video in videos.values() for window in self._sampling.lay_out(video)]
+
+    def __len__(self) -> int:
+        return len(self.windows)
+
+    def seconds(self, window: Window, segments: np.ndarray) -> np.ndarray:
+        """Segments `[N, 2]` float32 in grid positions of a window to seconds of its video, clipped to it."""
+        return self._sampling.seconds(segments, window, self.videos[window.video])
+
+    def stream(self, threads: int, ahead: int) -> Iterator[tuple[Window, Sample | Exception]]:
+        """Every window with its frames: centre crop, no augmentation, no ground truth.
+
+        Videos are decoded in pieces, by several threads, each piece once; what no later window needs is dropped.
+
+        Args:
+          threads: that decode.
+          ahead: windows that may be in memory before they are asked for.
+
+        Yields:
+          a window, and its sample or why it cannot be read.
+        """
+        pieces = pieces_of(self.windows)
+        most = max(2, ahead * len(pieces) // max(len(self.windows), 1))
+        loaded = load_ahead(pieces, self._load, threads, most)
+        for video, windows in itertools.groupby(enumerate(self.windows), lambda numbered: numbered[1].video):
+            kept: list[tuple[Window, Piece | Exception]] = []
+            for number, window in windows:
+                kept = [(span, piece) for span, piece in kept if span.end > window.first]
+                while not kept or kept[-1][0].end < window.end:
+                    kept.append(next(loaded))
+                yield window, self._sample(number, [piece for span, piece in kept if span.first < window.end])
+            self._frames.finish(video)
+
+    def _load(self, span: Window) -> Piece:
+        """Decodes a part of a video, which may lie beyond the end of the file."""
+        video, data = span.video, self._data
+        s = data.frames_per_position
+        indices = self._sampling.loadable(self._frames.count(video))[span.first * s : span.end * s]
+        if not len(indices):
+            return Piece(indices, np.empty((0, data.crop, data.crop, 3), np.uint8))
+        box = transforms.centre_box(*self._frames.size(video), data.crop)
+        return Piece(indices, self._frames.read(video, indices, box, data.crop))
+
+    def _sample(self, number: int, parts: list[Piece | Exception]) -> Sample | Exception:
+        window, data = self.windows[number], self._data
+        for part in parts:
+            if isinstance(part, Exception):
+                return part
+        try:
+            indices, mask = self._sampling.frames(window, self._frames.count(window.video))
+        except UserError as error:
+            return UserError(f"video {window.video}: {error}")
+        try:
+            require_valid(window.video, mask)
+        except UserError as error:
+            return error
+        pieces = [part for part in parts if isinstance(part, Piece)]
+        read, pixels = np.concatenate([p.indices for p in pieces]), np.concatenate([p.pixels for p in pieces])
+        if not np.array_equal(read, indices):  # a last frame is repeated
+            pixels = pixels[np.searchsorted(read, indices)]
+        pixels = shuffle_within(pixels, data.shuffle_within, np.random.default_rng([SHUFFLE_STREAM, number]))
+        return Sample(pixels, mask, np.zeros((0, 2), np.float32), np.zeros(0, np.int32))
+
+
+def inference_windows(subset: Subset, config: ConfigDict) -> InferenceWindows:
+    """The windows of a subset's videos; raises `UserError` where a cache does not hold them."""
+    frames = FrameSource(subset, config, config.data.test_short_side, onwards=True)
+    return InferenceWindows(subset.videos, frames, config)
+
+
+def pieces_of(windows: list[Window]) -> list[Window]:
+    """Cuts videos at every end of a window, so that each window is a run of whole pieces.
+
+    Args:
+      windows: video by video, those of a video by their start.
+
+    Returns:
+      the pieces that some window needs, in order.
+    """
+    by_video: dict[str, list[Window]] = {}
+    for window in windows:
+        by_video.setdefault(window.video, []).append(window)
+    pieces = []
+    for video, own in by_video.items():
+        ends = sorted({end for window in own for end in (window.first, window.end)})
+        spans = [Window(video, first, end) for first, end in itertools.pairwise(ends)]
+        pieces += [span for span in spans if any(w.first <= span.first and span.end <= w.end for w in own)]
+    return pieces

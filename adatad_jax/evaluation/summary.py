@@ -1,0 +1,69 @@
+"""What an evaluation says of mAP and recall: tables in the terminal, and its files of figures and detections."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from adatad_jax.evaluation.detections import Detections
+from adatad_jax.evaluation.mean_ap import Metrics
+from adatad_jax.evaluation.recall import PROPOSAL_TIOUS
+from adatad_jax.evaluation.results_file import results_to_json
+from adatad_jax.files import write_text
+
+RESULTS_FILE = "results.json"
+METRICS_FILE = "metrics.json"
+
+
+def metrics_to_json(metrics: Metrics) -> dict[str, Any]:
+    """mAP per tIoU and on average, as fractions, what was counted, and average precision by class."""
+    by_tiou = {f"mAP@{tiou:g}": float(value) for tiou, value in zip(metrics.tious, metrics.map, strict=True)}
+    return {
+        "average_mAP": metrics.average_map,
+        **by_tiou,
+        "segments": metrics.segments,
+        "detections": metrics.detections,
+        "per_class": {
+            name: {f"AP@{tiou:g}": float(value) for tiou, value in zip(metrics.tious, row, strict=True)}
+            for name, row in zip(metrics.classes, metrics.per_class, strict=True)
+        },
+    }
+
+
+def write_results(folder: Path, results: Mapping[str, Detections], classes: Sequence[str]) -> None:
+    """Writes `results.json` (ActivityNet format) into a folder that may not be there yet."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / RESULTS_FILE, json.dumps(results_to_json(results, classes)) + "\n")
+
+
+def write_metrics(folder: Path, figures: Mapping[str, Any]) -> None:
+    """Writes `metrics.json` into a folder that may not be there yet."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / METRICS_FILE, json.dumps(figures, indent=1, allow_nan=False) + "\n")
+
+
+def print_metrics(metrics: Metrics, title: str, console: Console) -> None:
+    """A table of average precision by class and tIoU, in percent."""
+    table = Table(title=title)
+    table.add_column("class")
+    for tiou in metrics.tious:
+        table.add_column(f"{tiou:g}", justify="right")
+    table.add_column("average", justify="right")
+    for name, row in zip(metrics.classes, metrics.per_class, strict=True):
+        table.add_row(name, *(f"{100 * value:.2f}" for value in row), f"{100 * row.mean():.2f}")
+    table.add_section()
+    table.add_row("mAP", *(f"{100 * value:.2f}" for value in metrics.map), f"{100 * metrics.average_map:.2f}")
+    console.print(table)
+
+
+def print_recall(figures: Mapping[str, float], console: Console) -> None:
+    """A table of `recall_figures`, in percent."""
+    first, second, *_, last = PROPOSAL_TIOUS
+    table = Table(title=f"recall (AR@AN and its AUC: mean over tIoU {first:g}:{second - first:g}:{last:g}, no classes)")
+    for name in figures:
+        table.add_column(name, justify="right")
+    table.add_row(*(f"{100 * value:.2f}" for value in figures.values()))
+    console.print(table)

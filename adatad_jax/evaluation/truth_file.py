@@ -1,0 +1,127 @@
+"""What of an annotation file detections are measured against: one subset, without blocked videos if need be."""
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from adatad_jax.data.annotation_files import read_json, read_text
+from adatad_jax.data.annotation_table import Row, parse_table
+from adatad_jax.data.annotations import Video, classes_of, load_annotations, select_subset
+from adatad_jax.errors import UserError, listed
+from adatad_jax.evaluation.detections import Detections
+from adatad_jax.evaluation.ground_truth import GroundTruth, ground_truth_of
+from adatad_jax.evaluation.names import name_hint
+
+
+@dataclass(frozen=True)
+class Annotated:
+    """One subset of an annotation file.
+
+    Attributes:
+      subset: its name; empty where a table has no subsets.
+      truth: segments in seconds and labels by video, of the videos that have segments.
+      classes: names that labels index: those given, then the others, sorted.
+      durations: seconds of every video of the subset; NaN where the file does not tell.
+    """
+
+    subset: str
+    truth: GroundTruth
+    classes: tuple[str, ...]
+    durations: dict[str, float]
+
+
+def load_truth(path: Path, subset: str | None = None, classes: Sequence[str] = ()) -> Annotated:
+    """Reads the ground truth from any annotation file that a detector can be trained with; see `load_annotations`.
+
+    Neither frame counts nor durations are needed. Of a table (.csv) the names of videos count as they are written.
+
+    Args:
+      path: of the file.
+      subset: spelled as in the file; None where it has only one, or is a table without subsets.
+      classes: names that labels are to index; labels it lacks are appended.
+
+    Raises:
+      UserError: the file is missing or wrong, has no such subset, or several and none was chosen.
+    """
+    if path.suffix.lower() == ".csv":
+        videos = _load_table(path)
+    else:
+        videos = load_annotations(path, with_frames=False, with_duration=False)
+    subsets = Counter(video.subset for video in videos.values())
+    if subset is None:
+        if len(subsets) > 1:
+            found = ", ".join(f'"{name}" ({count} videos)' for name, count in sorted(subsets.items()))
+            raise UserError(f"{path}: has the subsets {found}: choose one with --subset")
+        subset = next(iter(subsets))
+    if subset and not any(subsets):
+        raise UserError(
+            f'{path}: no subset "{subset}": the table has no column subset; add it, or leave out --subset to measure '
+            "against all its videos"
+        )
+    chosen = select_subset(videos, subset, path, "set --subset to one of them")
+    names = tuple(dict.fromkeys((*classes, *classes_of(chosen))))
+    truth, names = ground_truth_of(chosen, names)
+    return Annotated(subset, truth, names, {name: video.duration for name, video in chosen.items()})
+
+
+def read_blocked(path: Path) -> tuple[str, ...]:
+    """Names of videos to leave out, from a JSON list of them such as ActivityNet's `blocked.json`.
+
+    Raises:
+      UserError: the file is missing or holds something else.
+    """
+    expected = 'a list of names of videos, ["NAME", ...]'
+    names, _ = read_json(path, expected)
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise UserError(f"{path}: found {str(names)[:80]}, expected {expected}; write it so")
+    return tuple(names)
+
+
+def leave_out(
+    blocked: Collection[str], annotated: Annotated, results: Mapping[str, Detections]
+) -> tuple[Annotated, dict[str, Detections], str]:
+    """Takes videos out of both sides.
+
+    Returns:
+      the annotations and detections of the other videos, and what was left out, in words.
+
+    Raises:
+      UserError: nothing is left of a side.
+    """
+    durations = {video: seconds for video, seconds in annotated.durations.items() if video not in blocked}
+    truth = {video: own for video, own in annotated.truth.items() if video not in blocked}
+    kept = {video: found for video, found in results.items() if video not in blocked}
+    if not truth or not any(map(len, kept.values())):
+        side = "annotations" if not truth else "detections"
+        raise UserError(f"the list of {len(blocked)} blocked videos leaves nothing of the {side}: check that list")
+    dropped = [video for video in results if video in blocked]
+    count = sum(len(results[video]) for video in dropped)
+    gone = len(annotated.durations) - len(durations)
+    note = f"blocked and left out: {gone} annotated videos, and {count} detections in {len(dropped)} videos"
+    if not gone and not dropped:
+        hint = name_hint(blocked, (*durations, *kept))
+        note = f"no video is among the {len(blocked)} blocked ones" + (f"; {hint}" if hint else "")
+    return replace(annotated, truth=truth, durations=durations), kept, note
+
+
+def _load_table(path: Path) -> dict[str, Video]:
+    problems: list[str] = []
+    by_video: dict[str, list[Row]] = {}
+    for row in parse_table(path, read_text(path), problems):
+        by_video.setdefault(row.video, []).append(row)
+    for name, rows in by_video.items():
+        subsets = sorted({row.subset for row in rows})
+        if len(subsets) > 1:
+            problems.append(f'video "{name}" is in the subsets {", ".join(subsets)}; put it into one')
+    if problems:
+        raise UserError(f"{path}: {len(problems)} problem(s) to correct:{listed(problems)}")
+    return {name: _video(name, rows) for name, rows in by_video.items()}
+
+
+def _video(name: str, rows: list[Row]) -> Video:
+    segments = [(row.segment, row.label) for row in rows if row.segment is not None]
+    array = np.array([segment for segment, _ in segments], np.float64).reshape(-1, 2)
+    return Video(name, rows[0].subset, np.nan, 0, array, tuple(label for _, label in segments))

@@ -1,0 +1,133 @@
+"""A copy of a video with its detections drawn in, to watch them where subtitles do not do."""
+
+import heapq
+from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from av.video.reformatter import ColorRange, VideoReformatter
+from numpy.typing import NDArray
+
+from adatad_jax.data.decode import VideoReader, open_video
+from adatad_jax.data.scan import open_container, scan
+from adatad_jax.errors import UserError
+from adatad_jax.outputs.detection import Detection
+from adatad_jax.outputs.overlay import Overlay
+from adatad_jax.outputs.sound import add_sound, timed
+from adatad_jax.outputs.whole_file import whole_file
+
+BATCH, BATCH_BYTES = 32, 2**25  # frames decoded at a time: at most so many, of so many bytes
+QUALITY = {"preset": "veryfast", "crf": "21"}  # of libx264
+
+
+def write_annotated(
+    source: Path,
+    target: Path,
+    detections: Sequence[Detection],
+    fps: float | None = None,
+    progress: Callable[[float], object] | None = None,
+) -> list[str]:
+    """Writes an mp4 (H.264) of the upright frames with the labels that are on, and a bar of all detections.
+
+    Every frame keeps its time, relative to the first one. A side of an odd number of pixels grows by one.
+
+    Args:
+      source: the video.
+      target: the file to write.
+      detections: to draw, best first (`selection.to_show`).
+      fps: frames a second on the clock of the detections, if it is not the file's own.
+      progress: called now and then with the seconds, on that clock, that are written.
+
+    Returns:
+      what became of the sound, where it is not just copied; at most a few lines.
+
+    Raises:
+      UserError: the video cannot be read, or the file not be written; nothing of it is left then.
+    """
+    reader = open_video(source)
+    if target.exists() and target.samefile(source):
+        raise UserError(f"{target}: is the video itself; choose another folder for what is written")
+    times = reader.times if fps is None else np.arange(reader.frame_count) / fps
+    ends = np.append(times[1:], times[-1] + 1 / (fps or reader.fps))  # when the next frame takes a frame's place
+    overlay = Overlay(detections, times, ends, reader.size)
+
+    def drawn() -> Iterator[NDArray[np.uint8]]:
+        height, width = reader.size
+        batch = min(max(1, BATCH_BYTES // (height * width * 3)), BATCH)
+        for first in range(0, reader.frame_count, batch):
+            indices = range(first, min(first + batch, reader.frame_count))
+            for index, frame in zip(indices, reader.read(indices), strict=True):
+                overlay.draw(frame, index)
+                yield frame
+            if progress is not None:
+                progress(float(ends[indices[-1]]))
+
+    notes: list[str] = []
+    original, pictures = open_container(source)
+    with original, whole_file(target) as partial:
+        stamps, zero = _stamps(source, pictures)
+        try:
+            with av.open(str(partial), "w", format="mp4") as output:
+                stream = _add_pictures(output, pictures, reader)
+                sound = add_sound(original, output, zero, notes)
+                for _, packet in heapq.merge(_encoded(stream, drawn(), stamps), sound, key=itemgetter(0)):
+                    output.mux(packet)
+        except av.error.FFmpegError as error:
+            raise UserError(f"{target}: cannot be written ({error.strerror}); make room, or leave it out") from error
+    return notes
+
+
+def _stamps(source: Path, pictures: Any) -> tuple[NDArray[np.int64], float]:
+    """[frames] when each is shown, from the first one on, in the stream's time base; and when the first is, seconds."""
+    index = scan(source)
+    if index.stamps is None:  # only the rate is known
+        return np.rint(index.times / float(pictures.time_base)).astype(np.int64), 0.0
+    return index.stamps - index.stamps[0], float(index.stamps[0] * pictures.time_base)
+
+
+def _add_pictures(output: Any, pictures: Any, reader: VideoReader) -> Any:
+    """The stream of pictures: even sides, and the clock, colours and shape of pixels of the original."""
+    rate = Fraction(reader.fps).limit_denominator(1001) or 1  # a hint for the encoder; times are what counts
+    stream = output.add_stream("h264", rate=rate, options=QUALITY)
+    height, width = reader.size
+    stream.height, stream.width = height + height % 2, width + width % 2
+    stream.pix_fmt = "yuv420p"
+    stream.codec_context.thread_type = "AUTO"  # PyAV's default leaves cores idle
+    stream.time_base = stream.codec_context.time_base = pictures.time_base
+    context, old = stream.codec_context, pictures.codec_context
+    context.color_range = ColorRange.MPEG
+    context.colorspace, context.color_primaries, context.color_trc = _matrix(old), old.color_primaries, old.color_trc
+    if pictures.sample_aspect_ratio:
+        turned = (height, width) != (old.height, old.width)
+        context.sample_aspect_ratio = pictures.sample_aspect_ratio ** (-1 if turned else 1)
+    return stream
+
+
+def _matrix(context: Any) -> int:
+    """The YCbCr matrix of a stream, as FFmpeg's AVColorSpace; what decoding takes for BT.601 is left unspecified."""
+    known = (1, 4, 5, 6, 7, 9)  # BT.709, FCC, BT.601 (twice), SMPTE 240M, BT.2020
+    return context.colorspace if context.colorspace in known else 2
+
+
+def _encoded(
+    stream: Any, frames: Iterator[NDArray[np.uint8]], stamps: NDArray[np.int64]
+) -> Iterator[tuple[float, Any]]:
+    """Seconds and packet, of frames [H, W, 3] RGB and when they are shown in the stream's time base."""
+    context = stream.codec_context
+    base = context.time_base  # opening the output may change the stream's
+    # swscale's numbers are AVColorSpace's, but for BT.601, its default
+    space = context.colorspace if context.colorspace in (1, 4, 7, 9) else None
+    to_yuv = VideoReformatter()  # kept, as setting it up costs more than converting a small frame
+    for stamp, frame in zip(stamps.tolist(), frames, strict=True):
+        padding = (0, context.height - frame.shape[0]), (0, context.width - frame.shape[1]), (0, 0)
+        if np.any(padding):
+            frame = np.pad(frame, padding, mode="edge")
+        picture = av.VideoFrame.from_ndarray(frame, format="rgb24")
+        picture = to_yuv.reformat(picture, format="yuv420p", dst_colorspace=space, dst_color_range=ColorRange.MPEG)
+        picture.pts, picture.time_base = stamp, base
+        yield from timed(stream.encode(picture))
+    yield from timed(stream.encode())

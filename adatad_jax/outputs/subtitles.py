@@ -1,0 +1,81 @@
+"""Detections as subtitles, SubRip and WebVTT: any player shows what was found while it happens.
+
+Players disagree on cues that overlap, so time is cut at all starts and ends, and a cue lists all that is active.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+
+from adatad_jax.outputs.detection import Detection
+from adatad_jax.outputs.text import flat
+
+SHORTEST = 5  # milliseconds: shorter cues come from boundaries that all but meet, and would only flicker
+
+# WebVTT has escapes. SubRip has none, while players read tags in < > and { }, and a backslash as a command.
+_VTT_ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
+_SRT_LOOKALIKES = str.maketrans({"<": "\u2039", ">": "\u203a", "{": "(", "}": ")", "\\": "/"})
+
+
+class Cue(NamedTuple):
+    """What is shown from `start` to `end`, milliseconds: a line for each label."""
+
+    start: int
+    end: int
+    lines: tuple[str, ...]
+
+
+def to_srt(detections: Sequence[Detection]) -> str:
+    """A SubRip file; the characters < > { } and backslash become similar ones, as the format cannot hold them."""
+    return "".join(
+        f"{number}\n{_clock(start, ',')} --> {_clock(end, ',')}\n"
+        + "\n".join(lines).translate(_SRT_LOOKALIKES)
+        + "\n\n"
+        for number, (start, end, lines) in enumerate(cut_into_cues(detections), 1)
+    )
+
+
+def to_vtt(detections: Sequence[Detection]) -> str:
+    """A WebVTT file."""
+    return "WEBVTT\n\n" + "".join(
+        f"{_clock(start, '.')} --> {_clock(end, '.')}\n" + "\n".join(lines).translate(_VTT_ESCAPES) + "\n\n"
+        for start, end, lines in cut_into_cues(detections)
+    )
+
+
+def cut_into_cues(detections: Sequence[Detection]) -> list[Cue]:
+    """The cues in order of time, none of which overlap.
+
+    Args:
+      detections: of one video, seconds from its first frame, in any order.
+
+    Returns:
+      cues of at least 5 ms with a line "label 83%" for each label that is active, with its best score, best first.
+    """
+    ranked = sorted(detections, key=lambda detection: -detection.score)
+    lines = [f"{flat(detection.label)} {100 * detection.score:.0f}%" for detection in ranked]
+    times = np.array([detection[:2] for detection in ranked], np.float64).reshape(-1, 2)
+    starts, ends = np.maximum(np.rint(1000 * times), 0).astype(np.int64).T
+    cuts = np.unique([starts[starts < ends], ends[starts < ends]]).tolist()
+    cues: list[Cue] = []
+    for start, end in pairwise(cuts):
+        active: dict[str, str] = {}
+        for place in np.flatnonzero((starts <= start) & (end <= ends)):
+            active.setdefault(ranked[place].label, lines[place])
+        shown = tuple(active.values())
+        if not shown or end - start < SHORTEST:
+            continue
+        if cues and cues[-1].end == start and cues[-1].lines == shown:
+            cues[-1] = cues[-1]._replace(end=end)
+        else:
+            cues.append(Cue(start, end, shown))
+    return cues
+
+
+def _clock(milliseconds: int, point: str) -> str:
+    seconds, milliseconds = divmod(milliseconds, 1000)
+    minutes, seconds = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours:02}:{minutes:02}:{seconds:02}{point}{milliseconds:03}"

@@ -1,0 +1,25 @@
+"""Files that are there whole or not at all, written by libraries that want a path."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from adatad_jax.errors import UserError
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Yields a path beside `path` to write to, which takes its name at the end; on failure nothing is left of it.
+
+    Raises:
+      UserError: an OSError was raised inside: it cannot be written.
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        yield partial
+        partial.replace(path)
+    except OSError as error:
+        reason = error.strerror or error
+        raise UserError(f"{path}: cannot be written ({reason}); make room, or choose another folder") from error
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,100 @@
+"""What holds the mAP down, in sentences made of the figures."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from adatad_jax.analysis.analyse import Analysis
+from adatad_jax.evaluation.mean_ap import Metrics
+from adatad_jax.report.tables import buckets, class_rows, confused_pairs, kinds
+
+FEW = 3  # classes named
+FEWEST_SHARE = 0.05  # of the segments, in a bucket that is worth a sentence
+
+
+class Finding(NamedTuple):
+    topic: str
+    text: str
+
+
+def findings(metrics: Metrics, analysis: Analysis, undetected: Sequence[int]) -> list[Finding]:
+    """Sentences on the largest cost, missed segments, boundaries, weak classes, confusion and hard segments.
+
+    Args:
+      metrics, analysis: of the same detections.
+      undetected: of each video without any detection, how many segments it has.
+    """
+    found = [_costs(metrics, analysis), _missed(analysis, undetected)]
+    if len(metrics.tious) > 1:
+        (low, most), *_, (high, least) = sorted(zip(metrics.tious, metrics.map.tolist(), strict=True))
+        found.append(
+            Finding(
+                "Boundaries",
+                f"mAP is {percent(most)} at tIoU {low:g} and {percent(least)} at {high:g}: a steep fall means that "
+                "actions are found, but not where exactly they start and end.",
+            )
+        )
+    if len(metrics.classes) > FEW:
+        found.append(_weakest(metrics, analysis))
+    if pairs := confused_pairs(analysis):
+        pair = pairs[0]
+        found.append(
+            Finding(
+                "Mixed up most",
+                f"{pair.segments} of the segments of {pair.name} ({percent(pair.share, 1)}%) as {pair.other}.",
+            )
+        )
+    return [*found, *_hardest(analysis)]
+
+
+def percent(fraction: float, decimals: int = 2) -> str:
+    """A fraction as it is shown: in percent."""
+    return f"{100 * fraction:.{decimals}f}"
+
+
+def _costs(metrics: Metrics, analysis: Analysis) -> Finding:
+    first, second, *_ = sorted(kinds(analysis.false_positives)[1:], key=lambda kind: -kind.cost)
+    return Finding(
+        "Largest cost",
+        f"Without {first.name} errors the average mAP would be {percent(metrics.average_map + first.cost)} "
+        f"(+{percent(first.cost)}); next come {second.name} errors (+{percent(second.cost)}).",
+    )
+
+
+def _missed(analysis: Analysis, undetected: Sequence[int]) -> Finding:
+    missed, total = int(analysis.confusion[:, -1].sum()), int(analysis.confusion.sum())
+    text = (
+        f"{missed} of {total} segments ({percent(missed / total, 1)}%) have no detection of any label that overlaps "
+        f"them by tIoU {analysis.tiou:g}"
+    )
+    if undetected:
+        text += f"; {sum(undetected)} of them are in the {len(undetected)} videos without any detection"
+    return Finding("Missed", f"{text}.")
+
+
+def _weakest(metrics: Metrics, analysis: Analysis) -> Finding:
+    worst = class_rows(metrics, analysis)[::-1]
+    named = ", ".join(f"{row.name} ({percent(row.average)})" for row in worst[:FEW])
+    zero = sum(row.average == 0 for row in worst)
+    if zero > FEW:
+        named = f"{zero} of {len(worst)} have an AP of 0, such as {', '.join(row.name for row in worst[:FEW])}"
+    return Finding("Weakest classes", f"{named}. Each counts as much as any other, however few segments it has.")
+
+
+def _hardest(analysis: Analysis) -> list[Finding]:
+    total = int(analysis.confusion.sum())
+    candidates = [
+        (bucket.map_n, sensitivity.quantity, bucket)
+        for sensitivity in analysis.sensitivities
+        for bucket in buckets(sensitivity)
+        if len(sensitivity.names) > 1 and bucket.segments >= FEWEST_SHARE * total
+    ]
+    if not candidates:
+        return []
+    map_n, quantity, bucket = min(candidates)
+    return [
+        Finding(
+            "Hardest segments",
+            f"Those of {quantity} {bucket.name} ({bucket.span}): {bucket.segments} segments with an mAP_N of "
+            f"{percent(map_n)}, over all segments {percent(analysis.average_map_n)}.",
+        )
+    ]

@@ -1,0 +1,133 @@
+"""The report of an evaluation: one HTML page that holds all it shows and loads nothing."""
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from adatad_jax.analysis.analyse import Analysis
+from adatad_jax.analysis.false_positives import KINDS
+from adatad_jax.evaluation.detections import Detections
+from adatad_jax.evaluation.ground_truth import GroundTruth, counted
+from adatad_jax.evaluation.mean_ap import Metrics
+from adatad_jax.files import write_text
+from adatad_jax.outputs.timeline import clock
+from adatad_jax.report import tables
+from adatad_jax.report.charts import precision_recall
+from adatad_jax.report.findings import findings, percent
+from adatad_jax.report.timelines import RULE, Timeline, best_and_worst, lay_out, thumbnail_strip
+
+Array = np.ndarray
+
+AP_BINS = 10
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """An evaluation, with all that its report tells of it.
+
+    Attributes:
+      title: what was evaluated, such as a recipe's name.
+      origin: checkpoint or results file, in words.
+      subset: of the annotations.
+      metrics: mean average precision.
+      recall: further figures by name, fractions, in the order shown.
+      published: average mAP published for the recipe, percent, if any.
+      truth: segments in seconds and labels by video.
+      results: detections by video.
+      classes: names that the labels of both index.
+      durations: seconds by video; some may be missing.
+      analysis: of the same detections.
+      files: video files by video, for thumbnails; some or all may be missing.
+      notes: what was ignored, or counted in a special way.
+    """
+
+    title: str
+    origin: str
+    subset: str
+    metrics: Metrics
+    recall: Mapping[str, float]
+    published: float | None
+    truth: GroundTruth
+    results: Mapping[str, Detections]
+    classes: tuple[str, ...]
+    durations: Mapping[str, float]
+    analysis: Analysis
+    files: Mapping[str, Path]
+    notes: tuple[str, ...]
+
+
+def write_report(path: Path, evaluated: Evaluated, time_limit: float = 60.0) -> None:
+    """Writes the page. It opens from disk in any browser, without a network.
+
+    Args:
+      path: the file, as a rule `report.html`.
+      evaluated: what it shows.
+      time_limit: seconds that opening a video, or reading a frame of it, may take; one that fails has no thumbnails,
+        and the page says why.
+
+    Raises:
+      UserError: the file cannot be written.
+    """
+    loader = PackageLoader("adatad_jax", "report")
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters.update(percent=percent, clock=clock)
+    style, script = (loader.get_source(environment, name)[0] for name in ("page.css", "page.js"))
+    # The page may run this one script, and load nothing: names in it are escaped, and could not act if they were not.
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    page: str = environment.get_template("page.html.jinja").render(
+        evaluated=evaluated, style=style, script=script, digest=digest, **_shown(evaluated, time_limit)
+    )
+    write_text(path, page.encode(errors="replace").decode())  # half a surrogate pair, which JSON may hold, is "?"
+
+
+def _shown(evaluated: Evaluated, time_limit: float) -> dict[str, Any]:
+    metrics, analysis = evaluated.metrics, evaluated.analysis
+    truth = counted(evaluated.truth, {}, evaluated.classes).videos
+    segments = {video: len(truth[video][1]) for video in analysis.video_ap}
+    undetected = [video for video in segments if not len(evaluated.results.get(video, ()))]
+    best, worst = (
+        [_timeline(evaluated, video, truth[video], time_limit) for video in videos]
+        for videos in best_and_worst(analysis.video_ap, segments)
+    )
+    drawn = [timeline.video for timeline in (*best, *worst)]
+    return {
+        "findings": findings(metrics, analysis, [segments[video] for video in undetected]),
+        "curves": precision_recall(analysis.curves, tables.ap_at(metrics, analysis.tiou), analysis.classes),
+        "class_rows": tables.class_rows(metrics, analysis),
+        "matrix": analysis.confusion.tolist() if len(analysis.classes) <= tables.MATRIX_CLASSES else None,
+        "confused": tables.confused_pairs(analysis),
+        "missed": tables.missed_classes(analysis),
+        "pairs_shown": tables.PAIRS_SHOWN,
+        "kinds": tables.kinds(analysis.false_positives),
+        "kind_names": ("true positive", *KINDS),
+        "ranks": analysis.false_positives.by_rank.tolist(),
+        "sensitivities": [(s.quantity, tables.buckets(s)) for s in analysis.sensitivities],
+        "ap_bins": np.histogram(list(analysis.video_ap.values()), AP_BINS, (0, 1))[0].tolist(),
+        "undetected": len(undetected),
+        "best": best,
+        "worst": worst,
+        "without_file": sum(video not in evaluated.files for video in drawn),
+        "rule": RULE,
+    }
+
+
+def _timeline(evaluated: Evaluated, video: str, truth: tuple[Array, Array], time_limit: float) -> Timeline:
+    file = evaluated.files.get(video)
+    return lay_out(
+        video,
+        evaluated.analysis.video_ap[video],
+        evaluated.durations.get(video, 0.0),
+        truth,
+        evaluated.results.get(video, Detections(np.empty((0, 2)), np.empty(0), np.empty(0, np.int64))),
+        evaluated.classes,
+        evaluated.analysis.tiou,
+        *(thumbnail_strip(file, time_limit) if file is not None else ([], "")),
+    )

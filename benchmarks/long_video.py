@@ -1,0 +1,90 @@
+"""Memory and speed of detection in a long video: `python benchmarks/long_video.py --workdir runs/demo`.
+
+Makes an H.264 file of an hour (320x180, 25 frames a second, a key frame every 250) and one of two minutes, runs
+`python -m adatad_jax.detect` on each, and follows the memory of the process. Flat means: the peak on the hour is about
+that on two minutes.
+"""
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import av
+import numpy as np
+
+RATE, WIDTH, HEIGHT = 25, 320, 180
+EVERY = 0.2  # seconds between two looks at the memory
+
+
+def make_video(path: Path, seconds: int) -> None:
+    """A bright square that wanders over noise; a minute of it, encoded anew for every minute."""
+    rng = np.random.default_rng(0)
+    noise = rng.integers(0, 80, (HEIGHT, WIDTH, 3), np.uint8)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=RATE, options={"preset": "ultrafast", "g": "250"})
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        for number in range(seconds * RATE):
+            frame = noise.copy()
+            x = int((WIDTH - 32) * (0.5 + 0.5 * np.sin(number / 40)))
+            y = int((HEIGHT - 32) * (0.5 + 0.5 * np.cos(number / 23)))
+            frame[y : y + 32, x : x + 32] = 230
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
+
+
+def memory(pid: int) -> int:
+    """Resident bytes of a process; 0 once it has ended."""
+    try:
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    except OSError:
+        return 0
+    return 4096 * pages
+
+
+def detect(video: Path, workdir: Path, output: Path) -> tuple[float, list[int]]:
+    """Seconds that detection takes, and the memory of the process over time, bytes."""
+    command = [sys.executable, "-m", "adatad_jax.detect", "--workdir", workdir, "--output", output, video]
+    started = time.perf_counter()
+    process = subprocess.Popen([str(part) for part in command])
+    seen: list[int] = []
+
+    def look() -> None:
+        while process.poll() is None:
+            seen.append(memory(process.pid))
+            time.sleep(EVERY)
+
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    code = process.wait()
+    watcher.join()
+    if code:
+        sys.exit(f"detection in {video} failed")
+    return time.perf_counter() - started, seen
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--workdir", type=Path, default=Path("runs/demo"), help="folder of a trained run")
+    parser.add_argument("--minutes", type=int, default=60, help="of the long video")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        peaks = []
+        for minutes in (2, args.minutes):
+            video = Path(scratch) / f"{minutes}_minutes.mp4"
+            make_video(video, 60 * minutes)
+            seconds, seen = detect(video, args.workdir, Path(scratch) / "found")
+            quarters = [max(part) / 2**20 for part in np.array_split(seen, 4)]
+            peaks.append(max(seen) / 2**20)
+            print(
+                f"{minutes:3d} minutes: {seconds:.1f} s, {60 * minutes / seconds:.0f} s of video a second; "
+                f"peak {peaks[-1]:.0f} MiB, in each quarter of the time {', '.join(f'{q:.0f}' for q in quarters)}"
+            )
+    print(f"peak of {args.minutes} minutes / 2 minutes: {peaks[1] / peaks[0]:.2f}")
+
+
+if __name__ == "__main__":
+    main()

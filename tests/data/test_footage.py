@@ -1,0 +1,112 @@
+"""Videos of any timing, read as if they had been filmed steadily."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adatad_jax.data.footage import Footage, array_footage, open_footage, steady_frames
+from adatad_jax.errors import UserError
+from tests.tiny_detector import moving_square, tiny_config, write_video
+
+
+def numbered(count: int) -> np.ndarray:
+    """Frames of one colour each."""
+    return np.broadcast_to((10 * np.arange(count, dtype=np.uint8))[:, None, None, None], (count, 32, 32, 3)).copy()
+
+
+def shown(footage: Footage) -> list[int]:
+    """The numbers of the frames of a `numbered` video, as they are read."""
+    name = footage.video.name
+    count = footage.frames.count(name)
+    frames = footage.frames.read(name, np.arange(count), (0, 0, 32, 32), 32)
+    return (np.rint(frames[:, 0, 0, 0] / 10)).astype(int).tolist()
+
+
+@pytest.mark.parametrize("rate", [0.0, 24.0, 25.0, 27.0])
+def test_a_steady_video_of_a_like_rate_is_read_as_it_is(rate: float) -> None:
+    assert steady_frames(np.arange(50) / 25, 25.0, rate).tolist() == list(range(50))
+
+
+def test_other_rates() -> None:
+    """At half the rate every other frame, at twice the rate each twice (to the earlier one where two are as near)."""
+    times = np.arange(8) / 10
+    assert steady_frames(times, 10.0, 5.0).tolist() == [0, 2, 4, 6]
+    assert steady_frames(times, 10.0, 20.0).tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7]
+    assert steady_frames(np.zeros(1), 10.0, 30.0).tolist() == [0, 0, 0]
+
+
+def test_frames_that_stand_still_are_read_as_often_as_they_show() -> None:
+    """Four steps in 7 s, the last frame as long as a step: 5 ticks in 8.75 s, at 0, 1.75, 3.5, 5.25 and 7 s."""
+    assert steady_frames(np.array([0.0, 1, 2, 6, 7]), 4 / 7, 0.0).tolist() == [0, 2, 2, 3, 4]
+
+
+@given(
+    st.lists(st.floats(0.01, 2.0), min_size=1, max_size=30),
+    st.floats(1.0, 60.0),
+    st.sampled_from([0.0, 5.0, 30.0]),
+)
+def test_ticks_take_the_nearest_frame(steps: list[float], fps: float, rate: float) -> None:
+    times = np.concatenate([[0.0], np.cumsum(steps)])
+    found = steady_frames(times, fps, rate)
+    if found.tolist() == list(range(len(times))):
+        return
+    duration = times[-1] + 1 / fps
+    ticks = np.arange(len(found)) * duration / len(found)
+    distances = np.abs(times[None] - ticks[:, None])
+    np.testing.assert_allclose(distances[np.arange(len(found)), found], distances.min(axis=1))
+    assert (np.diff(found) >= 0).all()
+
+
+def test_a_file_of_changing_rate_is_read_by_its_clock(tmp_path: Path) -> None:
+    times = np.array([0, 0.1, 0.2, 0.3, 0.4, 0.5, 1.5, 1.6, 1.7, 1.8])
+    write_video(tmp_path / "a.mkv", numbered(10), times)
+    footage = open_footage(tmp_path / "a.mkv", tiny_config())
+    # nine steps of 0.2 s on average: 5 frames a second for 2 s
+    assert (footage.fps, footage.video.duration, footage.video.frames) == pytest.approx((5, 2, 10))
+    assert shown(footage) == [0, 2, 4, 5, 5, 5, 6, 6, 7, 9]  # at 0, 0.2, ..., 1.8 s; 1.0 s: 0.5 and 1.5 are as near
+
+
+def test_a_rate_that_is_given_stands_in_for_the_file_s(tmp_path: Path) -> None:
+    write_video(tmp_path / "a.mkv", numbered(10), np.arange(10) / 10)
+    config = tiny_config()
+    given_rate = open_footage(tmp_path / "a.mkv", config, fps=20.0)
+    assert (given_rate.fps, given_rate.video.duration, given_rate.video.fps) == (20, 0.5, 20)
+    assert given_rate.times.tolist() == [k / 20 for k in range(10)]
+    config.data.rate = 10.0
+    assert shown(open_footage(tmp_path / "a.mkv", config, fps=20.0)) == [0, 2, 4, 6, 8]
+    assert shown(open_footage(tmp_path / "a.mkv", config)) == list(range(10))
+
+
+def test_an_array_is_read_as_the_file_of_its_frames(tmp_path: Path) -> None:
+    frames, config = moving_square(20), tiny_config()
+    write_video(tmp_path / "a.mkv", frames, np.arange(20) / 10)
+    config.data.rate = 30.0
+    one, two = open_footage(tmp_path / "a.mkv", config), array_footage(frames, 10.0, config, "a")
+    assert one.video.duration == pytest.approx(two.video.duration)
+    assert one.video.frames == two.video.frames == 60
+    assert one.frames.size("a") == two.frames.size("a")
+    indices, box = np.array([0, 7, 7, 59]), (0, 2, 32, 32)
+    np.testing.assert_array_equal(one.frames.read("a", indices, box, 32), two.frames.read("a", indices, box, 32))
+
+
+@pytest.mark.parametrize(
+    ("frames", "message"),
+    [
+        (np.zeros((4, 8, 8, 3), np.float32), r"float32 \(4, 8, 8, 3\).*uint8"),
+        (np.zeros((4, 8, 8), np.uint8), r"\(4, 8, 8\)"),
+        (np.zeros((0, 8, 8, 3), np.uint8), "at least one frame"),
+        ([1, 2], "found list"),
+    ],
+)
+def test_what_are_no_frames_is_refused(frames: np.ndarray, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        array_footage(frames, 30.0, tiny_config())
+
+
+@pytest.mark.parametrize("fps", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_rate_is_above_zero(fps: float) -> None:
+    with pytest.raises(UserError, match="fps="):
+        array_footage(numbered(3), fps, tiny_config())

@@ -1,0 +1,62 @@
+"""Where outputs go: beside each other, never over what somebody else has written."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from adatad_jax.errors import UserError
+from adatad_jax.outputs.targets import WRITTEN, Job, is_done, plan
+
+
+def touch(folder: Path, *names: str) -> Path:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"x")
+    return folder
+
+
+def test_files_and_folders_become_jobs_in_order(tmp_path: Path) -> None:
+    folder = touch(tmp_path / "in", "b.mp4", "a.MKV", "deep/er/a.mov", "notes.txt", ".hidden.mp4", "a.annotated.mp4")
+    single, out = Path("nowhere/one.two.avi"), tmp_path / "out"
+    assert plan([single, folder, single], out) == [
+        Job(single, out / "one.two"),
+        Job(folder / "a.MKV", out / "a"),
+        Job(folder / "b.mp4", out / "b"),
+        Job(folder / "deep/er/a.mov", out / "deep/er/a"),
+    ]
+    assert Job(single, out / "one.two").file(".json") == out / "one.two.json"
+
+
+def test_videos_of_one_name_keep_their_extensions(tmp_path: Path) -> None:
+    folder = touch(tmp_path, "a.mp4", "a.avi", "b.mp4")
+    assert [job.base.name for job in plan([folder], tmp_path / "out")] == ["a.avi", "a.mp4", "b"]
+
+
+def test_what_would_be_written_twice_is_refused(tmp_path: Path) -> None:
+    one, two = touch(tmp_path / "one", "a.mp4") / "a.mp4", touch(tmp_path / "two", "a.mp4") / "a.mp4"
+    with pytest.raises(UserError, match=r"one/a\.mp4, .*two/a\.mp4"):
+        plan([one, two], tmp_path / "out")
+    with pytest.raises(UserError, match=r"empty: no video in this folder; looked for \.mp4"):
+        plan([touch(tmp_path / "empty", "a.txt")], tmp_path / "out")
+
+
+def test_a_job_is_done_when_all_is_there_and_was_made_alike(tmp_path: Path) -> None:
+    job, header = Job(Path("a.mp4"), tmp_path / "a"), {"detector": "d", "top": None}
+    assert not is_done(job, header, WRITTEN)
+    touch(tmp_path, *(f"a{suffix}" for suffix in WRITTEN))
+    (tmp_path / "a.json").write_text(json.dumps({**header, "detections": []}))
+    assert is_done(job, header, WRITTEN)
+    assert not is_done(job, {**header, "top": 3}, WRITTEN)
+    assert not is_done(job, header, (*WRITTEN, ".annotated.mp4"))
+    (tmp_path / "a.png").unlink()
+    assert not is_done(job, header, WRITTEN)
+
+
+@pytest.mark.parametrize("content", [None, "[1]", "{", '{"my": "notes"}'])
+def test_files_of_somebody_else_are_not_written_over(tmp_path: Path, content: str | None) -> None:
+    touch(tmp_path, "a.srt")
+    if content is not None:
+        (tmp_path / "a.json").write_text(content)
+    with pytest.raises(UserError, match=r"exists, and was not written by detect"):
+        is_done(Job(Path("a.mp4"), tmp_path / "a"), {}, WRITTEN)
