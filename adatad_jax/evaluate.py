@@ -152,18 +152,18 @@ def evaluate(
     results = evaluation.detect(predictor, console)
     # Kept whatever comes next: they took the longest.
     write_results(workdir, results, evaluation.classes)
-    videos, folder = evaluation.windows.videos, Path(config.data.videos)
+    folder = Path(config.data.videos)
     evaluated = assess(
         evaluation.truth,
         results,
-        {video: annotated.duration for video, annotated in videos.items()},
+        evaluation.durations,
         evaluation.classes,
         config.test.tious,
         title=workdir.resolve().name,
         origin=origin,
         subset=config.data.test_subset,
         published=config.published or None,
-        files=find_files(folder, list(videos), config.data.video_prefix)[0] if folder.is_dir() else {},
+        files=find_files(folder, list(evaluation.durations), config.data.video_prefix)[0] if folder.is_dir() else {},
     )
     print_evaluated(evaluated, f"{config.data.test_subset}: {len(results)} videos, {name}", console)
     write_evaluated(workdir, evaluated, {"checkpoint": origin}, config.data.time_limit)

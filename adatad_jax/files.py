@@ -8,18 +8,23 @@ from adatad_jax.errors import UserError
 PATTERN_CHARACTERS = "[]*?"
 
 
-def check_output_folder(folder: Path) -> None:
+def check_output_folder(folder: Path, checkpoints: bool = False) -> None:
     """Checks that a folder can be created and written into, without creating it.
 
+    Args:
+      folder: the folder.
+      checkpoints: whether it will hold some: their library takes certain characters of a path for a pattern, would
+        write there and then find nothing.
+
     Raises:
-      UserError: it or one of its parents is a file or may not be written, it is an address and not a path, or holds a
-        character that the checkpoint library takes for a pattern: it would write there and then find nothing.
+      UserError: it or one of its parents is a file or may not be written, it is an address and not a path, or it holds
+        such a character.
     """
     path = folder.absolute()
     if folder.parts and folder.parts[0].endswith(":"):
         raise UserError(f"{folder}: an address; only folders of this machine's file system are written (mount it)")
     odd = sorted(set(str(path)) & set(PATTERN_CHARACTERS))
-    if odd:
+    if checkpoints and odd:
         raise UserError(f"{path}: checkpoints cannot be kept under a path with {' '.join(odd)} in it; choose another")
     try:
         existing = next(parent for parent in (path, *path.parents) if parent.exists())

@@ -11,7 +11,8 @@ from adatad_jax.files import check_output_folder, write_text
 @pytest.mark.parametrize("name", ["run [1]", "a*b", "what?"])
 def test_paths_that_checkpoints_would_vanish_under_are_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(UserError, match="checkpoints cannot be kept under a path"):
-        check_output_folder(tmp_path / name)
+        check_output_folder(tmp_path / name, checkpoints=True)
+    check_output_folder(tmp_path / name)
 
 
 def test_addresses_and_names_that_are_too_long_are_refused(tmp_path: Path) -> None:

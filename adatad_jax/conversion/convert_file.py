@@ -1,8 +1,8 @@
 """One checkpoint of PyTorch's world, backbone or whole detector, to one folder of ours; a `.pth` needs torch."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
@@ -18,6 +18,7 @@ from adatad_jax.conversion.torch_file import TensorFile, read_tensors
 from adatad_jax.conversion.videomae import convert_backbone
 from adatad_jax.data.dataset import load_classes
 from adatad_jax.errors import UserError
+from adatad_jax.trained import check_classes, restore_config
 
 LABELS_SHOWN = 20
 DETECTORS = (Layout.DETECTOR, Layout.SIDE_DETECTOR)
@@ -88,7 +89,7 @@ def _convert_detector(
     shown = read_dimensions(file.tensors, file.path)
     choice, undecided = None, ""
     try:
-        choice = choose_config(shown, file.path, config, published, overrides)
+        choice = choose_config(shown, file.path, config, published, overrides, file.record)
     except UserError as error:
         # A dry run still says all that the file shows by itself; a configuration that was given has to fit.
         if output is not None or config is not None:
@@ -132,20 +133,41 @@ def read_detector(
             f"{source}: {layout.value}, a backbone alone: it can detect nothing before it is trained; give it as "
             "--config.weights to python -m adatad_jax.train, or give a whole detector here"
         )
-    choice = choose_config(read_dimensions(file.tensors, source), source, config, published, overrides)
+    choice = choose_config(read_dimensions(file.tensors, source), source, config, published, overrides, file.record)
     return convert_detector(file, make_model(choice.config, len(choice.classes))), choice
 
 
 def choose_config(
-    shown: Shown, source: Path, config: ConfigDict | None, published: Sequence[Path], overrides: Sequence[str] = ()
+    shown: Shown,
+    source: Path,
+    config: ConfigDict | None,
+    published: Sequence[Path],
+    overrides: Sequence[str] = (),
+    record: Mapping[str, Any] | None = None,
 ) -> Choice:
-    """The configuration given, or the only published one that the file fits, with its class list.
+    """The configuration given, or the file's own, or the only published one that it fits; with its class list.
+
+    Args:
+      shown: what the tensors show.
+      source: the file.
+      config, published, overrides: as for `convert_file`.
+      record: the file's own configuration and classes, where this package wrote it (`TensorFile.record`).
 
     Raises:
       UserError: the one given does not fit (every field is listed); none of the published ones fits, or several do;
-        there is no class list, which no file holds, or it is of another length.
+        there is no class list, which no file of the release holds, or it is of another length.
     """
     words = "as given"
+    own = tuple(record["classes"]) if record else None
+    if config is None and record and own is not None:
+        if overrides:
+            raise UserError(f"{' '.join(overrides)}: to change fields of {source}, give --config too")
+        config, words = restore_config(record["config"], source), "its own"
+        if problems := misfits(shown, config, len(own)):
+            raise UserError(
+                f"{source}: its tensors do not fit the configuration that it holds:\n  " + "\n  ".join(problems)
+            )
+        return Choice(config, own, words)
     if config is None:
         candidates = {path: cli.load_config(path, overrides) for path in sorted(published)}
         candidates = {path: c for path, c in candidates.items() if not c.propose}
@@ -159,14 +181,17 @@ def choose_config(
             f"{source}: the configuration leaves open how the checkpoint was trained; set config."
             f"{', config.'.join(missing)}"
         )
-    elif problems := misfits(shown, config, _count_classes(config)):
+    elif problems := misfits(shown, config, len(own) if own is not None else _count_classes(config)):
         raise UserError(
             f"{source}: the configuration does not fit this checkpoint; set these fields, or give another --config:\n  "
             + "\n  ".join(problems)
         )
+    if own is not None:
+        check_classes(source, own, config)
+        return Choice(config, own, words)
     if not _classes_at_hand(config):
         raise UserError(
-            f"{source}: has {shown.classes} classes, but no checkpoint holds their names, and the class list of the "
+            f"{source}: has {shown.classes} classes, but does not hold their names, and the class list of the "
             f"configuration ({words}) is not there: config.data.classes={config.data.classes!r}. Give "
             f"--config.data.classes=FILE: {shown.classes} labels, one a line, in the order of the training"
         )

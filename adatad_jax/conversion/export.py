@@ -61,8 +61,9 @@ def export(source: Path, output: Path) -> str:
     check_parameters(params, model, source)
     fresh = fresh_tensors(model.vit, normalizer)
     states = [{**fresh, **state} for state in to_states(params, ema, passengers, model)]
-    write_tensors(output, *({f"module.{key}": value for key, value in state.items()} for state in states))
     state, averaged = states
+    wrapped, wrapped_averages = ({f"module.{key}": value for key, value in tensors.items()} for tensors in states)
+    write_tensors(output, wrapped, wrapped_averages, record={"config": fields, "classes": classes})
     return "\n".join(
         [
             f"{source}: {origin}, {len(classes)} classes",

@@ -25,7 +25,7 @@ SETTLING = 1.0  # seconds, after which no thread of a write that failed is at wo
 
 def refuse_existing(folder: Path) -> None:
     """Raises `UserError` if the folder exists, so that nothing is overwritten, or cannot be made."""
-    check_output_folder(folder)
+    check_output_folder(folder, checkpoints=True)
     if folder.exists():
         raise UserError(f"{folder}: exists already; remove it or name another output")
 

@@ -11,7 +11,7 @@ import re
 import warnings
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from adatad_jax.errors import UserError, one_line
 
 WRAPPERS = ("state_dict", "model", "module")  # a checkpoint may hold its weights under one of these
 AVERAGED = "state_dict_ema"  # and their moving average under this
+RECORD = "adatad_jax"  # beside them: the configuration and the class list, as text, where this package wrote the file
 CONFIG_FILE = "config.json"
 # The weights in a Hugging Face directory, in the order its library looks for them; an index lists the shards.
 WEIGHT_FILES = (
@@ -52,12 +53,14 @@ class TensorFile:
       averaged: the moving average (`state_dict_ema`), likewise; empty where there is none. A file with nothing else
         has it in `tensors` too.
       config: the `config.json` beside Hugging Face weights; empty where there is none.
+      record: what `write_tensors` was given of a detector; empty where there is none.
     """
 
     path: Path
     tensors: dict[str, np.ndarray]
     averaged: dict[str, np.ndarray]
-    config: dict[str, Any]
+    config: dict[str, Any] = field(default_factory=dict)
+    record: dict[str, Any] = field(default_factory=dict)
 
 
 def read_tensors(path: Path) -> TensorFile:
@@ -79,19 +82,24 @@ def read_tensors(path: Path) -> TensorFile:
         )
     plain: dict[str, np.ndarray] = {}
     averaged: dict[str, np.ndarray] = {}
+    record: dict[str, Any] = {}
     for file in files:
-        contents = _read_safetensors(file) if _is_safetensors(file) else _read_torch(file)
+        contents, text = _read_safetensors(file) if _is_safetensors(file) else _read_torch(file)
+        record |= _parse_record(text, file)
         for whole, part in ((plain, ""), (averaged, AVERAGED)):
             found = _without_module(contents.get(part, {}), path)
             if twice := sorted(whole.keys() & found.keys()):
                 raise UserError(f"{path}: {len(twice)} tensors are in several of its files: {', '.join(twice)}")
             whole |= found
     _check_finite({"": plain, f"{AVERAGED}: ": averaged}, path)
-    return TensorFile(path, plain or averaged, averaged, config)
+    return TensorFile(path, plain or averaged, averaged, config, record)
 
 
 def write_tensors(
-    path: Path, state_dict: Mapping[str, np.ndarray], averaged: Mapping[str, np.ndarray] | None = None
+    path: Path,
+    state_dict: Mapping[str, np.ndarray],
+    averaged: Mapping[str, np.ndarray] | None = None,
+    record: Mapping[str, Any] | None = None,
 ) -> None:
     """Writes tensors under `state_dict` and `state_dict_ema`, as PyTorch users do; the file appears only once whole.
 
@@ -101,6 +109,7 @@ def write_tensors(
       path: `.pth`, `.pt`, `.bin` or `.safetensors`; its folder is made.
       state_dict: name -> tensor, any dtype torch has.
       averaged: the moving average, likewise.
+      record: plain values to keep beside the tensors (`RECORD`), where whoever reads the file elsewhere ignores them.
 
     Raises:
       UserError: another suffix, or the file cannot be written.
@@ -121,10 +130,10 @@ def write_tensors(
                 for wrapper, tensors in contents.items()
                 for key, value in tensors.items()
             }
-            save_file(flat, partial)
+            save_file(flat, partial, {RECORD: json.dumps(record)} if record else None)
         else:
             nested = {wrapper: {k: _to_torch(v) for k, v in tensors.items()} for wrapper, tensors in contents.items()}
-            _torch().save(nested, partial)
+            _torch().save(nested | ({RECORD: json.dumps(record)} if record else {}), partial)
         partial.chmod(mode)  # the library of .safetensors lets nobody else read its files
         partial.replace(path)
     except (OSError, RuntimeError, SafetensorError) as error:
@@ -152,8 +161,8 @@ def _to_torch(value: np.ndarray) -> Any:
     return _torch().from_numpy(value)
 
 
-def _read_torch(path: Path) -> dict[str, dict[str, np.ndarray]]:
-    """The tensors of a torch file: under "" the weights, under `AVERAGED` their average, if there."""
+def _read_torch(path: Path) -> tuple[dict[str, dict[str, np.ndarray]], Any]:
+    """The tensors of a torch file: under "" the weights, under `AVERAGED` their average, if there; and its record."""
     torch = _torch()
     is_zip = zipfile.is_zipfile(path)
     try:
@@ -196,7 +205,8 @@ def _read_torch(path: Path) -> dict[str, dict[str, np.ndarray]]:
         if _kind(tensor, torch) not in NUMPY_DTYPES or tensor.numel() == 0
     ]
     _refuse_unfit(unfit, path)
-    return {part: {key: _to_numpy(t, torch) for key, t in tensors.items()} for part, tensors in found.items()}
+    parts = {part: {key: _to_numpy(t, torch) for key, t in tensors.items()} for part, tensors in found.items()}
+    return parts, content.get(RECORD)
 
 
 def _check_sums(path: Path) -> None:
@@ -243,7 +253,7 @@ def _is_safetensors(path: Path) -> bool:
         return path.suffix == ".safetensors" or file.read(10)[8:] == b'{"'
 
 
-def _read_safetensors(path: Path) -> dict[str, dict[str, np.ndarray]]:
+def _read_safetensors(path: Path) -> tuple[dict[str, dict[str, np.ndarray]], Any]:
     """As `_read_torch`, of a `.safetensors` file."""
     try:
         with safe_open(path, framework="np") as file:
@@ -257,17 +267,32 @@ def _read_safetensors(path: Path) -> dict[str, dict[str, np.ndarray]]:
                 path,
             )
             flat = {key: file.get_tensor(key) for key in kinds}
+            record = (file.metadata() or {}).get(RECORD)
     except (SafetensorError, OSError) as error:
         raise UserError(f"{path}: not a .safetensors file, or truncated ({one_line(error)}): fetch it again") from error
     if not flat:
         raise UserError(f"{path}: holds no tensors")
     wrapped = {"": f"{WRAPPERS[0]}.", AVERAGED: f"{AVERAGED}."}
     if not all(key.startswith(tuple(wrapped.values())) for key in flat):
-        return {"": flat}
-    return {
+        return {"": flat}, record
+    parts = {
         part: {key.removeprefix(wrapper): value for key, value in flat.items() if key.startswith(wrapper)}
         for part, wrapper in wrapped.items()
     }
+    return parts, record
+
+
+def _parse_record(text: Any, path: Path) -> dict[str, Any]:
+    """The record of a detector, {"config": {field: value}, "classes": [name, ...]}."""
+    if text is None:
+        return {}
+    try:
+        record = json.loads(text)
+        if isinstance(record["config"], dict) and all(isinstance(name, str) for name in record["classes"]):
+            return record
+    except (TypeError, ValueError, KeyError):
+        pass
+    raise UserError(f'{path}: its record "{RECORD}" is not one that convert/flax_to_pth.py writes: write the file anew')
 
 
 def _refuse_unfit(unfit: list[str], path: Path) -> None:

@@ -88,7 +88,7 @@ def prepare_folder(workdir: Path, resume: bool) -> None:
     Raises:
       UserError: the folder holds something else.
     """
-    check_output_folder(workdir)
+    check_output_folder(workdir, checkpoints=True)
     if workdir.exists() and any(workdir.iterdir()) and not (workdir / MARKER).exists():
         raise UserError(f"{workdir}: exists and is no demo's folder; remove it or give another --workdir")
     if not resume:

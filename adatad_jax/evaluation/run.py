@@ -30,6 +30,7 @@ class Evaluation:
       config: of the run.
       windows: of the subset's videos.
       truth: segments in seconds and labels by video.
+      durations: seconds of every annotated video, those that cannot be read too.
       classes: names that the labels of the truth and of detections index.
       classifier: labels the detections of a class-agnostic model.
     """
@@ -37,6 +38,7 @@ class Evaluation:
     config: ConfigDict
     windows: InferenceWindows
     truth: GroundTruth
+    durations: dict[str, float]
     classes: tuple[str, ...]
     classifier: VideoClassifier | None
 
@@ -116,5 +118,5 @@ def load_evaluation(config: ConfigDict, classes: tuple[str, ...]) -> Evaluation:
             f"has {len(others)} other labels, whose AP would be 0; set --config.test.classifier to a file of "
             "video-level class scores"
         )
-    subset = usable(subset, config)
-    return Evaluation(config, inference_windows(subset, config), truth, names, classifier)
+    durations = {name: video.duration for name, video in subset.videos.items()}
+    return Evaluation(config, inference_windows(usable(subset, config), config), truth, durations, names, classifier)

@@ -66,7 +66,7 @@ def check_config(workdir: Path, config: ConfigDict, classes: tuple[str, ...] | N
       UserError: they differ in a field that changes what is learned or measured (all are listed), or in the class
         list; or the folder holds checkpoints without a configuration.
     """
-    check_output_folder(workdir)
+    check_output_folder(workdir, checkpoints=True)
     path, saved = workdir / CONFIG_FILE, workdir / CHECKPOINTS_FOLDER
     if saved.exists() and not (saved.is_dir() and path.exists()):
         raise UserError(

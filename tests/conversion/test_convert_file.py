@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from adatad_jax.conversion.convert_file import choose_config, convert_file
+from adatad_jax.conversion.convert_file import choose_config, convert_file, read_detector
 from adatad_jax.conversion.dimensions import read_dimensions
+from adatad_jax.conversion.export import export
 from adatad_jax.conversion.torch_file import write_tensors
 from adatad_jax.demo.weights import videomae_state
 from adatad_jax.errors import UserError
@@ -258,6 +259,32 @@ def test_commands_there_and_back(data: Path, capsys: pytest.CaptureFixture[str])
     script("flax_to_pth.py", "flax", "back.pth")
     back = torch.load(data / "back.pth", weights_only=True, mmap=True)
     assert back["state_dict"].keys() == back["state_dict_ema"].keys() == state.keys()
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_what_is_written_for_pytorch_knows_its_classes(suffix: str, detector_file: Path, tmp_path: Path) -> None:
+    """No configuration is needed any more; one that is given must not contradict it."""
+    mine = labels(tmp_path / "mine.txt", 3)
+    config, back = TIA.config(mine), tmp_path / f"back{suffix}"
+    convert_file(detector_file, tmp_path / "flax", config)
+    export(tmp_path / "flax", back)
+    mine.unlink()
+    for given in (None, config):
+        _, choice = read_detector(back, given, ())
+        assert choice.classes == ("class 0", "class 1", "class 2")
+        assert choice.config == config
+    labels(tmp_path / "mine.txt", 3).write_text("a\nb\nc\n")
+    with pytest.raises(UserError, match=r"its classes are class 0, class 1, class 2"):
+        read_detector(back, config, ())
+    with pytest.raises(UserError, match=r"--config\.seed=1: to change fields"):
+        read_detector(back, None, (), ["--config.seed=1"])
+
+
+@pytest.mark.parametrize("record", ["{", '{"config": 3, "classes": []}', '{"config": {}}', 7])
+def test_a_record_of_somebody_else_is_refused(record: object, tmp_path: Path) -> None:
+    torch.save({"state_dict": TIA.state(0), "adatad_jax": record}, tmp_path / "a.pth")
+    with pytest.raises(UserError, match=r'a\.pth: its record "adatad_jax"'):
+        convert_file(tmp_path / "a.pth", None, TIA.config())
 
 
 def test_a_missing_output_is_a_usage_error(detector_file: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,7 +17,7 @@ from adatad_jax.conversion.convert_file import convert_file
 from adatad_jax.conversion.detector import parameter_shapes
 from adatad_jax.conversion.export import export
 from adatad_jax.conversion.store import PASSENGERS_FILE
-from adatad_jax.conversion.torch_file import read_tensors, write_tensors
+from adatad_jax.conversion.torch_file import RECORD, read_tensors, write_tensors
 from adatad_jax.errors import UserError
 from adatad_jax.training import checkpoints
 from adatad_jax.training.optimizer import split
@@ -82,7 +82,7 @@ def test_round_trip_is_bit_identical(release: Release, tmp_path: Path) -> None:
     content = {"state_dict": behind_module(state), "state_dict_ema": behind_module(averaged)}
     config = release.config(None if release.classes == 1 else labels(tmp_path / "labels.txt", release.classes))
     back = round_trip(tmp_path, content, config)
-    assert back.keys() == {"state_dict", "state_dict_ema"}
+    assert back.keys() == {"state_dict", "state_dict_ema", RECORD}
     same(back["state_dict"], content["state_dict"])
     same(back["state_dict_ema"], content["state_dict_ema"])
 
