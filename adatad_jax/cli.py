@@ -1,6 +1,8 @@
 """What the entry points share: arguments, the config file with its overrides, and how errors reach the user."""
 
 import argparse
+import atexit
+import io
 import logging
 import os
 import sys
@@ -17,12 +19,15 @@ from adatad_jax.errors import UserError
 from adatad_jax.validation import validate
 
 EXIT_USER_ERROR = 2
+EXIT_INTERRUPTED = 130
 
 
 def run(main: Callable[[Sequence[str]], None]) -> None:
     """Runs an entry point on the command line's arguments; a `UserError` becomes its message and exit code 2."""
     logger = logging.getLogger("adatad_jax")
     before = logger.handlers, logger.propagate
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a name that the terminal's encoding lacks stops nothing
+        sys.stdout.reconfigure(errors="backslashreplace")
     logger.handlers, logger.propagate = [_Warnings(logging.WARNING)], False
     try:
         main(sys.argv[1:])
@@ -31,12 +36,19 @@ def run(main: Callable[[Sequence[str]], None]) -> None:
         sys.exit(EXIT_USER_ERROR)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
-        sys.exit(130)
+        atexit.register(_leave)
+        sys.exit(EXIT_INTERRUPTED)
     except BrokenPipeError:  # whatever read our output has ended, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     finally:
         logger.handlers, logger.propagate = before
+
+
+def _leave() -> None:
+    """Ends the process before JAX takes itself down, which it does while threads of it still compile: they crash."""
+    sys.stdout.flush()
+    os._exit(EXIT_INTERRUPTED)
 
 
 class _Warnings(logging.Handler):

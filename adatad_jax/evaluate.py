@@ -165,8 +165,10 @@ def evaluate(
         published=config.published or None,
         files=find_files(folder, list(evaluation.durations), config.data.video_prefix)[0] if folder.is_dir() else {},
     )
-    print_evaluated(evaluated, f"{config.data.test_subset}: {len(results)} videos, {name}", console)
-    write_evaluated(workdir, evaluated, {"checkpoint": origin}, config.data.time_limit)
+    try:
+        write_evaluated(workdir, evaluated, {"checkpoint": origin}, config.data.time_limit)
+    finally:  # neither is lost with the other: the disk may be full, the pipe closed
+        print_evaluated(evaluated, f"{config.data.test_subset}: {len(results)} videos, {name}", console)
     console.print(f"wrote {RESULTS_FILE}, {METRICS_FILE} and {REPORT_FILE} into {workdir}")
     return evaluated.metrics
 
@@ -203,9 +205,11 @@ def evaluate_results(args: argparse.Namespace, console: Console) -> Metrics:
         files=_files(args.videos, list(annotated.truth)) if args.videos is not None else {},
         notes=notes,
     )
-    print_evaluated(evaluated, f"{subset}: {len(annotated.truth)} videos, {args.results.name}", console)
     about = {"results": str(args.results), "annotations": str(args.annotations), "subset": annotated.subset}
-    write_evaluated(args.output, evaluated, about)
+    try:
+        write_evaluated(args.output, evaluated, about)
+    finally:
+        print_evaluated(evaluated, f"{subset}: {len(annotated.truth)} videos, {args.results.name}", console)
     console.print(f"wrote {METRICS_FILE} and {REPORT_FILE} into {args.output}")
     return evaluated.metrics
 

@@ -1,6 +1,9 @@
 """What the entry points share: how warnings and errors reach the user."""
 
+import io
 import logging
+import subprocess
+import sys
 from collections.abc import Sequence
 
 import pytest
@@ -23,3 +26,27 @@ def test_warnings_are_printed_once_before_the_error(
     assert end.value.code == cli.EXIT_USER_ERROR
     assert capsys.readouterr().err == "warning: a.json: 2 segments\nerror: b.json: no such file\n"
     assert not logging.getLogger("adatad_jax").handlers  # left as it was
+
+
+def test_names_that_the_terminal_cannot_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr("sys.stdout", terminal)
+    monkeypatch.setattr("sys.argv", ["evaluate"])
+    cli.run(lambda _: print("跳水", flush=True))
+    assert terminal.buffer.getvalue() == b"\\u8df3\\u6c34\n"  # type: ignore[attr-defined]
+
+
+def test_an_interrupted_program_ends_before_libraries_crash() -> None:
+    """As JAX does where it is interrupted while it compiles."""
+    program = """
+import atexit, os, signal, time
+atexit.register(os.abort)
+from adatad_jax import cli
+def main(_):
+    print("so far")
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(10)
+cli.run(main)
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "so far\n", "interrupted\n")

@@ -1,17 +1,21 @@
 """Evaluation of results files on the command line, as a user would."""
 
 import argparse
+import errno
+import io
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from adatad_jax.assess import assess, write_evaluated
 from adatad_jax.errors import UserError
-from adatad_jax.evaluate import main, parse_tious
+from adatad_jax.evaluate import evaluate_results, main, make_parser, parse_tious
 from adatad_jax.evaluation.detections import Detections
+from adatad_jax.evaluation.summary import write_results
 from tests.real_data import real_file
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -119,6 +123,38 @@ def test_nothing_is_written_where_nothing_can_be_measured(truth: Path, tmp_path:
         with pytest.raises(UserError, match=r"--videos=.*no such folder"):
             main([*files, "--videos", str(tmp_path / "none")])
     assert not out.exists()
+
+
+class FullDisk(io.StringIO):
+    """Where a terminal's output went."""
+
+    def write(self, _: str) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_tables_and_files_do_not_depend_on_each_other(
+    truth: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An evaluation of hours is not thrown away for the lesser of its outputs."""
+    (tmp_path / "found.csv").write_text("video,start,end,label,score\na,0,2,Dive,0.5\n")
+    files = ("--results", tmp_path / "found.csv", "--annotations", truth)
+    out = tmp_path / "out"
+    args = make_parser().parse_args([*map(str, files), "--output", str(out)])
+    with pytest.raises(OSError, match="No space"):
+        evaluate_results(args, Console(file=FullDisk()))
+    assert sorted(path.name for path in out.iterdir()) == ["metrics.json", "report.html"]
+    (out / "report.html").unlink()
+    (out / "report.html").mkdir()
+    with pytest.raises(UserError, match=r"report\.html: cannot be written"):
+        evaluated(out, *files)
+    assert "mAP" in capsys.readouterr().out
+
+
+def test_folder_that_cannot_be_created(tmp_path: Path) -> None:
+    """Though it could when the evaluation began."""
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="new: cannot be created"):
+        write_results(tmp_path / "file" / "new", {}, ())
 
 
 @pytest.mark.parametrize(

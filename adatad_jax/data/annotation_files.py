@@ -63,7 +63,7 @@ def read_json(path: Path, expected: str = ANNOTATIONS) -> tuple[Any, list[str]]:
 
     try:
         return json.loads(read_text(path), object_pairs_hook=unique), repeated
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # also of a number of thousands of digits
         raise UserError(f"{path}: not a JSON file ({one_line(error)}); expected {expected}") from None
 
 

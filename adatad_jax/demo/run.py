@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from adatad_jax import cli
+from adatad_jax.assess import REPORT_FILE
 from adatad_jax.config import make_model
 from adatad_jax.conversion.convert_file import convert_file
 from adatad_jax.conversion.torch_file import write_tensors
@@ -71,6 +72,7 @@ def main(arguments: Sequence[str]) -> None:
         print_controls(metrics, run_controls(config, args.workdir, console), console)
     for what, where in {
         "mAP by class and tIoU": path,
+        "what it means, in a browser": args.workdir / REPORT_FILE,
         "detections of the test videos": args.workdir / RESULTS_FILE,
         "picture of one video": pictures / f"{name}.png",
         "checkpoints": args.workdir / "checkpoints",

@@ -47,7 +47,8 @@ def segment_tiou(a: Array, b: Array) -> Array:
     """tIoU [N, M] float64 of segments a [N, 2] and b [M, 2]; the union is at least 1e-8."""
     a, b = np.asarray(a, np.float64)[:, None], np.asarray(b, np.float64)[None]
     inter = np.maximum(np.minimum(a[..., 1], b[..., 1]) - np.maximum(a[..., 0], b[..., 0]), 0)
-    union = (a[..., 1] - a[..., 0]) + (b[..., 1] - b[..., 0]) - inter
+    with np.errstate(over="ignore"):  # of an absurd segment: infinite, so that its tIoU is 0
+        union = (a[..., 1] - a[..., 0]) + (b[..., 1] - b[..., 0]) - inter
     return inter / np.maximum(union, _UNION_FLOOR)
 
 

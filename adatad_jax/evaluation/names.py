@@ -10,8 +10,8 @@ _NAMES_SHOWN = 3
 
 
 def few(names: Collection[str]) -> str:
-    """The first three, and how many there are."""
-    shown = ", ".join(list(names)[:_NAMES_SHOWN])
+    """The first three, and how many there are; what a terminal would obey or could not show is written as in Python."""
+    shown = ", ".join(name if name.isprintable() else repr(name) for name in list(names)[:_NAMES_SHOWN])
     return f"{shown}, ... ({len(names)} in all)" if len(names) > _NAMES_SHOWN else shown
 
 

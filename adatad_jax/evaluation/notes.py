@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from adatad_jax.evaluation.detections import Detections
-from adatad_jax.evaluation.ground_truth import GroundTruth, counted
+from adatad_jax.evaluation.ground_truth import CountedTruth, GroundTruth, by_class, counted, segment_tiou
 from adatad_jax.evaluation.names import few, name_hint
 
 # Seconds: ends rounded to two decimals may lie so far beyond their video.
@@ -35,6 +35,8 @@ def notes_on(
     total = sum(map(len, results.values()))
     if not total:
         notes.append("there is no detection at all: every figure is 0")
+    if total and not _overlaps(measured, results):
+        notes.append("no detection overlaps a segment of its label, so that mAP is 0: are all times in seconds?")
     missed = [video for video in measured.videos if not len(results.get(video, ()))]
     if missed and total:
         there = len(measured.videos) - len(missed)
@@ -52,8 +54,8 @@ def notes_on(
     if strange := {video: count for video, count in elsewhere.items() if video not in durations}:
         hint = name_hint(strange, durations.keys() - filled.keys())
         notes.append(
-            f"{sum(strange.values())} detections in {len(strange)} videos that are not annotated count as false "
-            f"positives: {few(strange)}" + (f"; {hint}" if hint else "")
+            f"{sum(strange.values())} detections in {len(strange)} videos that are not annotated in this subset "
+            f"count as false positives: {few(strange)}" + (f"; {hint}" if hint else "")
         )
     unknown = Counter(
         label for found in results.values() for label in found.labels.tolist() if label not in measured.positives
@@ -80,6 +82,15 @@ def notes_on(
             f"{few(lacking)}"
         )
     return tuple(notes)
+
+
+def _overlaps(truth: CountedTruth, results: Mapping[str, Detections]) -> bool:
+    """Whether any detection overlaps a segment of its label."""
+    return any(
+        segment_tiou(found.segments[mine], segments).any()
+        for video, found in results.items()
+        for _, mine, segments in by_class(truth, video, found)
+    )
 
 
 def _odd_segments(results: Mapping[str, Detections], durations: Mapping[str, float]) -> Iterator[str]:

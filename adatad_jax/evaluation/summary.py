@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from adatad_jax.errors import UserError
 from adatad_jax.evaluation.detections import Detections
 from adatad_jax.evaluation.mean_ap import Metrics
 from adatad_jax.evaluation.recall import PROPOSAL_TIOUS
@@ -35,14 +36,20 @@ def metrics_to_json(metrics: Metrics) -> dict[str, Any]:
 
 def write_results(folder: Path, results: Mapping[str, Detections], classes: Sequence[str]) -> None:
     """Writes `results.json` (ActivityNet format) into a folder that may not be there yet."""
-    folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / RESULTS_FILE, json.dumps(results_to_json(results, classes)) + "\n")
+    _write(folder / RESULTS_FILE, json.dumps(results_to_json(results, classes)) + "\n")
 
 
 def write_metrics(folder: Path, figures: Mapping[str, Any]) -> None:
     """Writes `metrics.json` into a folder that may not be there yet."""
-    folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / METRICS_FILE, json.dumps(figures, indent=1, allow_nan=False) + "\n")
+    _write(folder / METRICS_FILE, json.dumps(figures, indent=1, allow_nan=False) + "\n")
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{path.parent}: cannot be created ({error.strerror}); choose another folder") from error
+    write_text(path, text)
 
 
 def print_metrics(metrics: Metrics, title: str, console: Console) -> None:

@@ -44,7 +44,8 @@ def load_truth(path: Path, subset: str | None = None, classes: Sequence[str] = (
       classes: names that labels are to index; labels it lacks are appended.
 
     Raises:
-      UserError: the file is missing or wrong, has no such subset, or several and none was chosen.
+      UserError: the file is missing or wrong, has no such subset, or several and none was chosen, or the subset has no
+        segment.
     """
     if path.suffix.lower() == ".csv":
         videos = _load_table(path)
@@ -64,6 +65,11 @@ def load_truth(path: Path, subset: str | None = None, classes: Sequence[str] = (
     chosen = select_subset(videos, subset, path, "set --subset to one of them")
     names = tuple(dict.fromkeys((*classes, *classes_of(chosen))))
     truth, names = ground_truth_of(chosen, names)
+    if not truth:
+        raise UserError(
+            f"{path}: no segment is annotated in the {len(chosen)} videos of {_spoken(subset)}, expected at least one "
+            "to measure against: check the file and --subset"
+        )
     return Annotated(subset, truth, names, {name: video.duration for name, video in chosen.items()})
 
 
@@ -105,6 +111,10 @@ def leave_out(
         hint = name_hint(blocked, (*durations, *kept))
         note = f"no video is among the {len(blocked)} blocked ones" + (f"; {hint}" if hint else "")
     return replace(annotated, truth=truth, durations=durations), kept, note
+
+
+def _spoken(subset: str) -> str:
+    return f'subset "{subset}"' if subset else "the table"
 
 
 def _load_table(path: Path) -> dict[str, Video]:

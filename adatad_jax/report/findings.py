@@ -3,12 +3,15 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from adatad_jax.analysis.analyse import Analysis
 from adatad_jax.evaluation.mean_ap import Metrics
 from adatad_jax.report.tables import buckets, class_rows, confused_pairs, kinds
 
 FEW = 3  # classes named
 FEWEST_SHARE = 0.05  # of the segments, in a bucket that is worth a sentence
+WORTH_TELLING = 1e-4  # a difference that shows, as figures have two decimals of a percent
 
 
 class Finding(NamedTuple):
@@ -24,8 +27,9 @@ def findings(metrics: Metrics, analysis: Analysis, undetected: Sequence[int]) ->
       undetected: of each video without any detection, how many segments it has.
     """
     found = [_costs(metrics, analysis), _missed(analysis, undetected)]
-    if len(metrics.tious) > 1:
-        (low, most), *_, (high, least) = sorted(zip(metrics.tious, metrics.map.tolist(), strict=True))
+    by_tiou = sorted(zip(metrics.tious, metrics.map.tolist(), strict=True))
+    (low, most), (high, least) = by_tiou[0], by_tiou[-1]
+    if most - least >= WORTH_TELLING:
         found.append(
             Finding(
                 "Boundaries",
@@ -33,7 +37,7 @@ def findings(metrics: Metrics, analysis: Analysis, undetected: Sequence[int]) ->
                 "actions are found, but not where exactly they start and end.",
             )
         )
-    if len(metrics.classes) > FEW:
+    if len(metrics.classes) > FEW and np.ptp(metrics.per_class.mean(axis=1)) >= WORTH_TELLING:
         found.append(_weakest(metrics, analysis))
     if pairs := confused_pairs(analysis):
         pair = pairs[0]
@@ -53,11 +57,14 @@ def percent(fraction: float, decimals: int = 2) -> str:
 
 def _costs(metrics: Metrics, analysis: Analysis) -> Finding:
     first, second, *_ = sorted(kinds(analysis.false_positives)[1:], key=lambda kind: -kind.cost)
-    return Finding(
-        "Largest cost",
-        f"Without {first.name} errors the average mAP would be {percent(metrics.average_map + first.cost)} "
-        f"(+{percent(first.cost)}); next come {second.name} errors (+{percent(second.cost)}).",
-    )
+    text = "No kind of false positive costs any mAP."
+    if first.cost >= WORTH_TELLING:
+        text = (
+            f"Without {first.name} errors the average mAP would be {percent(metrics.average_map + first.cost)} "
+            f"(+{percent(first.cost)})"
+        )
+        text += f"; next come {second.name} errors (+{percent(second.cost)})." if second.cost >= WORTH_TELLING else "."
+    return Finding("Largest cost", text)
 
 
 def _missed(analysis: Analysis, undetected: Sequence[int]) -> Finding:
@@ -86,7 +93,7 @@ def _hardest(analysis: Analysis) -> list[Finding]:
         (bucket.map_n, sensitivity.quantity, bucket)
         for sensitivity in analysis.sensitivities
         for bucket in buckets(sensitivity)
-        if len(sensitivity.names) > 1 and bucket.segments >= FEWEST_SHARE * total
+        if bucket.segments >= FEWEST_SHARE * total and analysis.average_map_n - bucket.map_n >= WORTH_TELLING
     ]
     if not candidates:
         return []

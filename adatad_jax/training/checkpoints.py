@@ -18,6 +18,7 @@ import orbax.checkpoint as ocp
 from ml_collections import ConfigDict
 
 from adatad_jax.cli import flatten
+from adatad_jax.config import default
 from adatad_jax.errors import UserError, one_line
 from adatad_jax.files import check_output_folder, write_text
 from adatad_jax.training.optimizer import trained_like
@@ -40,6 +41,7 @@ FREE_FIELDS = {
     "data.annotations",
     "data.classes",
     "data.come_from",
+    "data.rate",  # detect alone uses it
     "data.in_memory",
     "data.threads",
     "data.time_limit",
@@ -75,7 +77,8 @@ def check_config(workdir: Path, config: ConfigDict, classes: tuple[str, ...] | N
         )
     if not path.exists():
         return
-    (before, names), now = read_config(workdir), json.loads(json.dumps(flatten(config)))
+    (fields, names), now = read_config(workdir), _plain(config)
+    before = {**_plain(default()), **fields}  # an older run lacks fields that have come since
     if classes is not None and classes != names:
         raise UserError(
             f"{workdir}: the run was trained on the classes {', '.join(names)}, in this order; the class list is now "
@@ -91,6 +94,11 @@ def check_config(workdir: Path, config: ConfigDict, classes: tuple[str, ...] | N
             f"{workdir}: this folder holds a run of another configuration; give another --workdir, or the same values:"
             "\n  " + "\n  ".join(different)
         )
+
+
+def _plain(config: ConfigDict) -> dict[str, Any]:
+    """The fields of a configuration as a file gives them back."""
+    return json.loads(json.dumps(flatten(config)))
 
 
 def write_config(workdir: Path, config: ConfigDict, classes: tuple[str, ...]) -> None:

@@ -17,6 +17,7 @@ def test_tiou() -> None:
     b = np.array([[5, 15], [10, 20], [0, 10], [5, 5]])
     # 5 / (10 + 10 - 5); they only touch; the same; empty ones overlap nothing, not even themselves
     np.testing.assert_array_equal(segment_tiou(a, b), [[1 / 3, 0, 1, 0], [0, 0, 0, 0]])
+    np.testing.assert_array_equal(segment_tiou(np.array([[-1e308, 1e308]]), b[:1]), [[0]])
 
 
 def test_distinct_segments_drops_the_empty_and_the_near_duplicates_of_those_kept() -> None:

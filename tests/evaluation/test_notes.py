@@ -45,10 +45,17 @@ def test_detections_elsewhere() -> None:
     note = only_note({"empty": detections((0, 1, 0), (1, 2, 0))})
     assert note == "2 detections in 1 videos that are annotated without a segment count as false positives: empty"
     note = only_note({"x": detections((0, 1, 0)), "y": detections((0, 1, 0))})
-    assert note == "2 detections in 2 videos that are not annotated count as false positives: x, y"
+    assert note == "2 detections in 2 videos that are not annotated in this subset count as false positives: x, y"
     results = {"a": detections((0, 1, 0), (2, 3, 1)), "v_b.mp4": detections((0, 1, 0))}
     notes = notes_on(TRUTH, results, DURATIONS, CLASSES)
     assert any('v_b.mp4; 1 of these names would match if spelled alike, such as "v_b.mp4" as "b"' in n for n in notes)
+
+
+def test_nothing_that_overlaps() -> None:
+    """As where times are frames: all else may look right."""
+    results = {"a": detections((1000, 2000, 0), (0, 1, 1)), "b": detections((2, 3, 0))}
+    told = "no detection overlaps a segment of its label, so that mAP is 0: are all times in seconds?"
+    assert notes_on(TRUTH, results, {"a": 3000, "b": 10, "empty": 10}, CLASSES) == (told,)
 
 
 def test_labels() -> None:
@@ -87,4 +94,5 @@ def test_names_that_are_spelled_differently(name: str, known: str) -> None:
 def test_names_that_differ() -> None:
     assert name_hint(["one", "two.5"], ["three", "two"]) == ""
     assert few(["a", "b", "c"]) == "a, b, c"
+    assert few(["a\x1b[31m", "b c", "半\ud83d", "d"]) == "'a\\x1b[31m', b c, '半\\ud83d', ... (4 in all)"
     assert few(["a", "b", "c", "d"]) == "a, b, c, ... (4 in all)"

@@ -78,6 +78,7 @@ def test_a_file_of_another_format_is_refused(tmp_path: Path, content: Any) -> No
     [
         ("found.json", '{"results": {', r"found\.json: not a JSON file .*expected the ActivityNet results format"),
         ("found.json", "video,start,end,label,score\n", r"not a JSON file .*whose name ends in \.csv"),
+        ("found.json", f'{{"results": {{"v": [{"9" * 5000}]}}}}', r"found\.json: not a JSON file .*5000 digits"),
         ("found.json", '{"results": {"v": [], "w": []}}', r"no detection in it \(2 videos\)"),
         ("found.csv", "", r"line 1: expected the names of columns, video,start,end,label,score .*found nothing"),
         ("found.csv", "v,0,1,Dive,0.5\n", "line 1: expected the names of columns.*found v,0,1"),

@@ -79,6 +79,9 @@ def test_a_subset_has_to_be_chosen_where_there_are_several(tmp_path: Path) -> No
         load_truth(path)
     with pytest.raises(UserError, match=r'gt\.json: no video of subset "test".*"validation_extra".*set --subset'):
         load_truth(path, "test")
+    bare = write(tmp_path, {"database": {"d": DATABASE["d"]}}, "bare.json")
+    with pytest.raises(UserError, match=r'bare\.json: no segment .* in the 1 videos of subset "validation", expected'):
+        load_truth(bare)
     one = write(tmp_path, {"database": {"c": DATABASE["c"]}}, "one.json")
     assert load_truth(one).subset == "validation_extra"
 

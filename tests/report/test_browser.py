@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 
+from adatad_jax.evaluation.detections import Detections
 from adatad_jax.report.page import write_report
 from tests.report.made import HOSTILE, made, with_files
 
@@ -148,6 +150,38 @@ def test_bars_lie_where_their_seconds_are(browser: webdriver.Chrome, pages: dict
     strip, track = (browser.find_element(By.CSS_SELECTOR, f".video {part}").rect for part in (".strip", ".track"))
     assert strip["x"] == pytest.approx(track["x"], abs=1)
     assert strip["width"] == pytest.approx(track["width"], abs=1)
+
+
+def test_scores_are_shown_whole_or_not(browser: webdriver.Chrome, tmp_path: Path) -> None:
+    """Half of a number is another number."""
+    evaluated = made()
+    good = Detections([[2, 7], [10, 14], [3, 5]], [8000.25, 7000.25, 6000.25], [0, 0, 0])  # type: ignore[arg-type]
+    write_report(tmp_path / "report.html", replace(evaluated, results={**evaluated.results, "good": good}))
+    show(browser, tmp_path / "report.html", 400)
+    seen = browser.execute_script(
+        """return [...document.querySelectorAll(".detection span")].flatMap((score) => {
+          const own = score.getBoundingClientRect(), bar = score.parentElement.getBoundingClientRect();
+          return own.top < bar.bottom - 1 ? [[score.textContent, own.right <= bar.right]] : [];
+        })"""
+    )
+    assert seen == [["8000.25", True], ["7000.25", True], ["0.83", True]]
+
+
+@pytest.mark.parametrize("width", [1280, 400])
+def test_long_names_leave_room_for_their_figures(browser: webdriver.Chrome, tmp_path: Path, width: int) -> None:
+    write_report(tmp_path / "report.html", made(("jump", "x" * 300)))
+    show(browser, tmp_path / "report.html", width)
+    box, figure = (
+        browser.find_element(By.CSS_SELECTOR, path).rect for path in (".tall", ".classes tbody .with-bar .number")
+    )
+    assert figure["x"] + figure["width"] <= box["x"] + box["width"]
+
+
+def test_names_in_any_script_stand_upright_in_heads(browser: webdriver.Chrome, pages: dict[str, Path]) -> None:
+    """The heads of the matrix are turned by half a circle: what stood upright before would be on its head."""
+    show(browser, pages["few"])
+    head = browser.find_element(By.CSS_SELECTOR, ".matrix thead span")
+    assert head.value_of_css_property("text-orientation") == "sideways"
 
 
 def test_heads_of_the_class_table_sort(browser: webdriver.Chrome, pages: dict[str, Path]) -> None:

@@ -93,6 +93,32 @@ def test_findings(page: Page) -> None:
     assert any(line.startswith("Those of length S (0 to 1.5 s): 4 segments with an mAP_N of 25.00") for line in said)
 
 
+def test_what_is_not_there_is_not_shown_as_little(page: Page) -> None:
+    """The bar of a kind that costs nothing, and the share of true positives among no detections."""
+    rows = [line for line in page.source.splitlines() if 'class="bar"' in line]
+    assert sum("width" not in row for row in rows) == 4  # of two kinds the cost, of two buckets what is missed
+    assert page.texts("p", **{"class": "true"}) == ["50%", *["-"] * 9]
+
+
+def test_findings_tell_nothing_where_there_is_nothing(tmp_path: Path) -> None:
+    names = ("jump", "swim", "dive", "clap")
+    evaluated = made(names)
+    per_class = np.zeros((4, 2))
+    errors = replace(evaluated.analysis.false_positives, cost=np.zeros(5))
+    even = [replace(s, map_n=np.full(2, 0.4)) for s in evaluated.analysis.sensitivities]
+    confusion = np.pad(np.zeros((4, 4), int), ((0, 0), (0, 1)), constant_values=2)
+    changes = {"false_positives": errors, "sensitivities": tuple(even), "confusion": confusion}
+    metrics = replace(evaluated.metrics, per_class=per_class, map=per_class.mean(axis=0))
+    write_report(
+        tmp_path / "report.html", replace(evaluated, metrics=metrics, analysis=replace(evaluated.analysis, **changes))
+    )
+    (told,) = Page(tmp_path / "report.html").texts("dl", **{"class": "findings"})
+    assert told == (
+        "Largest cost No kind of false positive costs any mAP. "
+        "Missed 8 of 8 segments (100.0%) have no detection of any label that overlaps them by tIoU 0.5."
+    )
+
+
 def test_timelines(page: Page) -> None:
     assert page.texts("h4") == ["good", "bad"]
     titles = page.attributes("b", "title")

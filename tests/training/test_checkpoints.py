@@ -1,5 +1,6 @@
 """A run's folder: what continues it, and what must not."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,18 @@ def test_a_run_is_continued_by_the_same_configuration_and_classes(tmp_path: Path
     assert fields["data.window"] == 768
     config.train.epochs, config.data.threads, config.test.sigma = 70, 3, 0.5  # nothing that was learned depends on them
     checkpoints.check_config(tmp_path, config, CLASSES)
+
+
+def test_a_run_of_before_a_field_came_has_its_default(tmp_path: Path, config: ConfigDict) -> None:
+    checkpoints.write_config(tmp_path, config, CLASSES)
+    content = json.loads((tmp_path / "config.json").read_text())
+    del content["config"]["data.overlap"], content["config"]["data.rate"]
+    (tmp_path / "config.json").write_text(json.dumps(content))
+    config.data.rate = 30.0  # of no effect on what was learned
+    checkpoints.check_config(tmp_path, config, CLASSES)
+    config.data.overlap = 0.25
+    with pytest.raises(UserError, match=r"data\.overlap: the run has 0\.5, the configuration now 0\.25"):
+        checkpoints.check_config(tmp_path, config, CLASSES)
 
 
 def test_classes_in_another_order_are_refused(tmp_path: Path, config: ConfigDict) -> None:
