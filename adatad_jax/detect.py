@@ -5,15 +5,19 @@ convert/pth_to_flax.py converted.
 """
 
 import argparse
+import math
+import os
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.table import Column
 from rich.text import Text
 
 from adatad_jax import cli
@@ -24,12 +28,14 @@ from adatad_jax.files import check_output_folder, write_text
 from adatad_jax.outputs.annotated import write_annotated
 from adatad_jax.outputs.detection import Detection
 from adatad_jax.outputs.selection import to_show
-from adatad_jax.outputs.subtitles import to_srt, to_vtt
+from adatad_jax.outputs.subtitles import as_played, to_srt, to_vtt
 from adatad_jax.outputs.tables import to_csv, to_json
-from adatad_jax.outputs.targets import ANNOTATED, WRITTEN, Job, is_done, plan
+from adatad_jax.outputs.targets import ANNOTATED, WRITTEN, Job, claimed, clear, is_done, plan
+from adatad_jax.outputs.text import flat
 from adatad_jax.outputs.timeline import Span, draw_timeline, thumbnails
 
 DRAWN = 40  # detections of a picture, at most
+DONE, DONE_BEFORE, FAILED, LEFT = "done", "done before", "failed", "left to another process"
 
 
 class Options(NamedTuple):
@@ -120,46 +126,65 @@ def detect_files(
       UserError: an option is wrong.
     """
     choose = detector.chooser(options.threshold or 0.0, options.top, options.labels)
-    if options.fps is not None and not options.fps > 0:
+    if options.fps is not None and not 0 < options.fps < math.inf:
         raise UserError(f"--fps={options.fps}: expected the frames a second, a number above 0")
     console.print(f"{detector.origin}, {len(detector.classes)} classes")
-    suffixes = (*WRITTEN, ANNOTATED) if options.annotate else WRITTEN
-    failures, done_before = [], 0
+    failures = []
+    outcomes = Counter({DONE: 0, DONE_BEFORE: 0, FAILED: 0})
     for job in jobs:
-        started = time.perf_counter()
         try:
-            header = _header(job, detector, options)
-            if is_done(job, header, suffixes) and not options.again:
-                done_before += 1
-                console.print(f"{job.source}: done before (--again does it anew)")
-                continue
-            footage = open_footage(job.source, detector.config, options.fps)
-            with _progress(console, job.source.name, footage.video.duration) as watch:
-                found = choose(detector.find(footage, watch))
-            limit = detector.config.data.time_limit
-            _write(job, footage, header, found, options, limit, console, (truth or {}).get(job.source.stem, ()))
+            outcome = _detect(detector, job, options, choose, console, truth.get(job.source.stem, ()))
         except (UserError, OSError) as error:
+            outcome = FAILED
             failures.append(str(error))
             console.print(f"failed: {error}", style="red")
-            continue
-        best = "".join(f", best: {d.label} {d.score:.2f} at {d.start:.1f}-{d.end:.1f} s" for d in found[:1])
-        console.print(
-            f"{job.source}: {footage.video.duration:.1f} s of video in {time.perf_counter() - started:.1f} s; "
-            f"{len(found)} detections{best} -> {job.file('.json')}, {', '.join(suffixes[1:])}"
-        )
+        outcomes[outcome] += 1
     if len(jobs) > 1:
-        done = len(jobs) - done_before - len(failures)
-        console.print(f"{len(jobs)} videos: {done} done, {done_before} done before, {len(failures)} failed")
+        console.print(f"{len(jobs)} videos: {', '.join(f'{count} {outcome}' for outcome, count in outcomes.items())}")
     return failures
 
 
+def _detect(
+    detector: Detector,
+    job: Job,
+    options: Options,
+    choose: Callable[[list[Detection]], list[Detection]],
+    console: Console,
+    truth: Sequence[Span],
+) -> str:
+    """One video; returns what became of it, and says so."""
+    started = time.perf_counter()
+    header = _header(job, detector, options)
+    suffixes = (*WRITTEN, ANNOTATED) if options.annotate else WRITTEN
+    with claimed(job) as ours:
+        if not ours:
+            console.print(f"{job.source}: {LEFT}, which writes {job.base}")
+            return LEFT
+        if is_done(job, header, suffixes) and not options.again:
+            console.print(f"{job.source}: {DONE_BEFORE} (--again does it anew)")
+            return DONE_BEFORE
+        footage = open_footage(job.source, detector.config, options.fps)
+        with _progress(console, job.source.name, footage.video.duration) as watch:
+            found = choose(detector.find(footage, watch))
+        if _header(job, detector, options) != header:
+            raise UserError(f"{job.source}: was changed while it was read; run this again when it is complete")
+        _write(job, footage, header, found, options, detector.config.data.time_limit, console, truth)
+    best = "".join(f", best: {d.label} {d.score:.2f} at {d.start:.1f}-{d.end:.1f} s" for d in found[:1])
+    console.print(
+        f"{job.source}: {footage.video.duration:.1f} s of video in {time.perf_counter() - started:.1f} s; "
+        f"{len(found)} detections{best} -> {job.file('.json')}, {', '.join(suffixes[1:])}"
+    )
+    return DONE
+
+
 def _header(job: Job, detector: Detector, options: Options) -> dict[str, Any]:
-    """What the outputs depend on; raises `UserError` or `OSError` if there is no such file."""
-    if not job.source.exists():
-        raise UserError(f"{job.source}: no such video file; check the path")
-    status = job.source.stat()
+    """What the outputs depend on; raises `UserError` if there is no such file."""
+    try:
+        status = job.source.stat()
+    except OSError as error:
+        raise UserError(f"{job.source}: the video file cannot be reached ({error.strerror}); check the path") from error
     return {
-        "video": str(job.source),
+        "video": os.path.abspath(job.source),
         "bytes": status.st_size,
         "modified": status.st_mtime,
         "detector": {"origin": detector.origin, "fingerprint": detector.fingerprint},
@@ -180,22 +205,22 @@ def _write(
     console: Console,
     truth: Sequence[Span],
 ) -> None:
-    """Writes all outputs, the JSON file last: it shows that the others are there."""
-    job.base.parent.mkdir(parents=True, exist_ok=True)
-    job.file(".json").unlink(missing_ok=True)
+    """Writes all outputs, the JSON file first: it shows that the others are ours, should the process be killed."""
     shown = to_show(found, options.threshold)
-    duration = footage.video.duration
-    write_text(job.file(".csv"), to_csv(job.source.stem, found))
-    write_text(job.file(".srt"), to_srt(shown))
-    write_text(job.file(".vtt"), to_vtt(shown))
+    played = as_played(shown, job.source, options.fps)
     images = thumbnails(job.source, time_limit)
+    duration = footage.video.duration
+    clear(job)
+    write_text(job.file(".json"), to_json({**header, "duration": duration, "fps": footage.fps}, found))
+    write_text(job.file(".csv"), to_csv(job.source.stem, found))
+    write_text(job.file(".srt"), to_srt(played))
+    write_text(job.file(".vtt"), to_vtt(played))
     draw_timeline(job.file(".png"), shown[:DRAWN], duration, images, job.source.name, truth)
     if options.annotate:
         with _progress(console, f"{job.source.name}: drawing", duration) as watch:
             notes = write_annotated(job.source, job.file(ANNOTATED), shown, options.fps, watch)
         for note in notes:
             console.print(f"{job.file(ANNOTATED)}: {note}")
-    write_text(job.file(".json"), to_json({**header, "duration": duration, "fps": footage.fps}, found))
 
 
 class _Speed(ProgressColumn):
@@ -203,15 +228,25 @@ class _Speed(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
-        return Text(f"{task.completed:.0f}/{task.total:.0f} s, {speed:.1f} s of video/s" if speed else "starting")
+        if not speed:
+            return Text("starting")
+        return Text(f"{task.completed:.0f}/{task.total:.0f} s, {speed:.{1 if speed < 10 else 0}f} s of video/s")
 
 
 @contextmanager
 def _progress(console: Console, name: str, duration: float) -> Iterator[Any]:
     """A progress bar; gives a function that is told the seconds of video that are done."""
-    columns = (TextColumn("{task.description}"), BarColumn(), _Speed(), TextColumn("ETA"), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task(name, total=duration)
+    cut = Column(no_wrap=True, overflow="ellipsis", ratio=1)
+    columns = (
+        TextColumn("{task.description}", markup=False, table_column=cut),
+        BarColumn(20),
+        _Speed(table_column=Column(no_wrap=True)),
+        TextColumn("ETA"),
+        TimeRemainingColumn(),
+    )
+    hidden = not console.is_terminal
+    with Progress(*columns, console=console, transient=True, expand=True, disable=hidden) as progress:
+        task = progress.add_task(flat(name), total=duration)
         yield lambda seconds: progress.update(task, completed=seconds)
 
 

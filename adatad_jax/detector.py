@@ -25,7 +25,7 @@ from adatad_jax.data.footage import Footage, array_footage, open_footage
 from adatad_jax.data.inference_windows import InferenceWindows
 from adatad_jax.data.loader import unwrap
 from adatad_jax.data.sampling import Window
-from adatad_jax.errors import UserError
+from adatad_jax.errors import UserError, one_line
 from adatad_jax.inference import Predictor, detect_windows
 from adatad_jax.outputs.detection import Detection, named
 from adatad_jax.trained import Params, Trained, load_trained
@@ -103,27 +103,27 @@ class Detector:
         choose = self.chooser(threshold, top, labels)
         if isinstance(video, str | os.PathLike):
             footage = open_footage(Path(video), self.config, fps)
-        elif fps is None:
+        elif isinstance(video, np.ndarray) and fps is None:
             raise UserError("fps is not given: frames come without their rate; pass fps=, frames a second")
         else:
-            footage = array_footage(video, fps, self.config)
+            footage = array_footage(video, fps or 0.0, self.config)
         return choose(self.find(footage))
 
     def chooser(
         self, threshold: float = 0.0, top: int | None = None, labels: Iterable[str] | None = None
     ) -> Callable[[list[Detection]], list[Detection]]:
         """A function that leaves out detections as the arguments of `__call__` say; raises its `UserError`."""
-        wanted = set(self.classes if labels is None else labels)
         if isinstance(labels, str):
             raise UserError(f'labels: found the text "{labels}", expected a list of class names')
+        wanted = {str(label) for label in (self.classes if labels is None else labels)}
         if unknown := sorted(wanted - set(self.classes)):
             near = difflib.get_close_matches(unknown[0], self.classes, n=1)
             hint = f' (is "{near[0]}" meant?)' if near else ""
             raise UserError(f'"{unknown[0]}" is none of the classes{hint}; they are: {", ".join(self.classes)}')
         if not 0 <= threshold <= 1:
             raise UserError(f"threshold={threshold}: expected a score in [0, 1]")
-        if top is not None and top < 1:
-            raise UserError(f"top={top}: expected at least 1")
+        if top is not None and (not isinstance(top, int) or top < 1):
+            raise UserError(f"top={top!r}: expected a whole number of at least 1")
         return lambda found: [d for d in found if d.score >= threshold and d.label in wanted][:top]
 
     def find(self, footage: Footage, watch: Callable[[float], None] | None = None) -> list[Detection]:
@@ -134,7 +134,7 @@ class Detector:
           watch: is told the seconds of video that have gone into the model, after every window.
 
         Raises:
-          UserError: a frame cannot be read.
+          UserError: a frame cannot be read, or memory runs out.
         """
         windows = InferenceWindows({footage.video.name: footage.video}, footage.frames, self.config)
         ahead = max(2, 2 * self._predictor.batch_size)
@@ -146,7 +146,15 @@ class Detector:
                     end = windows.windows[-1].end
                     watch(footage.video.duration * min(window.end / end, 1))
 
-        ((_, detections, _),) = detect_windows(self._predictor, samples(), windows.seconds, self._settings)
+        try:
+            ((_, detections, _),) = detect_windows(self._predictor, samples(), windows.seconds, self._settings)
+        except (MemoryError, jax.errors.JaxRuntimeError) as error:
+            if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in str(error):
+                raise
+            raise UserError(
+                f"memory ran out with {self._predictor.batch_size} windows at once ({one_line(error)}); choose a "
+                "smaller batch, or a machine with more"
+            ) from error
         return named(detections, self.classes)
 
 

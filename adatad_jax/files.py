@@ -1,6 +1,7 @@
 """Folders and files that a run writes: checked before anything is computed, written whole or not at all."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from adatad_jax.errors import UserError
@@ -36,16 +37,22 @@ def check_output_folder(folder: Path, checkpoints: bool = False) -> None:
         raise UserError(f"{path}: {existing} may not be written; choose another path")
 
 
+def partial_path(path: Path) -> Path:
+    """Where a file is written until it is whole; a killed process leaves it behind."""
+    return path.with_name(f".{path.name}.partial")
+
+
 def write_text(path: Path, text: str) -> None:
     """Writes a file so that it is there whole or not at all.
 
     Raises:
       UserError: it cannot be written.
     """
-    partial = path.with_name(f".{path.name}.partial")
+    partial = partial_path(path)
     try:
         partial.write_text(text, encoding="utf-8")
         partial.replace(path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # its name may be too long
+            partial.unlink()
         raise UserError(f"{path}: cannot be written ({error.strerror}); make room, or choose another folder") from error

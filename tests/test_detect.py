@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from pathlib import Path
 
 import av
@@ -10,10 +11,11 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from adatad_jax import detect as module
 from adatad_jax.detect import Options, detect_files, main
 from adatad_jax.detector import Detector
 from adatad_jax.errors import UserError
-from adatad_jax.outputs.targets import WRITTEN, plan
+from adatad_jax.outputs.targets import ANNOTATED, WRITTEN, claimed, plan
 from tests.tiny_detector import moving_square, tiny_trained, write_video
 
 
@@ -88,6 +90,75 @@ def test_what_is_done_is_not_done_again_unless_something_changed(
     other = tiny_trained()
     other.params["detector"]["head"]["boundary_tower"]["out"]["bias"][:] = 2
     assert "done before" not in detect(Detector(other), given, tmp_path, top=3)[1]
+
+
+@pytest.mark.parametrize("stopped_at", ["to_csv", "draw_timeline", "write_annotated"])
+def test_a_run_that_was_stopped_is_taken_up(
+    stopped_at: str, detector: Detector, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object) -> None:
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, stopped_at, stop)
+    with pytest.raises(KeyboardInterrupt):
+        detect(detector, [folder / "a.mkv"], tmp_path, annotate=True)
+    assert "done before" not in detect(detector, [folder / "a.mkv"], tmp_path, annotate=True)[1]
+    assert {path.name for path in tmp_path.iterdir()} == {f"a{suffix}" for suffix in (*WRITTEN, ANNOTATED)}
+
+
+def test_two_processes_may_share_a_folder(detector: Detector, folder: Path, tmp_path: Path) -> None:
+    with claimed(plan([folder / "a.mkv"], tmp_path)[0]):
+        failures, said = detect(detector, [folder / "a.mkv", folder / "more/b.mkv"], tmp_path)
+    assert not failures
+    assert "2 videos: 1 done, 0 done before, 0 failed, 1 left to another process" in said
+    assert {path.stem for path in tmp_path.iterdir()} == {"b"}
+
+
+def test_a_video_that_changes_meanwhile_is_not_written(
+    detector: Detector, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    video = tmp_path / "growing.mkv"
+    video.write_bytes((folder / "more/b.mkv").read_bytes())
+
+    def find(*arguments: object) -> object:
+        video.write_bytes(video.read_bytes() + b"more")
+        return Detector.find(detector, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(detector, "find", find)
+    assert "growing.mkv: was changed while it was read" in detect(detector, [video], tmp_path / "out")[0][0]
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_any_name_of_a_file(detector: Detector, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names that FFmpeg takes for addresses or patterns, that span lines, or are too long for the outputs."""
+    monkeypatch.chdir(tmp_path)
+    names = ["http:b.mkv", "[red]\n%d.mkv", f"{'x' * 240}.mkv"]
+    for name in names:
+        Path(name).write_bytes((folder / "more/b.mkv").read_bytes())
+    failures, _ = detect(detector, [Path(name) for name in names], Path("."), annotate=True)
+    assert len(failures) == 1
+    assert "its results cannot be written as" in failures[0]
+    assert Path("http:b.annotated.mp4").stat().st_size > 1000
+
+
+def test_subtitles_keep_to_the_clock_of_the_file(detector: Detector, folder: Path, tmp_path: Path) -> None:
+    """Of 100 frames at 20 a second: said to be at 10, they take 10 s, but a player shows them in 5."""
+    detect(detector, [folder / "a.mkv"], tmp_path, fps=10.0, threshold=0.0)
+    found = json.loads((tmp_path / "a.json").read_text())["detections"]
+    assert max(row["segment"][1] for row in found) > 9
+    times = re.findall(r"--> 00:00:(\d\d,\d+)", (tmp_path / "a.srt").read_text())
+    assert 4.5 < max(float(time.replace(",", ".")) for time in times) <= 5
+
+
+def test_an_annotated_video_of_other_options_does_not_stay(detector: Detector, folder: Path, tmp_path: Path) -> None:
+    given = [folder / "more/b.mkv"]
+    detect(detector, given, tmp_path, annotate=True)
+    detect(detector, given, tmp_path, top=1)
+    assert not (tmp_path / "b.annotated.mp4").exists()
+    assert "done before" in detect(detector, given, tmp_path, top=1)[1]
+    assert "done before" not in detect(detector, given, tmp_path, top=1, annotate=True)[1]
+    assert "done before" in detect(detector, given, tmp_path, top=1)[1]
 
 
 def test_files_of_somebody_else_stay(detector: Detector, folder: Path, tmp_path: Path) -> None:

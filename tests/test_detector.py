@@ -78,6 +78,8 @@ def test_threshold_top_and_labels(detector: Detector, video: Path) -> None:
         ({"threshold": 1.5}, r"threshold=1\.5"),
         ({"threshold": float("nan")}, "threshold=nan"),
         ({"top": 0}, "top=0"),
+        ({"top": 1.5}, r"top=1\.5"),
+        ({"labels": [0]}, '"0" is none of the classes'),
         ({"fps": -3.0}, r"fps=-3\.0"),
     ],
 )
@@ -88,11 +90,23 @@ def test_wrong_arguments_are_refused(
         detector(video, **arguments)  # type: ignore[arg-type]
 
 
+def test_memory_that_runs_out_is_said(detector: Detector, video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(samples: object) -> None:
+        raise MemoryError("Unable to allocate 9.00 TiB")
+
+    monkeypatch.setattr(detector._predictor, "start", start)
+    with pytest.raises(UserError, match=r"with [28] windows at once .*9\.00 TiB.*; choose a smaller batch"):
+        detector(video)
+
+
 def test_what_is_no_video_is_refused(detector: Detector, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"nowhere\.mp4: no such video file"):
         detector(tmp_path / "nowhere.mp4")
     with pytest.raises(UserError, match="fps is not given"):
         detector(moving_square(10))
+    for none in (list(moving_square(2)), (frame for frame in moving_square(2)), None, b"a.mp4"):
+        with pytest.raises(UserError, match=f"found {type(none).__name__}, expected a path, or a numpy array"):
+            detector(none)  # type: ignore[arg-type]
     with pytest.raises(UserError, match="batch=0"):
         Detector(tiny_trained(), batch=0)
 

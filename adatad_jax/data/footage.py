@@ -78,7 +78,7 @@ def array_footage(frames: Images, fps: float, config: ConfigDict, name: str = "a
     """
     if not isinstance(frames, np.ndarray) or frames.ndim != 4 or frames.shape[3] != 3 or frames.dtype != np.uint8:
         found = f"{frames.dtype} {frames.shape}" if isinstance(frames, np.ndarray) else type(frames).__name__
-        raise UserError(f"frames: found {found}, expected a numpy array [N, H, W, 3] of uint8, RGB")
+        raise UserError(f"frames: found {found}, expected a path, or a numpy array [N, H, W, 3] of uint8, RGB")
     if not frames.size:
         raise UserError(f"frames: found an array of shape {frames.shape}, expected at least one frame")
     times = np.arange(len(frames)) / _positive(fps)

@@ -32,6 +32,7 @@ class PacketIndex:
       keys: [k] int64 indices of the key frames, ascending; empty if `stamps` is None.
       settled: [count] int64; frame i is predicted from none after frame settled[i]; None if `stamps` is.
       tick: seconds a unit of `stamps`.
+      lead: seconds from when players start their clock, with the earliest of all streams, to the first frame.
     """
 
     count: int
@@ -40,6 +41,7 @@ class PacketIndex:
     keys: NDArray[np.int64]
     settled: NDArray[np.int64] | None
     tick: float
+    lead: float = 0.0
 
     @property
     def times(self) -> NDArray[np.float64]:
@@ -87,7 +89,7 @@ def open_container(path: Path) -> tuple[Any, Any]:
       UserError: not a video, no video stream, or no decoder for it.
       av.error.FFmpegError: FFmpeg cannot open it.
     """
-    container = av.open(str(path), metadata_errors="ignore")
+    container = av.open(f"file:{path}", metadata_errors="ignore")  # else "a:b.mp4" is taken for an address
     try:
         return container, _video_stream(container, path)
     except BaseException:
@@ -112,6 +114,7 @@ def _scan(path: Path, size: int, changed: int) -> PacketIndex:
             tick = float(stream.time_base or 0)
             kind = container.format.name
             duration = (container.duration or 0) / av.time_base
+            begin = (container.start_time or 0) / av.time_base
             reordered = bool(stream.codec_context.has_b_frames)
     except av.error.FFmpegError as error:
         raise UserError(f"{path}: not a video, or damaged ({error.strerror}); copy or convert it again") from None
@@ -147,7 +150,8 @@ def _scan(path: Path, size: int, changed: int) -> PacketIndex:
     span = steps.sum()
     if span and abs((count - 1) / span / rate - 1) > 0.01:
         rate = float((count - 1) / span)
-    return PacketIndex(count, rate, decoded[order], keys, settled, tick)
+    lead = max(0.0, float(decoded.min() * tick - begin))
+    return PacketIndex(count, rate, decoded[order], keys, settled, tick, lead)
 
 
 def _require_no_hole(path: Path, steps: NDArray[np.float64]) -> None:

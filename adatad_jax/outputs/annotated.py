@@ -71,7 +71,7 @@ def write_annotated(
     with original, whole_file(target) as partial:
         stamps, zero = _stamps(source, pictures)
         try:
-            with av.open(str(partial), "w", format="mp4") as output:
+            with av.open(f"file:{partial}", "w", format="mp4") as output:
                 stream = _add_pictures(output, pictures, reader)
                 sound = add_sound(original, output, zero, notes)
                 for _, packet in heapq.merge(_encoded(stream, drawn(), stamps), sound, key=itemgetter(0)):

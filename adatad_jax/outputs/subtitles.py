@@ -1,14 +1,17 @@
 """Detections as subtitles, SubRip and WebVTT: any player shows what was found while it happens.
 
-Players disagree on cues that overlap, so time is cut at all starts and ends, and a cue lists all that is active.
+Players disagree on cues that overlap, so time is cut at all starts and ends, and a cue lists all that is active. Their
+clock starts with whatever stream of a file is first, that of a detection with the first frame: `as_played`.
 """
 
 from collections.abc import Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from adatad_jax.data.scan import scan
 from adatad_jax.outputs.detection import Detection
 from adatad_jax.outputs.text import flat
 
@@ -43,6 +46,25 @@ def to_vtt(detections: Sequence[Detection]) -> str:
         f"{_clock(start, '.')} --> {_clock(end, '.')}\n" + "\n".join(lines).translate(_VTT_ESCAPES) + "\n\n"
         for start, end, lines in cut_into_cues(detections)
     )
+
+
+def as_played(detections: Sequence[Detection], source: Path, fps: float | None = None) -> list[Detection]:
+    """Detections in a video file, seconds from its first frame, at the seconds that a player's clock shows.
+
+    Args:
+      detections: in the file.
+      source: the file.
+      fps: frames a second on the clock of the detections, if it is not the file's own: players go on at that.
+
+    Raises:
+      UserError: as `scan`.
+    """
+    index = scan(source)
+    own = np.append(index.times, index.times[-1] + 1 / index.fps)
+    clock = own if fps is None else np.arange(index.count + 1) / fps
+    spans = np.array([detection[:2] for detection in detections], np.float64).reshape(-1, 2)
+    played = np.interp(spans, clock, own + index.lead).tolist()
+    return [d._replace(start=start, end=end) for d, (start, end) in zip(detections, played, strict=True)]
 
 
 def cut_into_cues(detections: Sequence[Detection]) -> list[Cue]:

@@ -1,10 +1,11 @@
 """Files that are there whole or not at all, written by libraries that want a path."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from adatad_jax.errors import UserError
+from adatad_jax.files import partial_path
 
 
 @contextmanager
@@ -14,7 +15,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     Raises:
       UserError: an OSError was raised inside: it cannot be written.
     """
-    partial = path.with_name(f".{path.name}.partial")
+    partial = partial_path(path)
     try:
         yield partial
         partial.replace(path)
@@ -22,4 +23,5 @@ def whole_file(path: Path) -> Iterator[Path]:
         reason = error.strerror or error
         raise UserError(f"{path}: cannot be written ({reason}); make room, or choose another folder") from error
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # it has its name by now, or one that is too long
+            partial.unlink()

@@ -7,8 +7,9 @@ import av
 from hypothesis import example, given
 
 from adatad_jax.outputs.detection import Detection
-from adatad_jax.outputs.subtitles import Cue, cut_into_cues, to_srt, to_vtt
+from adatad_jax.outputs.subtitles import Cue, as_played, cut_into_cues, to_srt, to_vtt
 from tests.outputs.detections import ODD_LABELS, lists_of
+from tests.outputs.test_annotated import write_clip
 
 OVERLAPPING = [Detection(1.5, 4.0, "run & hide", 0.5), Detection(0.25, 3600.0015, "jump", 0.834)]
 
@@ -81,3 +82,21 @@ def _plain(line: str) -> str:
     """Without what tells the lookalikes of SubRip, and FFmpeg's escapes for ASS, from the characters meant."""
     line = line.replace("\\{{}", "(").replace("\\\N{WORD JOINER}", "/")
     return line.translate(str.maketrans("<>{}\\", "\u2039\u203a()/")).strip()
+
+
+def test_a_player_counts_from_the_earliest_stream_and_at_the_rate_of_the_file(tmp_path: Path) -> None:
+    """Sound from 0 s on, and pictures from 1 s to 2.6 s, at 25 frames a second but for one that stays twice as long."""
+    stamps = [1000 + 40 * tick for tick in range(40) if tick != 20]
+    late = write_clip(tmp_path / "late.mkv", stamps, sound="aac")
+    found = [Detection(0.0, 0.5, "jump", 0.9), Detection(1.0, 1.6, "dance", 0.5)]
+    assert _times(as_played(found, late)) == [(1.0, 1.5), (2.0, 2.6)]
+    # At 10 frames a second frame 25 is shown at 2.5 s; in the file it is the one of tick 26.
+    assert _times(as_played([Detection(0.5, 2.5, "jump", 0.9)], late, 10.0)) == [(1.2, 2.04)]
+    assert as_played([], late) == []
+
+    shifted = write_clip(tmp_path / "shifted.mkv", range(5000, 6000, 40))
+    assert _times(as_played(found[:1], shifted)) == [(0.0, 0.5)]
+
+
+def _times(detections: list[Detection]) -> list[tuple[float, float]]:
+    return [(round(d.start, 6), round(d.end, 6)) for d in detections]

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from adatad_jax.errors import UserError
-from adatad_jax.outputs.targets import WRITTEN, Job, is_done, plan
+from adatad_jax.files import partial_path
+from adatad_jax.outputs.targets import ANNOTATED, WRITTEN, Job, claimed, clear, is_done, plan
 
 
 def touch(folder: Path, *names: str) -> Path:
@@ -26,6 +27,15 @@ def test_files_and_folders_become_jobs_in_order(tmp_path: Path) -> None:
         Job(folder / "deep/er/a.mov", out / "deep/er/a"),
     ]
     assert Job(single, out / "one.two").file(".json") == out / "one.two.json"
+
+
+def test_a_video_given_twice_is_one_job_and_none_is_passed_over(tmp_path: Path) -> None:
+    folder, out = touch(tmp_path / "in", "a.mp4"), tmp_path / "out"
+    (folder / "gone.mp4").symlink_to("nowhere")
+    (folder / "folder.mp4").mkdir()
+    given = [folder / "a.mp4", folder, folder / "../in/a.mp4"]
+    assert plan(given, out) == [Job(folder / "a.mp4", out / "a"), Job(folder / "gone.mp4", out / "gone")]
+    assert len(plan([Path("x" * 300)], out)) == 1  # the system takes no such name; that is for `detect` to say
 
 
 def test_videos_of_one_name_keep_their_extensions(tmp_path: Path) -> None:
@@ -60,3 +70,44 @@ def test_files_of_somebody_else_are_not_written_over(tmp_path: Path, content: st
         (tmp_path / "a.json").write_text(content)
     with pytest.raises(UserError, match=r"exists, and was not written by detect"):
         is_done(Job(Path("a.mp4"), tmp_path / "a"), {}, WRITTEN)
+
+
+def test_an_annotated_video_of_somebody_else_is_not_written_over(tmp_path: Path) -> None:
+    touch(tmp_path, f"a{ANNOTATED}")
+    with pytest.raises(UserError, match=r"a\.annotated\.mp4: exists, and was not written by detect"):
+        is_done(Job(Path("a.mp4"), tmp_path / "a"), {}, WRITTEN)
+
+
+def test_results_of_another_video_are_not_written_over(tmp_path: Path) -> None:
+    job, before = Job(Path("a.mp4"), tmp_path / "a"), {"detector": "d", "video": "/x/a.mp4", "bytes": 1, "modified": 2}
+    (tmp_path / "a.json").write_text(json.dumps(before))
+    with pytest.raises(UserError, match=r"a\.json: holds what was found in another video, /x/a\.mp4"):
+        is_done(job, {**before, "video": "/y/a.mp4", "bytes": 3}, WRITTEN)
+    assert not is_done(job, {**before, "video": "/y/a.mp4"}, WRITTEN), "it was moved"
+    assert not is_done(job, {**before, "bytes": 3}, WRITTEN), "it was changed"
+
+
+def test_a_job_is_for_one_process_at_a_time(tmp_path: Path) -> None:
+    job = Job(Path("a.mp4"), tmp_path / "deep/a")
+    with claimed(job) as ours, claimed(job) as again, claimed(Job(Path("b.mp4"), tmp_path / "deep/b")) as other:
+        assert (ours, again, other) == (True, False, True)
+    with claimed(job) as ours:
+        assert ours
+    assert not list((tmp_path / "deep").iterdir())
+    touch(tmp_path, "file")
+    with (
+        pytest.raises(UserError, match=r"a\.mp4: its results cannot be written as .*file/a"),
+        claimed(Job(Path("a.mp4"), tmp_path / "file/a")),
+    ):
+        pass
+
+
+def test_what_is_made_anew_is_removed_but_for_the_mark(tmp_path: Path) -> None:
+    job = Job(Path("a.mp4"), tmp_path / "a")
+    touch(tmp_path, *(f"{name}{suffix}" for name in ("a", "a.b") for suffix in (*WRITTEN, ANNOTATED)))
+    partial_path(job.file(".png")).write_text("half")
+    clear(job)
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "a.json",
+        *(f"a.b{suffix}" for suffix in (*WRITTEN, ANNOTATED)),
+    }
