@@ -167,7 +167,7 @@ def time_soft_nms(classes: int, kept: int) -> None:
         nms_video(segments, scores, labels, settings)
         seconds.append(time.perf_counter() - start)
     print(
-        f"soft-NMS, {CANDIDATES} candidates in {classes} classes, at most {kept} kept: median "
+        f"soft-NMS, {CANDIDATES} candidates in {classes} class{'es' * (classes > 1)}, at most {kept} kept: median "
         f"{1e3 * np.median(seconds):.1f} ms, least {1e3 * min(seconds):.1f} ms of {ROUNDS} rounds"
     )
 

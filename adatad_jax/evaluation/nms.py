@@ -89,38 +89,44 @@ def soft_nms(
     """
     count = len(scores)
     limit = count if max_num is None else min(max_num, count)
-    index = np.arange(count)
     start, end = np.asarray(segments, np.float32).reshape(-1, 2).T
-    # One row each, so that a candidate moves as one column; scores last, to decay in place. The start is negated, so
-    # that one call limits both ends to those of the segment taken.
-    table = np.stack([-start, end, end - start + _LENGTH_EPSILON, np.asarray(scores, np.float32)])
+    # One row each, so that a candidate moves as one column: the start, negated so that both ends are limited alike, the
+    # end, the length, the score, which decays in place, and the bits of the index.
+    bits = np.arange(count, dtype=np.int32).view(np.float32)
+    table = np.stack([-start, end, end - start + _LENGTH_EPSILON, np.asarray(scores, np.float32), bits])
     # Where a decay is sure to be in [0, 1], no score of at least 0 falls below it, and none need be looked for.
-    usual = np.isfinite(table).all() and (end >= start).all() and (table[3] >= 0).all()
+    usual = np.isfinite(table[:4]).all() and (end >= start).all() and (table[3] >= 0).all()
     can_drop = min_score > 0 or "gaussian" not in method or not usual
-    kept, kept_scores = np.empty(limit, np.int64), np.empty(limit, np.float32)
+    starts, ends, lengths, decaying, _ = table
+    # Reused, as are the zeros: numpy limits by an array several times as fast as by a number.
+    buffers, zeros = np.empty((2, count), np.float32), np.zeros(count, np.float32)
 
     taken = 0
     while taken < min(limit, count):
-        best = taken + int(table[3, taken:count].argmax())
+        best = taken + int(decaying[taken:count].argmax())
         chosen = table[:, best].copy()
-        kept[taken], kept_scores[taken] = index[best], chosen[3]
         # Equal scores are common after rounding, and the first of them is taken: the order of the rest has to be the
         # release's, which swaps the candidate in front with the one taken.
-        table[:, best], index[best] = table[:, taken], index[taken]
+        table[:, best] = table[:, taken]
+        table[:, taken] = chosen
         taken += 1
 
-        rest = table[3, taken:count]
-        ends = np.minimum(table[:2, taken:count], chosen[:2, None])
-        overlap = ends[0]
-        overlap += ends[1]
-        np.maximum(overlap, 0, out=overlap)
-        union = table[2, taken:count] + chosen[2]
+        others = slice(taken, count)
+        rest, overlap, union = decaying[others], buffers[0, others], buffers[1, others]
+        overlap.fill(chosen[0])
+        np.minimum(starts[others], overlap, out=overlap)
+        union.fill(chosen[1])
+        np.minimum(ends[others], union, out=union)
+        overlap += union
+        np.maximum(overlap, zeros[others], out=overlap)
+        np.add(lengths[others], chosen[2], out=union)
         union -= overlap
         overlap /= union
         if method == "gaussian":
             rest *= _gaussian(overlap, sigma)
         elif method == "improved_gaussian":
-            rest *= np.where(overlap >= t1 + t2 * (chosen[1] + chosen[0]), _gaussian(overlap, sigma), 1)
+            acts = overlap >= t1 + t2 * (chosen[1] + chosen[0])
+            rest *= np.where(acts, _gaussian(overlap, sigma), 1)
         elif method == "linear":
             rest *= np.where(overlap >= iou_threshold, 1 - overlap, 1)
         elif method == "hard":
@@ -136,15 +142,16 @@ def soft_nms(
             # Dropped candidates are replaced by the last survivors, last first: again the release's order.
             holes = taken + np.flatnonzero(~survives[:survivors])
             fillers = taken + survivors + np.flatnonzero(survives[survivors:])[::-1]
-            table[:, holes], index[holes] = table[:, fillers], index[fillers]
+            table[:, holes] = table[:, fillers]
             count = taken + survivors
-    return kept[:taken], kept_scores[:taken]
+    return table[4, :taken].view(np.int32).astype(np.int64), decaying[:taken].copy()
 
 
 def _gaussian(overlap: Array, sigma: float) -> Array:
-    decay = overlap * overlap
-    decay /= -sigma
-    return np.exp(decay, out=decay)
+    """In place."""
+    overlap *= overlap
+    overlap /= -sigma
+    return np.exp(overlap, out=overlap)
 
 
 def hard_nms(
