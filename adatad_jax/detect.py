@@ -5,7 +5,6 @@ convert/pth_to_flax.py converted.
 """
 
 import argparse
-import math
 import os
 import sys
 import time
@@ -21,7 +20,7 @@ from rich.table import Column
 from rich.text import Text
 
 from adatad_jax import cli
-from adatad_jax.data.footage import Footage, open_footage
+from adatad_jax.data.footage import Footage, check_fps, open_footage
 from adatad_jax.detector import Detector, load
 from adatad_jax.errors import UserError
 from adatad_jax.files import check_output_folder, write_text
@@ -126,8 +125,8 @@ def detect_files(
       UserError: an option is wrong.
     """
     choose = detector.chooser(options.threshold or 0.0, options.top, options.labels)
-    if options.fps is not None and not 0 < options.fps < math.inf:
-        raise UserError(f"--fps={options.fps}: expected the frames a second, a number above 0")
+    if options.fps is not None:
+        check_fps(options.fps)
     console.print(f"{detector.origin}, {len(detector.classes)} classes")
     failures = []
     outcomes = Counter({DONE: 0, DONE_BEFORE: 0, FAILED: 0})

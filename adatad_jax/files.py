@@ -1,7 +1,8 @@
 """Folders and files that a run writes: checked before anything is computed, written whole or not at all."""
 
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from adatad_jax.errors import UserError
@@ -42,17 +43,26 @@ def partial_path(path: Path) -> Path:
     return path.with_name(f".{path.name}.partial")
 
 
-def write_text(path: Path, text: str) -> None:
-    """Writes a file so that it is there whole or not at all.
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Yields a path beside `path` to write to, which takes its name at the end; on failure nothing is left of it.
 
     Raises:
-      UserError: it cannot be written.
+      UserError: an OSError was raised inside: it cannot be written.
     """
     partial = partial_path(path)
     try:
-        partial.write_text(text, encoding="utf-8")
+        yield partial
         partial.replace(path)
     except OSError as error:
-        with suppress(OSError):  # its name may be too long
+        reason = error.strerror or error
+        raise UserError(f"{path}: cannot be written ({reason}); make room, or choose another folder") from error
+    finally:
+        with suppress(OSError):  # it has its name by now, or one that is too long
             partial.unlink()
-        raise UserError(f"{path}: cannot be written ({error.strerror}); make room, or choose another folder") from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a file so that it is there whole or not at all; raises `UserError` if it cannot be written."""
+    with whole_file(path) as partial:
+        partial.write_text(text, encoding="utf-8")

@@ -3,24 +3,18 @@
 import numpy as np
 
 from adatad_jax.analysis.matching import Matching
+from adatad_jax.evaluation.mean_ap import best_from_here
 
 Array = np.ndarray
 
 RECALLS = 101
 
 
-def best_from_here(precision: Array) -> Array:
-    """Interpolated precision: the best from each true positive on.
-
-    Args:
-      precision: [H] at the true positives by falling score. Where false positives are it is lower, so they can be left
-        out of the maximum.
-    """
-    return np.maximum.accumulate(precision[::-1])[::-1]
-
-
 def area(precision: Array, positives: int) -> float:
-    """All-point interpolated average precision from precision [H] at true positives, as `mean_ap.average_precision`."""
+    """All-point interpolated average precision from precision [H] at true positives, as `mean_ap.average_precision`.
+
+    Where false positives are precision is lower, so they can be left out.
+    """
     return float(best_from_here(precision).sum() / positives)
 
 

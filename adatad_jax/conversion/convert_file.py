@@ -158,8 +158,8 @@ def choose_config(
         there is no class list, which no file of the release holds, or it is of another length.
     """
     words = "as given"
-    own = tuple(record["classes"]) if record else None
-    if config is None and record and own is not None:
+    own = tuple(record["classes"]) if record else ()
+    if config is None and record:
         if overrides:
             raise UserError(f"{' '.join(overrides)}: to change fields of {source}, give --config too")
         config, words = restore_config(record["config"], source), "its own"
@@ -181,12 +181,12 @@ def choose_config(
             f"{source}: the configuration leaves open how the checkpoint was trained; set config."
             f"{', config.'.join(missing)}"
         )
-    elif problems := misfits(shown, config, len(own) if own is not None else _count_classes(config)):
+    elif problems := misfits(shown, config, len(own) or _count_classes(config)):
         raise UserError(
             f"{source}: the configuration does not fit this checkpoint; set these fields, or give another --config:\n  "
             + "\n  ".join(problems)
         )
-    if own is not None:
+    if own:
         check_classes(source, own, config)
         return Choice(config, own, words)
     if not _classes_at_hand(config):

@@ -55,7 +55,7 @@ def open_footage(path: Path, config: ConfigDict, fps: float | None = None) -> Fo
     reader = within(config.data.time_limit, str(path), lambda: open_video(path))
     times, rate = reader.times, reader.fps
     if fps is not None:
-        rate = _positive(fps)
+        rate = check_fps(fps)
         times = np.arange(reader.frame_count) / rate
     config = config.copy_and_resolve_references()
     config.data.in_memory, config.data.cache = False, ""  # a file may be hours long, and is in no cache
@@ -81,7 +81,7 @@ def array_footage(frames: Images, fps: float, config: ConfigDict, name: str = "a
         raise UserError(f"frames: found {found}, expected a path, or a numpy array [N, H, W, 3] of uint8, RGB")
     if not frames.size:
         raise UserError(f"frames: found an array of shape {frames.shape}, expected at least one frame")
-    times = np.arange(len(frames)) / _positive(fps)
+    times = np.arange(len(frames)) / check_fps(fps)
     return _steadied(name, _ArrayFrames(frames, config.data.test_short_side), times, fps, config.data.rate)
 
 
@@ -120,7 +120,8 @@ def _video(name: str, duration: float, frames: int) -> Video:
     return Video(name, "", duration, frames, np.zeros((0, 2)), ())
 
 
-def _positive(fps: float) -> float:
+def check_fps(fps: float) -> float:
+    """The rate, if it can be one; raises `UserError` if it is not above 0."""
     if not 0 < fps < np.inf:
         raise UserError(f"fps={fps}: expected the frames a second, a number above 0")
     return float(fps)

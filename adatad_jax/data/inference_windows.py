@@ -12,7 +12,7 @@ from adatad_jax.data.annotations import Video
 from adatad_jax.data.cache import Images
 from adatad_jax.data.dataset import SHUFFLE_STREAM, Sample, Subset, require_valid, shuffle_within
 from adatad_jax.data.frames import Frames, FrameSource
-from adatad_jax.data.loader import load_ahead
+from adatad_jax.data.loader import load_ahead, unwrap
 from adatad_jax.data.sampling import Window, make_sampling
 from adatad_jax.errors import UserError
 
@@ -67,7 +67,12 @@ class InferenceWindows:
                 kept = [(span, piece) for span, piece in kept if span.end > window.first]
                 while not kept or kept[-1][0].end < window.end:
                     kept.append(next(loaded))
-                yield window, self._sample(number, [piece for span, piece in kept if span.first < window.end])
+                sample: Sample | Exception
+                try:
+                    sample = self._sample(number, [piece for span, piece in kept if span.first < window.end])
+                except Exception as error:  # handed to the caller, as by `load_ahead`
+                    sample = error
+                yield window, sample
             self._frames.finish(video)
 
     def _load(self, span: Window) -> Piece:
@@ -80,20 +85,14 @@ class InferenceWindows:
         box = transforms.centre_box(*self._frames.size(video), data.crop)
         return Piece(indices, self._frames.read(video, indices, box, data.crop))
 
-    def _sample(self, number: int, parts: list[Piece | Exception]) -> Sample | Exception:
+    def _sample(self, number: int, parts: list[Piece | Exception]) -> Sample:
         window, data = self.windows[number], self._data
-        for part in parts:
-            if isinstance(part, Exception):
-                return part
+        pieces: list[Piece] = [unwrap(part) for part in parts]
         try:
             indices, mask = self._sampling.frames(window, self._frames.count(window.video))
         except UserError as error:
-            return UserError(f"video {window.video}: {error}")
-        try:
-            require_valid(window.video, mask)
-        except UserError as error:
-            return error
-        pieces = [part for part in parts if isinstance(part, Piece)]
+            raise UserError(f"video {window.video}: {error}") from error
+        require_valid(window.video, mask)
         read, pixels = np.concatenate([p.indices for p in pieces]), np.concatenate([p.pixels for p in pieces])
         if not np.array_equal(read, indices):  # a last frame is repeated
             pixels = pixels[np.searchsorted(read, indices)]

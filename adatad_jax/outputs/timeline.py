@@ -14,9 +14,9 @@ from matplotlib.ticker import FuncFormatter, MultipleLocator
 from adatad_jax.data.decode import frames_at, open_video
 from adatad_jax.data.limits import within
 from adatad_jax.data.transforms import resize_short_side
+from adatad_jax.files import whole_file
 from adatad_jax.outputs.detection import Detection
 from adatad_jax.outputs.text import drawable, shortened
-from adatad_jax.outputs.whole_file import whole_file
 
 Span = tuple[float, float, str]  # start and end in seconds, label
 
