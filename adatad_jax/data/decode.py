@@ -35,13 +35,11 @@ class VideoReader(Protocol):
     Attributes:
       frame_count: frames in the container.
       fps: average frames a second.
-      times: [frame_count] seconds from the first frame to each.
       size: height and width of an upright frame in pixels.
     """
 
     frame_count: int
     fps: float
-    times: NDArray[np.float64]
     size: tuple[int, int]
 
     def read(self, indices: ArrayLike) -> Images:
@@ -103,7 +101,6 @@ class _AvReader:
     def __init__(self, path: Path, index: PacketIndex) -> None:
         self.frame_count = index.count
         self.fps = index.fps
-        self.times = index.times
         self._path = path
         self._index = index
         self._to_rgb = VideoReformatter()  # kept, as setting it up costs as much as converting a small frame

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from adatad_jax.data.annotations import Video
 from adatad_jax.data.cache import Images
 from adatad_jax.data.dataset import Subset
-from adatad_jax.data.decode import open_video
 from adatad_jax.data.frames import Frames, FrameSource
 from adatad_jax.data.limits import within
+from adatad_jax.data.scan import scan
 from adatad_jax.data.transforms import Box, crop_resize, resize_short_side, short_side_shape
 from adatad_jax.errors import UserError
 
@@ -32,13 +32,11 @@ class Footage:
       video: named, without annotations; its frames are those at the steady rate.
       frames: the same frames.
       fps: frames a second of the source, on average.
-      times: of the source, `[N]` seconds from the first frame to each.
     """
 
     video: Video
     frames: Frames
     fps: float
-    times: NDArray[np.float64]
 
 
 def open_footage(path: Path, config: ConfigDict, fps: float | None = None) -> Footage:
@@ -52,16 +50,13 @@ def open_footage(path: Path, config: ConfigDict, fps: float | None = None) -> Fo
     Raises:
       UserError: the file cannot be read, or opening it takes longer than `data.time_limit`; `fps` is not above 0.
     """
-    reader = within(config.data.time_limit, str(path), lambda: open_video(path))
-    times, rate = reader.times, reader.fps
-    if fps is not None:
-        rate = check_fps(fps)
-        times = np.arange(reader.frame_count) / rate
+    rate = None if fps is None else check_fps(fps)
+    index = within(config.data.time_limit, str(path), lambda: scan(path))
     config = config.copy_and_resolve_references()
     config.data.in_memory, config.data.cache = False, ""  # a file may be hours long, and is in no cache
     subset = Subset({path.stem: _video(path.stem, 0.0, 0)}, {path.stem: path}, (), {})
     frames = FrameSource(subset, config, config.data.test_short_side, onwards=True)
-    return _steadied(path.stem, frames, times, rate, config.data.rate)
+    return _steadied(path.stem, frames, index.clock(rate), rate or index.fps, config.data.rate)
 
 
 def array_footage(frames: Images, fps: float, config: ConfigDict, name: str = "array") -> Footage:
@@ -81,8 +76,8 @@ def array_footage(frames: Images, fps: float, config: ConfigDict, name: str = "a
         raise UserError(f"frames: found {found}, expected a path, or a numpy array [N, H, W, 3] of uint8, RGB")
     if not frames.size:
         raise UserError(f"frames: found an array of shape {frames.shape}, expected at least one frame")
-    times = np.arange(len(frames)) / check_fps(fps)
-    return _steadied(name, _ArrayFrames(frames, config.data.test_short_side), times, fps, config.data.rate)
+    clock = np.arange(len(frames) + 1) / check_fps(fps)
+    return _steadied(name, _ArrayFrames(frames, config.data.test_short_side), clock, fps, config.data.rate)
 
 
 def steady_frames(times: NDArray[np.float64], fps: float, rate: float) -> NDArray[np.int64]:
@@ -110,10 +105,9 @@ def steady_frames(times: NDArray[np.float64], fps: float, rate: float) -> NDArra
     return np.where(ticks - times[before] <= times[after] - ticks, before, after)
 
 
-def _steadied(name: str, frames: Frames, times: NDArray[np.float64], fps: float, rate: float) -> Footage:
-    indices = steady_frames(times, fps, rate)
-    duration = float(times[-1] + 1 / fps)
-    return Footage(_video(name, duration, len(indices)), _SteadyFrames(frames, indices), fps, times)
+def _steadied(name: str, frames: Frames, clock: NDArray[np.float64], fps: float, rate: float) -> Footage:
+    indices = steady_frames(clock[:-1], fps, rate)
+    return Footage(_video(name, float(clock[-1]), len(indices)), _SteadyFrames(frames, indices), fps)
 
 
 def _video(name: str, duration: float, frames: int) -> Video:

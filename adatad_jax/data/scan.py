@@ -43,12 +43,16 @@ class PacketIndex:
     tick: float
     lead: float = 0.0
 
-    @property
-    def times(self) -> NDArray[np.float64]:
-        """[count] seconds from the first frame to each; at the average rate where `stamps` do not tell."""
-        if self.stamps is None:
-            return np.arange(self.count) / self.fps
-        return (self.stamps - self.stamps[0]) * self.tick
+    def clock(self, fps: float | None = None) -> NDArray[np.float64]:
+        """[count + 1] seconds from the first frame to each, and to the end of the last.
+
+        Args:
+          fps: frames a second, if not those of the file; at its average rate where `stamps` do not tell.
+        """
+        if fps is not None or self.stamps is None:
+            return np.arange(self.count + 1) / (fps or self.fps)
+        times = (self.stamps - self.stamps[0]) * self.tick
+        return np.append(times, times[-1] + 1 / self.fps)
 
     def key_before(self, index: int) -> int:
         """The frame from which decoding leads to frame `index`: its last key frame, or the first frame."""

@@ -51,9 +51,9 @@ def write_annotated(
     reader = open_video(source)
     if target.exists() and target.samefile(source):
         raise UserError(f"{target}: is the video itself; choose another folder for what is written")
-    times = reader.times if fps is None else np.arange(reader.frame_count) / fps
-    ends = np.append(times[1:], times[-1] + 1 / (fps or reader.fps))  # when the next frame takes a frame's place
-    overlay = Overlay(detections, times, ends, reader.size)
+    clock = scan(source).clock(fps)
+    ends = clock[1:]  # when the next frame takes a frame's place
+    overlay = Overlay(detections, clock[:-1], ends, reader.size)
 
     def drawn() -> Iterator[NDArray[np.uint8]]:
         height, width = reader.size
@@ -85,7 +85,7 @@ def _stamps(source: Path, pictures: Any) -> tuple[NDArray[np.int64], float]:
     """[frames] when each is shown, from the first one on, in the stream's time base; and when the first is, seconds."""
     index = scan(source)
     if index.stamps is None:  # only the rate is known
-        return np.rint(index.times / float(pictures.time_base)).astype(np.int64), 0.0
+        return np.rint(index.clock()[:-1] / float(pictures.time_base)).astype(np.int64), 0.0
     return index.stamps - index.stamps[0], float(index.stamps[0] * pictures.time_base)
 
 

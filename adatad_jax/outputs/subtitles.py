@@ -60,10 +60,8 @@ def as_played(detections: Sequence[Detection], source: Path, fps: float | None =
       UserError: as `scan`.
     """
     index = scan(source)
-    own = np.append(index.times, index.times[-1] + 1 / index.fps)
-    clock = own if fps is None else np.arange(index.count + 1) / fps
     spans = np.array([detection[:2] for detection in detections], np.float64).reshape(-1, 2)
-    played = np.interp(spans, clock, own + index.lead).tolist()
+    played = np.interp(spans, index.clock(fps), index.clock() + index.lead).tolist()
     return [d._replace(start=start, end=end) for d, (start, end) in zip(detections, played, strict=True)]
 
 

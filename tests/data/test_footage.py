@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adatad_jax.data.footage import Footage, array_footage, open_footage, steady_frames
+from adatad_jax.data.scan import scan
 from adatad_jax.errors import UserError
 from tests.tiny_detector import moving_square, tiny_config, write_video
 
@@ -74,7 +75,7 @@ def test_a_rate_that_is_given_stands_in_for_the_file_s(tmp_path: Path) -> None:
     config = tiny_config()
     given_rate = open_footage(tmp_path / "a.mkv", config, fps=20.0)
     assert (given_rate.fps, given_rate.video.duration, given_rate.video.fps) == (20, 0.5, 20)
-    assert given_rate.times.tolist() == [k / 20 for k in range(10)]
+    assert scan(tmp_path / "a.mkv").clock(20.0).tolist() == [k / 20 for k in range(11)]
     config.data.rate = 10.0
     assert shown(open_footage(tmp_path / "a.mkv", config, fps=20.0)) == [0, 2, 4, 6, 8]
     assert shown(open_footage(tmp_path / "a.mkv", config)) == list(range(10))

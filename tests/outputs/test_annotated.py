@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from adatad_jax.data.decode import open_video
+from adatad_jax.data.scan import scan
 from adatad_jax.errors import UserError
 from adatad_jax.outputs.annotated import write_annotated
 from adatad_jax.outputs.detection import Detection
@@ -92,7 +93,7 @@ def test_frames_keep_their_times_and_labels_are_on_when_they_should(tmp_path: Pa
     source = write_clip(tmp_path / "a.mkv", UNSTEADY)
     done: list[float] = []
     assert write_annotated(source, tmp_path / "b.mp4", [JUMP], progress=done.append) == []
-    times = open_video(tmp_path / "b.mp4").times
+    times = scan(tmp_path / "b.mp4").clock()[:-1]
     np.testing.assert_allclose(times, (np.array(UNSTEADY) - 300) / 1000, atol=1e-6)
     until = [*times[1:], np.inf]
     expected = [start < 1.0 and end > 0.5 for start, end in zip(times, until, strict=True)]
@@ -135,7 +136,7 @@ def test_an_other_clock(tmp_path: Path) -> None:
     source = write_clip(tmp_path / "a.mp4")
     write_annotated(source, tmp_path / "b.mp4", [JUMP], fps=50.0)
     assert lit(frames(tmp_path / "b.mp4")) == [25 <= index < 50 for index in range(40)]
-    np.testing.assert_allclose(open_video(tmp_path / "b.mp4").times, np.arange(40) / 25, atol=1e-6)
+    np.testing.assert_allclose(scan(tmp_path / "b.mp4").clock()[:-1], np.arange(40) / 25, atol=1e-6)
 
 
 @pytest.mark.parametrize("size", [(63, 47), (64, 64), (17, 201), (320, 18)])
