@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from adatad_jax.config import default
 from adatad_jax.data.dataset import (
     Subset,
     TrainingWindows,
@@ -18,6 +17,7 @@ from adatad_jax.data.dataset import (
 )
 from adatad_jax.demo.dataset import generate
 from adatad_jax.errors import UserError
+from tests.data.generated import config_of
 
 
 @pytest.fixture(scope="module")
@@ -29,12 +29,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def config(folder: Path) -> ConfigDict:
-    config = default()
-    config.data.videos = str(folder / "videos")
-    config.data.annotations = str(folder / "annotations.json")
-    config.data.stride, config.data.window = 2, 64
-    config.data.train_short_side, config.data.test_short_side, config.data.crop = 40, 32, 32
-    return config
+    return config_of(folder, window=64, crop=32, train_short_side=40)
 
 
 @pytest.fixture

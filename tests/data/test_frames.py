@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from adatad_jax.config import default
 from adatad_jax.data import frames as frames_module
 from adatad_jax.data import limits
 from adatad_jax.data.cache import Task, cache_video
@@ -20,6 +19,7 @@ from adatad_jax.data.loader import unwrap
 from adatad_jax.data.transforms import resize_short_side
 from adatad_jax.demo.dataset import generate
 from adatad_jax.errors import UserError
+from tests.data.generated import config_of
 
 SIDE = 40
 
@@ -33,11 +33,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def config(folder: Path) -> ConfigDict:
-    config = default()
-    config.data.videos = str(folder / "videos")
-    config.data.annotations = str(folder / "annotations.json")
-    config.data.stride, config.data.window = 2, 32
-    config.data.train_short_side, config.data.test_short_side, config.data.crop = SIDE, 32, 32
+    config = config_of(folder, window=32, crop=32, train_short_side=SIDE)
     config.train.release_gpus = 1
     return config
 

@@ -19,6 +19,7 @@ from adatad_jax.data.loader import unwrap
 from adatad_jax.data.sampling import Window, make_sampling
 from adatad_jax.demo.dataset import generate
 from adatad_jax.errors import UserError
+from tests.data.generated import config_of
 
 
 @pytest.fixture(scope="module")
@@ -30,12 +31,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def config(folder: Path) -> ConfigDict:
-    config = default()
-    config.data.videos = str(folder / "videos")
-    config.data.annotations = str(folder / "annotations.json")
-    config.data.stride, config.data.window = 2, 64
-    config.data.test_short_side = config.data.crop = 32
-    return config
+    return config_of(folder, window=64, crop=32, train_short_side=32)
 
 
 def all_windows(config: ConfigDict) -> InferenceWindows:

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from adatad_jax.config import default
 from adatad_jax.data.dataset import Sample, TrainingWindows, load_classes, load_subset
 from adatad_jax.data.loader import Loaded, TrainingBatches, filler, load_ahead, placed_ahead, training_batch, unwrap
 from adatad_jax.demo.dataset import generate
 from adatad_jax.errors import UserError
+from tests.data.generated import config_of
 
 LENGTH = 32
 
@@ -26,11 +26,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def config(folder: Path) -> ConfigDict:
-    config = default()
-    config.data.videos = str(folder / "videos")
-    config.data.annotations = str(folder / "annotations.json")
-    config.data.stride, config.data.window = 2, LENGTH
-    config.data.train_short_side, config.data.test_short_side, config.data.crop = 20, 16, 16
+    config = config_of(folder, window=LENGTH, crop=16, train_short_side=20)
     config.train.release_gpus, config.train.batch_size = 1, 2
     return config
 
