@@ -10,9 +10,8 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from adatad_jax.detector import Detector as Detector
-    from adatad_jax.detector import load as load
-    from adatad_jax.outputs.detection import Detection as Detection
+    from adatad_jax.inference.detector import Detector, load
+    from adatad_jax.outputs.detection import Detection
 
 __all__ = ["Detection", "Detector", "load"]
 
@@ -24,7 +23,11 @@ def __getattr__(name: str) -> Any:
 
         return Detection
     if name in ("Detector", "load"):
-        from adatad_jax import detector
+        from adatad_jax.inference import detector
 
         return getattr(detector, name)
+    if name == "recipes":  # where configuration files of earlier versions find them
+        from adatad_jax.config import recipes
+
+        return recipes
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

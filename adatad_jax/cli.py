@@ -14,9 +14,9 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 from rich.console import Console
 
-from adatad_jax import config as configuration
+from adatad_jax.config import fields as configuration
+from adatad_jax.config.validation import validate
 from adatad_jax.errors import UserError
-from adatad_jax.validation import validate
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
@@ -75,7 +75,7 @@ def config_parser(description: str, required: bool = True) -> argparse.ArgumentP
     fields = "\n".join(f"  --config.{name}={value!r}" for name, value in flatten(configuration.default()).items())
     parser = argparse.ArgumentParser(
         description=description,
-        epilog=f"fields of a configuration, with their defaults (adatad_jax/config.py says what each is):\n{fields}",
+        epilog=f"fields of a configuration, with defaults (adatad_jax/config/fields.py says what each is):\n{fields}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )

@@ -21,14 +21,14 @@ from rich.text import Text
 
 from adatad_jax import cli
 from adatad_jax.data.footage import Footage, check_fps, open_footage
-from adatad_jax.detector import Detector, load
 from adatad_jax.errors import UserError
 from adatad_jax.files import check_output_folder, write_text
+from adatad_jax.inference.detector import Detector, load
 from adatad_jax.outputs.annotated import write_annotated
 from adatad_jax.outputs.detection import Detection
+from adatad_jax.outputs.detection_files import to_csv, to_json
 from adatad_jax.outputs.selection import to_show
 from adatad_jax.outputs.subtitles import as_played, to_srt, to_vtt
-from adatad_jax.outputs.tables import to_csv, to_json
 from adatad_jax.outputs.targets import ANNOTATED, WRITTEN, Job, claimed, clear, is_done, plan
 from adatad_jax.outputs.text import flat
 from adatad_jax.outputs.timeline import Span, draw_timeline, thumbnails

@@ -15,21 +15,21 @@ from ml_collections import ConfigDict
 from rich.console import Console
 
 from adatad_jax import cli
-from adatad_jax.assess import REPORT_FILE, assess, print_evaluated, write_evaluated
-from adatad_jax.config import make_model
+from adatad_jax.config.fields import make_model
 from adatad_jax.data.annotations import read_classes
-from adatad_jax.data.checks import find_files
+from adatad_jax.data.usable_videos import find_files
 from adatad_jax.errors import UserError
-from adatad_jax.evaluation.classifier import VIDEO_PREFIX
 from adatad_jax.evaluation.mean_ap import Metrics
 from adatad_jax.evaluation.results_file import read_results
-from adatad_jax.evaluation.run import load_evaluation
 from adatad_jax.evaluation.summary import METRICS_FILE, RESULTS_FILE, write_results
 from adatad_jax.evaluation.truth_file import leave_out, load_truth, read_blocked
 from adatad_jax.files import check_output_folder
-from adatad_jax.inference import Predictor
+from adatad_jax.inference.predictor import Predictor
+from adatad_jax.inference.test_set import load_evaluation
+from adatad_jax.postprocessing.video_classifier import VIDEO_PREFIX
+from adatad_jax.report.evaluated import REPORT_FILE, assess, print_evaluated, write_evaluated
 from adatad_jax.train import check_paths
-from adatad_jax.trained import load_trained
+from adatad_jax.weights.load import load_trained
 
 TIOUS = (0.3, 0.4, 0.5, 0.6, 0.7)
 _MOST_TIOUS = 100

@@ -23,13 +23,13 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn, track
 
 from adatad_jax import cli
-from adatad_jax.custom import resolve
 from adatad_jax.data.cache import DEFAULT_QUALITY, Task, WriteError, cache_video, checksum, read_entry, record_file
 from adatad_jax.data.dataset import load_classes, load_subset
-from adatad_jax.data.limits import map_in_processes
+from adatad_jax.data.propose import resolve
 from adatad_jax.data.sampling import make_sampling
 from adatad_jax.errors import UserError
 from adatad_jax.train import check_paths
+from adatad_jax.video.limits import map_in_processes
 
 INCOMPLETE = 1
 USUAL_FPS, USUAL_ASPECT = 30, 16 / 9  # for the estimate of the disk space

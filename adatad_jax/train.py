@@ -15,29 +15,22 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from adatad_jax import cli
-from adatad_jax.config import make_loss, make_model, make_optimizer_config
-from adatad_jax.conversion.store import PASSENGERS_FILE
+from adatad_jax.config.fields import make_loss, make_model, make_optimizer_config
 from adatad_jax.conversion.torch_file import write_tensors
-from adatad_jax.custom import resolve
-from adatad_jax.data.checks import usable
 from adatad_jax.data.dataset import TrainingWindows, load_classes, load_subset
 from adatad_jax.data.loader import Loaded, TrainingBatches, placed_ahead
+from adatad_jax.data.propose import resolve
+from adatad_jax.data.usable_videos import usable
 from adatad_jax.errors import UserError
-from adatad_jax.evaluation.run import load_evaluation
-from adatad_jax.inference import Predictor
+from adatad_jax.inference.predictor import Predictor
+from adatad_jax.inference.test_set import load_evaluation
 from adatad_jax.training import checkpoints
 from adatad_jax.training.history import Tally, read_history, write_history
-from adatad_jax.training.initialize import initialize
 from adatad_jax.training.optimizer import OptimizerConfig, make_optimizer, parameter_groups
 from adatad_jax.training.schedule import warmup_cosine
-from adatad_jax.training.step import (
-    Metrics,
-    TrainState,
-    create_state,
-    make_train_step,
-    pmap_step,
-    replicate,
-)
+from adatad_jax.training.step import Metrics, TrainState, create_state, make_train_step, pmap_step, replicate
+from adatad_jax.weights.backbone_store import PASSENGERS_FILE
+from adatad_jax.weights.initialize import initialize
 
 
 def main(arguments: Sequence[str]) -> None:

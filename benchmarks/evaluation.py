@@ -17,12 +17,12 @@ from typing import Any
 
 import numpy as np
 
-from adatad_jax.evaluation.detections import Detections
 from adatad_jax.evaluation.ground_truth import GroundTruth, counted
 from adatad_jax.evaluation.mean_ap import evaluate
-from adatad_jax.evaluation.nms import NmsSettings, nms_video
 from adatad_jax.evaluation.results_file import read_results
 from adatad_jax.evaluation.truth_file import load_truth
+from adatad_jax.postprocessing.detections import Detections
+from adatad_jax.postprocessing.nms import NmsSettings, nms_video
 
 GOLDEN = Path(__file__).parents[1] / "tests" / "golden"
 TIOUS = (0.3, 0.4, 0.5, 0.6, 0.7)

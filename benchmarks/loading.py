@@ -22,12 +22,12 @@ from ml_collections import ConfigDict
 from rich.console import Console
 from rich.table import Table
 
-from adatad_jax.config import default
+from adatad_jax.config.fields import default
 from adatad_jax.data.cache import DEFAULT_QUALITY
 from adatad_jax.data.dataset import Sample, TrainingWindows, load_classes, load_subset
-from adatad_jax.data.decode import open_video
 from adatad_jax.data.loader import TrainingBatches, load_ahead
 from adatad_jax.prepare import prepare
+from adatad_jax.video.decode import open_video
 
 MINUTES, GOP, FPS = 4, 250, 30
 ROUNDS = 7

@@ -14,7 +14,7 @@ Files, from the folder the command runs in (it says where to get what is missing
 
 from ml_collections import ConfigDict
 
-from adatad_jax import recipes
+from adatad_jax.config import recipes
 
 
 def get_config() -> ConfigDict:

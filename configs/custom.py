@@ -13,15 +13,16 @@ From there to detections in new videos:
     python -m adatad_jax.detect --workdir runs/custom --output found NEW.mp4
 
 Stride, window, regression ranges, batch and epochs are chosen for the data, and said; `--config.FIELD=VALUE` sets any
-(adatad_jax/custom.py has the rules). Videos are split 80 to 20, unless the table has a column `subset`: then, as for a
-JSON file, `--config.data.train_subset=NAME --config.data.test_subset=NAME` unless they are training and validation.
+(adatad_jax/data/propose.py has the rules). Videos are split 80 to 20, unless the table has a column `subset`: then, as
+for a JSON file, `--config.data.train_subset=NAME --config.data.test_subset=NAME` unless they are training and
+validation.
 
 Files: yours, and pretrained/vit-small-p16_videomae-k400-pre_16x4x1_kinetics-400_my.pth.
 """
 
 from ml_collections import ConfigDict
 
-from adatad_jax import recipes
+from adatad_jax.config import recipes
 
 
 def get_config() -> ConfigDict:
@@ -30,7 +31,7 @@ def get_config() -> ConfigDict:
     config.data.ignore_labels = ()
     config.train.release_gpus = 1
 
-    # Left open, for `adatad_jax.custom.propose`.
+    # Left open, for `adatad_jax.data.propose`.
     config.propose = True
     config.data.rate = 0.0
     config.data.stride = 0

@@ -12,7 +12,7 @@ Files: all under runs/demo, written by the demo.
 
 from ml_collections import ConfigDict
 
-from adatad_jax.config import default
+from adatad_jax.config.fields import default
 
 
 def get_config() -> ConfigDict:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from adatad_jax import cli
-from adatad_jax.conversion.export import export
+from adatad_jax.weights.export import export
 
 
 def main(arguments: Sequence[str]) -> None:

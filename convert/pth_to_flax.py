@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from adatad_jax import cli
-from adatad_jax.conversion.convert_file import convert_file
-from adatad_jax.trained import published_configs
+from adatad_jax.weights.convert_file import convert_file
+from adatad_jax.weights.load import published_configs
 
 
 def main(arguments: Sequence[str]) -> None:

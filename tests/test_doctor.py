@@ -14,8 +14,8 @@ import pytest
 from adatad_jax import doctor
 from adatad_jax.data.annotations import load_annotations
 from adatad_jax.errors import UserError
-from tests.data.broken_files import FRAMES, RATE, write_broken, write_video
 from tests.real_data import real_file
+from tests.video.broken_files import FRAMES, RATE, write_broken, write_video
 
 CONFIG = """
 from adatad_jax.config import default

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from adatad_jax.assess import assess, write_evaluated
 from adatad_jax.errors import UserError
 from adatad_jax.evaluate import evaluate_results, main, make_parser, parse_tious
-from adatad_jax.evaluation.detections import Detections
 from adatad_jax.evaluation.summary import write_results
+from adatad_jax.postprocessing.detections import Detections
+from adatad_jax.report.evaluated import assess, write_evaluated
 from tests.real_data import real_file
 
 GOLDEN = Path(__file__).parent / "golden"

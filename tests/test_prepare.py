@@ -20,10 +20,10 @@ from adatad_jax import prepare
 from adatad_jax.cli import load_config
 from adatad_jax.data.cache import open_cache
 from adatad_jax.data.dataset import load_classes, load_subset
-from adatad_jax.data.decode import frames_at, open_video
-from adatad_jax.data.transforms import resize_short_side
 from adatad_jax.demo.dataset import generate
 from adatad_jax.errors import UserError
+from adatad_jax.video.decode import frames_at, open_video
+from adatad_jax.video.transforms import resize_short_side
 
 CONFIG = """
 from adatad_jax.config import default

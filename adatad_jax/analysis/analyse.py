@@ -15,8 +15,8 @@ from adatad_jax.analysis.sensitivity import Sensitivity, average_map_n, sensitiv
 from adatad_jax.analysis.tables import false_positives_table, sensitivity_table
 from adatad_jax.analysis.videos import video_ap
 from adatad_jax.errors import UserError
-from adatad_jax.evaluation.detections import Detections
 from adatad_jax.evaluation.ground_truth import GroundTruth, counted
+from adatad_jax.postprocessing.detections import Detections
 
 Array = np.ndarray
 

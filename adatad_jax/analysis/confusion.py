@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from adatad_jax.analysis.matching import NOTHING, of_labels
-from adatad_jax.evaluation.detections import Detections
 from adatad_jax.evaluation.ground_truth import CountedTruth, segment_tiou
+from adatad_jax.postprocessing.detections import Detections
 
 Array = np.ndarray
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from adatad_jax.evaluation.detections import Detections
 from adatad_jax.evaluation.ground_truth import CountedTruth, by_class, segment_tiou
 from adatad_jax.evaluation.mean_ap import match
+from adatad_jax.postprocessing.detections import Detections
 
 Array = np.ndarray
 

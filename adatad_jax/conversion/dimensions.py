@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from ml_collections import ConfigDict
 
-from adatad_jax.config import make_vit
+from adatad_jax.config.fields import make_vit
 from adatad_jax.conversion.layout import BACKBONE_PREFIX
 from adatad_jax.errors import UserError
 from adatad_jax.models.adatad import AdaTAD, DetectorConfig

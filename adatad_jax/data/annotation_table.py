@@ -20,10 +20,10 @@ from rich.progress import track
 
 from adatad_jax.data.annotation_files import read_text
 from adatad_jax.data.annotations import Video, finite_number
-from adatad_jax.data.checks import EXTENSIONS, find_files
-from adatad_jax.data.limits import within
-from adatad_jax.data.scan import scan
+from adatad_jax.data.usable_videos import EXTENSIONS, find_files
 from adatad_jax.errors import UserError, listed
+from adatad_jax.video.limits import within
+from adatad_jax.video.scan import scan
 
 COLUMNS = ("video", "start", "end", "label")
 SPLIT = ("training", "validation")  # subsets where the table has no column for them

@@ -25,11 +25,11 @@ from array_record.python.array_record_module import ArrayRecordReader, ArrayReco
 from ml_collections import ConfigDict
 from numpy.typing import ArrayLike, NDArray
 
-from adatad_jax.data.decode import VideoReader, open_video
 from adatad_jax.data.sampling import make_sampling
-from adatad_jax.data.transforms import Box, resize_short_side
 from adatad_jax.errors import UserError, listed, one_line
 from adatad_jax.files import write_text
+from adatad_jax.video.decode import VideoReader, open_video
+from adatad_jax.video.transforms import Box, resize_short_side
 
 Images = NDArray[np.uint8]
 

@@ -9,7 +9,6 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from adatad_jax.augmentation.draws import NO_AUGMENTATION, Augmentation, draw_augmentation
-from adatad_jax.data import transforms
 from adatad_jax.data.annotation_table import load_table
 from adatad_jax.data.annotations import (
     ACTION,
@@ -21,10 +20,11 @@ from adatad_jax.data.annotations import (
     select_subset,
     without_classes,
 )
-from adatad_jax.data.checks import find_files
 from adatad_jax.data.frames import FrameSource
 from adatad_jax.data.sampling import make_sampling
+from adatad_jax.data.usable_videos import find_files
 from adatad_jax.errors import UserError, listed
+from adatad_jax.video import transforms
 
 SEGMENT_ROWS = 8  # arrays of ground truth are padded to a multiple of it
 

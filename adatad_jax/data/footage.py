@@ -15,10 +15,10 @@ from adatad_jax.data.annotations import Video
 from adatad_jax.data.cache import Images
 from adatad_jax.data.dataset import Subset
 from adatad_jax.data.frames import Frames, FrameSource
-from adatad_jax.data.limits import within
-from adatad_jax.data.scan import scan
-from adatad_jax.data.transforms import Box, crop_resize, resize_short_side, short_side_shape
 from adatad_jax.errors import UserError
+from adatad_jax.video.limits import within
+from adatad_jax.video.scan import scan
+from adatad_jax.video.transforms import Box, crop_resize, resize_short_side, short_side_shape
 
 LIKE_RATE = 0.1  # rates that differ by no more are taken for the same
 UNSTEADY = 0.5  # frames by which a steady video may be off its average rate

@@ -9,10 +9,10 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from adatad_jax.data.cache import FrameCache, Images, open_cache
-from adatad_jax.data.decode import VideoReader, frames_at, open_video
-from adatad_jax.data.limits import within
 from adatad_jax.data.sampling import make_sampling
-from adatad_jax.data.transforms import Box, crop_resize, resize_short_side, short_side_shape
+from adatad_jax.video.decode import VideoReader, frames_at, open_video
+from adatad_jax.video.limits import within
+from adatad_jax.video.transforms import Box, crop_resize, resize_short_side, short_side_shape
 
 if TYPE_CHECKING:
     from adatad_jax.data.dataset import Subset

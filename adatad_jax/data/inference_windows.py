@@ -7,7 +7,6 @@ from typing import NamedTuple
 import numpy as np
 from ml_collections import ConfigDict
 
-from adatad_jax.data import transforms
 from adatad_jax.data.annotations import Video
 from adatad_jax.data.cache import Images
 from adatad_jax.data.dataset import SHUFFLE_STREAM, Sample, Subset, require_valid, shuffle_within
@@ -15,6 +14,7 @@ from adatad_jax.data.frames import Frames, FrameSource
 from adatad_jax.data.loader import load_ahead, unwrap
 from adatad_jax.data.sampling import Window, make_sampling
 from adatad_jax.errors import UserError
+from adatad_jax.video import transforms
 
 
 class Piece(NamedTuple):

@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 from numpy.typing import NDArray
 
 from adatad_jax.data.annotations import Video
-from adatad_jax.data.ground_truth import ground_truth_in_seconds, ground_truth_on_grid
+from adatad_jax.data.grid_segments import ground_truth_in_seconds, ground_truth_on_grid
 from adatad_jax.data.windows import (
     Frames,
     Mask,

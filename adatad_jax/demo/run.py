@@ -12,25 +12,25 @@ from rich.console import Console
 from rich.table import Table
 
 from adatad_jax import cli
-from adatad_jax.assess import REPORT_FILE
-from adatad_jax.config import make_model
-from adatad_jax.conversion.convert_file import convert_file
+from adatad_jax.config.fields import make_model
 from adatad_jax.conversion.torch_file import write_tensors
 from adatad_jax.data.dataset import load_classes, load_subset
 from adatad_jax.demo.dataset import generate
 from adatad_jax.demo.weights import videomae_state
 from adatad_jax.detect import Options, detect_files
-from adatad_jax.detector import load
 from adatad_jax.errors import UserError
 from adatad_jax.evaluate import evaluate
 from adatad_jax.evaluation.mean_ap import Metrics
-from adatad_jax.evaluation.run import load_evaluation
 from adatad_jax.evaluation.summary import METRICS_FILE, RESULTS_FILE
 from adatad_jax.files import check_output_folder, write_text
-from adatad_jax.inference import Predictor
+from adatad_jax.inference.detector import load
+from adatad_jax.inference.predictor import Predictor
+from adatad_jax.inference.test_set import load_evaluation
 from adatad_jax.outputs.targets import plan
+from adatad_jax.report.evaluated import REPORT_FILE
 from adatad_jax.train import train
-from adatad_jax.training.initialize import initialize
+from adatad_jax.weights.convert_file import convert_file
+from adatad_jax.weights.initialize import initialize
 
 CONFIG = Path("configs/demo.py")
 MARKER = ".adatad-demo"  # a folder with it is ours to clear

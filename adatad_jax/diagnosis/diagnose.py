@@ -16,10 +16,12 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
-from adatad_jax.config import make_detector
-from adatad_jax.custom import resolve
+from adatad_jax.config.fields import make_detector
 from adatad_jax.data.annotations import Video, classes_of, select_subset, without_classes
-from adatad_jax.data.checks import (
+from adatad_jax.data.dataset import load_classes, load_videos
+from adatad_jax.data.propose import resolve
+from adatad_jax.data.sampling import Sampling, make_sampling
+from adatad_jax.data.usable_videos import (
     Clip,
     Cost,
     Probe,
@@ -30,9 +32,6 @@ from adatad_jax.data.checks import (
     segment_problems,
     window_problem,
 )
-from adatad_jax.data.dataset import load_classes, load_videos
-from adatad_jax.data.limits import map_in_processes
-from adatad_jax.data.sampling import Sampling, make_sampling
 from adatad_jax.detection.reach import levels_of_segments
 from adatad_jax.diagnosis.report import (
     FILE_PROBLEMS,
@@ -46,6 +45,7 @@ from adatad_jax.diagnosis.report import (
     SubsetReport,
 )
 from adatad_jax.errors import UserError, all_listed
+from adatad_jax.video.limits import map_in_processes
 
 MEASURED = 4  # videos that decoding is timed on
 USUAL_FPS = 30  # where neither file nor annotations tell the number of frames

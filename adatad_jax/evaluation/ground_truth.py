@@ -11,8 +11,8 @@ import numpy as np
 
 from adatad_jax.data.annotations import Video
 from adatad_jax.errors import UserError
-from adatad_jax.evaluation.detections import Detections
 from adatad_jax.evaluation.names import few, name_hint
+from adatad_jax.postprocessing.detections import Detections
 
 Array = np.ndarray
 GroundTruth = Mapping[str, tuple[Array, Array]]

@@ -3,8 +3,8 @@
 from collections.abc import Collection, Iterable
 from pathlib import PurePath
 
-from adatad_jax.data.checks import EXTENSIONS
-from adatad_jax.evaluation.classifier import VIDEO_PREFIX
+from adatad_jax.data.usable_videos import EXTENSIONS
+from adatad_jax.postprocessing.video_classifier import VIDEO_PREFIX
 
 _NAMES_SHOWN = 3
 

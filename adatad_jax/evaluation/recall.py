@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from adatad_jax.evaluation.detections import Detections
 from adatad_jax.evaluation.ground_truth import GroundTruth, by_class, counted, segment_tiou
+from adatad_jax.postprocessing.detections import Detections
 
 Array = np.ndarray
 

@@ -20,7 +20,7 @@ import numpy as np
 from adatad_jax.data.annotation_files import read_json, read_text
 from adatad_jax.data.annotations import finite_number
 from adatad_jax.errors import UserError, listed
-from adatad_jax.evaluation.detections import Detections
+from adatad_jax.postprocessing.detections import Detections
 
 COLUMNS = ("video", "start", "end", "label", "score")
 FORMAT = (

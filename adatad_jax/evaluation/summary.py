@@ -9,11 +9,11 @@ from rich.console import Console
 from rich.table import Table
 
 from adatad_jax.errors import UserError
-from adatad_jax.evaluation.detections import Detections
 from adatad_jax.evaluation.mean_ap import Metrics
 from adatad_jax.evaluation.recall import PROPOSAL_TIOUS
 from adatad_jax.evaluation.results_file import results_to_json
 from adatad_jax.files import write_text
+from adatad_jax.postprocessing.detections import Detections
 
 RESULTS_FILE = "results.json"
 METRICS_FILE = "metrics.json"

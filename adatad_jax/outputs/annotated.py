@@ -12,13 +12,13 @@ import numpy as np
 from av.video.reformatter import ColorRange, VideoReformatter
 from numpy.typing import NDArray
 
-from adatad_jax.data.decode import VideoReader, open_video
-from adatad_jax.data.scan import open_container, scan
 from adatad_jax.errors import UserError
 from adatad_jax.files import whole_file
 from adatad_jax.outputs.detection import Detection
 from adatad_jax.outputs.overlay import Overlay
 from adatad_jax.outputs.sound import add_sound, timed
+from adatad_jax.video.decode import VideoReader, open_video
+from adatad_jax.video.scan import open_container, scan
 
 BATCH, BATCH_BYTES = 32, 2**25  # frames decoded at a time: at most so many, of so many bytes
 QUALITY = {"preset": "veryfast", "crf": "21"}  # of libx264

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from adatad_jax.evaluation.detections import Detections
+from adatad_jax.postprocessing.detections import Detections
 
 
 class Detection(NamedTuple):

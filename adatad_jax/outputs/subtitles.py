@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from adatad_jax.data.scan import scan
 from adatad_jax.outputs.detection import Detection
 from adatad_jax.outputs.text import flat
+from adatad_jax.video.scan import scan
 
 SHORTEST = 5  # milliseconds: shorter cues come from boundaries that all but meet, and would only flicker
 

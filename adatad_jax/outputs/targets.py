@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from adatad_jax.data.checks import EXTENSIONS
+from adatad_jax.data.usable_videos import EXTENSIONS
 from adatad_jax.errors import UserError
 from adatad_jax.files import partial_path
 

@@ -11,12 +11,12 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.ticker import FuncFormatter, MultipleLocator
 
-from adatad_jax.data.decode import frames_at, open_video
-from adatad_jax.data.limits import within
-from adatad_jax.data.transforms import resize_short_side
 from adatad_jax.files import whole_file
 from adatad_jax.outputs.detection import Detection
 from adatad_jax.outputs.text import drawable, shortened
+from adatad_jax.video.decode import frames_at, open_video
+from adatad_jax.video.limits import within
+from adatad_jax.video.transforms import resize_short_side
 
 Span = tuple[float, float, str]  # start and end in seconds, label
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from adatad_jax.analysis.analyse import Analysis
 from adatad_jax.evaluation.mean_ap import Metrics
-from adatad_jax.report.tables import buckets, class_rows, confused_pairs, kinds
+from adatad_jax.report.figures import buckets, class_rows, confused_pairs, kinds
 
 FEW = 3  # classes named
 FEWEST_SHARE = 0.05  # of the segments, in a bucket that is worth a sentence

@@ -12,12 +12,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from adatad_jax.analysis.analyse import Analysis
 from adatad_jax.analysis.false_positives import KINDS
-from adatad_jax.evaluation.detections import Detections
 from adatad_jax.evaluation.ground_truth import GroundTruth, counted
 from adatad_jax.evaluation.mean_ap import Metrics
 from adatad_jax.files import write_text
 from adatad_jax.outputs.timeline import clock
-from adatad_jax.report import tables
+from adatad_jax.postprocessing.detections import Detections
+from adatad_jax.report import figures
 from adatad_jax.report.charts import precision_recall
 from adatad_jax.report.findings import findings, percent
 from adatad_jax.report.timelines import RULE, Timeline, best_and_worst, lay_out, thumbnail_strip
@@ -100,16 +100,16 @@ def _shown(evaluated: Evaluated, time_limit: float) -> dict[str, Any]:
     drawn = [timeline.video for timeline in (*best, *worst)]
     return {
         "findings": findings(metrics, analysis, [segments[video] for video in undetected]),
-        "curves": precision_recall(analysis.curves, tables.ap_at(metrics, analysis.tiou), analysis.classes),
-        "class_rows": tables.class_rows(metrics, analysis),
-        "matrix": analysis.confusion.tolist() if len(analysis.classes) <= tables.MATRIX_CLASSES else None,
-        "confused": tables.confused_pairs(analysis),
-        "missed": tables.missed_classes(analysis),
-        "pairs_shown": tables.PAIRS_SHOWN,
-        "kinds": tables.kinds(analysis.false_positives),
+        "curves": precision_recall(analysis.curves, figures.ap_at(metrics, analysis.tiou), analysis.classes),
+        "class_rows": figures.class_rows(metrics, analysis),
+        "matrix": analysis.confusion.tolist() if len(analysis.classes) <= figures.MATRIX_CLASSES else None,
+        "confused": figures.confused_pairs(analysis),
+        "missed": figures.missed_classes(analysis),
+        "pairs_shown": figures.PAIRS_SHOWN,
+        "kinds": figures.kinds(analysis.false_positives),
         "kind_names": ("true positive", *KINDS),
         "ranks": analysis.false_positives.by_rank.tolist(),
-        "sensitivities": [(s.quantity, tables.buckets(s)) for s in analysis.sensitivities],
+        "sensitivities": [(s.quantity, figures.buckets(s)) for s in analysis.sensitivities],
         "ap_bins": np.histogram(list(analysis.video_ap.values()), AP_BINS, (0, 1))[0].tolist(),
         "undetected": len(undetected),
         "best": best,

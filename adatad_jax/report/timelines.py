@@ -10,10 +10,10 @@ import cv2
 import numpy as np
 
 from adatad_jax.errors import one_line
-from adatad_jax.evaluation.detections import Detections
 from adatad_jax.evaluation.ground_truth import segment_tiou
 from adatad_jax.evaluation.mean_ap import match
 from adatad_jax.outputs.timeline import LANES, assign_lanes, clock, thumbnails
+from adatad_jax.postprocessing.detections import Detections
 from adatad_jax.report.charts import data_uri
 
 Array = np.ndarray

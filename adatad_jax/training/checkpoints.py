@@ -18,7 +18,7 @@ import orbax.checkpoint as ocp
 from ml_collections import ConfigDict
 
 from adatad_jax.cli import flatten
-from adatad_jax.config import default
+from adatad_jax.config.fields import default
 from adatad_jax.errors import UserError, one_line
 from adatad_jax.files import check_output_folder, write_text
 from adatad_jax.training.optimizer import trained_like

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from adatad_jax.analysis.matching import Matching, match_all
-from adatad_jax.evaluation.detections import Detections
 from adatad_jax.evaluation.ground_truth import counted
+from adatad_jax.postprocessing.detections import Detections
 
 Truth = dict[str, tuple[np.ndarray, np.ndarray]]
 Results = dict[str, Detections]

@@ -4,9 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adatad_jax.analysis.false_positives import KINDS, false_positives, kinds_of
-from adatad_jax.evaluation.detections import Detections
 from adatad_jax.evaluation.ground_truth import segment_tiou
 from adatad_jax.evaluation.mean_ap import evaluate
+from adatad_jax.postprocessing.detections import Detections
 from tests.analysis.small_cases import (
     CLASSES,
     RANDOM_CASES,

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from ml_collections import ConfigDict
 
-from adatad_jax.config import default
+from adatad_jax.config.fields import default
 
 BACKBONE = "backbone.model.backbone."
 IMAGE_SIZE = 32

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from adatad_jax.config import make_model
+from adatad_jax.config.fields import make_model
 from adatad_jax.conversion.detector import check_parameters, convert_detector
 from adatad_jax.conversion.dimensions import misfits, read_dimensions
 from adatad_jax.conversion.torch_file import TensorFile

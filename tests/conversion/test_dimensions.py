@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from adatad_jax.config import default
+from adatad_jax.config.fields import default
 from adatad_jax.conversion.dimensions import misfits, read_dimensions
 from adatad_jax.errors import UserError
 from tests.conversion.release_detectors import BACKBONE, Release, shapes_alone

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from adatad_jax.config import default
+from adatad_jax.config.fields import default
 
 
 def config_of(folder: Path, *, window: int, crop: int, train_short_side: int) -> ConfigDict:

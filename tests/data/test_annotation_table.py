@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ml_collections import ConfigDict
 
-from adatad_jax.config import default
+from adatad_jax.config.fields import default
 from adatad_jax.data.annotation_table import load_table, split_by_hash
 from adatad_jax.data.dataset import load_classes, load_videos
 from adatad_jax.errors import UserError

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ml_collections import ConfigDict
 
-from adatad_jax.config import default
+from adatad_jax.config.fields import default
 from adatad_jax.data.cache import (
     GROUP,
     STRIP,
@@ -29,10 +29,10 @@ from adatad_jax.data.cache import (
     read_entry,
     record_file,
 )
-from adatad_jax.data.decode import frames_at, open_video
-from adatad_jax.data.transforms import resize_short_side
 from adatad_jax.data.windows import resize_sampling
 from adatad_jax.errors import UserError
+from adatad_jax.video.decode import frames_at, open_video
+from adatad_jax.video.transforms import resize_short_side
 
 FRAMES, STEP, SHORT_SIDE = 150, 2, 46
 

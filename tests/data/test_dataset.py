@@ -8,13 +8,7 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from adatad_jax.data.dataset import (
-    Subset,
-    TrainingWindows,
-    load_classes,
-    load_subset,
-    shuffle_within,
-)
+from adatad_jax.data.dataset import Subset, TrainingWindows, load_classes, load_subset, shuffle_within
 from adatad_jax.demo.dataset import generate
 from adatad_jax.errors import UserError
 from tests.data.generated import config_of

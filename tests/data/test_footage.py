@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adatad_jax.data.footage import Footage, array_footage, open_footage, steady_frames
-from adatad_jax.data.scan import scan
 from adatad_jax.errors import UserError
+from adatad_jax.video.scan import scan
 from tests.tiny_detector import moving_square, tiny_config, write_video
 
 

@@ -8,17 +8,17 @@ import pytest
 from ml_collections import ConfigDict
 
 from adatad_jax.data import frames as frames_module
-from adatad_jax.data import limits
 from adatad_jax.data.cache import Task, cache_video
-from adatad_jax.data.checks import usable
 from adatad_jax.data.dataset import Subset, TrainingWindows, load_classes, load_subset
-from adatad_jax.data.decode import open_video
 from adatad_jax.data.frames import FrameSource
 from adatad_jax.data.inference_windows import inference_windows
 from adatad_jax.data.loader import unwrap
-from adatad_jax.data.transforms import resize_short_side
+from adatad_jax.data.usable_videos import usable
 from adatad_jax.demo.dataset import generate
 from adatad_jax.errors import UserError
+from adatad_jax.video import limits
+from adatad_jax.video.decode import open_video
+from adatad_jax.video.transforms import resize_short_side
 from tests.data.generated import config_of
 
 SIDE = 40

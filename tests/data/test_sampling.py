@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from adatad_jax.config import default
+from adatad_jax.config.fields import default
 from adatad_jax.data.annotations import Video
 from adatad_jax.data.sampling import RegularGrid, ResizedVideo, Sampling, Window, make_sampling
 

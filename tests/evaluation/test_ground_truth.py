@@ -4,12 +4,8 @@ import numpy as np
 import pytest
 
 from adatad_jax.errors import UserError
-from adatad_jax.evaluation.detections import Detections
-from adatad_jax.evaluation.ground_truth import (
-    counted,
-    distinct_segments,
-    segment_tiou,
-)
+from adatad_jax.evaluation.ground_truth import counted, distinct_segments, segment_tiou
+from adatad_jax.postprocessing.detections import Detections
 
 
 def test_tiou() -> None:

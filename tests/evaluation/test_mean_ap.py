@@ -4,9 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adatad_jax.errors import UserError
-from adatad_jax.evaluation.detections import Detections
 from adatad_jax.evaluation.ground_truth import segment_tiou
 from adatad_jax.evaluation.mean_ap import average_precision, evaluate, match
+from adatad_jax.postprocessing.detections import Detections
 
 CLASSES = ["Dive", "Jump", "Swim"]
 Rows = list[tuple[float, float, float, int]]

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from adatad_jax.evaluation.detections import Detections, PostProcessing, merge_windows
 from adatad_jax.evaluation.ground_truth import GroundTruth
 from adatad_jax.evaluation.mean_ap import evaluate
-from adatad_jax.evaluation.nms import NmsSettings
 from adatad_jax.evaluation.results_file import read_results
 from adatad_jax.evaluation.truth_file import load_truth
+from adatad_jax.postprocessing.detections import Detections, PostProcessing, merge_windows
+from adatad_jax.postprocessing.nms import NmsSettings
 from tests.real_data import FOLDER
 
 RESULTS = FOLDER / "results"

@@ -1,7 +1,7 @@
 import numpy as np
 
-from adatad_jax.evaluation.detections import Detections
 from adatad_jax.evaluation.recall import average_recall, top_k_recall
+from adatad_jax.postprocessing.detections import Detections
 
 CLASSES = ["Dive", "Jump"]
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from adatad_jax.errors import UserError
-from adatad_jax.evaluation.detections import Detections
 from adatad_jax.evaluation.results_file import read_results, results_to_json
+from adatad_jax.postprocessing.detections import Detections
 
 GOOD = {"segment": [0, 1], "label": "Dive", "score": 0.5}
 

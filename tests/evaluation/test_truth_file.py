@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from adatad_jax.errors import UserError
-from adatad_jax.evaluation.detections import Detections
 from adatad_jax.evaluation.truth_file import Annotated, leave_out, load_truth, read_blocked
+from adatad_jax.postprocessing.detections import Detections
 from tests.real_data import real_file
 
 

@@ -11,15 +11,15 @@ import av
 import numpy as np
 import pytest
 
-from adatad_jax.data.decode import open_video
-from adatad_jax.data.scan import scan
 from adatad_jax.errors import UserError
 from adatad_jax.outputs.annotated import write_annotated
 from adatad_jax.outputs.detection import Detection
 from adatad_jax.outputs.overlay import Overlay
-from tests.data.broken_files import write_broken
+from adatad_jax.video.decode import open_video
+from adatad_jax.video.scan import scan
 from tests.outputs.detections import ODD_LABELS
 from tests.real_data import real_file
+from tests.video.broken_files import write_broken
 
 SIZE = (120, 160)
 RATE = 25

@@ -1,7 +1,7 @@
 """Array detections to named ones."""
 
-from adatad_jax.evaluation.detections import Detections
 from adatad_jax.outputs.detection import Detection, named
+from adatad_jax.postprocessing.detections import Detections
 
 
 def test_named_by_falling_score_and_equal_ones_in_their_order() -> None:

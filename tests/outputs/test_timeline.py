@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 from adatad_jax.errors import UserError
 from adatad_jax.outputs.detection import Detection
 from adatad_jax.outputs.timeline import LANES, ROWS, Span, assign_lanes, clock, draw_timeline, thumbnails
-from tests.data.test_decode import BITS, SIZE, shown, write_video
 from tests.outputs.detections import ODD_LABELS
+from tests.video.test_decode import BITS, SIZE, shown, write_video
 
 
 @given(st.lists(st.tuples(st.integers(0, 20), st.integers(1, 10)), max_size=20))

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import pytest
 
 from adatad_jax import cli
-from adatad_jax.config import make_model
+from adatad_jax.config.fields import make_model
 from adatad_jax.conversion.layout import Leaf, backbone_leaves, detector_leaves
 from adatad_jax.training.optimizer import decays, label
 from tests.parity.goldens import GOLDEN

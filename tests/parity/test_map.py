@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from adatad_jax.evaluation.detections import Detections
 from adatad_jax.evaluation.ground_truth import GroundTruth
 from adatad_jax.evaluation.mean_ap import evaluate
 from adatad_jax.evaluation.recall import average_recall, recall_figures, top_k_recall
 from adatad_jax.evaluation.results_file import read_results
 from adatad_jax.evaluation.truth_file import load_truth
+from adatad_jax.postprocessing.detections import Detections
 from tests.parity.goldens import load, reference_files
 
 FILES = [path for path in reference_files("map") if not {"gt", "pred"} & set(path.stem.split("_"))]

@@ -6,7 +6,7 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from adatad_jax.evaluation.nms import SoftNmsMethod, hard_nms, soft_nms, vote_segments
+from adatad_jax.postprocessing.nms import SoftNmsMethod, hard_nms, soft_nms, vote_segments
 from tests.parity.goldens import load, reference_files
 
 METHODS = dict(enumerate(("hard", "linear", "gaussian", "improved_gaussian")))  # the release's numbers

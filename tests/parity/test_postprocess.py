@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from adatad_jax.data.windows import resized_to_seconds, to_seconds
-from adatad_jax.evaluation.detections import Detections, PostProcessing, merge_windows, window_detections
-from adatad_jax.evaluation.nms import NmsSettings
+from adatad_jax.postprocessing.detections import Detections, PostProcessing, merge_windows, window_detections
+from adatad_jax.postprocessing.nms import NmsSettings
 from tests.parity.goldens import load, reference_files
 from tests.parity.test_nms_kernels import METHODS
 

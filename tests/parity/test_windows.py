@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from adatad_jax.data.annotations import load_annotations, read_classes, select_subset
-from adatad_jax.data.ground_truth import ground_truth_in_frames, ground_truth_on_grid
+from adatad_jax.data.grid_segments import ground_truth_in_frames, ground_truth_on_grid
 from adatad_jax.data.windows import (
     grid_length,
     random_window,

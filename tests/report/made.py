@@ -9,8 +9,8 @@ import numpy as np
 from adatad_jax.analysis.analyse import Analysis
 from adatad_jax.analysis.false_positives import FalsePositives
 from adatad_jax.analysis.sensitivity import Sensitivity
-from adatad_jax.evaluation.detections import Detections
 from adatad_jax.evaluation.mean_ap import Metrics
+from adatad_jax.postprocessing.detections import Detections
 from adatad_jax.report.page import Evaluated
 
 HOSTILE = "<script>document.title = 'run'</script><img src=x onerror=\"document.title = 'run'\">'\" 跳水"

@@ -11,7 +11,7 @@ from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 
-from adatad_jax.evaluation.detections import Detections
+from adatad_jax.postprocessing.detections import Detections
 from adatad_jax.report.page import write_report
 from tests.report.made import HOSTILE, made, with_files
 

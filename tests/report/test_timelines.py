@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adatad_jax.evaluation.detections import Detections
+from adatad_jax.postprocessing.detections import Detections
 from adatad_jax.report.timelines import (
     FEWEST,
     MOST,

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from ml_collections import ConfigDict
 
-from adatad_jax.config import default
+from adatad_jax.config.fields import default
 from adatad_jax.errors import UserError
 from adatad_jax.training import checkpoints
 

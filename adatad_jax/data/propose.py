@@ -1,0 +1,201 @@
+"""What a configuration leaves open, chosen for its data set: sampling, pyramid, batch and length of the training.
+
+The rules, with the published THUMOS-14 recipe as their fixed point (a test checks that they give it):
+
+* `data.rate`: the median of the training videos.
+* `data.stride`: the largest power of two at which a median segment spans at least 8 positions and there are at least 6
+  positions a second; then doubled until 95% of the segments fit into a window.
+* `data.window`: 768 positions, or what the longest training video needs if that is less.
+* `model.regression_ranges`: 0 to 4 positions at the finest level, doubled from level to level.
+* `train.batch_size`: as many windows as make the 1536 frames of two published ones, at most 16 and at most a quarter of
+  the training videos.
+* `train.epochs`: 30 windows a training video, within 2000 to 6000 steps, and at least 15 epochs; the schedule ends with
+  them, a twelfth of them is warm-up, at least 2 steps, and ten checkpoints are written on the way.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from ml_collections import ConfigDict
+from rich.console import Console
+
+from adatad_jax.config.fields import make_detector, open_fields
+from adatad_jax.config.recipes import regression_ranges
+from adatad_jax.config.validation import validate
+from adatad_jax.data.annotations import Video, select_subset
+from adatad_jax.data.dataset import load_videos
+from adatad_jax.errors import UserError
+from adatad_jax.models.sizes import CHUNK_FRAMES
+
+MEDIAN_SPAN = 8  # positions
+RATE = 6  # positions a second
+FITTING = 0.95  # of the segments
+WINDOW, RESIZED_WINDOW = 768, 192  # positions, as published for THUMOS-14 and ActivityNet
+BATCH_FRAMES, BATCH = 1536, 16
+STEPS_PER_VIDEO, STEPS, EPOCHS = 30, (2000, 6000), 15
+
+
+class Proposal(NamedTuple):
+    """A configuration without open fields.
+
+    Attributes:
+      config: whole.
+      reasons: field -> why it was given its value, for those that were open.
+    """
+
+    config: ConfigDict
+    reasons: dict[str, str]
+
+
+class Facts(NamedTuple):
+    """What the rules look at, of the training videos that have segments.
+
+    Attributes:
+      videos: their number.
+      rate: frames a second, the median.
+      longest: frames of the longest.
+      median, most: frames of a median segment, and of one that only 5% exceed.
+    """
+
+    videos: int
+    rate: float
+    longest: int
+    median: float
+    most: float
+
+
+def resolve(config: ConfigDict, console: Console) -> ConfigDict:
+    """The configuration with its open fields proposed from its annotations and said on the console; or as it is.
+
+    Raises:
+      UserError: the annotations are wrong, or the fields that are set leave no value for the open ones.
+    """
+    if not config.propose:
+        return config
+    training = select_subset(load_videos(config), config.data.train_subset, config.data.annotations)
+    proposal = propose(config, training)
+    validate(proposal.config)
+    console.print(f"chosen for {config.data.annotations}, as the configuration leaves it open:")
+    for field, reason in proposal.reasons.items():
+        console.print(f"  --config.{field}={_get(proposal.config, field)}  {reason}")
+    return proposal.config
+
+
+def propose(config: ConfigDict, videos: Mapping[str, Video]) -> Proposal:
+    """Fills the open fields of a configuration by the rules above; a field that has a value keeps it.
+
+    Args:
+      config: with `propose` set; it is not changed.
+      videos: of the training subset.
+
+    Raises:
+      UserError: no video has a segment, or the window of the configuration is too short for the pyramid.
+    """
+    facts = look(config, videos)
+    missing, config = open_fields(config), config.copy_and_resolve_references()
+    reasons: dict[str, str] = {}
+
+    def fill(field: str, value: Any, reason: str) -> None:
+        if field in missing:
+            section, name = field.split(".")
+            config[section][name] = value
+            reasons[field] = reason
+
+    data, model, train = config.data, config.model, config.train
+    levels = model.branch + 1
+    fill("data.rate", round(facts.rate, 2), "frames a second, the median; detect reads other videos at this rate")
+    fill("model.regression_ranges", regression_ranges(levels), f"doubled over {levels} levels")
+
+    if data.sampling == "resize":
+        fill("data.stride", data.frames_per_position, "not used: a whole video is spread over the window")
+        fill("data.window", _multiple(RESIZED_WINDOW, config), "positions, as published for ActivityNet")
+    else:
+        longest_window = data.window or model.max_length or _multiple(WINDOW, config)
+        stride = choose_stride(facts, data.frames_per_position, longest_window)
+        seconds, span = facts.median / facts.rate, facts.median / stride
+        fill("data.stride", stride, f"frames: a median segment of {seconds:.1f} s spans {span:.0f} positions")
+        length = math.ceil(facts.longest / data.stride)
+        most = facts.most / facts.rate
+        fill(
+            "data.window",
+            min(longest_window, _multiple(length, config)),
+            f"positions: the longest training video has {length}; 95% of the segments have at most "
+            f"{facts.most / data.stride:.0f} ({most:.1f} s)",
+        )
+
+    frames = data.window * data.frames_per_position
+    batch = max(1, min(BATCH_FRAMES // frames, BATCH, math.ceil(facts.videos / 4)))
+    fill("train.batch_size", batch, f"windows of {frames} frames")
+    steps = math.ceil(facts.videos / train.batch_size)
+    wanted = min(max(STEPS_PER_VIDEO * facts.videos, STEPS[0]), STEPS[1])
+    epochs = min(max(EPOCHS, round(wanted / steps)), train.schedule_epochs or 10**9)
+    fill("train.epochs", epochs, f"of {steps} steps, {epochs * steps} in all, for {facts.videos} training videos")
+    # a schedule needs two steps of warm-up and some after it, in a trial of one epoch too
+    warmup = max(math.ceil(2 / steps), round(train.epochs / 12))
+    schedule = max(train.epochs, warmup + 1)
+    fill("train.schedule_epochs", schedule, "the learning rate falls to 0 with the last epoch")
+    fill("train.warmup_epochs", warmup, "a twelfth of the epochs, at least 2 steps")
+    fill("train.checkpoint_every", max(1, train.epochs // 10), "epochs: about ten checkpoints")
+    config.propose = False
+    return Proposal(config, reasons)
+
+
+def look(config: ConfigDict, videos: Mapping[str, Video]) -> Facts:
+    """What the rules look at.
+
+    Raises:
+      UserError: no video has a segment.
+    """
+    data = config.data
+    used: list[Video] = []
+    lengths: list[float] = []
+    for video in videos.values():
+        kept = np.array([label not in data.ignore_labels for label in video.labels], bool)
+        own = (video.segments[kept, 1] - video.segments[kept, 0]) * video.fps
+        if len(own):
+            used.append(video)
+            lengths.extend(own.tolist())
+    if not used:
+        raise UserError(
+            f"{data.annotations}: no video of subset {data.train_subset!r} has a segment, so nothing can be learned; "
+            "check --config.data.train_subset and --config.data.ignore_labels"
+        )
+    return Facts(
+        videos=len(used),
+        rate=float(np.median([video.fps for video in used])),
+        longest=max(video.frames for video in used),
+        median=float(np.median(lengths)),
+        most=float(np.quantile(lengths, FITTING)),
+    )
+
+
+def choose_stride(facts: Facts, frames_per_position: int, window: int) -> int:
+    """Source frames a grid position, `frames_per_position` times a power of two."""
+    stride = frames_per_position
+    while 2 * stride <= min(facts.median / MEDIAN_SPAN, facts.rate / RATE):
+        stride *= 2
+    while facts.most > window * stride:
+        stride *= 2
+    return stride
+
+
+def take_open_fields(config: ConfigDict, run: ConfigDict) -> ConfigDict:
+    """The configuration with its open fields as in the whole configuration of a run."""
+    missing, config = open_fields(config), config.copy_and_resolve_references()
+    config.update_from_flattened_dict({field: _get(run, field) for field in missing})
+    config.propose = False
+    return config
+
+
+def _multiple(length: int, config: ConfigDict) -> int:
+    """The shortest window of at least `length` positions that the backbone's chunks and the pyramid divide."""
+    chunk = CHUNK_FRAMES // math.gcd(CHUNK_FRAMES, config.data.frames_per_position)
+    factor = math.lcm(chunk, make_detector(config, classes=1).length_factor)
+    return math.ceil(length / factor) * factor
+
+
+def _get(config: ConfigDict, field: str) -> Any:
+    section, name = field.split(".")
+    return config[section][name]

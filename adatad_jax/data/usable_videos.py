@@ -1,0 +1,259 @@
+"""Whether the files of a data set are there, can be decoded, and are the videos that the annotations describe.
+
+Everything is looked at before anything is said: one message names all that is wrong.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import cv2
+import numpy as np
+from ml_collections import ConfigDict
+from rich.progress import track
+
+from adatad_jax.data.annotations import Video
+from adatad_jax.data.cache import DEFAULT_QUALITY, GROUP, REMEDY, STRIP, encode, read_entry, record_file
+from adatad_jax.data.sampling import Sampling, make_sampling
+from adatad_jax.errors import UserError, listed
+from adatad_jax.video import transforms
+from adatad_jax.video.decode import frames_at, open_video
+from adatad_jax.video.limits import within
+
+if TYPE_CHECKING:
+    from adatad_jax.data.dataset import Subset
+
+EXTENSIONS = (".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".flv", ".wmv")
+FRAMES_APART, SECONDS_APART = 30, 1.0  # a container's length may differ so much from the annotated one, or by a tenth
+PACKED_GROUPS = 4  # groups of frames that the size of a cache is estimated from, a video
+_logger = logging.getLogger(__name__)
+
+
+class Probe(NamedTuple):
+    """A video file that opens: frames in the container, frames a second."""
+
+    frames: int
+    fps: float
+
+
+class Clip(NamedTuple):
+    """Some frames of a video file, ascending, to be read at a short side in pixels."""
+
+    path: Path
+    frames: tuple[int, ...]
+    short_side: int
+
+
+class Cost(NamedTuple):
+    """What a clip takes: seconds of one core to decode and resize it, bytes a frame in a cache."""
+
+    seconds: float
+    frame_bytes: float
+
+
+def find_files(folder: Path, names: Sequence[str], prefix: str = "") -> tuple[dict[str, Path], dict[str, str]]:
+    """The file of every video: `folder/PREFIXNAME` with any of the usual extensions.
+
+    Args:
+      folder: of the videos.
+      names: as in the annotations.
+      prefix: what file names have in front; a name that carries it already is found too.
+
+    Returns:
+      name -> file; and name -> what is wrong, for the videos that have no file, or several.
+
+    Raises:
+      UserError: there is no such folder.
+    """
+    if not folder.is_dir():
+        raise UserError(f"config.data.videos={folder}: no such folder")
+    found: dict[str, list[Path]] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() in EXTENSIONS:
+            found.setdefault(path.stem, []).append(path)
+
+    files: dict[str, Path] = {}
+    problems: dict[str, str] = {}
+    for name in names:
+        # the prefix first: an id of a data set with prefix "v_" may itself begin with "v_"
+        stem = name if name.startswith(prefix) and prefix + name not in found else prefix + name
+        match found.get(stem, []):
+            case [path]:
+                files[name] = path
+            case []:
+                problems[name] = f"{folder / stem}: no file with this name and one of {' '.join(EXTENSIONS)}"
+            case several:
+                problems[name] = f"{folder / stem}: several files ({', '.join(p.name for p in several)}); keep one"
+    return files, problems
+
+
+def probe(path: Path) -> Probe:
+    """Opens a video and decodes its first frame.
+
+    Raises:
+      UserError: it cannot be read; the message names the file.
+    """
+    reader = open_video(path)
+    reader.read([0])
+    return Probe(reader.frame_count, reader.fps)
+
+
+def probe_throughout(path: Path) -> Probe:
+    """As `probe`, and decodes a frame in the middle and the last one, too."""
+    reader = open_video(path)
+    reader.read([0, reader.frame_count // 2, reader.frame_count - 1])
+    return Probe(reader.frame_count, reader.fps)
+
+
+def probe_cached(name: str, data: ConfigDict) -> Probe:
+    """What a cache says of a video.
+
+    Raises:
+      UserError: the video is not in it.
+    """
+    folder = Path(data.cache)
+    for short_side in (data.train_short_side, data.test_short_side):
+        entry = read_entry(record_file(folder, short_side, name))
+        if entry is not None:
+            return Probe(entry.frame_count, entry.fps)
+    sides = " or ".join(dict.fromkeys((str(data.train_short_side), str(data.test_short_side))))
+    raise UserError(f"{folder}: {name} is not in the cache at short side {sides}, or not whole; {REMEDY}")
+
+
+def measure(clip: Clip) -> Cost:
+    """Decodes and resizes a clip as a run does, and packs some groups of its frames as a cache does.
+
+    Raises:
+      UserError: the file cannot be read.
+    """
+    cv2.setNumThreads(1)
+    start = time.process_time()
+    frames = frames_at(
+        open_video(clip.path), clip.frames, lambda images: transforms.resize_short_side(images, clip.short_side)
+    )
+    seconds = time.process_time() - start
+    starts = np.unique(np.linspace(0, len(frames) - 1, PACKED_GROUPS).astype(int) // GROUP) * GROUP
+    groups = [frames[start : start + GROUP] for start in starts]
+    strips = [group[:, :, left : left + STRIP] for group in groups for left in range(0, frames.shape[2], STRIP)]
+    packed = sum(len(encode(strip, DEFAULT_QUALITY)) for strip in strips)
+    return Cost(seconds, packed / sum(len(group) for group in groups))
+
+
+def length_problem(video: Video, path: Path, found: Probe) -> str | None:
+    """What is wrong if a file is of another length than annotated, by more than a tenth and a second (30 frames).
+
+    Frame counts are compared where the annotations give them: at a nominal frame rate, files of another rate are
+    refused.
+    """
+    seconds = found.frames / found.fps if found.fps > 0 else video.duration
+    frames_agree = not video.frames or _about(found.frames, video.frames, FRAMES_APART)
+    if frames_agree and _about(seconds, video.duration, SECONDS_APART):
+        return None
+    expected = f"{video.frames} in {video.duration:.2f}" if video.frames else f"{video.duration:.2f} seconds"
+    text = f"{path}: {found.frames} frames in {seconds:.2f} seconds, but the annotations say {expected}"
+    if video.fixed_fps is not None and not frames_agree:
+        text += f"; convert it to {video.fixed_fps:g} frames a second (config.data.fps)"
+    return text
+
+
+def window_problem(video: Video, path: Path, found: Probe, sampling: Sampling) -> str | None:
+    """What is wrong if one of the video's windows would hold no whole grid position of the file."""
+    for window in sampling.lay_out(video):
+        try:
+            if sampling.frames(window, found.frames)[1].any():
+                continue
+        except UserError as error:
+            return f"{path}: {error}"
+        return f"{path}: {found.frames} frames are too few for one grid position of a window; leave the video out"
+    return None
+
+
+def broken_files(subset: Subset, config: ConfigDict) -> dict[str, str]:
+    """Opens every video, decodes a frame of it and compares its length with the annotations, in parallel.
+
+    With `data.cache` it looks at what the cache says of the video.
+
+    Returns:
+      name -> what is wrong, for the videos that cannot be read within `data.time_limit`, are of another length than
+      annotated, or hold no frames of one of their windows.
+    """
+    sampling = make_sampling(config.data)
+
+    def problem(name: str) -> str | None:
+        path, video = subset.files.get(name, Path(name)), subset.videos[name]
+        try:
+            if config.data.cache:
+                found = probe_cached(name, config.data)
+            else:
+                found = within(config.data.time_limit, str(path), lambda: probe(path))
+        except UserError as error:
+            return str(error)
+        return length_problem(video, path, found) or window_problem(video, path, found, sampling)
+
+    names = [name for name in subset.videos if name in subset.files or config.data.cache]
+    with ThreadPoolExecutor(config.data.threads) as pool:
+        found = track(
+            pool.map(problem, names),
+            description="checking videos",
+            total=len(names),
+            transient=True,
+            disable=not sys.stdout.isatty(),
+        )
+        return {name: text for name, text in zip(names, found, strict=True) if text}
+
+
+def usable(subset: Subset, config: ConfigDict) -> Subset:
+    """The subset without the videos that cannot be used, if `data.skip_broken` allows it; they are listed.
+
+    The truth that detections are measured against keeps them: their segments count as missed.
+
+    Raises:
+      UserError: some cannot be used and may not be skipped, or none can.
+    """
+    broken = {**subset.missing, **broken_files(subset, config)}
+    if not broken:
+        return subset
+    what = f"{len(broken)} of {len(subset.videos)} videos cannot be read or are not the annotated ones"
+    lines = listed(list(broken.values()))
+    videos = {name: video for name, video in subset.videos.items() if name not in broken}
+    if not config.data.skip_broken:
+        raise UserError(
+            f"{what}; mend them, or go on without them by --config.data.skip_broken=True "
+            f"(python -m adatad_jax.doctor lists all):{lines}"
+        )
+    if not videos:
+        raise UserError(f"{what}, so that none is left:{lines}")
+    _logger.warning("%s: skipped; in an evaluation their segments count as missed:%s", what, lines)
+    return replace(subset, videos=videos, missing={})
+
+
+def segment_problems(video: Video, ignore_labels: Collection[str] = ()) -> Iterator[tuple[str, str]]:
+    """What is odd about a video's segments: pairs of `outside`, `empty` or `duplicated`, and a line on the segment.
+
+    Outside is what ends over a second after the video or starts so long before it (of what does not even touch it,
+    loading warns); empty what ends where it starts; duplicated what repeats an earlier segment with its label.
+    """
+    seen: set[tuple[float, float, str]] = set()
+    for (start, end), label in zip(video.segments.tolist(), video.labels, strict=True):
+        if label in ignore_labels:
+            continue
+        what = f'{video.name}: "{label}", {start:g} to {end:g} s'
+        if start < video.duration and end >= 0 and max(end - video.duration, -start) > SECONDS_APART:
+            yield "outside", f"{what}; the video lasts {video.duration:g} s"
+        if start == end:
+            yield "empty", what
+        if (start, end, label) in seen:
+            yield "duplicated", what
+        seen.add((start, end, label))
+
+
+def _about(found: float, annotated: float, apart: float) -> bool:
+    """Whether two lengths are within a tenth of each other, or within `apart`."""
+    return abs(found - annotated) <= max(0.1 * annotated, apart)

@@ -1,0 +1,115 @@
+"""What is odd about detections beside the ground truth they are measured against, and how it counts, in words."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from adatad_jax.evaluation.ground_truth import CountedTruth, GroundTruth, by_class, counted, segment_tiou
+from adatad_jax.evaluation.names import few, name_hint
+from adatad_jax.postprocessing.detections import Detections
+
+# Seconds: ends rounded to two decimals may lie so far beyond their video.
+_BEYOND = 0.01
+
+
+def notes_on(
+    truth: GroundTruth,
+    results: Mapping[str, Detections],
+    durations: Mapping[str, float],
+    classes: Sequence[str],
+) -> tuple[str, ...]:
+    """One line each for what is ignored, counts in a way that may surprise, or is missing; the first are named.
+
+    Args:
+      truth: segments in seconds and labels by video.
+      results: detections by video.
+      durations: seconds of the annotated videos, those without a segment too; NaN where unknown.
+      classes: names that the labels of both sides index.
+
+    Raises:
+      UserError: as `counted`.
+    """
+    measured = counted(truth, results, classes)
+    notes = []
+    total = sum(map(len, results.values()))
+    if not total:
+        notes.append("there is no detection at all: every figure is 0")
+    if total and not _overlaps(measured, results):
+        notes.append("no detection overlaps a segment of its label, so that mAP is 0: are all times in seconds?")
+    missed = [video for video in measured.videos if not len(results.get(video, ()))]
+    if missed and total:
+        there = len(measured.videos) - len(missed)
+        notes.append(
+            f"detections in {there} of the {len(measured.videos)} videos that have segments; those of the others count "
+            f"as missed: {few(missed)}"
+        )
+    filled = {video: len(found) for video, found in results.items() if len(found)}
+    elsewhere = {video: count for video, count in filled.items() if video not in measured.videos}
+    if empty := {video: count for video, count in elsewhere.items() if video in durations}:
+        notes.append(
+            f"{sum(empty.values())} detections in {len(empty)} videos that are annotated without a segment count as "
+            f"false positives: {few(empty)}"
+        )
+    if strange := {video: count for video, count in elsewhere.items() if video not in durations}:
+        hint = name_hint(strange, durations.keys() - filled.keys())
+        notes.append(
+            f"{sum(strange.values())} detections in {len(strange)} videos that are not annotated in this subset "
+            f"count as false positives: {few(strange)}" + (f"; {hint}" if hint else "")
+        )
+    unknown = Counter(
+        label for found in results.values() for label in found.labels.tolist() if label not in measured.positives
+    )
+    if unknown:
+        names = [f"{classes[label]} ({count})" for label, count in unknown.most_common()]
+        notes.append(f"{unknown.total()} detections of labels without an annotated segment are ignored: {few(names)}")
+    detected = {label for found in results.values() for label in found.labels.tolist()}
+    silent = [classes[label] for label in measured.positives if label not in detected]
+    if silent and total:
+        notes.append(
+            f"no detection of {len(silent)} of the {len(measured.positives)} annotated labels, whose average precision "
+            f"is 0: {few(silent)}"
+        )
+    notes += _odd_segments(results, durations)
+    if measured.dropped:
+        notes.append(
+            f"{measured.dropped} annotated segments are left out: they are empty, or repeat one of the same label in "
+            "the same video"
+        )
+    if lacking := [video for video in truth if not np.isfinite(durations.get(video, np.nan))]:
+        notes.append(
+            f"the duration of {len(lacking)} annotated videos is not known, so that coverage is not analysed: "
+            f"{few(lacking)}"
+        )
+    return tuple(notes)
+
+
+def _overlaps(truth: CountedTruth, results: Mapping[str, Detections]) -> bool:
+    """Whether any detection overlaps a segment of its label."""
+    return any(
+        segment_tiou(found.segments[mine], segments).any()
+        for video, found in results.items()
+        for _, mine, segments in by_class(truth, video, found)
+    )
+
+
+def _odd_segments(results: Mapping[str, Detections], durations: Mapping[str, float]) -> Iterator[str]:
+    """Notes on detections that end before they start, or lie outside their video."""
+    reversed_: list[str] = []
+    early: list[str] = []
+    late: list[str] = []
+    for video, found in results.items():
+        start, end = found.segments.T
+        for lines, odd in (
+            (reversed_, end <= start),
+            (early, start < 0),
+            (late, end > durations.get(video, np.inf) + _BEYOND),  # no number is above NaN
+        ):
+            lines += [f"{video} [{first:g}, {last:g}]" for first, last in found.segments[odd].tolist()]
+    for lines, what in (
+        (reversed_, "end at or before their start, overlap nothing and count as false positives"),
+        (early, "start before 0; they are measured as they are"),
+        (late, "end after their video; they are measured as they are"),
+    ):
+        if lines:
+            yield f"{len(lines)} detections {what}: {few(lines)}"

@@ -1,0 +1,166 @@
+"""A trained detector for use in a program: `load`, then call it with a video.
+
+from adatad_jax import load
+
+detector = load("runs/demo")
+for detection in detector("video.mp4", threshold=0.3):
+    print(f"{detection.start:.1f} to {detection.end:.1f} s: {detection.label} ({detection.score:.2f})")
+"""
+
+import difflib
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from adatad_jax import cli
+from adatad_jax.config.fields import make_model, make_post_processing
+from adatad_jax.data.cache import Images
+from adatad_jax.data.dataset import Sample
+from adatad_jax.data.footage import Footage, array_footage, open_footage
+from adatad_jax.data.inference_windows import InferenceWindows
+from adatad_jax.data.loader import unwrap
+from adatad_jax.data.sampling import Window
+from adatad_jax.errors import UserError, one_line
+from adatad_jax.inference.predictor import Predictor, detect_windows
+from adatad_jax.outputs.detection import Detection, named
+from adatad_jax.weights.load import Params, Trained, load_trained
+
+
+def load(
+    path: str | os.PathLike[str],
+    config: ConfigDict | str | os.PathLike[str] | None = None,
+    *,
+    overrides: Sequence[str] = (),
+    batch: int = 1,
+) -> "Detector":
+    """Loads a trained detector.
+
+    Args:
+      path: the folder of a run, a folder of `convert/pth_to_flax.py`, or a detector checkpoint of the PyTorch release.
+      config: configuration of such a checkpoint, or its file; may be left out where the checkpoint tells it.
+      overrides: `--config.FIELD=VALUE`, for a checkpoint.
+      batch: windows computed at once on each device.
+
+    Raises:
+      UserError: there is no trained detector, or the configuration does not fit it.
+    """
+    if config is not None and not isinstance(config, ConfigDict):
+        config = cli.load_config(Path(config), overrides)
+    return Detector(load_trained(Path(path), config, overrides), batch)
+
+
+class Detector:
+    """Finds actions in videos; compiled at the first one.
+
+    Attributes:
+      classes: names of what it finds.
+      origin: where its parameters come from, in words.
+      config: its configuration.
+      fingerprint: of its parameters.
+    """
+
+    def __init__(self, trained: Trained, batch: int = 1) -> None:
+        """Places a trained model on the devices; raises `UserError` if `batch` is below 1."""
+        if batch < 1:
+            raise UserError(f"batch={batch}: expected at least 1 window at once")
+        self.classes = trained.classes
+        self.origin = trained.origin
+        self.config = trained.config
+        self.fingerprint = fingerprint(trained.params)
+        cli.set_precision(self.config.model.dtype)
+        self._predictor = Predictor(make_model(self.config, len(self.classes)), trained.params, batch)
+        self._settings = make_post_processing(self.config)
+
+    def __call__(
+        self,
+        video: str | os.PathLike[str] | Images,
+        fps: float | None = None,
+        *,
+        threshold: float = 0.0,
+        top: int | None = None,
+        labels: Iterable[str] | None = None,
+    ) -> list[Detection]:
+        """The detections in a video of any length.
+
+        Args:
+          video: a file; or frames `[N, H, W, 3]` uint8 RGB.
+          fps: frames a second: needed for frames; of a file, if not what it says.
+          threshold: the least score, in [0, 1].
+          top: at most so many, the best; None: all.
+          labels: of these classes only; None: of all.
+
+        Returns:
+          by falling score; `start` and `end` are seconds from the first frame.
+
+        Raises:
+          UserError: the video cannot be read, or an argument is wrong.
+        """
+        choose = self.chooser(threshold, top, labels)
+        if isinstance(video, str | os.PathLike):
+            footage = open_footage(Path(video), self.config, fps)
+        elif isinstance(video, np.ndarray) and fps is None:
+            raise UserError("fps is not given: frames come without their rate; pass fps=, frames a second")
+        else:
+            footage = array_footage(video, fps or 0.0, self.config)
+        return choose(self.find(footage))
+
+    def chooser(
+        self, threshold: float = 0.0, top: int | None = None, labels: Iterable[str] | None = None
+    ) -> Callable[[list[Detection]], list[Detection]]:
+        """A function that leaves out detections as the arguments of `__call__` say; raises its `UserError`."""
+        if isinstance(labels, str):
+            raise UserError(f'labels: found the text "{labels}", expected a list of class names')
+        wanted = {str(label) for label in (self.classes if labels is None else labels)}
+        if unknown := sorted(wanted - set(self.classes)):
+            near = difflib.get_close_matches(unknown[0], self.classes, n=1)
+            hint = f' (is "{near[0]}" meant?)' if near else ""
+            raise UserError(f'"{unknown[0]}" is none of the classes{hint}; they are: {", ".join(self.classes)}')
+        if not 0 <= threshold <= 1:
+            raise UserError(f"threshold={threshold}: expected a score in [0, 1]")
+        if top is not None and (not isinstance(top, int) or top < 1):
+            raise UserError(f"top={top!r}: expected a whole number of at least 1")
+        return lambda found: [d for d in found if d.score >= threshold and d.label in wanted][:top]
+
+    def find(self, footage: Footage, watch: Callable[[float], None] | None = None) -> list[Detection]:
+        """All detections in a video, by falling score.
+
+        Args:
+          footage: the video.
+          watch: is told the seconds of video that have gone into the model, after every window.
+
+        Raises:
+          UserError: a frame cannot be read, or memory runs out.
+        """
+        windows = InferenceWindows({footage.video.name: footage.video}, footage.frames, self.config)
+        ahead = max(2, 2 * self._predictor.batch_size)
+
+        def samples() -> Iterator[tuple[Window, Sample]]:
+            for window, sample in windows.stream(self.config.data.threads, ahead):
+                yield window, unwrap(sample)
+                if watch is not None:
+                    end = windows.windows[-1].end
+                    watch(footage.video.duration * min(window.end / end, 1))
+
+        try:
+            ((_, detections, _),) = detect_windows(self._predictor, samples(), windows.seconds, self._settings)
+        except (MemoryError, jax.errors.JaxRuntimeError) as error:
+            if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in str(error):
+                raise
+            raise UserError(
+                f"memory ran out with {self._predictor.batch_size} windows at once ({one_line(error)}); choose a "
+                "smaller batch, or a machine with more"
+            ) from error
+        return named(detections, self.classes)
+
+
+def fingerprint(params: Params) -> str:
+    """Tells trained models apart: a hash of all parameters but the backbone's, which may have a billion."""
+    digest = hashlib.sha256()
+    for leaf in jax.tree.leaves({name: tree for name, tree in params.items() if name != "backbone"}):
+        digest.update(np.ascontiguousarray(leaf).data)
+    return digest.hexdigest()[:16]

@@ -1,0 +1,114 @@
+"""Trained parameters on windows of frames: proposals, then the detections of a video."""
+
+import functools
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from adatad_jax.data.dataset import Sample
+from adatad_jax.data.sampling import Window
+from adatad_jax.detection.proposals import Proposals, decode
+from adatad_jax.models.adatad import AdaTAD
+from adatad_jax.postprocessing.detections import Detections, PostProcessing, merge_windows, window_detections
+from adatad_jax.training.step import replicate
+
+Params = Any
+
+
+class Predictor:
+    """A compiled model with its parameters on every local device.
+
+    Attributes:
+      batch_size: windows per call, over all devices.
+    """
+
+    def __init__(self, model: AdaTAD, params: Params, per_device: int) -> None:
+        self._devices = jax.local_devices()
+        self.batch_size = per_device * len(self._devices)
+        self.load(params)
+        self._apply = jax.pmap(
+            lambda params, frames, mask: decode(
+                model.detector_config,
+                model.apply({"params": params}, frames, mask),  # type: ignore[arg-type]
+            ),
+            in_axes=(None, 0, 0),
+            devices=self._devices,
+        )
+
+    def load(self, params: Params) -> None:
+        """Replaces the parameters; nothing is compiled anew."""
+        self._params = replicate(params, self._devices)
+
+    def start(self, samples: Sequence[Sample]) -> Proposals:
+        """Starts to compute up to `batch_size` windows, all of one shape; `collect` waits for what this returns."""
+        filled = [*samples, *[samples[0]] * (self.batch_size - len(samples))]
+
+        def stack(arrays: Iterable[np.ndarray]) -> np.ndarray:
+            stacked = np.stack(list(arrays))
+            return stacked.reshape(len(self._devices), -1, *stacked.shape[1:])
+
+        return self._apply(self._params, stack(s.frames for s in filled), stack(s.mask for s in filled))
+
+    def collect(self, started: Proposals, count: int) -> list[Proposals]:
+        """Proposals (numpy, `[P, ...]`, valid points only) of the first `count` windows of a started batch."""
+        segments, scores, mask = (np.asarray(array).reshape(self.batch_size, *array.shape[2:]) for array in started)
+        return [Proposals(segments[i][mask[i]], scores[i][mask[i]], mask[i][mask[i]]) for i in range(count)]
+
+
+def detect_windows(
+    predictor: Predictor,
+    windows: Iterable[tuple[Window, Sample]],
+    seconds: Callable[[Window, np.ndarray], np.ndarray],
+    settings: PostProcessing,
+    classify: Callable[[str, Detections], Detections] | None = None,
+) -> Iterator[tuple[str, Detections, int]]:
+    """Detections of every video, as soon as its last window is predicted.
+
+    Args:
+      predictor: the model.
+      windows: windows with their samples, video by video.
+      seconds: grid positions `[N, 2]` of a window to seconds (`InferenceWindows.seconds`).
+      settings: of the post-processing.
+      classify: gives class-agnostic detections of a video its classes (`VideoClassifier.classify`).
+
+    Yields:
+      Name, detections and number of windows of a video. Memory holds the candidates of one video, and two batches.
+    """
+    current: str | None = None
+    done: list[Detections] = []
+    for window, proposals in _predict(predictor, windows):
+        if current is not None and window.video != current:
+            yield current, merge_windows(done, settings), len(done)
+            done = []
+        current = window.video
+        done.append(
+            window_detections(
+                np.asarray(proposals.segments),
+                np.asarray(proposals.scores),
+                settings,
+                functools.partial(seconds, window),
+                functools.partial(classify, current) if classify is not None else None,
+            )
+        )
+    if current is not None:
+        yield current, merge_windows(done, settings), len(done)
+
+
+def _predict(predictor: Predictor, windows: Iterable[tuple[Window, Sample]]) -> Iterator[tuple[Window, Proposals]]:
+    """Proposals window by window; while those of a batch are used, the devices compute the next one."""
+    windows = iter(windows)
+    running: tuple[list[Window], Proposals] | None = None
+    while pairs := list(itertools.islice(windows, predictor.batch_size)):
+        started = [window for window, _ in pairs], predictor.start([sample for _, sample in pairs])
+        if running is not None:
+            yield from _collect(predictor, *running)
+        running = started
+    if running is not None:
+        yield from _collect(predictor, *running)
+
+
+def _collect(predictor: Predictor, windows: list[Window], started: Proposals) -> Iterator[tuple[Window, Proposals]]:
+    yield from zip(windows, predictor.collect(started, len(windows)), strict=True)

@@ -1,0 +1,122 @@
+"""Evaluation of parameters on a test subset: windows, detections, mAP."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ml_collections import ConfigDict
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from adatad_jax.config.fields import make_post_processing
+from adatad_jax.data.annotations import ACTION
+from adatad_jax.data.dataset import Sample, load_subset
+from adatad_jax.data.inference_windows import InferenceWindows, inference_windows
+from adatad_jax.data.loader import unwrap
+from adatad_jax.data.sampling import Window
+from adatad_jax.data.usable_videos import usable
+from adatad_jax.errors import UserError
+from adatad_jax.evaluation.ground_truth import GroundTruth, counted, ground_truth_of
+from adatad_jax.evaluation.mean_ap import Metrics, evaluate
+from adatad_jax.inference.predictor import Predictor, detect_windows
+from adatad_jax.postprocessing.detections import Detections
+from adatad_jax.postprocessing.video_classifier import VideoClassifier, check_classes, load_classifier
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The config's test subset, with all that it takes to detect in it and to measure what is found.
+
+    Attributes:
+      config: of the run.
+      windows: of the subset's videos.
+      truth: segments in seconds and labels by video.
+      durations: seconds of every annotated video, those that cannot be read too.
+      classes: names that the labels of the truth and of detections index.
+      classifier: labels the detections of a class-agnostic model.
+    """
+
+    config: ConfigDict
+    windows: InferenceWindows
+    truth: GroundTruth
+    durations: dict[str, float]
+    classes: tuple[str, ...]
+    classifier: VideoClassifier | None
+
+    def detect(self, predictor: Predictor, console: Console) -> dict[str, Detections]:
+        """Detections of every video of the subset, behind a progress bar.
+
+        With `data.skip_broken`, a video of which a window cannot be read is left out and named: its segments count as
+        missed, as those of videos that `checks.usable` took out.
+
+        Raises:
+          UserError: a video cannot be read, or none can.
+        """
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("windows"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+        )
+        windows = self.windows
+        samples = windows.stream(self.config.data.threads, max(2, 2 * predictor.batch_size))
+        broken: set[str] = set()
+
+        def readable() -> Iterator[tuple[Window, Sample]]:
+            for window, sample in samples:
+                if not (isinstance(sample, UserError) and self.config.data.skip_broken):
+                    yield window, unwrap(sample)
+                elif window.video not in broken:
+                    broken.add(window.video)
+                    console.print(f"skipped: {sample}; its segments count as missed", style="red")
+
+        settings = make_post_processing(self.config)
+        classify = self.classifier.classify if self.classifier is not None else None
+        results = {}
+        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+            task = progress.add_task("detecting", total=len(windows))
+            for video, found, count in detect_windows(predictor, readable(), windows.seconds, settings, classify):
+                if video not in broken:
+                    results[video] = found
+                progress.advance(task, count)
+        if not results:
+            raise UserError(f"{self.config.data.videos}: no video of the test subset can be read; see the list above")
+        return results
+
+    def measure(self, results: dict[str, Detections]) -> Metrics:
+        """mAP of detections; raises `UserError` where they and the ground truth do not meet."""
+        return evaluate(self.truth, results, self.config.test.tious, self.classes)
+
+
+def load_evaluation(config: ConfigDict, classes: tuple[str, ...]) -> Evaluation:
+    """The config's test subset: annotations and class scores are read, then all its videos are checked.
+
+    Every label of the subset counts as a class, ignored ones too if they are there (release rule).
+
+    Args:
+      config: of the run.
+      classes: the model's.
+
+    Raises:
+      UserError: videos or class scores are missing or wrong, there is no segment to measure against, or the model has
+        no classes that could be measured.
+    """
+    subset = load_subset(config, config.data.test_subset, classes, training=False)
+    classifier = None
+    if config.test.classifier:
+        topk, sqrt = config.test.classifier_topk, config.test.classifier_sqrt
+        classifier = load_classifier(config.test.classifier, subset.videos, topk=topk, sqrt=sqrt)
+    truth, names = ground_truth_of(subset.videos, classifier.classes if classifier is not None else classes)
+    annotated = {names[label] for label in counted(truth, {}, names).positives}
+    others = annotated - {ACTION, *config.data.ignore_labels}
+    if classifier is not None:
+        check_classes(classifier, annotated, config.test.classifier)
+    elif config.data.class_agnostic and others:
+        raise UserError(
+            f'the model is class-agnostic: all it finds is called "{ACTION}", but {config.data.annotations} '
+            f"has {len(others)} other labels, whose AP would be 0; set --config.test.classifier to a file of "
+            "video-level class scores"
+        )
+    durations = {name: video.duration for name, video in subset.videos.items()}
+    return Evaluation(config, inference_windows(usable(subset, config), config), truth, durations, names, classifier)

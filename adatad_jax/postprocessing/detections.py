@@ -1,0 +1,140 @@
+"""From the decoded proposals of windows to the detections of a video.
+
+With sliding windows (THUMOS and the other frame-grid data sets) each window's candidates go to seconds and are rounded;
+then the windows of a video are joined and reduced by one NMS. Without (ActivityNet: one window is the whole video) each
+window is reduced by NMS in grid units, then goes to seconds; windows are only joined. Both are release rules, and in
+both a video-level classifier, if there is one, comes between seconds and rounding.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from adatad_jax.errors import UserError
+from adatad_jax.postprocessing.nms import NmsSettings, nms_video
+
+Array = np.ndarray
+
+_SECONDS_DECIMALS, _SCORE_DECIMALS = 2, 4  # release rule
+
+
+@dataclass(frozen=True)
+class Detections:
+    """Scored segments of one video: segments [N, 2] float64 seconds, scores [N] float64, labels [N] int64."""
+
+    segments: Array
+    scores: Array
+    labels: Array
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "segments", np.asarray(self.segments, np.float64).reshape(-1, 2))
+        object.__setattr__(self, "scores", np.asarray(self.scores, np.float64))
+        object.__setattr__(self, "labels", np.asarray(self.labels, np.int64))
+        if self.scores.shape != (len(self),) or self.labels.shape != (len(self),):
+            raise ValueError(f"{len(self)} segments, but scores {self.scores.shape} and labels {self.labels.shape}")
+
+    def __len__(self) -> int:
+        return len(self.segments)
+
+
+@dataclass(frozen=True)
+class PostProcessing:
+    """From a model's outputs to detections; the defaults are the release's.
+
+    pre_nms_thresh: candidates score above it. pre_nms_topk: the most of a window. A one-class model skips both.
+    sliding_window: whether windows are joined before NMS (see the module's text).
+    rounded: seconds to 2 and scores to 4 decimals, before and after NMS, as the release does; False: full precision.
+    """
+
+    pre_nms_thresh: float = 0.001
+    pre_nms_topk: int = 2000
+    nms: NmsSettings = field(default_factory=NmsSettings)
+    sliding_window: bool = True
+    rounded: bool = True
+
+    def __post_init__(self) -> None:
+        if self.pre_nms_topk < 1:
+            raise UserError(f"post-processing: pre_nms_topk is {self.pre_nms_topk}, expected at least 1: correct it")
+
+
+def window_candidates(proposals: Array, scores: Array, *, threshold: float, topk: int) -> tuple[Array, Array, Array]:
+    """The best pairs of point and class of one window.
+
+    Args:
+      proposals: [P, 2] float32, decoded segments in grid positions.
+      scores: [P, K] float32, after the sigmoid.
+      threshold: pairs score strictly above it.
+      topk: the most pairs. With K = 1 neither applies: all P points are candidates, in order (release rule).
+
+    Returns:
+      segments [N, 2] float32, scores [N] float32, labels [N] int64, by falling score (equal ones by point, then class).
+
+    Raises:
+      UserError: a proposal or score is NaN or infinite, which a comparison would drop in silence.
+    """
+    proposals, scores = np.asarray(proposals, np.float32).reshape(-1, 2), np.asarray(scores, np.float32)
+    bad = int((~np.isfinite(scores)).sum()), int((~np.isfinite(proposals)).sum())
+    if any(bad):
+        raise UserError(
+            f"the model's output: {bad[0]} of {scores.size} scores and {bad[1]} of {proposals.size} boundaries are "
+            "NaN or infinite, expected finite numbers: check the checkpoint, and the compute precision"
+        )
+    classes = scores.shape[1]
+    if classes == 1:
+        return proposals, scores[:, 0], np.zeros(len(scores), np.int64)
+    pairs = np.flatnonzero(scores > threshold)
+    pairs = pairs[np.argsort(-scores.flat[pairs], kind="stable")[:topk]]
+    points, labels = np.divmod(pairs, classes)
+    return proposals[points], scores[points, labels], labels
+
+
+def round_detections(detections: Detections) -> Detections:
+    """Seconds to 2 and scores to 4 decimals by Python's `round`: unlike `numpy.round` it is exact in the decimal."""
+    return Detections(
+        _round(detections.segments, _SECONDS_DECIMALS), _round(detections.scores, _SCORE_DECIMALS), detections.labels
+    )
+
+
+def _round(values: Array, decimals: int) -> Array:
+    return np.array([round(v, decimals) for v in values.ravel().tolist()], np.float64).reshape(values.shape)
+
+
+def window_detections(
+    proposals: Array,
+    scores: Array,
+    settings: PostProcessing,
+    seconds: Callable[[Array], Array],
+    classify: Callable[[Detections], Detections] | None = None,
+) -> Detections:
+    """One window's share of its video's detections; `merge_windows` makes the video's of them.
+
+    Args:
+      proposals: [P, 2] float32 grid positions. scores: [P, K] float32. See `window_candidates`.
+      seconds: grid positions [N, 2] of this window to seconds, clipped to its video.
+      classify: gives class-agnostic detections the classes of their video (`classifier.VideoClassifier`).
+    """
+    candidates = window_candidates(proposals, scores, threshold=settings.pre_nms_thresh, topk=settings.pre_nms_topk)
+    if not settings.sliding_window:
+        candidates = nms_video(*candidates, settings.nms)
+    segments, kept_scores, labels = candidates
+    detections = Detections(seconds(segments), kept_scores, labels)
+    if classify is not None:
+        detections = classify(detections)
+    return round_detections(detections) if settings.rounded else detections
+
+
+def merge_windows(windows: Sequence[Detections], settings: PostProcessing) -> Detections:
+    """The detections of a video from those of its windows, in the windows' order.
+
+    With sliding windows: joined, one NMS, by falling score. Without: joined only, each window keeps its own order.
+    """
+    joined = Detections(
+        np.concatenate([np.empty((0, 2)), *(w.segments for w in windows)]),
+        np.concatenate([np.empty(0), *(w.scores for w in windows)]),
+        np.concatenate([np.empty(0, np.int64), *(w.labels for w in windows)]),
+    )
+    if not settings.sliding_window:
+        return joined
+    merged = Detections(*nms_video(joined.segments, joined.scores, joined.labels, settings.nms))
+    return round_detections(merged) if settings.rounded else merged

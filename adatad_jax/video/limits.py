@@ -1,0 +1,275 @@
+"""Time limits for reading videos: a decoder can hang in C, where no exception of Python reaches it.
+
+A thread cannot be stopped, only left behind: `within`, for training. A process can be killed: `map_in_processes`, for
+going through whole data sets. Nothing heavy is imported here, as every worker process imports it.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures.thread  # noqa: F401  see _abandon_all
+import json
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, Pipe, wait
+from queue import Empty, SimpleQueue
+from threading import Event, Lock, Thread
+from typing import Any, TypeVar
+
+from adatad_jax.errors import UserError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+# Threads left behind that still hang; each keeps the memory of its decoder.
+MOST_STUCK = 16
+# Seconds a worker process may take to import what it runs.
+START_LIMIT = 120.0
+# Seconds after its limit at which a worker ends itself; its parent does it sooner, unless it is gone.
+GRACE = 10.0
+
+_ABANDONED = "reading was abandoned, as the program ends"
+
+_lock = Lock()
+_ending = Event()
+_waiting: set[SimpleQueue] = set()
+_stuck: dict[Thread, str] = {}
+
+
+def within(seconds: float, what: str, function: Callable[[], Result]) -> Result:
+    """`function()`, computed in a thread of its own, which is left behind if it takes longer.
+
+    It works for calls that release the interpreter's lock, as all of PyAV's do. A thread left behind does not keep
+    the program from ending; when its call returns after all, the result is dropped. Ctrl-C ends the wait.
+
+    Args:
+      seconds: the limit.
+      what: the file that is read, for the message.
+      function: takes no arguments; it may raise anything, which is raised here.
+
+    Raises:
+      UserError: the limit has passed, or 16 earlier calls still hang.
+    """
+    with _lock:
+        for thread in [thread for thread in _stuck if not thread.is_alive()]:
+            del _stuck[thread]
+        if len(_stuck) >= MOST_STUCK:
+            raise UserError(
+                f"{what}: not read, as {len(_stuck)} earlier reads still hang, the first of "
+                f"{next(iter(_stuck.values()))}; check that the disk or network that holds the videos answers"
+            )
+    outcome: SimpleQueue[tuple[Any, BaseException | None]] = SimpleQueue()
+
+    def call() -> None:
+        try:
+            result = function()
+        except BaseException as error:  # raised in the caller's thread
+            outcome.put((None, error))
+        else:
+            outcome.put((result, None))
+
+    thread = Thread(target=call, name=f"reads {what}", daemon=True)
+    _waiting.add(outcome)
+    try:
+        if _ending.is_set():
+            raise UserError(_ABANDONED)
+        thread.start()
+        result, error = outcome.get(timeout=seconds)
+    except Empty:
+        with _lock:
+            _stuck[thread] = what
+        raise UserError(_too_long(what, seconds)) from None
+    finally:
+        _waiting.discard(outcome)
+    if error is None:
+        return result
+    try:
+        raise error
+    finally:
+        del error  # a frame that holds its own exception would keep decoded frames alive
+
+
+def _abandon_all() -> None:
+    """Ends the waits of `within` in all threads, and all that come after."""
+    _ending.set()
+    for outcome in list(_waiting):
+        outcome.put((None, UserError(_ABANDONED)))
+
+
+# A program that ends joins the threads of executors, grain's among them, which would wait out their limits, sample
+# after sample. This hook, which executors use themselves, runs before that; those of `atexit` run after it. Hooks run
+# last in, first out, hence the import of the executors' module above.
+threading._register_atexit(_abandon_all)  # type: ignore[attr-defined]
+
+
+@dataclass
+class _Worker:
+    """A process, the item it reads (none while it starts), and until when it may."""
+
+    process: subprocess.Popen
+    deadline: float
+    items: list[Any]
+
+
+def map_in_processes(
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    workers: int,
+    limit: float,
+    name: Callable[[Item], object] = str,
+) -> Iterator[tuple[Item, Result | UserError]]:
+    """Yields `(item, function(item))` as they are done, each computed in a process that is killed at the limit.
+
+    The processes are fresh interpreters: they do not import the program's main module, and jax only if `function`'s
+    module does. They end with the iterator, which must be run to its end or closed; Ctrl-C does not reach them.
+
+    Args:
+      function: importable by its name, not from a script run as `__main__`; it keeps nothing between calls.
+      items: what to call it with; pickled, as are the results.
+      workers: how many processes.
+      limit: seconds for one item.
+      name: what messages call an item.
+
+    Yields:
+      Each item, with the result, or the `UserError` that `function` raised, or one that says that the limit has
+      passed or that the process died (of a crash in a decoder, or for want of memory).
+
+    Raises:
+      Exception: any other that `function` raised, with the worker's traceback as a note.
+      ValueError: no worker, or a function that they cannot import.
+    """
+    if workers < 1:
+        raise ValueError(f"expected at least one worker, got {workers}")
+    work = pickle.dumps(function)
+    if b"__main__" in work:
+        raise ValueError(f"{function} is defined in the main module, which worker processes do not import; move it")
+    waiting = deque(items)
+    crew: dict[Connection, _Worker] = {}
+    try:
+        for _ in range(min(workers, len(waiting))):
+            _hire(crew, work, limit)
+        while crew:
+            soonest = min(worker.deadline for worker in crew.values())
+            wait(list(crew), max(0.0, soonest - time.monotonic()))
+            for connection, worker in list(crew.items()):
+                if connection.poll():
+                    outcome, lives = _answer(connection, worker, name)
+                elif worker.deadline < time.monotonic():
+                    outcome, lives = _late(worker, limit, name), False
+                else:
+                    continue
+                done = worker.items
+                if waiting and lives:
+                    worker.items, worker.deadline = [waiting.popleft()], time.monotonic() + limit
+                    with suppress(OSError):  # it has died since: its end of the pipe says so, the next time around
+                        connection.send(worker.items[0])
+                else:
+                    _dismiss(crew, connection)
+                    if waiting:
+                        _hire(crew, work, limit)
+                for item in done:
+                    yield item, outcome
+    finally:
+        for worker in crew.values():
+            worker.process.kill()
+        for connection in list(crew):
+            _dismiss(crew, connection)
+
+
+def _too_long(what: object, seconds: float) -> str:
+    return (
+        f"{what}: not read within {seconds:g} s: its decoder hangs, or the disk is too slow; convert the file or take "
+        "it out, or raise --config.data.time_limit"
+    )
+
+
+def _hire(crew: dict[Connection, _Worker], work: bytes, limit: float) -> None:
+    """Starts a worker; its first message says that it is ready."""
+    ours, theirs = Pipe()
+    code = (
+        "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
+        "from adatad_jax.video import limits; limits._work(int(sys.argv[2]))"
+    )
+    with theirs:
+        process = subprocess.Popen(
+            [sys.executable, "-c", code, json.dumps(sys.path), str(theirs.fileno())],
+            stdin=subprocess.DEVNULL,
+            pass_fds=[theirs.fileno()],
+            process_group=0,  # so that Ctrl-C is the parent's to handle
+        )
+    crew[ours] = _Worker(process, time.monotonic() + START_LIMIT, [])
+    ours.send((work, limit + GRACE))
+
+
+def _answer(connection: Connection, worker: _Worker, name: Callable[[Any], object]) -> tuple[Any, bool]:
+    """What a worker has sent, the result or a `UserError`, also of one that has died instead; and whether it lives."""
+    try:
+        result, error, where = connection.recv()
+    except (EOFError, OSError):
+        worker.process.kill()
+        code = worker.process.wait()
+        reason = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        if not worker.items:
+            raise UserError(f"a worker process ended as it started ({reason}); see its messages above") from None
+        return UserError(
+            f"{name(worker.items[0])}: the process that read it died ({reason}): its decoder crashed, or memory ran "
+            "out; convert the file or take it out, or use fewer workers"
+        ), False
+    if error is None or isinstance(error, UserError):
+        return (result if error is None else error), True
+    error.add_note(where)
+    raise error
+
+
+def _late(worker: _Worker, limit: float, name: Callable[[Any], object]) -> UserError:
+    if not worker.items:
+        raise UserError(f"a worker process did not start within {START_LIMIT:g} s; use fewer workers")
+    return UserError(_too_long(name(worker.items[0]), limit))
+
+
+def _dismiss(crew: dict[Connection, _Worker], connection: Connection) -> None:
+    process = crew.pop(connection).process
+    connection.close()
+    process.kill()
+    with suppress(subprocess.TimeoutExpired):  # a process that waits for a dead disk cannot even be killed
+        process.wait(timeout=5)
+
+
+def _work(descriptor: int) -> None:
+    """A worker process: answers each item it is sent with (result, exception, traceback), until nobody listens."""
+    connection = Connection(descriptor)
+    with suppress(EOFError, BrokenPipeError, ConnectionResetError), connection:
+        work, limit = connection.recv()
+        function: Callable[[Any], Any]
+        try:
+            function = pickle.loads(work)
+            answer = pickle.dumps((None, None, ""))
+        except Exception as error:
+            answer = _failure(error)
+        while True:
+            connection.send_bytes(answer)
+            item = connection.recv_bytes()
+            signal.setitimer(signal.ITIMER_REAL, limit)  # which kills this process, in whatever it is
+            try:
+                answer = pickle.dumps((function(pickle.loads(item)), None, ""))
+            except Exception as error:
+                answer = _failure(error)
+            signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _failure(error: Exception) -> bytes:
+    where = traceback.format_exc()
+    try:
+        answer = pickle.dumps((None, error, where))
+        pickle.loads(answer)
+    except Exception:  # not every exception can be sent; this one says the same
+        answer = pickle.dumps((None, RuntimeError(f"{type(error).__name__}: {error}"), where))
+    return answer

@@ -1,0 +1,107 @@
+"""Our detectors as the PyTorch release saves them: both states in full, behind `module.`; a `.pth` needs torch."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from adatad_jax.config.fields import make_model
+from adatad_jax.conversion.detector import (
+    CLASSIFIER_NORM,
+    NORMALIZER,
+    STATE,
+    Params,
+    Tensors,
+    check_parameters,
+    same_bits,
+    to_states,
+)
+from adatad_jax.conversion.dimensions import POSITIONS
+from adatad_jax.conversion.layout import BACKBONE_PREFIX
+from adatad_jax.conversion.torch_file import write_tensors
+from adatad_jax.errors import UserError
+from adatad_jax.models.positions import sinusoid_table
+from adatad_jax.models.sizes import CHUNK_TUBELETS, ViTConfig
+from adatad_jax.training import checkpoints
+from adatad_jax.weights import detector_store
+from adatad_jax.weights.load import restore_config
+
+SUFFIXES = (".pth", ".safetensors")
+
+
+def export(source: Path, output: Path) -> str:
+    """Writes a trained detector as a checkpoint of the release; returns the account in words.
+
+    Args:
+      source: a run's folder, whose latest checkpoint is written, or a converted detector's.
+      output: the file, `.pth` or `.safetensors`; must not exist.
+
+    Raises:
+      UserError: there is no detector in the folder, or the output exists or cannot be written.
+    """
+    if output.suffix not in SUFFIXES:
+        raise UserError(f"{output}: expected a name that ends in {' or '.join(SUFFIXES)}")
+    if output.exists():
+        raise UserError(f"{output}: exists already; remove it or name another output")
+    if not source.is_dir():
+        raise UserError(f"{source}: no run here: expected the folder of a run or of a converted detector")
+    converted = detector_store.is_converted(source)
+    fields, classes = checkpoints.read_config(source)
+    config = restore_config(fields, source)
+    model = make_model(config, len(classes))
+    if converted:
+        stored = detector_store.load_detector(source)
+        params, ema, passengers = stored.params, stored.ema, stored.passengers
+        normalizer, origin = np.float32(config.train.normalizer_start), f"converted from {stored.source}"
+    else:
+        items, epoch = checkpoints.restore_items(source, "params", "ema", "progress")
+        params, ema = items["params"], items["ema"]
+        normalizer, origin = np.float32(items["progress"]["normalizer"]), f"epoch {epoch}"
+        passengers = {STATE: _of_backbone(detector_store.read_passengers(source)[STATE], model.vit)}
+    check_parameters(params, model, source)
+    fresh = fresh_tensors(model.vit, normalizer)
+    states = [{**fresh, **state} for state in to_states(params, ema, passengers, model)]
+    state, averaged = states
+    wrapped, wrapped_averages = ({f"module.{key}": value for key, value in tensors.items()} for tensors in states)
+    write_tensors(output, wrapped, wrapped_averages, record={"config": fields, "classes": classes})
+    return "\n".join(
+        [
+            f"{source}: {origin}, {len(classes)} classes",
+            f"wrote    {output}: state_dict and state_dict_ema, {len(state)} tensors each, "
+            f"{sum(value.size for value in state.values()):,} numbers; {_different(state, averaged)} tensors differ "
+            "between them",
+            *(f"  {key}: {_fate(key, params, passengers)}" for key in fresh),
+        ]
+    )
+
+
+def fresh_tensors(vit: ViTConfig, normalizer: np.float32) -> Tensors:
+    """What the release's model holds beside the parameters, as it is where nothing was loaded into it."""
+    positions = CHUNK_TUBELETS * (vit.image_size // vit.patch) ** 2
+    tensors = {POSITIONS: sinusoid_table(positions, vit.width)[None], NORMALIZER: np.asarray(normalizer)}
+    if not vit.side:
+        tensors[f"{CLASSIFIER_NORM}weight"] = np.ones(vit.width, np.float32)
+        tensors[f"{CLASSIFIER_NORM}bias"] = np.zeros(vit.width, np.float32)
+    return tensors
+
+
+def _of_backbone(passengers: Tensors, vit: ViTConfig) -> Tensors:
+    """What a run's backbone came with and the release's detector has too: its norm and positions."""
+    kept = {}
+    if "pos_embed" in passengers:
+        kept[POSITIONS] = passengers["pos_embed"].reshape(1, -1, vit.width)
+    if not vit.side:
+        kept |= {BACKBONE_PREFIX + key: value for key, value in passengers.items() if key.startswith("fc_norm.")}
+    return kept
+
+
+def _different(state: Tensors, averaged: Tensors) -> int:
+    return sum(not same_bits(value, averaged[key]) for key, value in state.items())
+
+
+def _fate(key: str, params: Params, passengers: dict[str, Any]) -> str:
+    if key in passengers[STATE]:
+        return "as in the checkpoint the weights came from"
+    if key == POSITIONS and "pos_embed" in params["backbone"]:
+        return "the model's own, not the fixed table"
+    return "as training left it" if key == NORMALIZER else "as in a fresh model"

@@ -1,0 +1,98 @@
+"""Configurations: every file builds, wrong ones are refused in one line."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from adatad_jax import cli
+from adatad_jax.config.fields import default, make_model, make_vit, tia_blocks
+from adatad_jax.errors import UserError
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.py")), ids=lambda p: p.stem)
+def test_every_config_builds(path: Path) -> None:
+    config = cli.load_config(path)
+    if not config.propose:  # else what makes the model is left open
+        make_model(config, classes=20)
+    assert config.weights_from
+    assert config.data.come_from
+
+
+def test_thumos_s_is_the_published_recipe() -> None:
+    """Spec of the published run: sizes, rates, schedule, evaluation."""
+    config = cli.load_config(CONFIGS / "thumos_s.py")
+    vit = make_vit(config)
+    assert (vit.width, vit.depth, vit.tia_blocks, vit.tia_hidden, vit.drop_path) == (384, 12, tuple(range(12)), 96, 0.1)
+    train, data, test = config.train, config.data, config.test
+    assert (train.batch_size, train.epochs, train.schedule_epochs, train.warmup_epochs) == (2, 60, 100, 5)
+    assert (train.tia_rate, train.head_rate, train.weight_decay, train.clip_norm, train.ema) == (
+        2e-4,
+        1e-4,
+        0.05,
+        1.0,
+        0.999,
+    )
+    assert (data.window, data.stride, data.overlap, data.crop, data.train_short_side) == (768, 4, 0.5, 160, 182)
+    assert (test.sigma, test.max_seg_num, test.pre_nms_thresh, test.pre_nms_topk) == (0.7, 2000, 0.001, 2000)
+    assert test.tious == (0.3, 0.4, 0.5, 0.6, 0.7)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("--config.data.strid=4", "strid"),
+        ("--config.data.stride=four", "four"),
+        ("--config.model.size=XL", "expected one of tiny, S, B, L, H, g"),
+        ("--config.data.window=760", "multiple of 16"),
+        ("--config.data.window=784", "multiple of 32"),
+        ("--config.model.tia_blocks=0,99", "blocks 0 to 11"),
+        ("--config.model.tia_blocks=last", "expected all, or blocks"),
+        ("--config.model.dtype=float16", "float32, bfloat16"),
+        ("--config.data.crop=8", "patch of 16 pixels"),
+        ("--config.model.image_size=8", "at least the patch, 16"),
+        ("--config.model.drop_path=1.0", "in [0, 1)"),
+        ("--config.model.embed=0", "at least 1"),
+        ("--config.train.epochs=0", "at least 1"),
+        ("--config.data.stride=0", "at least 1"),
+        ("--config.data.split=1.0", "a share in (0, 1)"),
+        ("--config.train.epochs=101", "at most schedule_epochs"),
+        ("--config.data.overlap=1.0", "[0, 1)"),
+        ("--config.test.sigma=0.0", "sigma"),
+        ("--config.train.tia_rate=-1.0", "above 0"),
+    ],
+)
+def test_wrong_fields_are_refused(override: str, message: str) -> None:
+    with pytest.raises(UserError, match=re.escape(message)):
+        cli.load_config(CONFIGS / "thumos_s.py", [override])
+
+
+def test_a_file_that_is_missing_or_fails_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"nowhere\.py: no such file"):
+        cli.load_config(tmp_path / "nowhere.py")
+    broken = tmp_path / "broken.py"
+    broken.write_text("def get_config():\n    raise ValueError('my own mistake')\n")
+    with pytest.raises(UserError, match=r"broken\.py.*my own mistake"):
+        cli.load_config(broken)
+    broken.write_text("def get_config():\n    return 3\n")
+    with pytest.raises(UserError, match=r"broken\.py"):
+        cli.load_config(broken)
+    broken.write_text(
+        "from adatad_jax.config import default\ndef get_config():\n  c = default()\n  c.data.rates = 3\n  return c\n"
+    )
+    with pytest.raises(UserError, match="rates"):
+        cli.load_config(broken)
+
+
+def test_blocks_are_read_from_text() -> None:
+    assert tia_blocks("all", 3) == (0, 1, 2)
+    assert tia_blocks("0, 2,4-6", 8) == (0, 2, 4, 5, 6)
+
+
+def test_help_lists_every_field(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.config_parser("Train.").parse_args(["--help"])
+    text = capsys.readouterr().out
+    assert all(f"--config.{name}=" in text for name in cli.flatten(default()))

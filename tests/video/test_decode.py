@@ -1,0 +1,479 @@
+"""Decoding: the right frame at the right index, whatever the file, and clear words about files that cannot be read."""
+
+import gc
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from numpy.typing import ArrayLike
+
+from adatad_jax.errors import UserError
+from adatad_jax.video.decode import frames_at, open_video
+from adatad_jax.video.scan import scan
+from tests.real_data import real_file
+
+N = 90
+BITS = 7
+SIZE = (48, 16 * BITS)
+
+X264 = {"x264-params": "log-level=none:scenecut=0"}
+X265 = {"x265-params": "log-level=none"}
+X264_OPEN = {"x264-params": "log-level=none:scenecut=0:open-gop=1"}
+
+
+def write_video(
+    path: Path,
+    codec: str = "libx264",
+    b_frames: int = 2,
+    options: dict[str, str] | None = None,
+    frames: int = N,
+    container_options: dict[str, str] | None = None,
+) -> Path:
+    """A video in which frame i shows the bits of i as black and white bars, with key frames every 12 frames."""
+    with av.open(str(path), "w", container_options=container_options) as container:
+        stream: Any = container.add_stream(codec, rate=25, options=dict(options or {}))
+        stream.height, stream.width = SIZE
+        stream.pix_fmt = "yuv420p"
+        stream.codec_context.gop_size = 12
+        stream.codec_context.max_b_frames = b_frames
+        for index in range(frames):
+            picture = np.full((*SIZE, 3), 20, np.uint8)
+            for bit in range(BITS):
+                if index >> bit & 1:
+                    picture[:, 16 * bit : 16 * (bit + 1)] = 230
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
+def shown(frame: np.ndarray) -> int:
+    """The index that a frame shows."""
+    return sum(int(frame[:, 16 * bit + 4 : 16 * bit + 12].mean() > 125) << bit for bit in range(BITS))
+
+
+@pytest.fixture(scope="module")
+def mp4(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_video(tmp_path_factory.mktemp("clips") / "closed.mp4", options=X264)
+
+
+@pytest.mark.parametrize(
+    ("file", "codec", "b_frames", "options"),
+    [
+        ("closed.mp4", "libx264", 2, X264),
+        ("closed.mkv", "libx264", 3, X264),
+        ("plain.mp4", "mpeg4", 0, {}),
+        ("hevc.mp4", "libx265", 3, X265),
+        ("vp8.webm", "libvpx", 0, {"auto-alt-ref": "1", "lag-in-frames": "16", "b": "200k"}),
+        ("vp9.webm", "libvpx-vp9", 0, {"auto-alt-ref": "1", "lag-in-frames": "16", "b": "200k", "cpu-used": "8"}),
+        # in these decord's random access is silently off by up to 20 frames
+        ("open.mp4", "libx264", 2, X264_OPEN),
+        ("open.mkv", "libx264", 2, X264_OPEN),
+        ("mpeg4.mp4", "mpeg4", 2, {}),
+        ("mpeg4.avi", "mpeg4", 2, {}),
+        ("h264.avi", "libx264", 0, X264),
+        ("h264.ts", "libx264", 2, X264),
+        ("mpeg2.mpg", "mpeg2video", 2, {}),
+        ("wmv2.wmv", "wmv2", 0, {}),
+    ],
+)
+def test_exact_frames(tmp_path: Path, file: str, codec: str, b_frames: int, options: dict[str, str]) -> None:
+    reader = open_video(write_video(tmp_path / file, codec, b_frames, options))
+    assert reader.frame_count == N
+    assert reader.fps == 25
+    assert reader.size == SIZE
+    rng = np.random.default_rng(0)
+    for indices in (
+        range(0, N, 4),
+        [N - 1, 0, 13, 12, 11, 13],
+        *rng.permutation(N)[:20, None],  # one at a time
+        rng.integers(0, N, 40),
+    ):
+        frames = reader.read(np.array(indices))
+        assert frames.dtype == np.uint8
+        assert [shown(frame) for frame in frames] == list(indices)
+
+
+def test_why_not_decord_it_is_silently_off_in_open_groups(tmp_path: Path) -> None:
+    decord = pytest.importorskip("decord")
+    path = write_video(tmp_path / "open.mp4", options=X264_OPEN)
+    video = decord.VideoReader(str(path), num_threads=1)
+    order = np.random.default_rng(0).permutation(N)
+    assert any(shown(video[int(index)].asnumpy()) != index for index in order)
+
+
+def test_a_reader_is_freed_when_it_is_dropped(mp4: Path) -> None:
+    """Decoders hold tens of megabytes: they must not wait for the garbage collector to find cycles."""
+    files = Path("/proc/self/fd")
+    if not files.exists():
+        pytest.skip("needs /proc to count open files")
+    gc.collect()
+    gc.disable()
+    try:
+        before = len(list(files.iterdir()))
+        for _ in range(5):
+            open_video(mp4).read([80, 5])
+        assert len(list(files.iterdir())) == before
+    finally:
+        gc.enable()
+
+
+def test_import_and_decoding_print_nothing(mp4: Path) -> None:
+    code = f"from adatad_jax.video.decode import open_video; open_video({str(mp4)!r}).read([7, 3])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout + done.stderr == ""
+
+
+def test_frames_at_transforms_small_batches(mp4: Path) -> None:
+    asked: list[list[int]] = []
+
+    class Counting:
+        frame_count, fps, size = N, 25.0, SIZE
+
+        def read(self, indices: ArrayLike) -> np.ndarray:
+            asked.append(np.asarray(indices).tolist())
+            return open_video(mp4).read(indices)
+
+    indices = [9, 2, 2, 30, 9, 77, 50, 50, 50]
+    frames = frames_at(Counting(), indices, lambda batch: batch[:, ::2, :, :], batch=2)
+    assert frames.shape == (9, SIZE[0] // 2, SIZE[1], 3)
+    assert [shown(frame) for frame in frames] == indices
+    assert asked == [[2, 9], [30, 50], [77]]  # sorted, each once
+
+
+def test_senseless_indices_are_refused(mp4: Path) -> None:
+    with pytest.raises(ValueError, match="at least 0"):
+        open_video(mp4).read([3, -1])
+    with pytest.raises(ValueError, match="one or more"):
+        open_video(mp4).read([])
+    with pytest.raises(ValueError, match="no frame index"):
+        frames_at(open_video(mp4), [], lambda batch: batch)
+
+
+def test_a_little_beyond_the_end_repeats_the_last_frame(mp4: Path) -> None:
+    reader = open_video(mp4)
+    assert [shown(frame) for frame in reader.read([N + 4, N - 2, N])] == [N - 1, N - 2, N - 1]
+    assert shown(reader.read([3])[0]) == 3
+    with pytest.raises(UserError, match=f"closed.mp4: frame {N + 5} is wanted, but the video ends with frame 89"):
+        reader.read([N + 5])
+
+
+def packets(path: Path) -> list[tuple[int, int, int]]:
+    """Timestamp, position and size of each packet of a file, in its order."""
+    with av.open(str(path)) as container:
+        return [(p.pts or 0, p.pos or 0, p.size) for p in container.demux(video=0) if p.size]
+
+
+def overwritten(path: Path, spans: list[tuple[int, int, int]], new: Path) -> Path:
+    content = bytearray(path.read_bytes())
+    for _, position, size in spans:
+        content[position : position + size] = bytes(size)
+    new.write_bytes(content)
+    return new
+
+
+def test_frames_that_do_not_decode(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    source = write_video(tmp_path / "whole.mp4", b_frames=0, options=X264)
+    in_order = sorted(packets(source))
+    capfd.readouterr()  # what the encoder said
+    # the last three announced frames do not decode: they repeat the last that does
+    reader = open_video(overwritten(source, in_order[-3:], tmp_path / "end.mp4"))
+    assert reader.frame_count == N
+    assert [shown(frame) for frame in reader.read([N - 5, N - 4, N - 3, N - 1])] == [N - 5, N - 4, N - 4, N - 4]
+    # with seven it is not a matter of a few frames any more
+    reader = open_video(overwritten(source, in_order[-7:], tmp_path / "short.mp4"))
+    assert shown(reader.read([N - 8])[0]) == N - 8
+    with pytest.raises(UserError, match=rf"short.mp4: frame 89 is wanted, but the video ends with frame {N - 8}"):
+        reader.read([N - 1])
+    with pytest.raises(UserError, match=r"none.mp4: its first frame cannot be decoded"):
+        open_video(overwritten(source, in_order, tmp_path / "none.mp4"))
+    # in the middle: those up to the next key frame, 48, are predicted from the missing one
+    reader = open_video(overwritten(source, in_order[40:41], tmp_path / "hole.mp4"))
+    assert shown(reader.read([39])[0]) == 39
+    for index in (40, 41, 47):
+        with pytest.raises(UserError, match=rf"hole.mp4: frame {index} cannot be decoded: damaged"):
+            reader.read([39, index])
+    assert [shown(frame) for frame in reader.read([50, 48, 38])] == [50, 48, 38]
+    assert "".join(capfd.readouterr()) == ""
+
+
+def write_waves(path: Path, codec: str, options: dict[str, str], frames: int = 60) -> Path:
+    """Moving waves and noise: damage shows, and spreads, as it does in videos of the world. Key frames every 20."""
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:240, :320]
+    with av.open(str(path), "w") as container:
+        stream: Any = container.add_stream(codec, rate=25, options=options)
+        stream.height, stream.width, stream.pix_fmt, stream.bit_rate = 240, 320, "yuv420p", 1_500_000
+        stream.codec_context.gop_size = 20
+        stream.codec_context.max_b_frames = 2
+        for index in range(frames):
+            waves = np.sin((x[..., None] + 5 * index) / (7, 9, 11)) + np.sin((y[..., None] - 3 * index) / (5, 8, 13))
+            picture = np.clip(128 + 50 * waves + rng.normal(0, 4, waves.shape), 0, 255).astype(np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
+@pytest.mark.parametrize(
+    ("file", "codec", "options"),
+    [
+        ("waves.mp4", "libx264", X264 | {"preset": "veryfast"}),
+        ("open.mp4", "libx264", X264_OPEN | {"preset": "veryfast"}),
+        ("mpeg4.avi", "mpeg4", {}),  # read by counting
+        ("mpeg4.mp4", "mpeg4", {}),
+    ],
+)
+def test_frames_around_damage_are_right_or_refused(
+    tmp_path: Path, file: str, codec: str, options: dict[str, str]
+) -> None:
+    source = write_waves(tmp_path / file, codec, options)
+    clean = open_video(source).read(range(60)).astype(int)
+    content, rng = source.read_bytes(), np.random.default_rng(0)
+    large = [packet for packet in packets(source) if packet[2] > 200]
+    for trial in range(6):
+        _, position, size = large[rng.integers(len(large) // 4, len(large) * 3 // 4)]
+        damaged = bytearray(content)
+        damaged[position + 40 : position + size] = rng.bytes(size - 40)
+        path = tmp_path / f"{trial}{file}"
+        path.write_bytes(damaged)
+        reader = open_video(path)
+        refused = []
+        for index in range(60):
+            try:
+                frame = reader.read([index])[0]
+            except UserError:
+                refused.append(index)
+            else:
+                assert np.abs(frame - clean[index]).max() <= 8, (trial, index)
+        assert refused
+        with pytest.raises(UserError, match=path.name):
+            reader.read(range(60))
+        np.testing.assert_array_equal(reader.read([2])[0], clean[2])
+
+
+def test_why_not_decord_it_returns_damaged_pictures_without_a_word(tmp_path: Path) -> None:
+    decord = pytest.importorskip("decord")
+    source = write_waves(tmp_path / "waves.mp4", "mpeg4", {})
+    clean = open_video(source).read([30])[0].astype(int)
+    content = bytearray(source.read_bytes())
+    _, position, size = sorted(packets(source))[30]
+    content[position + 40 : position + size] = bytes(size - 40)
+    damaged = tmp_path / "damaged.mp4"
+    damaged.write_bytes(content)
+    assert np.abs(decord.VideoReader(str(damaged), num_threads=1)[30].asnumpy() - clean).max() > 50
+    with pytest.raises(UserError, match=r"damaged\.mp4: frame 30 cannot be decoded: damaged"):
+        open_video(damaged).read([30])
+
+
+def text_file(path: Path) -> None:
+    path.write_text("hello world\n" * 100)
+
+
+def noise(path: Path) -> None:
+    path.write_bytes(np.random.default_rng(0).bytes(5000))
+
+
+def picture(path: Path) -> None:
+    with av.open(str(path), "w", format="image2") as container:
+        stream = container.add_stream("png", rate=1)
+        stream.height, stream.width, stream.pix_fmt = 8, 8, "rgb24"
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((8, 8, 3), np.uint8), format="rgb24")))
+        container.mux(stream.encode())
+
+
+def sound(path: Path) -> None:
+    with av.open(str(path), "w", format="mp4") as container:
+        stream = container.add_stream("aac", rate=8000)
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+        frame.sample_rate = 8000
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+
+
+def cut_before_index(path: Path) -> None:
+    content = write_video(path.with_suffix(".whole.mp4"), options=X264).read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+
+
+def half(path: Path, codec: str, **settings: Any) -> None:
+    content = write_video(path.with_suffix(".whole" + path.suffix), codec, 0, **settings).read_bytes()
+    path.write_bytes(content[: len(content) * 2 // 3])
+
+
+def half_an_avi(path: Path) -> None:
+    half(path, "mpeg4")
+
+
+def half_a_matroska(path: Path) -> None:
+    half(path, "libx264", options=X264)
+
+
+def half_with_the_index_in_front(path: Path) -> None:
+    half(path, "libx264", options=X264, container_options={"movflags": "faststart"})
+
+
+def matroska_with_a_hole(path: Path) -> None:
+    """Noise over its middle: Matroska goes on behind it, as if the frames there had never been."""
+    whole = path.with_suffix(".whole.mkv")
+    write_video(whole, options=X264, container_options={"cluster_time_limit": "200"})
+    content = bytearray(whole.read_bytes())
+    third = len(content) // 3
+    content[third : 2 * third] = np.random.default_rng(0).bytes(third)
+    path.write_bytes(content)
+
+
+def without_decoder(path: Path) -> None:
+    """An H.264 video that says it is of a codec nobody knows."""
+    content = write_video(path.with_suffix(".whole.mp4"), options=X264).read_bytes()
+    path.write_bytes(content.replace(b"avc1", b"zzzz"))
+
+
+@pytest.mark.parametrize(
+    ("name", "make", "told"),
+    [
+        ("absent.mp4", None, "no such video file"),
+        ("empty.mp4", Path.touch, "empty"),
+        ("folder.mp4", Path.mkdir, "not a file"),
+        ("words.mp4", text_file, "not a video"),
+        ("words.txt", text_file, "not a video"),
+        ("noise.mp4", noise, "not a video"),
+        ("picture.png", picture, "not a video"),
+        ("sound.mp4", sound, "no video stream .only: audio"),
+        ("cut.mp4", cut_before_index, "not a video, or damaged"),
+        ("unknown.mp4", without_decoder, "no decoder"),
+        ("half.avi", half_an_avi, "declares 90 frames but holds only"),
+        ("half.mkv", half_a_matroska, "declares 3.60 s but ends after"),
+        ("half.mp4", half_with_the_index_in_front, "declares 90 frames but holds only"),
+        ("hole.mkv", matroska_with_a_hole, "no frame for .* s after frame .* damaged"),
+        ("pipe.mp4", os.mkfifo, "not a file"),
+    ],
+)
+def test_what_cannot_be_read_is_named_with_its_reason(
+    tmp_path: Path, name: str, make: Callable[[Path], object] | None, told: str
+) -> None:
+    path = tmp_path / name
+    if make:
+        make(path)
+    with pytest.raises(UserError, match=told) as raised:
+        open_video(path)
+    assert str(path) in str(raised.value)
+
+
+REAL = [
+    ("bbformer_tennis26.mp4", 339, (180, 320)),
+    ("mmaction2_demo.mp4", 280, (256, 340)),
+    ("mmaction2_test.mp4", 300, (256, 340)),
+    ("mmaction2_part_0.mp4", 32, (256, 340)),
+    ("decord_video_0.mov", 3, (320, 568)),
+    ("decord_video_90.mov", 3, (568, 320)),
+    ("decord_flipping_a_pancake.mkv", 310, (240, 426)),
+    ("v_BaseballPitch_g01_c01.avi", 107, (240, 320)),
+    ("v_SoccerJuggling_g23_c01.avi", 240, (240, 320)),
+]
+
+
+@pytest.mark.parametrize(("file", "count", "size"), REAL)
+def test_same_frames_as_decord_in_real_clips(file: str, count: int, size: tuple[int, int]) -> None:
+    decord = pytest.importorskip("decord")
+    path = real_file(f"videos/{file}")
+    indices = np.random.default_rng(0).permutation(count)[:10]
+    other = decord.VideoReader(str(path), num_threads=1).get_batch(indices).asnumpy().astype(int)
+    reader = open_video(path)
+    assert (reader.frame_count, reader.size) == (count, size)
+    assert np.abs(reader.read(indices) - other).max() <= 2
+    assert (other != other[0]).any(), "frames that are all equal would show nothing"
+
+
+@pytest.mark.parametrize("file", [name for name, *_ in REAL if not name.endswith("90.mov")])
+def test_every_frame_of_real_clips_is_taken_for_sound_and_equal_to_plain_decoding(file: str) -> None:
+    path = real_file(f"videos/{file}")
+    reader = open_video(path)
+    with av.open(str(path)) as container:
+        for index, frame in enumerate(container.decode(video=0)):
+            if index % 7 == 0:
+                np.testing.assert_array_equal(reader.read([index])[0], frame.to_ndarray(format="rgb24"))
+    assert index == reader.frame_count - 1
+
+
+def test_rotated_recording_is_upright() -> None:
+    path = real_file("videos/decord_video_90.mov")
+    with av.open(str(path)) as container:
+        stored = next(container.decode(video=0)).to_ndarray(format="rgb24")
+    np.testing.assert_array_equal(open_video(path).read([0])[0], np.rot90(stored, 3))
+
+
+def test_avi_with_b_frames_and_a_missing_last_frame() -> None:
+    path = real_file("videos/TrumanShow_wave_f_nm_np1_fr_med_26.avi")
+    with av.open(str(path)) as container:
+        in_order = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    reader = open_video(path)
+    assert (reader.frame_count, len(in_order)) == (49, 48)
+    indices = np.random.default_rng(0).permutation(48)
+    for frame, index in zip(reader.read(indices[:24]), indices[:24], strict=True):
+        np.testing.assert_array_equal(frame, in_order[index])
+    np.testing.assert_array_equal(reader.read([48])[0], in_order[47])
+    np.testing.assert_array_equal(reader.read([20])[0], in_order[20])
+
+
+def test_video_without_a_duration() -> None:
+    path = real_file("videos/moviepy_no_duration.webm")
+    with av.open(str(path)) as container:
+        in_order = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    reader = open_video(path)
+    assert reader.frame_count == len(in_order) == 74
+    for frame, index in zip(reader.read([70, 3, 40]), (70, 3, 40), strict=True):
+        np.testing.assert_array_equal(frame, in_order[index])
+
+
+@pytest.mark.parametrize("file", ["variable.mp4", "variable.mkv"])
+def test_rate_of_a_variable_rate_video_is_the_average(tmp_path: Path, file: str) -> None:
+    """30 frames a tenth of a second apart, then 30 a fiftieth: 59 steps in 30 * 0.1 + 29 * 0.02 seconds."""
+    path = tmp_path / file
+    with av.open(str(path), "w") as container:
+        stream: Any = container.add_stream("libx264", rate=50, options=X264)
+        stream.height, stream.width = SIZE
+        stream.pix_fmt = "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 50)
+        for index in range(60):
+            frame = av.VideoFrame.from_ndarray(np.full((*SIZE, 3), index, np.uint8), format="rgb24")
+            frame.pts = 5 * index if index <= 30 else 150 + index - 30
+            frame.time_base = Fraction(1, 50)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    assert open_video(path).fps == pytest.approx(59 / 3.58, rel=0.02)
+
+
+def test_trimmed_without_encoding_anew(tmp_path: Path) -> None:
+    """Such files begin with the key frame before the cut and say that it is not to be shown."""
+    source, path = write_video(tmp_path / "whole.mp4", options=X264), tmp_path / "trimmed.mp4"
+    with (
+        av.open(str(source)) as whole,
+        av.open(str(path), "w", options={"avoid_negative_ts": "disabled"}) as container,
+    ):
+        stream = container.add_stream_from_template(whole.streams.video[0])
+        started = False
+        for packet in whole.demux(video=0):
+            started = started or (packet.is_keyframe and bool(packet.pts))
+            if packet.size and started:
+                assert packet.pts is not None
+                assert packet.dts is not None
+                shift = round(20 / 25 / packet.time_base)
+                packet.pts, packet.dts, packet.stream = packet.pts - shift, packet.dts - shift, stream
+                container.mux(packet)
+    reader = open_video(path)
+    assert reader.frame_count == N - 20
+    for indices in ([0], [69, 3, 30], [5, 4, 3], [1]):
+        assert [shown(frame) - 20 for frame in reader.read(indices)] == indices
+
+
+def test_a_file_is_scanned_anew_only_if_it_has_changed(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "clip.mp4", options=X264)
+    assert scan(path) is scan(path)
+    write_video(path, options=X264, frames=30)
+    assert open_video(path).frame_count == 30
