@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from adatad_jax.inference.detector import Detector, load
-    from adatad_jax.outputs.detection import Detection
+    from adatad_jax.postprocessing.detections import Detection
 
 __all__ = ["Detection", "Detector", "load"]
 
@@ -19,7 +19,7 @@ __all__ = ["Detection", "Detector", "load"]
 def __getattr__(name: str) -> Any:
     """Imports what is asked for only then: worker processes of other modules need no jax."""
     if name == "Detection":
-        from adatad_jax.outputs.detection import Detection
+        from adatad_jax.postprocessing.detections import Detection
 
         return Detection
     if name in ("Detector", "load"):

@@ -9,13 +9,12 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import jax
-from absl import flags
-from ml_collections import ConfigDict, config_flags
-from rich.console import Console
+from ml_collections import ConfigDict
 
 from adatad_jax.config import fields as configuration
-from adatad_jax.config.validation import validate
+from adatad_jax.config.fields import flatten
+from adatad_jax.config.load import load_config
+from adatad_jax.console import _Warnings
 from adatad_jax.errors import UserError
 
 EXIT_USER_ERROR = 2
@@ -49,25 +48,6 @@ def _leave() -> None:
     """Ends the process before JAX takes itself down, which it does while threads of it still compile: they crash."""
     sys.stdout.flush()
     os._exit(EXIT_INTERRUPTED)
-
-
-class _Warnings(logging.Handler):
-    """Prints warnings of the package, each once: annotations are read again for every subset."""
-
-    def __init__(self, level: int) -> None:
-        super().__init__(level)
-        self._said: set[str] = set()
-
-    def emit(self, record: logging.LogRecord) -> None:
-        text = record.getMessage()
-        if text not in self._said:
-            self._said.add(text)
-            print(f"warning: {text}", file=sys.stderr)
-
-
-def make_console() -> Console:
-    """Where entry points report: text as it is (a path may hold brackets), never broken where it could be copied."""
-    return Console(markup=False, highlight=False, soft_wrap=True)
 
 
 def config_parser(description: str, required: bool = True) -> argparse.ArgumentParser:
@@ -106,47 +86,3 @@ def parse_overrides(parser: argparse.ArgumentParser, arguments: Sequence[str]) -
     if stray:
         parser.error(f"unrecognized arguments: {' '.join(stray)}")
     return args, overrides
-
-
-def load_config(path: Path, overrides: Sequence[str] = ()) -> ConfigDict:
-    """Runs a configuration file's `get_config()` and applies `--config.FIELD=VALUE` overrides; see `parse`."""
-    if not path.is_file():
-        what = "a folder" if path.is_dir() else "no such file"
-        raise UserError(f"--config={path}: {what}, expected a Python file; the published ones are in configs/")
-    values = flags.FlagValues()
-    argv = ["adatad", f"--config={path}", *overrides]
-    config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=argv)
-    try:
-        values(argv)
-        config = values["config"].value
-    except UserError:
-        raise
-    except (AttributeError, KeyError) as error:
-        reason = _one_line(error)
-        raise UserError(f"--config={path} {' '.join(overrides)}: no such field: {reason}; --help lists all") from error
-    # The file is the user's code: whatever it raises is theirs to read.
-    except Exception as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"--config={path} {' '.join(overrides)}: {type(error).__name__}: {reason}") from error
-    if not isinstance(config, ConfigDict):
-        raise UserError(f"--config={path}: get_config() returned {type(config).__name__}, expected a ConfigDict")
-    validate(config)
-    return config
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error.args[0] if error.args else error).split())
-
-
-def flatten(config: ConfigDict, prefix: str = "") -> dict[str, object]:
-    """Dotted field -> value of every leaf."""
-    leaves: dict[str, object] = {}
-    for name, value in config.items():
-        leaves |= flatten(value, f"{prefix}{name}.") if isinstance(value, ConfigDict) else {f"{prefix}{name}": value}
-    return leaves
-
-
-def set_precision(dtype: str) -> None:
-    """float32 means float32: GPUs and TPUs would silently use TF32 or bfloat16 products."""
-    if dtype == "float32":
-        jax.config.update("jax_default_matmul_precision", "highest")

@@ -5,56 +5,16 @@ convert/pth_to_flax.py converted.
 """
 
 import argparse
-import os
 import sys
-import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
-
-from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
-from rich.table import Column
-from rich.text import Text
 
 from adatad_jax import cli
-from adatad_jax.data.footage import Footage, check_fps, open_footage
-from adatad_jax.errors import UserError
-from adatad_jax.files import check_output_folder, write_text
-from adatad_jax.inference.detector import Detector, load
-from adatad_jax.outputs.annotated import write_annotated
-from adatad_jax.outputs.detection import Detection
-from adatad_jax.outputs.detection_files import to_csv, to_json
-from adatad_jax.outputs.selection import to_show
-from adatad_jax.outputs.subtitles import as_played, to_srt, to_vtt
-from adatad_jax.outputs.targets import ANNOTATED, WRITTEN, Job, claimed, clear, is_done, plan
-from adatad_jax.outputs.text import flat
-from adatad_jax.outputs.timeline import Span, draw_timeline, thumbnails
-
-DRAWN = 40  # detections of a picture, at most
-DONE, DONE_BEFORE, FAILED, LEFT = "done", "done before", "failed", "left to another process"
-
-
-class Options(NamedTuple):
-    """What to keep and what to write.
-
-    Attributes:
-      threshold: the least score; None keeps all, and shows those from `selection.THRESHOLD` on.
-      top: at most so many, the best; None: all.
-      labels: of these classes only; None: of all.
-      fps: frames a second of the videos, if not what their files say.
-      annotate: write an annotated video, too.
-      again: redo what an earlier run has done.
-    """
-
-    threshold: float | None = None
-    top: int | None = None
-    labels: tuple[str, ...] | None = None
-    fps: float | None = None
-    annotate: bool = False
-    again: bool = False
+from adatad_jax.console import make_console
+from adatad_jax.files import check_output_folder
+from adatad_jax.inference.detector import load
+from adatad_jax.outputs.targets import ANNOTATED, plan
+from adatad_jax.pipelines.detect_in_files import Options, detect_files
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -98,155 +58,8 @@ def main(arguments: Sequence[str]) -> None:
     detector = load(args.workdir or args.checkpoint, args.config, overrides=overrides, batch=args.batch)
     labels = tuple(args.label) if args.label else None
     options = Options(args.threshold, args.top, labels, args.fps, args.annotate, args.again)
-    if detect_files(detector, jobs, options, cli.make_console()):
+    if detect_files(detector, jobs, options, make_console()):
         sys.exit(1)
-
-
-def detect_files(
-    detector: Detector,
-    jobs: Sequence[Job],
-    options: Options,
-    console: Console,
-    truth: Mapping[str, Sequence[Span]] = {},
-) -> list[str]:
-    """Detects in each video and writes its files; one that fails does not stop the others.
-
-    Args:
-      detector: the detector.
-      jobs: the videos and where their outputs go.
-      options: see there.
-      console: where to report.
-      truth: by file stem, annotated segments to draw into the picture.
-
-    Returns:
-      What went wrong, a message for each failed video; each is printed too.
-
-    Raises:
-      UserError: an option is wrong.
-    """
-    choose = detector.chooser(options.threshold or 0.0, options.top, options.labels)
-    if options.fps is not None:
-        check_fps(options.fps)
-    console.print(f"{detector.origin}, {len(detector.classes)} classes")
-    failures = []
-    outcomes = Counter({DONE: 0, DONE_BEFORE: 0, FAILED: 0})
-    for job in jobs:
-        try:
-            outcome = _detect(detector, job, options, choose, console, truth.get(job.source.stem, ()))
-        except (UserError, OSError) as error:
-            outcome = FAILED
-            failures.append(str(error))
-            console.print(f"failed: {error}", style="red")
-        outcomes[outcome] += 1
-    if len(jobs) > 1:
-        console.print(f"{len(jobs)} videos: {', '.join(f'{count} {outcome}' for outcome, count in outcomes.items())}")
-    return failures
-
-
-def _detect(
-    detector: Detector,
-    job: Job,
-    options: Options,
-    choose: Callable[[list[Detection]], list[Detection]],
-    console: Console,
-    truth: Sequence[Span],
-) -> str:
-    """One video; returns what became of it, and says so."""
-    started = time.perf_counter()
-    header = _header(job, detector, options)
-    suffixes = (*WRITTEN, ANNOTATED) if options.annotate else WRITTEN
-    with claimed(job) as ours:
-        if not ours:
-            console.print(f"{job.source}: {LEFT}, which writes {job.base}")
-            return LEFT
-        if is_done(job, header, suffixes) and not options.again:
-            console.print(f"{job.source}: {DONE_BEFORE} (--again does it anew)")
-            return DONE_BEFORE
-        footage = open_footage(job.source, detector.config, options.fps)
-        with _progress(console, job.source.name, footage.video.duration) as watch:
-            found = choose(detector.find(footage, watch))
-        if _header(job, detector, options) != header:
-            raise UserError(f"{job.source}: was changed while it was read; run this again when it is complete")
-        _write(job, footage, header, found, options, detector.config.data.time_limit, console, truth)
-    best = "".join(f", best: {d.label} {d.score:.2f} at {d.start:.1f}-{d.end:.1f} s" for d in found[:1])
-    console.print(
-        f"{job.source}: {footage.video.duration:.1f} s of video in {time.perf_counter() - started:.1f} s; "
-        f"{len(found)} detections{best} -> {job.file('.json')}, {', '.join(suffixes[1:])}"
-    )
-    return DONE
-
-
-def _header(job: Job, detector: Detector, options: Options) -> dict[str, Any]:
-    """What the outputs depend on; raises `UserError` if there is no such file."""
-    try:
-        status = job.source.stat()
-    except OSError as error:
-        raise UserError(f"{job.source}: the video file cannot be reached ({error.strerror}); check the path") from error
-    return {
-        "video": os.path.abspath(job.source),
-        "bytes": status.st_size,
-        "modified": status.st_mtime,
-        "detector": {"origin": detector.origin, "fingerprint": detector.fingerprint},
-        "threshold": options.threshold,
-        "top": options.top,
-        "labels": list(options.labels) if options.labels else None,
-        "fps_given": options.fps,
-    }
-
-
-def _write(
-    job: Job,
-    footage: Footage,
-    header: Mapping[str, Any],
-    found: list[Detection],
-    options: Options,
-    time_limit: float,
-    console: Console,
-    truth: Sequence[Span],
-) -> None:
-    """Writes all outputs, the JSON file first: it shows that the others are ours, should the process be killed."""
-    shown = to_show(found, options.threshold)
-    played = as_played(shown, job.source, options.fps)
-    images = thumbnails(job.source, time_limit)
-    duration = footage.video.duration
-    clear(job)
-    write_text(job.file(".json"), to_json({**header, "duration": duration, "fps": footage.fps}, found))
-    write_text(job.file(".csv"), to_csv(job.source.stem, found))
-    write_text(job.file(".srt"), to_srt(played))
-    write_text(job.file(".vtt"), to_vtt(played))
-    draw_timeline(job.file(".png"), shown[:DRAWN], duration, images, job.source.name, truth)
-    if options.annotate:
-        with _progress(console, f"{job.source.name}: drawing", duration) as watch:
-            notes = write_annotated(job.source, job.file(ANNOTATED), shown, options.fps, watch)
-        for note in notes:
-            console.print(f"{job.file(ANNOTATED)}: {note}")
-
-
-class _Speed(ProgressColumn):
-    """Seconds of video per second."""
-
-    def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        if not speed:
-            return Text("starting")
-        return Text(f"{task.completed:.0f}/{task.total:.0f} s, {speed:.{1 if speed < 10 else 0}f} s of video/s")
-
-
-@contextmanager
-def _progress(console: Console, name: str, duration: float) -> Iterator[Any]:
-    """A progress bar; gives a function that is told the seconds of video that are done."""
-    cut = Column(no_wrap=True, overflow="ellipsis", ratio=1)
-    columns = (
-        TextColumn("{task.description}", markup=False, table_column=cut),
-        BarColumn(20),
-        _Speed(table_column=Column(no_wrap=True)),
-        TextColumn("ETA"),
-        TimeRemainingColumn(),
-    )
-    hidden = not console.is_terminal
-    with Progress(*columns, console=console, transient=True, expand=True, disable=hidden) as progress:
-        task = progress.add_task(flat(name), total=duration)
-        yield lambda seconds: progress.update(task, completed=seconds)
 
 
 def entry() -> None:

@@ -1,11 +1,12 @@
 """The one exception a user is meant to read, and how its message is put together."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 
 PROBLEMS_SHOWN = 20
+_NAMES_SHOWN = 3
 _shown = ContextVar("shown", default=PROBLEMS_SHOWN)
 
 
@@ -37,3 +38,9 @@ def all_listed() -> Iterator[None]:
         yield
     finally:
         _shown.reset(token)
+
+
+def few(names: Collection[str]) -> str:
+    """The first three, and how many there are; what a terminal would obey or could not show is written as in Python."""
+    shown = ", ".join(name if name.isprintable() else repr(name) for name in list(names)[:_NAMES_SHOWN])
+    return f"{shown}, ... ({len(names)} in all)" if len(names) > _NAMES_SHOWN else shown

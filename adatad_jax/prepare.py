@@ -5,43 +5,17 @@ Interrupted, it goes on where it was: what is there and up to date is left. Exit
 videos could not be decoded (unless `data.skip_broken`), or with `--check` some files are damaged; 2: wrong usage.
 """
 
-import fcntl
-import itertools
-import math
 import os
-import shutil
 import sys
-import time
-from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
-from ml_collections import ConfigDict
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn, track
-
 from adatad_jax import cli
-from adatad_jax.data.cache import DEFAULT_QUALITY, Task, WriteError, cache_video, checksum, read_entry, record_file
-from adatad_jax.data.dataset import load_classes, load_subset
-from adatad_jax.data.propose import resolve
-from adatad_jax.data.sampling import make_sampling
-from adatad_jax.errors import UserError
-from adatad_jax.train import check_paths
-from adatad_jax.video.limits import map_in_processes
+from adatad_jax.console import make_console
+from adatad_jax.data.cache import DEFAULT_QUALITY
+from adatad_jax.pipelines.prepare_cache import check, prepare
 
 INCOMPLETE = 1
-USUAL_FPS, USUAL_ASPECT = 30, 16 / 9  # for the estimate of the disk space
-SLOWEST = 4  # seconds that decoding a second of video may take
-
-
-@dataclass(frozen=True)
-class Item:
-    """A video to do, and its annotated seconds."""
-
-    task: Task
-    seconds: float
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -60,203 +34,13 @@ def main(arguments: Sequence[str]) -> None:
         parser.error(f"--quality={args.quality}: expected 1 to 100")
     if args.workers < 1:
         parser.error(f"--workers={args.workers}: expected at least 1")
-    console = cli.make_console()
+    console = make_console()
     if args.check:
         complete = check(args.output, args.workers, console)
     else:
         complete = prepare(config, args.output, None if args.lossless else args.quality, args.workers, console)
     if not complete:
         sys.exit(INCOMPLETE)
-
-
-def prepare(config: ConfigDict, folder: Path, quality: int | None, workers: int, console: Console) -> bool:
-    """Decodes what the cache lacks; prints a summary and the videos that failed.
-
-    A video may take `data.time_limit` and four times its length, rounded up to a power of two, before it counts as
-    hanging.
-
-    Args:
-      config: whose subsets, sampling and short sides to prepare for.
-      folder: of the cache.
-      quality: of the JPEGs, 1 to 100; None is lossless.
-      workers: processes.
-      console: where to report.
-
-    Returns:
-      whether a run can start with the cache: nothing failed, or `data.skip_broken`.
-
-    Raises:
-      UserError: annotations are wrong, or the cache cannot be written: another prepare is at it, or the disk is full.
-    """
-    started = time.monotonic()
-    config = config.copy_and_resolve_references()
-    config.data.cache = ""  # with one, video files may be missing
-    check_paths(config, weights=False)
-    config = resolve(config, console)
-    items, failures = find_videos(config, folder, quality)
-    waiting = [item for item in items if item.task.short_sides]
-    needed = sum(estimate_bytes(item) for item in waiting)
-    total, frames, videos = len(items) + len(failures), 0, 0
-    with _alone(folder), _cleared(folder):
-        free = shutil.disk_usage(folder).free
-        if needed > free:
-            raise UserError(
-                f"--output={folder}: {len(waiting)} videos need about {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB "
-                "are free; make room, choose another folder, or a lower --quality"
-            )
-        console.print(
-            f"{len(waiting)} videos to decode, about {needed / 1e9:.2g} GB; {len(items) - len(waiting)} are up to date"
-        )
-        decoded = _decode(waiting, workers, config.data.time_limit)
-        with _progress(console) as progress, closing(decoded):
-            bar = progress.add_task("", total=sum(item.seconds for item in waiting), done=0, videos=len(waiting))
-            for done, (item, outcome) in enumerate(decoded, start=1):
-                if isinstance(outcome, WriteError):
-                    raise outcome
-                if isinstance(outcome, UserError):
-                    failures.append(str(outcome))
-                else:
-                    frames, videos = frames + outcome, videos + 1
-                progress.update(bar, advance=item.seconds, done=done)
-    size = sum(path.stat().st_size for path in folder.glob("*/*.array_record"))
-    console.print(
-        f"decoded {videos} videos, {frames} frames in {time.monotonic() - started:.0f} s; {folder} holds "
-        f"{total - len(failures)} of {total} videos, {size / 1e9:.2f} GB"
-    )
-    if failures:
-        console.print(f"{len(failures)} videos are not in it:", *failures, sep="\n  ")
-    return not failures or config.data.skip_broken
-
-
-def find_videos(config: ConfigDict, folder: Path, quality: int | None) -> tuple[list[Item], list[str]]:
-    """The videos of both subsets, with the short sides that the cache lacks of each; and why some cannot be done."""
-    data = config.data
-    classes = load_classes(config)
-    sides: dict[str, set[int]] = {}
-    seconds: dict[str, float] = {}
-    files: dict[str, Path] = {}
-    missing: dict[str, str] = {}
-    for name, training, short_side in (
-        (data.train_subset, True, data.train_short_side),
-        (data.test_subset, False, data.test_short_side),
-    ):
-        subset = load_subset(config, name, classes, training)
-        missing |= subset.missing
-        files |= subset.files
-        for video in subset.videos.values():
-            sides.setdefault(video.name, set()).add(short_side)
-            seconds[video.name] = video.duration
-    items = []
-    for name, path in files.items():
-        lacking = tuple(side for side in sorted(sides[name]) if not _is_done(folder, side, name, path, data, quality))
-        items.append(Item(Task(folder, name, path, lacking, data, quality), seconds[name]))
-    return items, list(missing.values())
-
-
-def _is_done(folder: Path, short_side: int, name: str, source: Path, data: ConfigDict, quality: int | None) -> bool:
-    entry = read_entry(record_file(folder, short_side, name))
-    return entry is not None and entry.is_of(source, data, quality)
-
-
-def estimate_bytes(item: Item) -> float:
-    """About what a video's record files take: by its length, at 30 frames a second and 16:9.
-
-    Bytes a pixel as measured on videos of people: 0.22 for JPEG at quality 90, and at others about as the root of what
-    is missing to 100; 1.2 lossless.
-    """
-    task = item.task
-    kept = len(make_sampling(task.data).loadable(max(1, round(item.seconds * USUAL_FPS))))
-    pixels = kept * sum(side * side * USUAL_ASPECT for side in task.short_sides)
-    return pixels * (1.2 if task.quality is None else 0.22 * math.sqrt(10 / max(1, 100 - task.quality)))
-
-
-def _decode(
-    items: Sequence[Item], workers: int, time_limit: float
-) -> Generator[tuple[Item, int | UserError], None, None]:
-    """Yields each item with its number of frames or error, the longest ones first, those of one limit at a time."""
-
-    def octave(item: Item) -> float:
-        return 2.0 ** math.ceil(math.log2(max(1.0, item.seconds)))
-
-    for seconds, group in itertools.groupby(sorted(items, key=octave, reverse=True), octave):
-        by_name = {item.task.name: item for item in group}
-        tasks = [item.task for item in by_name.values()]
-        limit = time_limit + SLOWEST * seconds
-        for task, outcome in map_in_processes(cache_video, tasks, workers, limit, lambda task: str(task.source)):
-            yield by_name[task.name], outcome
-
-
-def check(folder: Path, threads: int, console: Console) -> bool:
-    """Compares every file of a cache with its checksum, and prints those that differ; whether none does.
-
-    Raises:
-      UserError: there is no cache in the folder.
-    """
-    files = sorted(path.with_suffix(".array_record") for path in folder.glob("*/*.json"))
-    if not files:
-        raise UserError(f"--output={folder}: no cache there; leave out --check to make one")
-
-    def problem(path: Path) -> str | None:
-        entry = read_entry(path)
-        if entry is None:
-            return f"{path}: not there, of another size than its entry says, or of another version"
-        return None if checksum(path) == entry.sha256 else f"{path}: its checksum is not that of its entry; damaged"
-
-    with ThreadPoolExecutor(threads) as pool:
-        found = track(pool.map(problem, files), "checking", total=len(files), console=console, transient=True)
-        problems = [text for text in found if text]
-    if problems:
-        what = f"{len(problems)} of {len(files)} files are damaged; delete them and run this without --check:"
-        console.print(what, *problems, sep="\n  ")
-    else:
-        console.print(f"{len(files)} files are as they were written")
-    return not problems
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Keeps a second prepare out of the folder; the lock goes with the process."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / ".lock").open("w")
-    except OSError as error:
-        raise UserError(f"--output={folder}: cannot be written ({error.strerror}); choose another folder") from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"--output={folder}: another prepare writes into it; wait until it is done") from None
-        except OSError:
-            pass  # a file system without locks
-        yield
-
-
-@contextmanager
-def _cleared(folder: Path) -> Iterator[None]:
-    """Removes what killed processes have left half done, of an earlier run and of this one."""
-    try:
-        _remove_partial(folder)
-        yield
-    finally:
-        _remove_partial(folder)
-
-
-def _remove_partial(folder: Path) -> None:
-    for path in folder.glob("*/.*.partial"):
-        path.unlink(missing_ok=True)
-
-
-def _progress(console: Console) -> Progress:
-    return Progress(
-        TextColumn("{task.fields[done]} of {task.fields[videos]} videos"),
-        BarColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left:"),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )
 
 
 def entry() -> None:

@@ -13,11 +13,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from adatad_jax.models.adatad import ActionFormer, AdaTAD, DetectorConfig
-from adatad_jax.models.sizes import SIZES
+from adatad_jax.data.batch import Batch
+from adatad_jax.detection.objective import LossConfig
+from adatad_jax.devices import AXIS, shard
+from adatad_jax.models.adatad import ActionFormer, AdaTAD
+from adatad_jax.models.sizes import SIZES, DetectorConfig
 from adatad_jax.models.vit import VisionTransformer
 from adatad_jax.training.optimizer import OptimizerConfig, make_optimizer, merge, split
-from adatad_jax.training.step import AXIS, Batch, LossConfig, create_state, make_train_step, shard_batch
+from adatad_jax.training.step import create_state, make_train_step
 
 FRAMES, SIDE, SEGMENTS = 64, 160, 8
 REFERENCE = 424.6  # GFLOP of the backbone's forward pass and the adapters' gradients, measured beforehand
@@ -54,7 +57,7 @@ def main() -> None:
     optimizer = make_optimizer(OptimizerConfig(2e-4, 1e-4, 0.05, 1.0, 2, 100, 100), params)
     state = create_state(params, optimizer, LossConfig(), seed=0)
     step = make_train_step(model, optimizer, LossConfig(), ema_decay=0.999)
-    batch = shard_batch(
+    batch = shard(
         Batch(
             frames,
             mask,

@@ -24,9 +24,10 @@ from rich.table import Table
 
 from adatad_jax.config.fields import default
 from adatad_jax.data.cache import DEFAULT_QUALITY
-from adatad_jax.data.dataset import Sample, TrainingWindows, load_classes, load_subset
+from adatad_jax.data.dataset import Sample, TrainingWindows
 from adatad_jax.data.loader import TrainingBatches, load_ahead
-from adatad_jax.prepare import prepare
+from adatad_jax.data.subset import load_classes, load_subset
+from adatad_jax.pipelines.prepare_cache import prepare
 from adatad_jax.video.decode import open_video
 
 MINUTES, GOP, FPS = 4, 250, 30

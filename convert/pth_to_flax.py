@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from adatad_jax import cli
+from adatad_jax.config.load import load_config
 from adatad_jax.weights.convert_file import convert_file
 from adatad_jax.weights.load import published_configs
 
@@ -32,7 +33,7 @@ def main(arguments: Sequence[str]) -> None:
     args, overrides = cli.parse_overrides(parser, arguments)
     if args.output is None and not args.dry_run:
         parser.error("OUTPUT is missing: the folder to write, or --dry-run to write nothing")
-    config = cli.load_config(args.config, overrides) if args.config else None
+    config = load_config(args.config, overrides) if args.config else None
     print(convert_file(args.input, None if args.dry_run else args.output, config, published_configs(), overrides))
 
 

@@ -12,10 +12,12 @@ import pytest
 from rich.console import Console
 
 from adatad_jax.errors import UserError
-from adatad_jax.evaluate import evaluate_results, main, make_parser, parse_tious
+from adatad_jax.evaluate import main, make_parser, parse_tious
 from adatad_jax.evaluation.summary import write_results
+from adatad_jax.pipelines.evaluate_results import evaluate_results
 from adatad_jax.postprocessing.detections import Detections
-from adatad_jax.report.evaluated import assess, write_evaluated
+from adatad_jax.report.evaluated import assess
+from adatad_jax.report.page import write_evaluated
 from tests.real_data import real_file
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 
 from adatad_jax import prepare
-from adatad_jax.cli import load_config
+from adatad_jax.config.load import load_config
 from adatad_jax.data.cache import open_cache
-from adatad_jax.data.dataset import load_classes, load_subset
+from adatad_jax.data.subset import load_classes, load_subset
 from adatad_jax.demo.dataset import generate
 from adatad_jax.errors import UserError
 from adatad_jax.video.decode import frames_at, open_video

@@ -8,7 +8,8 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from adatad_jax.config.fields import default, make_model
+from adatad_jax.config.build import make_model
+from adatad_jax.config.fields import default
 from adatad_jax.weights.load import Trained
 
 

@@ -6,7 +6,7 @@ folder a command runs in.
 
 from ml_collections import ConfigDict
 
-from adatad_jax.config.fields import default
+from adatad_jax.config.fields import default, regression_ranges
 from adatad_jax.errors import UserError
 
 # Size -> the VideoMAE file the release starts from, and where to get it.
@@ -286,13 +286,3 @@ def ego4d() -> ConfigDict:
     config.test.min_score = 0.001
     config.test.voting_thresh = 0.95
     return config
-
-
-def regression_ranges(levels: int, overlapping: bool = False) -> tuple[tuple[int, int], ...]:
-    """The range of distances each level regresses, grid positions: up to 4, doubled from level to level.
-
-    With `overlapping` a level starts at half the end of the one below, else where that ends.
-    """
-    ends = [4 * 2**level for level in range(levels - 1)]
-    starts = [end // 2 if overlapping else end for end in ends]
-    return tuple(zip([0, *starts], [*ends, 10000], strict=True))

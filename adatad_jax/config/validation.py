@@ -5,7 +5,8 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from adatad_jax.config.fields import DTYPES, SAMPLINGS, make_detector, make_post_processing, make_vit, open_fields
+from adatad_jax.config.build import DTYPES, make_detector, make_post_processing, make_vit
+from adatad_jax.config.fields import SAMPLINGS, open_fields
 from adatad_jax.errors import UserError
 from adatad_jax.models.sizes import CHUNK_FRAMES, SIZES
 

@@ -6,13 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from ml_collections import ConfigDict
 
-from adatad_jax.config.fields import make_vit
 from adatad_jax.conversion.layout import BACKBONE_PREFIX
 from adatad_jax.errors import UserError
-from adatad_jax.models.adatad import AdaTAD, DetectorConfig
-from adatad_jax.models.sizes import CHUNK_TUBELETS, SIZES, ViTConfig
+from adatad_jax.models.adatad import AdaTAD
+from adatad_jax.models.sizes import CHUNK_TUBELETS, SIZES, DetectorConfig, ViTConfig
 
 POSITIONS = f"{BACKBONE_PREFIX}pos_embed"
 IMAGE_SIZE = 224  # of every published pre-training, where a file has no position table
@@ -63,7 +61,7 @@ class Shown:
         vit = self.backbone
         return (
             f"size {self.size}: {backbone_words(vit)}, pre-trained on {vit.image_size} px"
-            f"{'' if self.has_positions else ' (assumed)'}; {_adapters_words(vit)}\n"
+            f"{'' if self.has_positions else ' (assumed)'}; {adapters_words(vit)}\n"
             f"  detector of width {self.width}: {self.embed} embedding convolutions, {self.stem} stem and "
             f"{self.branch} branch blocks ({self.branch + 1} levels), {self.head_convs} convolutions a tower, "
             f"{self.classes} class{'es' * (self.classes != 1)}"
@@ -110,7 +108,9 @@ def read_dimensions(state: Mapping[str, np.ndarray], source: Path) -> Shown:
         raise UserError(f"{source}: adapters in blocks {inside} and {beside} beside a backbone of {depth} blocks")
     hidden = [state[key].shape[0] for key in state if key.endswith("down_proj.weight") and state[key].ndim]
     width, patch = patch_embed[0], patch_embed[4]
-    named = next((name for name, known in SIZES.items() if _size(known) == (width, depth, mlp[0], patch)), "custom")
+    named = next(
+        (name for name, known in SIZES.items() if backbone_size(known) == (width, depth, mlp[0], patch)), "custom"
+    )
     vit = ViTConfig(
         width=width,
         depth=depth,
@@ -146,7 +146,7 @@ def _image_size(state: Mapping[str, np.ndarray], width: int, patch: int, source:
     return grid * patch
 
 
-def _size(vit: ViTConfig) -> tuple[int, int, int, int]:
+def backbone_size(vit: ViTConfig) -> tuple[int, int, int, int]:
     return vit.width, vit.depth, vit.mlp_hidden, vit.patch
 
 
@@ -154,7 +154,7 @@ def backbone_words(vit: ViTConfig) -> str:
     return f"width {vit.width}, depth {vit.depth}, MLP {vit.mlp_hidden}, patch {vit.patch}"
 
 
-def _adapters_words(vit: ViTConfig) -> str:
+def adapters_words(vit: ViTConfig) -> str:
     if not vit.tia_blocks:
         return "no adapters"
     where = f"{len(vit.tia_blocks)} side adapters" if vit.side else f"TIA in blocks {_ranges(vit.tia_blocks)}"
@@ -166,39 +166,3 @@ def _ranges(blocks: tuple[int, ...]) -> str:
     firsts = [block for block in blocks if block - 1 not in blocks]
     lasts = [block for block in blocks if block + 1 not in blocks]
     return ",".join(f"{a}-{b}" if a < b else str(a) for a, b in zip(firsts, lasts, strict=True))
-
-
-def misfits(shown: Shown, config: ConfigDict, classes: int | None) -> list[str]:
-    """A line for every field of the configuration that disagrees with what the file shows.
-
-    Args:
-      shown: of the file.
-      config: a whole configuration.
-      classes: number of classes in its list; None where the list is not there to count.
-    """
-    theirs, ours = shown.backbone, make_vit(config)
-    adapters = _adapters_words(theirs)
-    rows: list[tuple[str, object, object, object]] = [
-        ("size", _size(ours), _size(theirs), f"{shown.size} ({backbone_words(theirs)})"),
-        ("adaptation", (ours.side, bool(ours.tia_blocks)), (theirs.side, bool(theirs.tia_blocks)), adapters),
-    ]
-    if shown.has_positions:
-        rows.append(("image_size", ours.image_size, theirs.image_size, theirs.image_size))
-    if ours.tia_blocks and theirs.tia_blocks:
-        if theirs.side:
-            rows.append(("tia_blocks", len(ours.tia_blocks), len(theirs.tia_blocks), adapters))
-        else:
-            rows.append(("tia_blocks", ours.tia_blocks, theirs.tia_blocks, adapters))
-        rows.append(("tia_ratio", ours.tia_hidden, theirs.tia_hidden, adapters))
-    for field in ("width", "embed", "stem", "branch", "head_convs"):
-        rows.append((field, config.model[field], getattr(shown, field), getattr(shown, field)))
-    lines = [
-        f"config.model.{field}={config.model[field]!r}: the file shows {words}"
-        for field, value, found, words in rows
-        if value != found
-    ]
-    if classes not in (None, shown.classes):
-        field = "class_agnostic" if config.data.class_agnostic else "classes"
-        value = config.data[field]
-        lines.append(f"config.data.{field}={value!r} ({classes} labels): the file shows {shown.classes} classes")
-    return lines

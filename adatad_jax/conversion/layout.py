@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from adatad_jax.models.adatad import DetectorConfig
-from adatad_jax.models.sizes import ViTConfig
+from adatad_jax.models.sizes import DetectorConfig, ViTConfig
 
 Path = tuple[str, ...]
 

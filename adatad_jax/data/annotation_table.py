@@ -20,9 +20,9 @@ from rich.progress import track
 
 from adatad_jax.data.annotation_files import read_text
 from adatad_jax.data.annotations import Video, finite_number
-from adatad_jax.data.usable_videos import EXTENSIONS, find_files
 from adatad_jax.errors import UserError, listed
 from adatad_jax.video.limits import within
+from adatad_jax.video.names import EXTENSIONS, find_files
 from adatad_jax.video.scan import scan
 
 COLUMNS = ("video", "start", "end", "label")

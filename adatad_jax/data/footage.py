@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from adatad_jax.data.annotations import Video
 from adatad_jax.data.cache import Images
-from adatad_jax.data.dataset import Subset
 from adatad_jax.data.frames import Frames, FrameSource
+from adatad_jax.data.subset import Subset
 from adatad_jax.errors import UserError
 from adatad_jax.video.limits import within
 from adatad_jax.video.scan import scan

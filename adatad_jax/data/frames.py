@@ -15,7 +15,7 @@ from adatad_jax.video.limits import within
 from adatad_jax.video.transforms import Box, crop_resize, resize_short_side, short_side_shape
 
 if TYPE_CHECKING:
-    from adatad_jax.data.dataset import Subset
+    from adatad_jax.data.subset import Subset
 
 
 class Frames(Protocol):

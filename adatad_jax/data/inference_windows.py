@@ -9,10 +9,11 @@ from ml_collections import ConfigDict
 
 from adatad_jax.data.annotations import Video
 from adatad_jax.data.cache import Images
-from adatad_jax.data.dataset import SHUFFLE_STREAM, Sample, Subset, require_valid, shuffle_within
+from adatad_jax.data.dataset import SHUFFLE_STREAM, Sample, require_valid, shuffle_within
 from adatad_jax.data.frames import Frames, FrameSource
 from adatad_jax.data.loader import load_ahead, unwrap
 from adatad_jax.data.sampling import Window, make_sampling
+from adatad_jax.data.subset import Subset
 from adatad_jax.errors import UserError
 from adatad_jax.video import transforms
 

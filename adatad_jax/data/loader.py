@@ -14,9 +14,10 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from adatad_jax.augmentation.draws import draw_augmentation
+from adatad_jax.data.batch import Batch
 from adatad_jax.data.dataset import Sample, TrainingWindows
+from adatad_jax.devices import place
 from adatad_jax.errors import UserError
-from adatad_jax.training.step import Batch, place_batch
 
 
 def load_ahead(
@@ -162,7 +163,7 @@ def placed_ahead(batches: Iterator[Loaded], devices: Sequence[jax.Device]) -> It
     """Places each batch on the devices, with a leading device axis, while they still compute the step before it."""
     waiting: collections.deque[Loaded] = collections.deque()
     for loaded in batches:
-        waiting.append(loaded._replace(batch=place_batch(loaded.batch, devices)))
+        waiting.append(loaded._replace(batch=place(loaded.batch, devices)))
         if len(waiting) > 1:
             yield waiting.popleft()
     yield from waiting

@@ -21,11 +21,11 @@ import numpy as np
 from ml_collections import ConfigDict
 from rich.console import Console
 
-from adatad_jax.config.fields import make_detector, open_fields
-from adatad_jax.config.recipes import regression_ranges
+from adatad_jax.config.build import make_detector
+from adatad_jax.config.fields import get_field, open_fields, regression_ranges
 from adatad_jax.config.validation import validate
 from adatad_jax.data.annotations import Video, select_subset
-from adatad_jax.data.dataset import load_videos
+from adatad_jax.data.subset import load_videos
 from adatad_jax.errors import UserError
 from adatad_jax.models.sizes import CHUNK_FRAMES
 
@@ -79,7 +79,7 @@ def resolve(config: ConfigDict, console: Console) -> ConfigDict:
     validate(proposal.config)
     console.print(f"chosen for {config.data.annotations}, as the configuration leaves it open:")
     for field, reason in proposal.reasons.items():
-        console.print(f"  --config.{field}={_get(proposal.config, field)}  {reason}")
+        console.print(f"  --config.{field}={get_field(proposal.config, field)}  {reason}")
     return proposal.config
 
 
@@ -181,21 +181,8 @@ def choose_stride(facts: Facts, frames_per_position: int, window: int) -> int:
     return stride
 
 
-def take_open_fields(config: ConfigDict, run: ConfigDict) -> ConfigDict:
-    """The configuration with its open fields as in the whole configuration of a run."""
-    missing, config = open_fields(config), config.copy_and_resolve_references()
-    config.update_from_flattened_dict({field: _get(run, field) for field in missing})
-    config.propose = False
-    return config
-
-
 def _multiple(length: int, config: ConfigDict) -> int:
     """The shortest window of at least `length` positions that the backbone's chunks and the pyramid divide."""
     chunk = CHUNK_FRAMES // math.gcd(CHUNK_FRAMES, config.data.frames_per_position)
     factor = math.lcm(chunk, make_detector(config, classes=1).length_factor)
     return math.ceil(length / factor) * factor
-
-
-def _get(config: ConfigDict, field: str) -> Any:
-    section, name = field.split(".")
-    return config[section][name]

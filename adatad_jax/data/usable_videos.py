@@ -7,32 +7,25 @@ from __future__ import annotations
 
 import logging
 import sys
-import time
-from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-import cv2
-import numpy as np
 from ml_collections import ConfigDict
 from rich.progress import track
 
 from adatad_jax.data.annotations import Video
-from adatad_jax.data.cache import DEFAULT_QUALITY, GROUP, REMEDY, STRIP, encode, read_entry, record_file
+from adatad_jax.data.cache import REMEDY, read_entry, record_file
 from adatad_jax.data.sampling import Sampling, make_sampling
 from adatad_jax.errors import UserError, listed
-from adatad_jax.video import transforms
-from adatad_jax.video.decode import frames_at, open_video
+from adatad_jax.video.decode import open_video
 from adatad_jax.video.limits import within
 
 if TYPE_CHECKING:
-    from adatad_jax.data.dataset import Subset
+    from adatad_jax.data.subset import Subset
 
-EXTENSIONS = (".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".flv", ".wmv")
 FRAMES_APART, SECONDS_APART = 30, 1.0  # a container's length may differ so much from the annotated one, or by a tenth
-PACKED_GROUPS = 4  # groups of frames that the size of a cache is estimated from, a video
 _logger = logging.getLogger(__name__)
 
 
@@ -41,57 +34,6 @@ class Probe(NamedTuple):
 
     frames: int
     fps: float
-
-
-class Clip(NamedTuple):
-    """Some frames of a video file, ascending, to be read at a short side in pixels."""
-
-    path: Path
-    frames: tuple[int, ...]
-    short_side: int
-
-
-class Cost(NamedTuple):
-    """What a clip takes: seconds of one core to decode and resize it, bytes a frame in a cache."""
-
-    seconds: float
-    frame_bytes: float
-
-
-def find_files(folder: Path, names: Sequence[str], prefix: str = "") -> tuple[dict[str, Path], dict[str, str]]:
-    """The file of every video: `folder/PREFIXNAME` with any of the usual extensions.
-
-    Args:
-      folder: of the videos.
-      names: as in the annotations.
-      prefix: what file names have in front; a name that carries it already is found too.
-
-    Returns:
-      name -> file; and name -> what is wrong, for the videos that have no file, or several.
-
-    Raises:
-      UserError: there is no such folder.
-    """
-    if not folder.is_dir():
-        raise UserError(f"config.data.videos={folder}: no such folder")
-    found: dict[str, list[Path]] = {}
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in EXTENSIONS:
-            found.setdefault(path.stem, []).append(path)
-
-    files: dict[str, Path] = {}
-    problems: dict[str, str] = {}
-    for name in names:
-        # the prefix first: an id of a data set with prefix "v_" may itself begin with "v_"
-        stem = name if name.startswith(prefix) and prefix + name not in found else prefix + name
-        match found.get(stem, []):
-            case [path]:
-                files[name] = path
-            case []:
-                problems[name] = f"{folder / stem}: no file with this name and one of {' '.join(EXTENSIONS)}"
-            case several:
-                problems[name] = f"{folder / stem}: several files ({', '.join(p.name for p in several)}); keep one"
-    return files, problems
 
 
 def probe(path: Path) -> Probe:
@@ -125,25 +67,6 @@ def probe_cached(name: str, data: ConfigDict) -> Probe:
             return Probe(entry.frame_count, entry.fps)
     sides = " or ".join(dict.fromkeys((str(data.train_short_side), str(data.test_short_side))))
     raise UserError(f"{folder}: {name} is not in the cache at short side {sides}, or not whole; {REMEDY}")
-
-
-def measure(clip: Clip) -> Cost:
-    """Decodes and resizes a clip as a run does, and packs some groups of its frames as a cache does.
-
-    Raises:
-      UserError: the file cannot be read.
-    """
-    cv2.setNumThreads(1)
-    start = time.process_time()
-    frames = frames_at(
-        open_video(clip.path), clip.frames, lambda images: transforms.resize_short_side(images, clip.short_side)
-    )
-    seconds = time.process_time() - start
-    starts = np.unique(np.linspace(0, len(frames) - 1, PACKED_GROUPS).astype(int) // GROUP) * GROUP
-    groups = [frames[start : start + GROUP] for start in starts]
-    strips = [group[:, :, left : left + STRIP] for group in groups for left in range(0, frames.shape[2], STRIP)]
-    packed = sum(len(encode(strip, DEFAULT_QUALITY)) for strip in strips)
-    return Cost(seconds, packed / sum(len(group) for group in groups))
 
 
 def length_problem(video: Video, path: Path, found: Probe) -> str | None:
@@ -232,26 +155,6 @@ def usable(subset: Subset, config: ConfigDict) -> Subset:
         raise UserError(f"{what}, so that none is left:{lines}")
     _logger.warning("%s: skipped; in an evaluation their segments count as missed:%s", what, lines)
     return replace(subset, videos=videos, missing={})
-
-
-def segment_problems(video: Video, ignore_labels: Collection[str] = ()) -> Iterator[tuple[str, str]]:
-    """What is odd about a video's segments: pairs of `outside`, `empty` or `duplicated`, and a line on the segment.
-
-    Outside is what ends over a second after the video or starts so long before it (of what does not even touch it,
-    loading warns); empty what ends where it starts; duplicated what repeats an earlier segment with its label.
-    """
-    seen: set[tuple[float, float, str]] = set()
-    for (start, end), label in zip(video.segments.tolist(), video.labels, strict=True):
-        if label in ignore_labels:
-            continue
-        what = f'{video.name}: "{label}", {start:g} to {end:g} s'
-        if start < video.duration and end >= 0 and max(end - video.duration, -start) > SECONDS_APART:
-            yield "outside", f"{what}; the video lasts {video.duration:g} s"
-        if start == end:
-            yield "empty", what
-        if (start, end, label) in seen:
-            yield "duplicated", what
-        seen.add((start, end, label))
 
 
 def _about(found: float, annotated: float, apart: float) -> bool:

@@ -12,14 +12,14 @@ from rich.console import Console
 from rich.table import Table
 
 from adatad_jax import cli
-from adatad_jax.config.fields import make_model
+from adatad_jax.config.build import make_model
+from adatad_jax.config.load import load_config
+from adatad_jax.console import make_console
 from adatad_jax.conversion.torch_file import write_tensors
-from adatad_jax.data.dataset import load_classes, load_subset
+from adatad_jax.data.subset import load_classes, load_subset
 from adatad_jax.demo.dataset import generate
 from adatad_jax.demo.weights import videomae_state
-from adatad_jax.detect import Options, detect_files
 from adatad_jax.errors import UserError
-from adatad_jax.evaluate import evaluate
 from adatad_jax.evaluation.mean_ap import Metrics
 from adatad_jax.evaluation.summary import METRICS_FILE, RESULTS_FILE
 from adatad_jax.files import check_output_folder, write_text
@@ -27,8 +27,10 @@ from adatad_jax.inference.detector import load
 from adatad_jax.inference.predictor import Predictor
 from adatad_jax.inference.test_set import load_evaluation
 from adatad_jax.outputs.targets import plan
-from adatad_jax.report.evaluated import REPORT_FILE
-from adatad_jax.train import train
+from adatad_jax.pipelines.detect_in_files import Options, detect_files
+from adatad_jax.pipelines.evaluate_detector import evaluate
+from adatad_jax.pipelines.train_detector import train
+from adatad_jax.report.page import REPORT_FILE
 from adatad_jax.weights.convert_file import convert_file
 from adatad_jax.weights.initialize import initialize
 
@@ -48,7 +50,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--controls", action="store_true", help="also train without adapters and without order")
     args = parser.parse_args(arguments)
     started = time.perf_counter()
-    console = cli.make_console()
+    console = make_console()
     if min(args.train_videos, args.test_videos) < 1:
         parser.error("--train-videos and --test-videos: expected at least 1")
     config = demo_config(args.workdir, args.seed, args.epochs)  # checked before an earlier demo is cleared
@@ -120,7 +122,7 @@ def demo_config(workdir: Path, seed: int, epochs: int | None) -> ConfigDict:
     }
     if epochs is not None:
         overrides |= {"train.epochs": epochs, "train.schedule_epochs": epochs, "train.warmup_epochs": 1}
-    return cli.load_config(CONFIG, [f"--config.{field}={value}" for field, value in overrides.items()])
+    return load_config(CONFIG, [f"--config.{field}={value}" for field, value in overrides.items()])
 
 
 def run_controls(config: ConfigDict, workdir: Path, console: Console) -> dict[str, Metrics]:

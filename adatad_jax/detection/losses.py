@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from adatad_jax.detection.points import Points
+from adatad_jax.detection.points import Points, to_segments
 from adatad_jax.detection.targets import Targets
 
 FOCAL_ALPHA = 0.25
@@ -33,13 +33,6 @@ def diou_loss(predicted: jax.Array, target: jax.Array) -> jax.Array:
     enclosing = jnp.maximum(end_a, end_b) - jnp.minimum(start_a, start_b)
     apart = 0.5 * ((start_a + end_a) - (start_b + end_b))
     return 1 - iou + apart**2 / jnp.maximum(enclosing**2, DIOU_EPS)
-
-
-def to_segments(points: Points, distances: jax.Array) -> jax.Array:
-    """Boundary distances `[..., P, 2]` in strides to segments `[..., P, 2]` in grid positions."""
-    start = points.position - distances[..., 0] * points.stride
-    end = points.position + distances[..., 1] * points.stride
-    return jnp.stack([start, end], -1)
 
 
 class LossSums(NamedTuple):

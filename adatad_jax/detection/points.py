@@ -2,9 +2,11 @@
 
 from typing import NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
-from adatad_jax.models.adatad import DetectorConfig
+from adatad_jax.models.sizes import DetectorConfig
 
 
 class Points(NamedTuple):
@@ -23,3 +25,10 @@ def make_points(config: DetectorConfig, length: int) -> Points:
         position = np.arange(length // stride, dtype=np.float32) * stride
         columns.append((position, *(np.full_like(position, value) for value in (low, high, stride))))
     return Points(*(np.concatenate(column) for column in zip(*columns, strict=True)))
+
+
+def to_segments(points: Points, distances: jax.Array) -> jax.Array:
+    """Boundary distances `[..., P, 2]` in strides to segments `[..., P, 2]` in grid positions."""
+    start = points.position - distances[..., 0] * points.stride
+    end = points.position + distances[..., 1] * points.stride
+    return jnp.stack([start, end], -1)

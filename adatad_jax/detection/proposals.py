@@ -5,9 +5,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from adatad_jax.detection.losses import to_segments
-from adatad_jax.detection.points import make_points
-from adatad_jax.models.adatad import DetectorConfig, Predictions
+from adatad_jax.detection.points import make_points, to_segments
+from adatad_jax.models.adatad import Predictions
+from adatad_jax.models.sizes import DetectorConfig
 
 
 class Proposals(NamedTuple):

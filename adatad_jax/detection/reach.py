@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from adatad_jax.detection.points import Points, make_points
 from adatad_jax.detection.targets import CENTRE_RADIUS, assign_targets
-from adatad_jax.models.adatad import DetectorConfig
+from adatad_jax.models.sizes import DetectorConfig
 
 _ROWS = 128  # segments matched at a time
 

@@ -16,23 +16,14 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
-from adatad_jax.config.fields import make_detector
+from adatad_jax.config.build import make_detector
 from adatad_jax.data.annotations import Video, classes_of, select_subset, without_classes
-from adatad_jax.data.dataset import load_classes, load_videos
 from adatad_jax.data.propose import resolve
 from adatad_jax.data.sampling import Sampling, make_sampling
-from adatad_jax.data.usable_videos import (
-    Clip,
-    Cost,
-    Probe,
-    find_files,
-    length_problem,
-    measure,
-    probe_throughout,
-    segment_problems,
-    window_problem,
-)
+from adatad_jax.data.subset import load_classes, load_videos
+from adatad_jax.data.usable_videos import Probe, length_problem, probe_throughout, window_problem
 from adatad_jax.detection.reach import levels_of_segments
+from adatad_jax.diagnosis.costs import Clip, Cost, measure
 from adatad_jax.diagnosis.report import (
     FILE_PROBLEMS,
     FIT,
@@ -44,8 +35,10 @@ from adatad_jax.diagnosis.report import (
     Report,
     SubsetReport,
 )
+from adatad_jax.diagnosis.segment_problems import segment_problems
 from adatad_jax.errors import UserError, all_listed
 from adatad_jax.video.limits import map_in_processes
+from adatad_jax.video.names import find_files
 
 MEASURED = 4  # videos that decoding is timed on
 USUAL_FPS = 30  # where neither file nor annotations tell the number of frames

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from adatad_jax.data.annotations import Video
-from adatad_jax.models.adatad import DetectorConfig
+from adatad_jax.models.sizes import DetectorConfig
 
 FIT = "fit"
 MISSING, UNDECODABLE, OTHER_LENGTH, NO_WINDOW = FILE_PROBLEMS = (
@@ -134,3 +137,49 @@ class Report:
         finding = Finding(subset, text.rstrip(":"), tuple(line.strip() for line in lines), fatal)
         if finding not in self.findings:
             self.findings.append(finding)
+
+
+def report_to_json(report: Report) -> dict[str, Any]:
+    """The whole report; what was not measured is null."""
+    strides = report.detector.strides if report.detector else ()
+    ranges = report.detector.regression_ranges if report.detector else ()
+    return {
+        "fit": report.fit,
+        "findings": [
+            {
+                "subset": finding.subset,
+                "error": finding.fatal,
+                "what": finding.text,
+                "count": len(finding.lines),
+                "cases": finding.lines,
+            }
+            for finding in report.findings
+        ],
+        "levels": [
+            {"stride": stride, "distances": distances} for stride, distances in zip(strides, ranges, strict=True)
+        ],
+        "subsets": {
+            subset.name: {
+                "videos": subset.annotated,
+                "videos_used": len(subset.videos),
+                "hours": subset.hours,
+                "files": subset.files,
+                "segments": subset.segments,
+                "segments_ignored": subset.ignored,
+                "segments_by_level": subset.levels.sum(0).tolist(),
+                "segments_of_no_level": int(subset.lost.sum()),
+                "segments_by_class": subset.per_class,
+                "windows": sum(subset.windows.values()),
+                "windows_by_video": subset.windows,
+            }
+            for subset in report.subsets
+        },
+        "costs": {
+            cost.subset: {
+                name: None if isinstance(value, float) and math.isnan(value) else value
+                for name, value in dataclasses.asdict(cost).items()
+                if name != "subset"
+            }
+            for cost in report.costs
+        },
+    }

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from adatad_jax.data.annotations import Video
-from adatad_jax.errors import UserError
-from adatad_jax.evaluation.names import few, name_hint
+from adatad_jax.errors import UserError, few
 from adatad_jax.postprocessing.detections import Detections
+from adatad_jax.video.names import name_hint
 
 Array = np.ndarray
 GroundTruth = Mapping[str, tuple[Array, Array]]

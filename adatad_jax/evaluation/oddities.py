@@ -5,9 +5,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from adatad_jax.errors import few
 from adatad_jax.evaluation.ground_truth import CountedTruth, GroundTruth, by_class, counted, segment_tiou
-from adatad_jax.evaluation.names import few, name_hint
 from adatad_jax.postprocessing.detections import Detections
+from adatad_jax.video.names import name_hint
 
 # Seconds: ends rounded to two decimals may lie so far beyond their video.
 _BEYOND = 0.01

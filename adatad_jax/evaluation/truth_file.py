@@ -12,8 +12,8 @@ from adatad_jax.data.annotation_table import Row, parse_table
 from adatad_jax.data.annotations import Video, classes_of, load_annotations, select_subset
 from adatad_jax.errors import UserError, listed
 from adatad_jax.evaluation.ground_truth import GroundTruth, ground_truth_of
-from adatad_jax.evaluation.names import name_hint
 from adatad_jax.postprocessing.detections import Detections
+from adatad_jax.video.names import name_hint
 
 
 @dataclass(frozen=True)

@@ -17,17 +17,18 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from adatad_jax import cli
-from adatad_jax.config.fields import make_model, make_post_processing
+from adatad_jax.config.build import make_model, make_post_processing
+from adatad_jax.config.load import load_config
 from adatad_jax.data.cache import Images
 from adatad_jax.data.dataset import Sample
 from adatad_jax.data.footage import Footage, array_footage, open_footage
 from adatad_jax.data.inference_windows import InferenceWindows
 from adatad_jax.data.loader import unwrap
 from adatad_jax.data.sampling import Window
+from adatad_jax.devices import set_precision
 from adatad_jax.errors import UserError, one_line
 from adatad_jax.inference.predictor import Predictor, detect_windows
-from adatad_jax.outputs.detection import Detection, named
+from adatad_jax.postprocessing.detections import Detection, named
 from adatad_jax.weights.load import Params, Trained, load_trained
 
 
@@ -50,7 +51,7 @@ def load(
       UserError: there is no trained detector, or the configuration does not fit it.
     """
     if config is not None and not isinstance(config, ConfigDict):
-        config = cli.load_config(Path(config), overrides)
+        config = load_config(Path(config), overrides)
     return Detector(load_trained(Path(path), config, overrides), batch)
 
 
@@ -72,7 +73,7 @@ class Detector:
         self.origin = trained.origin
         self.config = trained.config
         self.fingerprint = fingerprint(trained.params)
-        cli.set_precision(self.config.model.dtype)
+        set_precision(self.config.model.dtype)
         self._predictor = Predictor(make_model(self.config, len(self.classes)), trained.params, batch)
         self._settings = make_post_processing(self.config)
 

@@ -11,9 +11,9 @@ import numpy as np
 from adatad_jax.data.dataset import Sample
 from adatad_jax.data.sampling import Window
 from adatad_jax.detection.proposals import Proposals, decode
+from adatad_jax.devices import map_over_devices, replicate
 from adatad_jax.models.adatad import AdaTAD
 from adatad_jax.postprocessing.detections import Detections, PostProcessing, merge_windows, window_detections
-from adatad_jax.training.step import replicate
 
 Params = Any
 
@@ -29,13 +29,13 @@ class Predictor:
         self._devices = jax.local_devices()
         self.batch_size = per_device * len(self._devices)
         self.load(params)
-        self._apply = jax.pmap(
+        self._apply = map_over_devices(
             lambda params, frames, mask: decode(
                 model.detector_config,
                 model.apply({"params": params}, frames, mask),  # type: ignore[arg-type]
             ),
+            self._devices,
             in_axes=(None, 0, 0),
-            devices=self._devices,
         )
 
     def load(self, params: Params) -> None:

@@ -7,12 +7,13 @@ from ml_collections import ConfigDict
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from adatad_jax.config.fields import make_post_processing
+from adatad_jax.config.build import make_post_processing
 from adatad_jax.data.annotations import ACTION
-from adatad_jax.data.dataset import Sample, load_subset
+from adatad_jax.data.dataset import Sample
 from adatad_jax.data.inference_windows import InferenceWindows, inference_windows
 from adatad_jax.data.loader import unwrap
 from adatad_jax.data.sampling import Window
+from adatad_jax.data.subset import load_subset
 from adatad_jax.data.usable_videos import usable
 from adatad_jax.errors import UserError
 from adatad_jax.evaluation.ground_truth import GroundTruth, counted, ground_truth_of

@@ -1,85 +1,17 @@
 """The whole detector: frames -> chunks -> features -> pyramid -> class logits and boundary distances."""
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from adatad_jax.errors import UserError
 from adatad_jax.models.head import Head, Neck
 from adatad_jax.models.layers import Dtype, dropout
 from adatad_jax.models.positions import resize_time
 from adatad_jax.models.projection import Projection
-from adatad_jax.models.sizes import ViTConfig
+from adatad_jax.models.sizes import DetectorConfig, ViTConfig
 from adatad_jax.models.vit import VisionTransformer
-
-
-@dataclass(frozen=True)
-class DetectorConfig:
-    """Dimensions of the ActionFormer detector.
-
-    Attributes:
-      classes: number of classes K.
-      width: pyramid and head width D.
-      heads: attention heads of the projection.
-      embed, stem, branch: embedding convolutions, stem blocks, downsampling blocks.
-      windows: local attention window (odd, positions of its level) per level, None for global attention.
-      absolute_positions: add a sinusoid after the embedding convolutions.
-      max_length: grid positions of a training window; shorter ones are padded to it.
-      head_convs: hidden convolutions of each tower.
-      regression_ranges: per level, the closed range of the larger boundary distance it regresses, grid positions.
-      drop_path: stochastic depth of every block.
-      dropout: elementwise, inside the blocks.
-      input_dropout: of whole channels of the features.
-    """
-
-    classes: int
-    width: int = 512
-    heads: int = 4
-    embed: int = 2
-    stem: int = 2
-    branch: int = 5
-    windows: tuple[int | None, ...] = (None,) * 6
-    absolute_positions: bool = False
-    max_length: int = 768
-    head_convs: int = 2
-    regression_ranges: tuple[tuple[float, float], ...] = ((0, 4), (4, 8), (8, 16), (16, 32), (32, 64), (64, 10000))
-    drop_path: float = 0.1
-    dropout: float = 0.0
-    input_dropout: float = 0.0
-
-    def __post_init__(self) -> None:
-        levels = self.branch + 1
-        if len(self.windows) != levels or len(self.regression_ranges) != levels:
-            raise UserError(
-                f"the pyramid has {levels} levels (branch={self.branch}), but there are {len(self.windows)} attention "
-                f"windows and {len(self.regression_ranges)} regression ranges: give one of each per level"
-            )
-        for window in self.windows:
-            if window is not None and (window < 3 or window % 2 == 0):
-                raise UserError(f"attention window {window}: expected an odd number of at least 3, or None for global")
-        if self.width % self.heads:
-            raise UserError(f"the detector's width {self.width} is not a multiple of its {self.heads} heads")
-        if self.max_length % self.length_factor:
-            raise UserError(
-                f"a window of {self.max_length} grid positions does not fit the pyramid: {levels} levels, attention "
-                f"windows {self.windows} need a multiple of {self.length_factor}"
-            )
-
-    @property
-    def strides(self) -> tuple[int, ...]:
-        """Grid positions between neighbouring points, per level."""
-        return tuple(2**level for level in range(self.branch + 1))
-
-    @property
-    def length_factor(self) -> int:
-        """Lengths must be multiples of it: the coarsest stride, times twice the reach of local attention there."""
-        return max(
-            stride * (1 if window is None else 2 * (window // 2))
-            for stride, window in zip(self.strides, self.windows, strict=True)
-        )
 
 
 class Predictions(NamedTuple):

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from adatad_jax.errors import UserError
 from adatad_jax.files import whole_file
-from adatad_jax.outputs.detection import Detection
 from adatad_jax.outputs.overlay import Overlay
 from adatad_jax.outputs.sound import add_sound, timed
+from adatad_jax.postprocessing.detections import Detection
 from adatad_jax.video.decode import VideoReader, open_video
 from adatad_jax.video.scan import open_container, scan
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from adatad_jax.outputs.detection import Detection
+from adatad_jax.postprocessing.detections import Detection
 
 COLUMNS = ("video", "start", "end", "label", "score")
 

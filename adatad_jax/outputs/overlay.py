@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from adatad_jax.outputs.detection import Detection
 from adatad_jax.outputs.text import drawable, shortened
+from adatad_jax.postprocessing.detections import Detection
 
 Images = NDArray[np.uint8]
 Colour = tuple[int, int, int]

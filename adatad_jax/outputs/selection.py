@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from adatad_jax.outputs.detection import Detection
+from adatad_jax.postprocessing.detections import Detection
 
 THRESHOLD = 0.1
 REPEAT_TIOU = 0.5

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from adatad_jax.outputs.detection import Detection
 from adatad_jax.outputs.text import flat
+from adatad_jax.postprocessing.detections import Detection
 from adatad_jax.video.scan import scan
 
 SHORTEST = 5  # milliseconds: shorter cues come from boundaries that all but meet, and would only flicker

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from adatad_jax.data.usable_videos import EXTENSIONS
 from adatad_jax.errors import UserError
 from adatad_jax.files import partial_path
+from adatad_jax.video.names import EXTENSIONS
 
 WRITTEN = (".json", ".csv", ".srt", ".vtt", ".png")
 ANNOTATED = ".annotated.mp4"

@@ -12,8 +12,8 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.ticker import FuncFormatter, MultipleLocator
 
 from adatad_jax.files import whole_file
-from adatad_jax.outputs.detection import Detection
 from adatad_jax.outputs.text import drawable, shortened
+from adatad_jax.postprocessing.detections import Detection
 from adatad_jax.video.decode import frames_at, open_video
 from adatad_jax.video.limits import within
 from adatad_jax.video.transforms import resize_short_side

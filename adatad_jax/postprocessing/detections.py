@@ -8,6 +8,7 @@ both a video-level classifier, if there is one, comes between seconds and roundi
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -138,3 +139,33 @@ def merge_windows(windows: Sequence[Detections], settings: PostProcessing) -> De
         return joined
     merged = Detections(*nms_video(joined.segments, joined.scores, joined.labels, settings.nms))
     return round_detections(merged) if settings.rounded else merged
+
+
+class Detection(NamedTuple):
+    """A segment of a video that a detector found.
+
+    Attributes:
+      start: seconds from the first frame.
+      end: seconds from the first frame.
+      label: name of the class.
+      score: in [0, 1].
+    """
+
+    start: float
+    end: float
+    label: str
+    score: float
+
+
+def named(detections: Detections, classes: Sequence[str]) -> list[Detection]:
+    """The detections of a video by falling score, equal ones in their order; `classes` are indexed by the labels."""
+    order = np.argsort(-detections.scores, kind="stable")
+    return [
+        Detection(start, end, classes[label], score)
+        for (start, end), label, score in zip(
+            detections.segments[order].tolist(),
+            detections.labels[order].tolist(),
+            detections.scores[order].tolist(),
+            strict=True,
+        )
+    ]

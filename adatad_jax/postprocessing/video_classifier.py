@@ -17,11 +17,10 @@ import numpy as np
 
 from adatad_jax.errors import UserError, listed, one_line
 from adatad_jax.postprocessing.detections import Detections
+from adatad_jax.video.names import VIDEO_PREFIX
 
 Array = np.ndarray
 
-# Names of the classifiers' videos have no prefix; annotations and files of ActivityNet may have this one.
-VIDEO_PREFIX = "v_"
 _logger = logging.getLogger(__name__)
 
 

@@ -1,21 +1,54 @@
 """From ground truth and detections, of this project or any other tool, to all that is told about them."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from rich.console import Console
 
-from adatad_jax.analysis.analyse import analyse, analysis_to_json, print_analysis
+from adatad_jax.analysis.analyse import Analysis, analyse, print_analysis
 from adatad_jax.evaluation.ground_truth import GroundTruth
-from adatad_jax.evaluation.mean_ap import evaluate
+from adatad_jax.evaluation.mean_ap import Metrics, evaluate
 from adatad_jax.evaluation.oddities import notes_on
 from adatad_jax.evaluation.recall import recall_figures
-from adatad_jax.evaluation.summary import metrics_to_json, print_metrics, print_recall, write_metrics
+from adatad_jax.evaluation.summary import print_metrics, print_recall
 from adatad_jax.postprocessing.detections import Detections
-from adatad_jax.report.page import Evaluated, write_report
 
-REPORT_FILE = "report.html"
+
+@dataclass(frozen=True)
+class Evaluated:
+    """An evaluation, with all that its report tells of it.
+
+    Attributes:
+      title: what was evaluated, such as a recipe's name.
+      origin: checkpoint or results file, in words.
+      subset: of the annotations.
+      metrics: mean average precision.
+      recall: further figures by name, fractions, in the order shown.
+      published: average mAP published for the recipe, percent, if any.
+      truth: segments in seconds and labels by video.
+      results: detections by video.
+      classes: names that the labels of both index.
+      durations: seconds by video; some may be missing.
+      analysis: of the same detections.
+      files: video files by video, for thumbnails; some or all may be missing.
+      notes: what was ignored, or counted in a special way.
+    """
+
+    title: str
+    origin: str
+    subset: str
+    metrics: Metrics
+    recall: Mapping[str, float]
+    published: float | None
+    truth: GroundTruth
+    results: Mapping[str, Detections]
+    classes: tuple[str, ...]
+    durations: Mapping[str, float]
+    analysis: Analysis
+    files: Mapping[str, Path]
+    notes: tuple[str, ...]
 
 
 def assess(
@@ -77,26 +110,3 @@ def print_evaluated(evaluated: Evaluated, heading: str, console: Console) -> Non
     print_analysis(evaluated.analysis, console)
     for note in evaluated.notes:
         console.print(f"note: {note}", style="yellow")
-
-
-def write_evaluated(folder: Path, evaluated: Evaluated, about: Mapping[str, str], time_limit: float = 60.0) -> None:
-    """Writes `metrics.json` (fractions; `about` comes first in it) and `report.html` into a folder.
-
-    Args:
-      folder: may not be there yet.
-      evaluated: what to write.
-      about: what was measured, such as file names.
-      time_limit: see `write_report`.
-
-    Raises:
-      UserError: they cannot be written.
-    """
-    figures = {
-        **about,
-        **metrics_to_json(evaluated.metrics),
-        "recall": dict(evaluated.recall),
-        "notes": list(evaluated.notes),
-        "analysis": analysis_to_json(evaluated.analysis),
-    }
-    write_metrics(folder, figures)
-    write_report(folder / REPORT_FILE, evaluated, time_limit)

@@ -3,63 +3,28 @@
 import base64
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from adatad_jax.analysis.analyse import Analysis
+from adatad_jax.analysis.analyse import analysis_to_json
 from adatad_jax.analysis.false_positives import KINDS
-from adatad_jax.evaluation.ground_truth import GroundTruth, counted
-from adatad_jax.evaluation.mean_ap import Metrics
+from adatad_jax.evaluation.ground_truth import counted
+from adatad_jax.evaluation.summary import metrics_to_json, write_metrics
 from adatad_jax.files import write_text
 from adatad_jax.outputs.timeline import clock
 from adatad_jax.postprocessing.detections import Detections
 from adatad_jax.report import figures
 from adatad_jax.report.charts import precision_recall
+from adatad_jax.report.evaluated import Evaluated
 from adatad_jax.report.findings import findings, percent
 from adatad_jax.report.timelines import RULE, Timeline, best_and_worst, lay_out, thumbnail_strip
 
 Array = np.ndarray
 
 AP_BINS = 10
-
-
-@dataclass(frozen=True)
-class Evaluated:
-    """An evaluation, with all that its report tells of it.
-
-    Attributes:
-      title: what was evaluated, such as a recipe's name.
-      origin: checkpoint or results file, in words.
-      subset: of the annotations.
-      metrics: mean average precision.
-      recall: further figures by name, fractions, in the order shown.
-      published: average mAP published for the recipe, percent, if any.
-      truth: segments in seconds and labels by video.
-      results: detections by video.
-      classes: names that the labels of both index.
-      durations: seconds by video; some may be missing.
-      analysis: of the same detections.
-      files: video files by video, for thumbnails; some or all may be missing.
-      notes: what was ignored, or counted in a special way.
-    """
-
-    title: str
-    origin: str
-    subset: str
-    metrics: Metrics
-    recall: Mapping[str, float]
-    published: float | None
-    truth: GroundTruth
-    results: Mapping[str, Detections]
-    classes: tuple[str, ...]
-    durations: Mapping[str, float]
-    analysis: Analysis
-    files: Mapping[str, Path]
-    notes: tuple[str, ...]
 
 
 def write_report(path: Path, evaluated: Evaluated, time_limit: float = 60.0) -> None:
@@ -131,3 +96,29 @@ def _timeline(evaluated: Evaluated, video: str, truth: tuple[Array, Array], time
         evaluated.analysis.tiou,
         *(thumbnail_strip(file, time_limit) if file is not None else ([], "")),
     )
+
+
+REPORT_FILE = "report.html"
+
+
+def write_evaluated(folder: Path, evaluated: Evaluated, about: Mapping[str, str], time_limit: float = 60.0) -> None:
+    """Writes `metrics.json` (fractions; `about` comes first in it) and `report.html` into a folder.
+
+    Args:
+      folder: may not be there yet.
+      evaluated: what to write.
+      about: what was measured, such as file names.
+      time_limit: see `write_report`.
+
+    Raises:
+      UserError: they cannot be written.
+    """
+    figures = {
+        **about,
+        **metrics_to_json(evaluated.metrics),
+        "recall": dict(evaluated.recall),
+        "notes": list(evaluated.notes),
+        "analysis": analysis_to_json(evaluated.analysis),
+    }
+    write_metrics(folder, figures)
+    write_report(folder / REPORT_FILE, evaluated, time_limit)

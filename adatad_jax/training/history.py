@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+
 from adatad_jax.files import write_text
 from adatad_jax.training.step import Metrics
 
@@ -46,3 +48,27 @@ def read_history(workdir: Path) -> list[dict[str, Any]]:
 def write_history(workdir: Path, records: Sequence[dict[str, Any]]) -> None:
     """Replaces the run's history."""
     write_text(workdir / HISTORY_FILE, "".join(json.dumps(record) + "\n" for record in records))
+
+
+def log_epoch(workdir: Path, record: dict[str, Any], console: Console) -> None:
+    """Adds the epoch to the run's history and prints a line."""
+    write_history(workdir, [*read_history(workdir), record])
+    score = f"  average mAP {100 * record['average_mAP']:.2f}" if "average_mAP" in record else ""
+    if record["windows_without_segment"]:
+        score += f"  ({record['windows_without_segment']} windows kept no segment)"
+    console.print(
+        f"epoch {record['epoch']:3d}  step {record['step']:6d}  loss {record['loss']:.4f}  "
+        f"grad {record['grad_norm']:.3f}  {record['seconds']:.1f} s{score}"
+    )
+
+
+def report_evaluations(workdir: Path, console: Console) -> None:
+    """Prints the last and the best epoch's mAP, if any epoch was evaluated; the best was chosen on the test subset."""
+    scored = [record for record in read_history(workdir) if "average_mAP" in record]
+    if scored:
+        best = max(scored, key=lambda record: record["average_mAP"])
+        console.print(
+            f"average mAP {100 * scored[-1]['average_mAP']:.2f} after the last epoch evaluated "
+            f"({scored[-1]['epoch']}); {100 * best['average_mAP']:.2f} after the best ({best['epoch']}, chosen on the "
+            "test subset, as published results are)"
+        )

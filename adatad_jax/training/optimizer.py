@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from ml_collections import ConfigDict
 
 from adatad_jax.training.schedule import warmup_cosine
 
@@ -186,3 +187,17 @@ def parameter_groups(config: OptimizerConfig, params: Params) -> list[Group]:
         Group(name, len(sizes), sum(sizes), rates[name], decay)
         for (name, decay), sizes in sorted(members.items(), key=lambda item: (order.index(item[0][0]), -item[0][1]))
     ]
+
+
+def make_optimizer_config(config: ConfigDict, steps_per_epoch: int) -> OptimizerConfig:
+    train = config.train
+    return OptimizerConfig(
+        tia_rate=train.tia_rate,
+        head_rate=train.head_rate,
+        backbone_rate=train.backbone_rate if config.model.adaptation == "full" else 0.0,
+        weight_decay=train.weight_decay,
+        clip_norm=train.clip_norm,
+        warmup_steps=train.warmup_epochs * steps_per_epoch,
+        schedule_steps=train.schedule_epochs * steps_per_epoch,
+        steps=train.epochs * steps_per_epoch,
+    )

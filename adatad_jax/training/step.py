@@ -1,49 +1,24 @@
 """One training step: state in, state out, the same on one device and on N."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from adatad_jax.augmentation.augment import augment
-from adatad_jax.augmentation.draws import NO_AUGMENTATION, Augmentation
+from adatad_jax.data.batch import Batch
 from adatad_jax.detection.losses import loss_sums, update_normalizer
+from adatad_jax.detection.objective import LossConfig
 from adatad_jax.detection.points import make_points
 from adatad_jax.detection.proposals import flatten_levels
 from adatad_jax.detection.targets import assign_targets
+from adatad_jax.devices import AXIS, map_over_devices
 from adatad_jax.models.adatad import AdaTAD
 from adatad_jax.training.optimizer import merge, split, trained_like
 
 Params = Any
-
-AXIS = "data"
-
-
-class Batch(NamedTuple):
-    """B windows, or with a leading device axis N windows each on several devices.
-
-    Attributes:
-      frames: `[B, T, H, W, 3]` uint8 RGB.
-      mask: `[B, positions]` bool, valid grid positions.
-      segments: `[B, G, 2]` float32, grid positions.
-      labels: `[B, G]` int32, -1 for padding.
-      sample_ids: `[B]` int32, each window's index in the global batch.
-      weight: `[B]` float32, 1 for a window, 0 for one that only fills up the last batch.
-      augmentation: what the accelerator does to the frames, each array with a leading `[B]`.
-    """
-
-    frames: Any
-    mask: Any
-    segments: Any
-    labels: Any
-    sample_ids: Any
-    weight: Any
-    augmentation: Augmentation = NO_AUGMENTATION
 
 
 class TrainState(NamedTuple):
@@ -68,25 +43,6 @@ class TrainState(NamedTuple):
     def averaged_params(self) -> Params:
         """The whole tree with averaged trainable parameters: what is evaluated."""
         return merge(self.ema, self.params)
-
-
-@dataclass(frozen=True)
-class LossConfig:
-    """What the loss is made of.
-
-    Attributes:
-      regression_weight: factor of the DIoU loss.
-      label_smoothing: of the focal loss's targets.
-      all_candidates: every candidate segment gives its class to a point.
-      release_gpus: R, the number of devices of the published run, to which its loss normaliser belongs.
-      normalizer_start: where the normaliser starts.
-    """
-
-    regression_weight: float = 1.0
-    label_smoothing: float = 0.0
-    all_candidates: bool = False
-    release_gpus: int = 1
-    normalizer_start: float = 100.0
 
 
 class Metrics(NamedTuple):
@@ -117,7 +73,7 @@ def create_state(
 def make_train_step(
     model: AdaTAD, optimizer: optax.GradientTransformation, config: LossConfig, ema_decay: float
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
-    """The step of one device of the axis "data"; to be pmapped (`pmap_step`).
+    """The step of one device of the axis "data"; to be pmapped (`map_step`).
 
     Losses and positives are summed over the axis before the normaliser divides them, so N devices that share a batch
     compute what one does. Random draws depend on the step and a sample's id alone.
@@ -176,31 +132,9 @@ def make_train_step(
     return step
 
 
-def pmap_step(
+def map_step(
     step: Callable[[TrainState, Batch], tuple[TrainState, Metrics]],
-    devices: list[jax.Device] | None = None,
+    devices: Sequence[jax.Device] | None = None,
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
     """Maps a step over devices: the batch has a leading device axis, the state none and is donated."""
-    return jax.pmap(step, axis_name=AXIS, in_axes=(None, 0), out_axes=(None, 0), donate_argnums=0, devices=devices)
-
-
-def replicate(tree: Any, devices: Sequence[jax.Device]) -> Any:
-    """Places a tree of host arrays on every device, as the mapped step wants its state."""
-    sharding = NamedSharding(Mesh(np.array(devices), (AXIS,)), PartitionSpec())
-
-    def place(leaf: Any) -> jax.Array:
-        host = np.asarray(leaf)
-        return jax.make_array_from_callback(host.shape, sharding, lambda index: host[index])
-
-    return jax.tree.map(place, tree)
-
-
-def shard_batch(batch: Batch, devices: int) -> Batch:
-    """`[B, ...]` -> `[devices, B/devices, ...]` for every array."""
-    return jax.tree.map(lambda array: np.reshape(array, (devices, -1, *np.shape(array)[1:])), batch)
-
-
-def place_batch(batch: Batch, devices: Sequence[jax.Device]) -> Batch:
-    """A host batch `[B, ...]` on the devices, as the mapped step takes it; returns before the copy has ended."""
-    sharding = NamedSharding(Mesh(np.array(devices), (AXIS,)), PartitionSpec(AXIS))
-    return jax.device_put(shard_batch(batch, len(devices)), sharding)
+    return map_over_devices(step, devices, in_axes=(None, 0), out_axes=(None, 0), donate=(0,))

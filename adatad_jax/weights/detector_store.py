@@ -20,7 +20,7 @@ from adatad_jax.conversion.folders import ACCOUNT_FILE, PARAMS_FOLDER, PASSENGER
 from adatad_jax.conversion.torch_file import read_tensors, write_tensors
 from adatad_jax.errors import UserError, one_line
 from adatad_jax.files import write_text
-from adatad_jax.training.checkpoints import CONFIG_FILE, write_config
+from adatad_jax.weights.run_folder import CONFIG_FILE, write_config
 
 EMA_FOLDER = "ema"
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from adatad_jax.config.fields import make_model
+from adatad_jax.config.build import make_model
 from adatad_jax.conversion.detector import (
     CLASSIFIER_NORM,
     NORMALIZER,
@@ -24,7 +24,8 @@ from adatad_jax.models.positions import sinusoid_table
 from adatad_jax.models.sizes import CHUNK_TUBELETS, ViTConfig
 from adatad_jax.training import checkpoints
 from adatad_jax.weights import detector_store
-from adatad_jax.weights.load import restore_config
+from adatad_jax.weights.restore import restore_config
+from adatad_jax.weights.run_folder import read_config
 
 SUFFIXES = (".pth", ".safetensors")
 
@@ -46,7 +47,7 @@ def export(source: Path, output: Path) -> str:
     if not source.is_dir():
         raise UserError(f"{source}: no run here: expected the folder of a run or of a converted detector")
     converted = detector_store.is_converted(source)
-    fields, classes = checkpoints.read_config(source)
+    fields, classes = read_config(source)
     config = restore_config(fields, source)
     model = make_model(config, len(classes))
     if converted:

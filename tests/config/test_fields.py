@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from adatad_jax import cli
-from adatad_jax.config.fields import default, make_model, make_vit, tia_blocks
+from adatad_jax.config.build import make_model, make_vit, tia_blocks
+from adatad_jax.config.fields import default, flatten
+from adatad_jax.config.load import load_config
 from adatad_jax.errors import UserError
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -14,7 +16,7 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.py")), ids=lambda p: p.stem)
 def test_every_config_builds(path: Path) -> None:
-    config = cli.load_config(path)
+    config = load_config(path)
     if not config.propose:  # else what makes the model is left open
         make_model(config, classes=20)
     assert config.weights_from
@@ -23,7 +25,7 @@ def test_every_config_builds(path: Path) -> None:
 
 def test_thumos_s_is_the_published_recipe() -> None:
     """Spec of the published run: sizes, rates, schedule, evaluation."""
-    config = cli.load_config(CONFIGS / "thumos_s.py")
+    config = load_config(CONFIGS / "thumos_s.py")
     vit = make_vit(config)
     assert (vit.width, vit.depth, vit.tia_blocks, vit.tia_hidden, vit.drop_path) == (384, 12, tuple(range(12)), 96, 0.1)
     train, data, test = config.train, config.data, config.test
@@ -66,24 +68,24 @@ def test_thumos_s_is_the_published_recipe() -> None:
 )
 def test_wrong_fields_are_refused(override: str, message: str) -> None:
     with pytest.raises(UserError, match=re.escape(message)):
-        cli.load_config(CONFIGS / "thumos_s.py", [override])
+        load_config(CONFIGS / "thumos_s.py", [override])
 
 
 def test_a_file_that_is_missing_or_fails_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"nowhere\.py: no such file"):
-        cli.load_config(tmp_path / "nowhere.py")
+        load_config(tmp_path / "nowhere.py")
     broken = tmp_path / "broken.py"
     broken.write_text("def get_config():\n    raise ValueError('my own mistake')\n")
     with pytest.raises(UserError, match=r"broken\.py.*my own mistake"):
-        cli.load_config(broken)
+        load_config(broken)
     broken.write_text("def get_config():\n    return 3\n")
     with pytest.raises(UserError, match=r"broken\.py"):
-        cli.load_config(broken)
+        load_config(broken)
     broken.write_text(
         "from adatad_jax.config import default\ndef get_config():\n  c = default()\n  c.data.rates = 3\n  return c\n"
     )
     with pytest.raises(UserError, match="rates"):
-        cli.load_config(broken)
+        load_config(broken)
 
 
 def test_blocks_are_read_from_text() -> None:
@@ -95,4 +97,4 @@ def test_help_lists_every_field(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         cli.config_parser("Train.").parse_args(["--help"])
     text = capsys.readouterr().out
-    assert all(f"--config.{name}=" in text for name in cli.flatten(default()))
+    assert all(f"--config.{name}=" in text for name in flatten(default()))

@@ -16,19 +16,14 @@ import jax.numpy as jnp
 import pytest
 from ml_collections import ConfigDict
 
-from adatad_jax import cli, train
-from adatad_jax.config.fields import (
-    make_detector,
-    make_loss,
-    make_model,
-    make_optimizer_config,
-    make_post_processing,
-    make_vit,
-)
+from adatad_jax.config.build import make_detector, make_loss, make_model, make_post_processing, make_vit
+from adatad_jax.config.load import load_config
 from adatad_jax.config.recipes import with_backbone
 from adatad_jax.errors import UserError
-from adatad_jax.models.adatad import AdaTAD, DetectorConfig
-from adatad_jax.models.sizes import ViTConfig
+from adatad_jax.models.adatad import AdaTAD
+from adatad_jax.models.sizes import DetectorConfig, ViTConfig
+from adatad_jax.pipelines.train_detector import due
+from adatad_jax.training.optimizer import make_optimizer_config
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 TABLE: dict[str, dict[str, Any]] = json.loads((Path(__file__).parents[1] / "published_runs.json").read_text())
@@ -158,7 +153,7 @@ DOCSTRINGS = {path.stem: path.read_text().split('"""')[1] for path in CONFIGS.gl
 
 @functools.cache
 def load(name: str) -> ConfigDict:
-    return cli.load_config(CONFIGS / f"{name}.py")
+    return load_config(CONFIGS / f"{name}.py")
 
 
 def published(entry: dict[str, Any]) -> dict[str, Any]:
@@ -307,7 +302,7 @@ def test_a_run_is_the_published_one(run: str) -> None:
     assert not differences
 
     epochs = range(1, config.train.epochs + 1)
-    evaluated = [epoch for epoch in epochs if train.due(epoch, config.train.eval_from, config)]
+    evaluated = [epoch for epoch in epochs if due(epoch, config.train.eval_from, config)]
     first, every = first_evaluation(expected["eval_from_epoch"], expected["eval_every"]), expected["eval_every"]
     assert evaluated[0] == first
     assert set(evaluated) == set(range(first, config.train.epochs + 1, every)) | {config.train.epochs}

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from adatad_jax.config.fields import make_model
+from adatad_jax.config.build import make_model
 from adatad_jax.conversion.detector import check_parameters, convert_detector
-from adatad_jax.conversion.dimensions import misfits, read_dimensions
+from adatad_jax.conversion.dimensions import read_dimensions
 from adatad_jax.conversion.torch_file import TensorFile
 from adatad_jax.errors import UserError
+from adatad_jax.weights.choose_config import misfits
 from tests.conversion.release_detectors import BACKBONE, Release, Tensors, shapes_alone
 
 TIA = Release(adapters=(0, 1, 2))

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from adatad_jax.config.fields import default
-from adatad_jax.conversion.dimensions import misfits, read_dimensions
+from adatad_jax.conversion.dimensions import read_dimensions
 from adatad_jax.errors import UserError
+from adatad_jax.weights.choose_config import misfits
 from tests.conversion.release_detectors import BACKBONE, Release, shapes_alone
 
 TIA = Release(adapters=(0, 1, 2))

@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 
 from adatad_jax.config.fields import default
 from adatad_jax.data.annotation_table import load_table, split_by_hash
-from adatad_jax.data.dataset import load_classes, load_videos
+from adatad_jax.data.subset import load_classes, load_videos
 from adatad_jax.errors import UserError
 
 Table = Callable[..., ConfigDict]

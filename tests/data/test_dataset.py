@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from adatad_jax.data.dataset import Subset, TrainingWindows, load_classes, load_subset, shuffle_within
+from adatad_jax.data.dataset import TrainingWindows, shuffle_within
+from adatad_jax.data.subset import Subset, load_classes, load_subset
 from adatad_jax.demo.dataset import generate
 from adatad_jax.errors import UserError
 from tests.data.generated import config_of

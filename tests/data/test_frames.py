@@ -9,10 +9,11 @@ from ml_collections import ConfigDict
 
 from adatad_jax.data import frames as frames_module
 from adatad_jax.data.cache import Task, cache_video
-from adatad_jax.data.dataset import Subset, TrainingWindows, load_classes, load_subset
+from adatad_jax.data.dataset import TrainingWindows
 from adatad_jax.data.frames import FrameSource
 from adatad_jax.data.inference_windows import inference_windows
 from adatad_jax.data.loader import unwrap
+from adatad_jax.data.subset import Subset, load_classes, load_subset
 from adatad_jax.data.usable_videos import usable
 from adatad_jax.demo.dataset import generate
 from adatad_jax.errors import UserError

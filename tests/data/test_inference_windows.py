@@ -11,10 +11,11 @@ from ml_collections import ConfigDict
 
 from adatad_jax.config.fields import default
 from adatad_jax.data.annotations import Video
-from adatad_jax.data.dataset import Sample, load_classes, load_subset
+from adatad_jax.data.dataset import Sample
 from adatad_jax.data.inference_windows import InferenceWindows, inference_windows, pieces_of
 from adatad_jax.data.loader import unwrap
 from adatad_jax.data.sampling import Window, make_sampling
+from adatad_jax.data.subset import load_classes, load_subset
 from adatad_jax.demo.dataset import generate
 from adatad_jax.errors import UserError
 from adatad_jax.video import transforms

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from adatad_jax.data.dataset import Sample, TrainingWindows, load_classes, load_subset
+from adatad_jax.data.dataset import Sample, TrainingWindows
 from adatad_jax.data.loader import Loaded, TrainingBatches, filler, load_ahead, placed_ahead, training_batch, unwrap
+from adatad_jax.data.subset import load_classes, load_subset
 from adatad_jax.demo.dataset import generate
 from adatad_jax.errors import UserError
 from tests.data.generated import config_of

@@ -16,13 +16,15 @@ import torch
 from ml_collections import ConfigDict
 from rich.console import Console
 
-from adatad_jax import cli
-from adatad_jax.config.fields import make_detector, make_optimizer_config, open_fields
+from adatad_jax.config.build import make_detector
+from adatad_jax.config.fields import flatten, open_fields, take_open_fields
+from adatad_jax.config.load import load_config
 from adatad_jax.data.annotations import Video, load_annotations, select_subset
-from adatad_jax.data.propose import propose, resolve, take_open_fields
+from adatad_jax.data.propose import propose, resolve
 from adatad_jax.demo.dataset import generate
 from adatad_jax.demo.weights import videomae_state
 from adatad_jax.errors import UserError
+from adatad_jax.training.optimizer import make_optimizer_config
 from adatad_jax.weights.load import load_trained, published_configs
 from tests.real_data import real_file
 
@@ -56,13 +58,13 @@ def videos_of(count: int, seconds: float, fps: float, *lengths: float) -> dict[s
 
 
 def custom(*overrides: str) -> ConfigDict:
-    return cli.load_config(CONFIG, overrides)
+    return load_config(CONFIG, overrides)
 
 
 def test_the_published_thumos_recipe_is_what_the_rules_give() -> None:
     path = real_file("annotations/thumos_14_anno.json")
     config = propose(custom(), select_subset(load_annotations(path), "training", path)).config
-    published = cli.load_config(ROOT / "configs/thumos_s.py")
+    published = load_config(ROOT / "configs/thumos_s.py")
     for field in ("data.stride", "data.window", "model.regression_ranges", "train.batch_size", "train.epochs"):
         section, name = field.split(".")
         assert config[section][name] == published[section][name], field
@@ -170,7 +172,7 @@ def test_ignored_labels_and_empty_videos_count_for_nothing() -> None:
 
 
 def test_a_whole_configuration_is_left_alone() -> None:
-    config = cli.load_config(ROOT / "configs/thumos_s.py")
+    config = load_config(ROOT / "configs/thumos_s.py")
     assert resolve(config, Console(quiet=True)) is config
 
 
@@ -255,7 +257,7 @@ def test_three_commands_from_a_folder_to_detections(own_data: Path) -> None:
     # The configuration with the same flags takes what was chosen from the run.
     flags = shlex.split(train.partition("custom.py")[2])
     trained = load_trained(own_data / "runs/custom", custom(*flags, *small))
-    assert cli.flatten(trained.config)["data.window"] == written["config"]["data.window"]
+    assert flatten(trained.config)["data.window"] == written["config"]["data.window"]
 
 
 def test_readme_shows_the_commands() -> None:

@@ -12,24 +12,23 @@ from ml_collections import ConfigDict
 from adatad_jax.config.fields import default
 from adatad_jax.data import usable_videos
 from adatad_jax.data.annotations import Video
-from adatad_jax.data.dataset import Subset
 from adatad_jax.data.sampling import make_sampling
+from adatad_jax.data.subset import Subset
 from adatad_jax.data.usable_videos import (
-    Clip,
     Probe,
     broken_files,
-    find_files,
     length_problem,
-    measure,
     probe,
     probe_throughout,
-    segment_problems,
     usable,
     window_problem,
 )
+from adatad_jax.diagnosis.costs import Clip, measure
+from adatad_jax.diagnosis.segment_problems import segment_problems
 from adatad_jax.errors import UserError
 from adatad_jax.inference.test_set import load_evaluation
 from adatad_jax.postprocessing.detections import Detections
+from adatad_jax.video.names import find_files
 from tests.video.broken_files import FRAMES, RATE, write_broken, write_video
 
 SECONDS = FRAMES / RATE

@@ -8,7 +8,7 @@ import pytest
 from adatad_jax.detection.losses import diou_loss, focal_loss, loss_sums, update_normalizer
 from adatad_jax.detection.points import make_points
 from adatad_jax.detection.targets import Targets
-from adatad_jax.models.adatad import DetectorConfig
+from adatad_jax.models.sizes import DetectorConfig
 
 
 def test_focal_loss_at_even_odds() -> None:

@@ -5,7 +5,7 @@ import pytest
 
 from adatad_jax.detection.points import make_points
 from adatad_jax.detection.targets import Targets, assign_targets
-from adatad_jax.models.adatad import DetectorConfig
+from adatad_jax.models.sizes import DetectorConfig
 
 CONFIG = DetectorConfig(classes=3, max_length=64)
 POINTS = make_points(CONFIG, 64)

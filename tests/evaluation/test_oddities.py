@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from adatad_jax.evaluation.names import few, name_hint
+from adatad_jax.errors import few
 from adatad_jax.evaluation.oddities import notes_on
 from adatad_jax.postprocessing.detections import Detections
+from adatad_jax.video.names import name_hint
 
 CLASSES = ["Dive", "Jump", "Swim", "Clap"]
 TRUTH = {

@@ -8,7 +8,7 @@ import pytest
 import adatad_jax
 from adatad_jax.errors import UserError
 from adatad_jax.inference.detector import Detector, fingerprint
-from adatad_jax.outputs.detection import Detection
+from adatad_jax.postprocessing.detections import Detection
 from tests.tiny_detector import moving_square, tiny_config, tiny_trained, write_video
 
 

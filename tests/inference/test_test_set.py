@@ -12,9 +12,11 @@ import pytest
 from ml_collections import ConfigDict
 from rich.console import Console
 
-from adatad_jax.config.fields import default, make_detector
-from adatad_jax.data.dataset import TrainingWindows, load_classes, load_subset
+from adatad_jax.config.build import make_detector
+from adatad_jax.config.fields import default
+from adatad_jax.data.dataset import TrainingWindows
 from adatad_jax.data.loader import training_batch
+from adatad_jax.data.subset import load_classes, load_subset
 from adatad_jax.demo.dataset import generate
 from adatad_jax.errors import UserError
 from adatad_jax.evaluation.summary import RESULTS_FILE, write_results

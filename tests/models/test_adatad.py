@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adatad_jax.errors import UserError
-from adatad_jax.models.adatad import ActionFormer, AdaTAD, DetectorConfig
+from adatad_jax.models.adatad import ActionFormer, AdaTAD
 from adatad_jax.models.attention import local_attention
 from adatad_jax.models.positions import bicubic_weights, linear_weights
-from adatad_jax.models.sizes import SIZES
+from adatad_jax.models.sizes import SIZES, DetectorConfig
 
 
 def count(tree: dict) -> int:

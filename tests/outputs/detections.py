@@ -2,7 +2,7 @@
 
 from hypothesis import strategies as st
 
-from adatad_jax.outputs.detection import Detection
+from adatad_jax.postprocessing.detections import Detection
 
 ODD_LABELS = (
     "jump",

@@ -13,8 +13,8 @@ import pytest
 
 from adatad_jax.errors import UserError
 from adatad_jax.outputs.annotated import write_annotated
-from adatad_jax.outputs.detection import Detection
 from adatad_jax.outputs.overlay import Overlay
+from adatad_jax.postprocessing.detections import Detection
 from adatad_jax.video.decode import open_video
 from adatad_jax.video.scan import scan
 from tests.outputs.detections import ODD_LABELS

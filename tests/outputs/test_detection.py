@@ -1,7 +1,6 @@
 """Array detections to named ones."""
 
-from adatad_jax.outputs.detection import Detection, named
-from adatad_jax.postprocessing.detections import Detections
+from adatad_jax.postprocessing.detections import Detection, Detections, named
 
 
 def test_named_by_falling_score_and_equal_ones_in_their_order() -> None:

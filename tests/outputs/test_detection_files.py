@@ -7,8 +7,8 @@ import json
 import pytest
 from hypothesis import given
 
-from adatad_jax.outputs.detection import Detection
 from adatad_jax.outputs.detection_files import to_csv, to_json
+from adatad_jax.postprocessing.detections import Detection
 from tests.outputs.detections import ODD_LABELS, lists_of
 
 

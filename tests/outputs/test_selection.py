@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adatad_jax.outputs.detection import Detection
 from adatad_jax.outputs.selection import to_show
+from adatad_jax.postprocessing.detections import Detection
 from tests.outputs.detections import lists_of
 
 

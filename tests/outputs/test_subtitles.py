@@ -6,8 +6,8 @@ from pathlib import Path
 import av
 from hypothesis import example, given
 
-from adatad_jax.outputs.detection import Detection
 from adatad_jax.outputs.subtitles import Cue, as_played, cut_into_cues, to_srt, to_vtt
+from adatad_jax.postprocessing.detections import Detection
 from tests.outputs.detections import ODD_LABELS, lists_of
 from tests.outputs.test_annotated import write_clip
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
 from adatad_jax.errors import UserError
-from adatad_jax.outputs.detection import Detection
 from adatad_jax.outputs.timeline import LANES, ROWS, Span, assign_lanes, clock, draw_timeline, thumbnails
+from adatad_jax.postprocessing.detections import Detection
 from tests.outputs.detections import ODD_LABELS
 from tests.video.test_decode import BITS, SIZE, shown, write_video
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from adatad_jax.conversion.layout import backbone_leaves, detector_leaves
 from adatad_jax.conversion.videomae import assemble
-from adatad_jax.models.adatad import ActionFormer, DetectorConfig
-from adatad_jax.models.sizes import CHUNK_FRAMES, ViTConfig
+from adatad_jax.models.adatad import ActionFormer
+from adatad_jax.models.sizes import CHUNK_FRAMES, DetectorConfig, ViTConfig
 from adatad_jax.models.vit import VisionTransformer
 from tests.golden import synth
 

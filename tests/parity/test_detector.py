@@ -13,7 +13,8 @@ from adatad_jax.detection.losses import loss_sums, update_normalizer
 from adatad_jax.detection.points import Points, make_points
 from adatad_jax.detection.proposals import decode, flatten_levels
 from adatad_jax.detection.targets import assign_targets
-from adatad_jax.models.adatad import ActionFormer, DetectorConfig, Predictions
+from adatad_jax.models.adatad import ActionFormer, Predictions
+from adatad_jax.models.sizes import DetectorConfig
 from tests.golden import synth
 from tests.parity.goldens import load, reference_files
 from tests.parity.reference_models import detector_config, detector_params, synthetic_state

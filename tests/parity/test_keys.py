@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from adatad_jax import cli
-from adatad_jax.config.fields import make_model
+from adatad_jax.config.build import make_model
+from adatad_jax.config.load import load_config
 from adatad_jax.conversion.layout import Leaf, backbone_leaves, detector_leaves
 from adatad_jax.training.optimizer import decays, label
 from tests.parity.goldens import GOLDEN
@@ -33,7 +33,7 @@ def reference(name: str) -> dict:
 @pytest.fixture(scope="module")
 def ours() -> dict[str, tuple[tuple[str, ...], Leaf, tuple[int, ...]]]:
     """Release key -> our path, the leaf, and the shape the release's tensor must have."""
-    config = cli.load_config(Path(__file__).parents[2] / "configs/thumos_s.py")
+    config = load_config(Path(__file__).parents[2] / "configs/thumos_s.py")
     model = make_model(config, classes=20)
     frames, mask = jnp.zeros((1, 16, 160, 160, 3), jnp.uint8), jnp.ones((1, 16), bool)
     shapes = flat_shapes(jax.eval_shape(model.init, jax.random.key(0), frames, mask)["params"])

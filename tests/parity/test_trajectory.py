@@ -10,10 +10,13 @@ import numpy as np
 import pytest
 
 from adatad_jax.conversion.layout import backbone_leaves, detector_leaves
+from adatad_jax.data.batch import Batch
+from adatad_jax.detection.objective import LossConfig
+from adatad_jax.devices import replicate, shard
 from adatad_jax.models.adatad import AdaTAD
 from adatad_jax.training.optimizer import AdamState, OptimizerConfig, decays, label, make_optimizer, split
 from adatad_jax.training.schedule import warmup_cosine
-from adatad_jax.training.step import Batch, LossConfig, create_state, make_train_step, pmap_step, replicate, shard_batch
+from adatad_jax.training.step import create_state, make_train_step, map_step
 from tests.golden import synth
 from tests.parity.goldens import load, reference_files
 from tests.parity.reference_models import (
@@ -85,11 +88,11 @@ class Trajectory:
         transformation = make_optimizer(self.config, self.initial)
         step = make_train_step(AdaTAD(vit, detector), transformation, loss, self.sidecar["ema_decay"])
         devices = jax.devices()[:1]
-        step = pmap_step(step, devices)
+        step = map_step(step, devices)
         state = replicate(create_state(self.initial, transformation, loss, seed=0), devices)
         self.metrics = []
         for number in range(self.sidecar["steps"]):
-            state, metrics = step(state, shard_batch(self.batch(number), 1))
+            state, metrics = step(state, shard(self.batch(number), 1))
             self.metrics.append(jax.tree.map(lambda x: np.asarray(x)[0], metrics))
             if number == 0:
                 first_opt_state = jax.device_get(state.opt_state)

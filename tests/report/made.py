@@ -11,7 +11,7 @@ from adatad_jax.analysis.false_positives import FalsePositives
 from adatad_jax.analysis.sensitivity import Sensitivity
 from adatad_jax.evaluation.mean_ap import Metrics
 from adatad_jax.postprocessing.detections import Detections
-from adatad_jax.report.page import Evaluated
+from adatad_jax.report.evaluated import Evaluated
 
 HOSTILE = "<script>document.title = 'run'</script><img src=x onerror=\"document.title = 'run'\">'\" 跳水"
 TIOUS = (0.3, 0.5)

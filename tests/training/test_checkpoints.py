@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 
 from adatad_jax.config.fields import default
 from adatad_jax.errors import UserError
-from adatad_jax.training import checkpoints
+from adatad_jax.weights.run_folder import check_config, lock, read_config, write_config
 
 CLASSES = ("jump", "run")
 
@@ -19,37 +19,37 @@ def config() -> ConfigDict:
 
 
 def test_a_run_is_continued_by_the_same_configuration_and_classes(tmp_path: Path, config: ConfigDict) -> None:
-    checkpoints.write_config(tmp_path, config, CLASSES)
-    fields, classes = checkpoints.read_config(tmp_path)
+    write_config(tmp_path, config, CLASSES)
+    fields, classes = read_config(tmp_path)
     assert classes == CLASSES
     assert fields["data.window"] == 768
     config.train.epochs, config.data.threads, config.test.sigma = 70, 3, 0.5  # nothing that was learned depends on them
-    checkpoints.check_config(tmp_path, config, CLASSES)
+    check_config(tmp_path, config, CLASSES)
 
 
 def test_a_run_of_before_a_field_came_has_its_default(tmp_path: Path, config: ConfigDict) -> None:
-    checkpoints.write_config(tmp_path, config, CLASSES)
+    write_config(tmp_path, config, CLASSES)
     content = json.loads((tmp_path / "config.json").read_text())
     del content["config"]["data.overlap"], content["config"]["data.rate"]
     (tmp_path / "config.json").write_text(json.dumps(content))
     config.data.rate = 30.0  # of no effect on what was learned
-    checkpoints.check_config(tmp_path, config, CLASSES)
+    check_config(tmp_path, config, CLASSES)
     config.data.overlap = 0.25
     with pytest.raises(UserError, match=r"data\.overlap: the run has 0\.5, the configuration now 0\.25"):
-        checkpoints.check_config(tmp_path, config, CLASSES)
+        check_config(tmp_path, config, CLASSES)
 
 
 def test_classes_in_another_order_are_refused(tmp_path: Path, config: ConfigDict) -> None:
-    checkpoints.write_config(tmp_path, config, CLASSES)
+    write_config(tmp_path, config, CLASSES)
     with pytest.raises(UserError, match="jump, run, in this order; the class list is now run, jump"):
-        checkpoints.check_config(tmp_path, config, CLASSES[::-1])
+        check_config(tmp_path, config, CLASSES[::-1])
 
 
 def test_every_other_field_that_differs_is_listed(tmp_path: Path, config: ConfigDict) -> None:
-    checkpoints.write_config(tmp_path, config, CLASSES)
+    write_config(tmp_path, config, CLASSES)
     config.seed, config.model.width = 1, 256
     with pytest.raises(UserError) as caught:
-        checkpoints.check_config(tmp_path, config, CLASSES)
+        check_config(tmp_path, config, CLASSES)
     assert "model.width: the run has 512, the configuration now 256" in str(caught.value)
     assert "seed: the run has 0, the configuration now 1" in str(caught.value)
 
@@ -57,23 +57,23 @@ def test_every_other_field_that_differs_is_listed(tmp_path: Path, config: Config
 def test_checkpoints_without_a_configuration_are_refused(tmp_path: Path, config: ConfigDict) -> None:
     (tmp_path / "checkpoints").mkdir()
     with pytest.raises(UserError, match="not as a run leaves it"):
-        checkpoints.check_config(tmp_path, config)
+        check_config(tmp_path, config)
     (tmp_path / "checkpoints").rmdir()
     (tmp_path / "checkpoints").touch()
     with pytest.raises(UserError, match="not as a run leaves it"):
-        checkpoints.check_config(tmp_path, config)
+        check_config(tmp_path, config)
 
 
 @pytest.mark.parametrize("content", ["", "{}", '{"config": 3}', "[1]"])
 def test_damaged_configuration_is_named(tmp_path: Path, content: str) -> None:
     (tmp_path / "config.json").write_text(content)
     with pytest.raises(UserError, match=r"config\.json: damaged"):
-        checkpoints.read_config(tmp_path)
+        read_config(tmp_path)
 
 
 def test_one_training_a_folder(tmp_path: Path) -> None:
-    held = checkpoints.lock(tmp_path)
+    held = lock(tmp_path)
     with pytest.raises(UserError, match="another training is running"):
-        checkpoints.lock(tmp_path)
+        lock(tmp_path)
     held.close()
-    checkpoints.lock(tmp_path).close()
+    lock(tmp_path).close()

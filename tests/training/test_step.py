@@ -9,23 +9,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from adatad_jax.data.batch import Batch
+from adatad_jax.detection.objective import LossConfig
+from adatad_jax.devices import AXIS, replicate, shard
 from adatad_jax.errors import UserError
-from adatad_jax.models.adatad import AdaTAD, DetectorConfig
-from adatad_jax.models.sizes import ViTConfig
+from adatad_jax.models.adatad import AdaTAD
+from adatad_jax.models.sizes import DetectorConfig, ViTConfig
 from adatad_jax.training import checkpoints
 from adatad_jax.training.optimizer import OptimizerConfig, make_optimizer, split
-from adatad_jax.training.step import (
-    AXIS,
-    Batch,
-    LossConfig,
-    Metrics,
-    TrainState,
-    create_state,
-    make_train_step,
-    pmap_step,
-    replicate,
-    shard_batch,
-)
+from adatad_jax.training.step import Metrics, TrainState, create_state, make_train_step, map_step
 
 # Stochastic depth is high, so that draws that depended on the device would show.
 VIT = ViTConfig(
@@ -83,11 +75,11 @@ class Trainer:
         devices = jax.devices()[:count]
         loss = LossConfig(release_gpus=2)
         if count not in self._steps:
-            self._steps[count] = pmap_step(make_train_step(MODEL, self._optimizer, loss, EMA), devices)
+            self._steps[count] = map_step(make_train_step(MODEL, self._optimizer, loss, EMA), devices)
         state = replicate(create_state(self.params, self._optimizer, loss, seed=3), devices)
         metrics = []
         for one in batches:
-            state, found = self._steps[count](state, shard_batch(one, count))
+            state, found = self._steps[count](state, shard(one, count))
             metrics.append(jax.tree.map(lambda x: np.asarray(x)[0], found))
         return jax.device_get(state), metrics
 
@@ -128,10 +120,10 @@ def test_full_fine_tuning_moves_the_whole_backbone() -> None:
     params = jax.device_get(jax.jit(model.init)(jax.random.key(0), first.frames, first.mask)["params"])
     config = dataclasses.replace(OPTIMIZER, backbone_rate=1e-3)
     optimizer, loss, devices = make_optimizer(config, params), LossConfig(), jax.devices()[:1]
-    step = pmap_step(make_train_step(model, optimizer, loss, EMA), devices)
+    step = map_step(make_train_step(model, optimizer, loss, EMA), devices)
     state = replicate(create_state(params, optimizer, loss, seed=3, full=True), devices)
     for seed in range(2):  # the rate of the very first step is 0
-        state, _ = step(state, shard_batch(batch(seed), 1))
+        state, _ = step(state, shard(batch(seed), 1))
     for part in (state.params, state.ema):
         still = jax.tree.map(lambda a, b: bool((a == b).all()), params["backbone"], jax.device_get(part)["backbone"])
         assert not [path for path, leaf in jax.tree_util.tree_leaves_with_path(still) if leaf]
@@ -213,7 +205,7 @@ def test_step_lowers_for_accelerators(params: dict, platform: str) -> None:
     step = make_train_step(model, optimizer, LossConfig(), EMA)
     mapped = jax.vmap(step, in_axes=(None, 0), out_axes=(None, 0), axis_name=AXIS)
     state = create_state(params, optimizer, LossConfig(), seed=0)
-    lowered = jax.jit(mapped).trace(state, shard_batch(batch(0), 1)).lower(lowering_platforms=(platform,))
+    lowered = jax.jit(mapped).trace(state, shard(batch(0), 1)).lower(lowering_platforms=(platform,))
     assert "stablehlo" in lowered.as_text()
 
 

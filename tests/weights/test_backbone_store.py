@@ -17,8 +17,8 @@ from adatad_jax.conversion.torch_file import read_tensors, write_tensors
 from adatad_jax.conversion.videomae import convert_backbone
 from adatad_jax.demo.weights import videomae_state
 from adatad_jax.errors import UserError
-from adatad_jax.models.adatad import AdaTAD, DetectorConfig
-from adatad_jax.models.sizes import SIZES, ViTConfig
+from adatad_jax.models.adatad import AdaTAD
+from adatad_jax.models.sizes import SIZES, DetectorConfig, ViTConfig
 from adatad_jax.weights.backbone_store import LoadedBackbone, insert_backbone, load_backbone, save_backbone
 from adatad_jax.weights.convert_file import convert_file
 from tests.conversion import live_models

@@ -14,7 +14,8 @@ from adatad_jax.conversion.dimensions import read_dimensions
 from adatad_jax.conversion.torch_file import write_tensors
 from adatad_jax.demo.weights import videomae_state
 from adatad_jax.errors import UserError
-from adatad_jax.weights.convert_file import choose_config, convert_file, read_detector
+from adatad_jax.weights.choose_config import choose_config
+from adatad_jax.weights.convert_file import convert_file, read_detector
 from adatad_jax.weights.export import export
 from adatad_jax.weights.load import published_configs
 from tests.conversion.release_detectors import BACKBONE, Release, labels, shapes_alone, sinusoid

@@ -11,8 +11,8 @@ import pytest
 import torch
 from ml_collections import ConfigDict
 
-from adatad_jax import cli
-from adatad_jax.config.fields import make_model
+from adatad_jax.config.build import make_model
+from adatad_jax.config.load import load_config
 from adatad_jax.conversion.detector import parameter_shapes
 from adatad_jax.conversion.torch_file import RECORD, read_tensors, write_tensors
 from adatad_jax.errors import UserError
@@ -22,6 +22,7 @@ from adatad_jax.training.step import TrainState
 from adatad_jax.weights.backbone_store import PASSENGERS_FILE
 from adatad_jax.weights.convert_file import convert_file
 from adatad_jax.weights.export import export
+from adatad_jax.weights.run_folder import write_config
 from tests.conversion.release_detectors import BACKBONE, Release, Tensors, behind_module, labels, sinusoid
 
 ROOT = Path(__file__).parents[2]
@@ -173,7 +174,7 @@ def make_run(
         key=np.zeros(2, np.uint32),
     )
     folder.mkdir(parents=True, exist_ok=True)
-    checkpoints.write_config(folder, config, tuple(f"class {i}" for i in range(classes)))
+    write_config(folder, config, tuple(f"class {i}" for i in range(classes)))
     with checkpoints.open_manager(folder, keep=1) as manager:
         checkpoints.save(manager, 30, state, {"epoch": 3})
         checkpoints.finish(manager)
@@ -181,7 +182,7 @@ def make_run(
 
 
 def test_a_run_of_thumos_s_becomes_all_keys_of_the_release(tmp_path: Path) -> None:
-    config = cli.load_config(ROOT / "configs/thumos_s.py")
+    config = load_config(ROOT / "configs/thumos_s.py")
     make_run(tmp_path / "run", config, 20, normalizer=123.5)
     account = export(tmp_path / "run", tmp_path / "out.pth")
     assert "499 tensors each" in account

@@ -1,0 +1,116 @@
+"""What a configuration describes: the model, the loss, the post-processing."""
+
+import dataclasses
+
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from adatad_jax.detection.objective import LossConfig
+from adatad_jax.errors import UserError
+from adatad_jax.models.adatad import AdaTAD
+from adatad_jax.models.sizes import SIZES, DetectorConfig, ViTConfig
+from adatad_jax.postprocessing.detections import PostProcessing
+from adatad_jax.postprocessing.nms import NmsSettings
+
+ADAPTATIONS = ("tia", "side", "frozen", "full")
+
+
+DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+
+
+def tia_blocks(text: str, depth: int) -> tuple[int, ...]:
+    """Block indices from `all`, or a list of numbers and ranges such as `0,2,20-39`.
+
+    Raises:
+      UserError: anything else, or a block beyond the depth.
+    """
+    if text == "all":
+        return tuple(range(depth))
+    blocks: set[int] = set()
+    for part in text.split(","):
+        first, _, last = part.strip().partition("-")
+        if not first.isdecimal() or not (last or first).isdecimal():
+            raise UserError(f"config.model.tia_blocks={text!r}: expected all, or blocks such as 0,2,20-39")
+        blocks |= set(range(int(first), int(last or first) + 1))
+    if not blocks or max(blocks) >= depth:
+        raise UserError(f"config.model.tia_blocks={text!r}: the backbone has blocks 0 to {depth - 1}")
+    return tuple(sorted(blocks))
+
+
+def make_vit(config: ConfigDict) -> ViTConfig:
+    """The backbone's dimensions."""
+    model = config.model
+    if model.size not in SIZES:
+        raise UserError(f"config.model.size={model.size!r}: expected one of {', '.join(SIZES)}")
+    size = SIZES[model.size]
+    if model.adaptation not in ADAPTATIONS:
+        raise UserError(f"config.model.adaptation={model.adaptation!r}: expected one of {', '.join(ADAPTATIONS)}")
+    has_tia = model.adaptation in ("tia", "side")
+    return dataclasses.replace(
+        size,
+        image_size=model.image_size,
+        norm_eps=model.norm_eps,
+        tia_blocks=tia_blocks(model.tia_blocks, size.depth) if has_tia else (),
+        tia_hidden=int(size.width * model.tia_ratio) if has_tia else 0,
+        side=model.adaptation == "side",
+        drop_path=model.backbone_drop_path if model.adaptation in ("tia", "full") else 0.0,
+    )
+
+
+def make_detector(config: ConfigDict, classes: int) -> DetectorConfig:
+    """The detector's dimensions."""
+    model = config.model
+    levels = model.branch + 1
+    windows = tuple(window or None for window in model.attention_windows)
+    return DetectorConfig(
+        classes=classes,
+        width=model.width,
+        heads=model.heads,
+        embed=model.embed,
+        stem=model.stem,
+        branch=model.branch,
+        windows=windows * levels if len(windows) == 1 else windows,
+        absolute_positions=model.absolute_positions,
+        max_length=model.max_length or config.data.window,
+        head_convs=model.head_convs,
+        regression_ranges=tuple((float(low), float(high)) for low, high in model.regression_ranges),
+        drop_path=model.drop_path,
+        dropout=model.dropout,
+        input_dropout=model.input_dropout,
+    )
+
+
+def make_model(config: ConfigDict, classes: int) -> AdaTAD:
+    """The whole detector."""
+    return AdaTAD(
+        vit=make_vit(config),
+        detector_config=make_detector(config, classes),
+        dtype=DTYPES[config.model.dtype],
+        remat=config.model.remat,
+    )
+
+
+def make_loss(config: ConfigDict) -> LossConfig:
+    train = config.train
+    return LossConfig(
+        regression_weight=train.regression_weight,
+        label_smoothing=train.label_smoothing,
+        all_candidates=train.all_candidates,
+        release_gpus=train.release_gpus,
+        normalizer_start=train.normalizer_start,
+    )
+
+
+def make_post_processing(config: ConfigDict) -> PostProcessing:
+    test = config.test
+    nms = NmsSettings(
+        use_soft_nms=test.soft_nms,
+        sigma=test.sigma,
+        iou_threshold=test.iou_threshold,
+        min_score=test.min_score,
+        max_seg_num=test.max_seg_num,
+        multiclass=test.multiclass,
+        voting_thresh=test.voting_thresh,
+    )
+    sliding = config.data.sampling == "windows"
+    return PostProcessing(test.pre_nms_thresh, test.pre_nms_topk, nms, sliding_window=sliding, rounded=test.rounded)

@@ -1,0 +1,34 @@
+"""Whether the files and folders that a configuration names are there."""
+
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from adatad_jax.errors import UserError
+
+
+def check_paths(config: ConfigDict, weights: bool = True) -> None:
+    """Checks that all that the configuration names exists; the initial `weights` matter to training alone.
+
+    Raises:
+      UserError: one message with every missing path and where to get each.
+    """
+    data = config.data
+    wanted = [("weights", config.weights, "VideoMAE weights", config.weights_from)] if weights else []
+    wanted += [
+        ("data.cache", data.cache, "cache of frames", "python -m adatad_jax.prepare --output DIR")
+        if data.cache
+        else ("data.videos", data.videos, "folder of videos", data.come_from),
+        ("data.annotations", data.annotations, "annotations", data.come_from),
+    ]
+    if data.classes and not data.class_agnostic:
+        wanted.append(("data.classes", data.classes, "class list", data.come_from))
+    if config.test.classifier:
+        wanted.append(("test.classifier", config.test.classifier, "class scores of the test videos", data.come_from))
+    missing = [
+        f"{what}: --config.{field}={path or '(not set)'}" + (f"\n    get it from: {where}" if where else "")
+        for field, path, what, where in wanted
+        if not path or not Path(path).exists()
+    ]
+    if missing:
+        raise UserError("not found:\n  " + "\n  ".join(missing))

@@ -1,0 +1,50 @@
+"""What decoding a clip takes: seconds of a core, and bytes in a cache."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from adatad_jax.data.cache import DEFAULT_QUALITY, GROUP, STRIP, encode
+from adatad_jax.video import transforms
+from adatad_jax.video.decode import frames_at, open_video
+
+PACKED_GROUPS = 4  # groups of frames that the size of a cache is estimated from, a video
+
+
+class Clip(NamedTuple):
+    """Some frames of a video file, ascending, to be read at a short side in pixels."""
+
+    path: Path
+    frames: tuple[int, ...]
+    short_side: int
+
+
+class Cost(NamedTuple):
+    """What a clip takes: seconds of one core to decode and resize it, bytes a frame in a cache."""
+
+    seconds: float
+    frame_bytes: float
+
+
+def measure(clip: Clip) -> Cost:
+    """Decodes and resizes a clip as a run does, and packs some groups of its frames as a cache does.
+
+    Raises:
+      UserError: the file cannot be read.
+    """
+    cv2.setNumThreads(1)
+    start = time.process_time()
+    frames = frames_at(
+        open_video(clip.path), clip.frames, lambda images: transforms.resize_short_side(images, clip.short_side)
+    )
+    seconds = time.process_time() - start
+    starts = np.unique(np.linspace(0, len(frames) - 1, PACKED_GROUPS).astype(int) // GROUP) * GROUP
+    groups = [frames[start : start + GROUP] for start in starts]
+    strips = [group[:, :, left : left + STRIP] for group in groups for left in range(0, frames.shape[2], STRIP)]
+    packed = sum(len(encode(strip, DEFAULT_QUALITY)) for strip in strips)
+    return Cost(seconds, packed / sum(len(group) for group in groups))

@@ -1,0 +1,72 @@
+"""Evaluation of a trained detector on its configuration's test subset."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ml_collections import ConfigDict
+from rich.console import Console
+
+from adatad_jax.config.build import make_model
+from adatad_jax.data.paths import check_paths
+from adatad_jax.devices import set_precision
+from adatad_jax.evaluation.mean_ap import Metrics
+from adatad_jax.evaluation.summary import METRICS_FILE, RESULTS_FILE, write_results
+from adatad_jax.files import check_output_folder
+from adatad_jax.inference.predictor import Predictor
+from adatad_jax.inference.test_set import load_evaluation
+from adatad_jax.report.evaluated import assess, print_evaluated
+from adatad_jax.report.page import REPORT_FILE, write_evaluated
+from adatad_jax.video.names import find_files
+from adatad_jax.weights.load import load_trained
+
+
+def evaluate(
+    config: ConfigDict | None,
+    workdir: Path,
+    console: Console,
+    checkpoint: Path | None = None,
+    overrides: Sequence[str] = (),
+) -> Metrics:
+    """Detects in the test videos, writes `results.json`, `metrics.json` and `report.html`, and prints tables.
+
+    Args:
+      config: to evaluate with; None takes that of the checkpoint.
+      workdir: folder to write into.
+      console: where to report.
+      checkpoint: what to evaluate, as `load_trained` takes it; None evaluates the run in `workdir`.
+      overrides: `--config.FIELD=VALUE`, as `load_trained` takes them.
+
+    Raises:
+      UserError: data, run or checkpoint is missing or does not fit; nothing has been written then.
+    """
+    if config is not None:
+        check_paths(config, weights=False)
+    check_output_folder(workdir)
+    config, classes, params, name, origin = load_trained(checkpoint or workdir, config, overrides)
+    check_paths(config, weights=False)
+    set_precision(config.model.dtype)
+    console.print(origin)
+    evaluation = load_evaluation(config, classes)
+    predictor = Predictor(make_model(config, len(classes)), params, config.test.batch_size)
+    results = evaluation.detect(predictor, console)
+    # Kept whatever comes next: they took the longest.
+    write_results(workdir, results, evaluation.classes)
+    folder = Path(config.data.videos)
+    evaluated = assess(
+        evaluation.truth,
+        results,
+        evaluation.durations,
+        evaluation.classes,
+        config.test.tious,
+        title=workdir.resolve().name,
+        origin=origin,
+        subset=config.data.test_subset,
+        published=config.published or None,
+        files=find_files(folder, list(evaluation.durations), config.data.video_prefix)[0] if folder.is_dir() else {},
+    )
+    try:
+        write_evaluated(workdir, evaluated, {"checkpoint": origin}, config.data.time_limit)
+    finally:  # neither is lost with the other: the disk may be full, the pipe closed
+        print_evaluated(evaluated, f"{config.data.test_subset}: {len(results)} videos, {name}", console)
+    console.print(f"wrote {RESULTS_FILE}, {METRICS_FILE} and {REPORT_FILE} into {workdir}")
+    return evaluated.metrics

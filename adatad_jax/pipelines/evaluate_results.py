@@ -1,0 +1,67 @@
+"""Evaluation of the detections of any tool."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from adatad_jax.data.annotations import read_classes
+from adatad_jax.errors import UserError
+from adatad_jax.evaluation.mean_ap import Metrics
+from adatad_jax.evaluation.results_file import read_results
+from adatad_jax.evaluation.summary import METRICS_FILE
+from adatad_jax.evaluation.truth_file import leave_out, load_truth, read_blocked
+from adatad_jax.files import check_output_folder
+from adatad_jax.report.evaluated import assess, print_evaluated
+from adatad_jax.report.page import REPORT_FILE, write_evaluated
+from adatad_jax.video.names import VIDEO_PREFIX, find_files
+
+TIOUS = (0.3, 0.4, 0.5, 0.6, 0.7)
+
+
+def evaluate_results(args: argparse.Namespace, console: Console) -> Metrics:
+    """Measures a results file, writes `metrics.json` and `report.html`, and prints tables.
+
+    Args:
+      args: of `make_parser`, with --results, --annotations and --output.
+      console: where to report.
+
+    Raises:
+      UserError: a file is missing or wrong, or they do not belong together; nothing has been written then.
+    """
+    check_output_folder(args.output)
+    if args.videos is not None and not args.videos.is_dir():
+        raise UserError(f"--videos={args.videos}: no such folder; expected that of the video files")
+    annotated = load_truth(args.annotations, args.subset, read_classes(args.classes) if args.classes else ())
+    results, classes = read_results(args.results, annotated.classes)
+    notes = []
+    if args.blocked is not None:
+        annotated, results, note = leave_out(read_blocked(args.blocked), annotated, results)
+        notes.append(note)
+    subset = annotated.subset or "all videos"
+    evaluated = assess(
+        annotated.truth,
+        results,
+        annotated.durations,
+        classes,
+        args.tious or TIOUS,
+        title=args.results.stem,
+        origin=f"{args.results}, measured against {args.annotations}",
+        subset=subset,
+        files=_files(args.videos, list(annotated.truth)) if args.videos is not None else {},
+        notes=notes,
+    )
+    about = {"results": str(args.results), "annotations": str(args.annotations), "subset": annotated.subset}
+    try:
+        write_evaluated(args.output, evaluated, about)
+    finally:
+        print_evaluated(evaluated, f"{subset}: {len(annotated.truth)} videos, {args.results.name}", console)
+    console.print(f"wrote {METRICS_FILE} and {REPORT_FILE} into {args.output}")
+    return evaluated.metrics
+
+
+def _files(folder: Path, videos: Sequence[str]) -> dict[str, Path]:
+    """The files that are there, whether their names begin with "v_" or not."""
+    files, missing = find_files(folder, videos)
+    return files | find_files(folder, list(missing), VIDEO_PREFIX)[0]
