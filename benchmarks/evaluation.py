@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from adatad_jax.evaluation.ground_truth import GroundTruth, counted
-from adatad_jax.evaluation.mean_ap import evaluate
+from adatad_jax.evaluation.mean_ap import mean_average_precision
 from adatad_jax.evaluation.results_file import read_results
 from adatad_jax.evaluation.truth_file import load_truth
 from adatad_jax.postprocessing.detections import Detections
@@ -114,7 +114,7 @@ def check_golden() -> None:
 
 def both(truth: GroundTruth, results: Results, tious: Sequence[float], classes: Sequence[str]) -> tuple[Any, ...]:
     """Average precisions [K, T] and seconds of ours and of the loop, which have to agree."""
-    ours, seconds = timed(lambda: evaluate(truth, results, tious, classes).per_class)
+    ours, seconds = timed(lambda: mean_average_precision(truth, results, tious, classes).per_class)
     # Which annotated segments count is the data set's rule, applied alike.
     counting = counted(truth, results, classes).videos
     loop, loop_seconds = timed(lambda: loop_evaluate(counting, results, tious, classes))

@@ -16,7 +16,7 @@ from adatad_jax.evaluate import main, make_parser, parse_tious
 from adatad_jax.evaluation.summary import write_results
 from adatad_jax.pipelines.evaluate_results import evaluate_results
 from adatad_jax.postprocessing.detections import Detections
-from adatad_jax.report.evaluated import assess
+from adatad_jax.report.evaluated import evaluate_detections
 from adatad_jax.report.page import write_evaluated
 from tests.real_data import real_file
 
@@ -181,7 +181,9 @@ def test_a_model_that_finds_nothing_scores_zero_and_is_told_so(tmp_path: Path) -
     """Of a results file that would be refused; an evaluation of hours is not thrown away."""
     truth = {"a": (np.array([[0.0, 1], [2, 3]]), np.array([0, 1]))}
     nothing = {"a": Detections(np.empty((0, 2)), np.empty(0), np.empty(0))}
-    found = assess(truth, nothing, {"a": 4.0}, ("x", "y"), (0.5,), title="t", origin="o", subset="s", files={})
+    found = evaluate_detections(
+        truth, nothing, {"a": 4.0}, ("x", "y"), (0.5,), title="t", origin="o", subset="s", files={}
+    )
     write_evaluated(tmp_path, found, {})
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert metrics["average_mAP"] == 0

@@ -55,7 +55,7 @@ def analyse(
     tious: Sequence[float],
     classes: Sequence[str],
 ) -> Analysis:
-    """Analyses detections against the ground truth, by the rules of `mean_ap.evaluate`.
+    """Analyses detections against the ground truth, by the rules of `mean_average_precision`.
 
     Args:
       truth: segments in seconds and labels by video.

@@ -135,7 +135,7 @@ def default() -> ConfigDict:
 
 
 def open_fields(config: ConfigDict) -> tuple[str, ...]:
-    """The fields that `custom.propose` is to fill."""
+    """The fields that `data.propose` is to fill."""
     if not config.propose:
         return ()
     pairs = (field.split(".") for field in PROPOSED)

@@ -34,7 +34,7 @@ POSITION_TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True)
-class Detector:
+class ConvertedDetector:
     """A converted detector and what became of each tensor.
 
     Attributes:
@@ -87,14 +87,14 @@ class Detector:
         return "\n".join(lines)
 
 
-def convert_detector(file: TensorFile, model: AdaTAD) -> Detector:
+def convert_detector(file: TensorFile, model: AdaTAD) -> ConvertedDetector:
     """Puts a detector file's tensors in the places of a model's parameters.
 
     Raises:
       UserError: listing every tensor of either state that is missing, has a wrong shape, or is unknown.
     """
     vit = model.vit
-    leaves, shapes = list(model_leaves(vit, model.detector_config)), parameter_shapes(model)
+    leaves, shapes = list(model_leaves(vit, model.detector_config)), model_shapes(model)
     is_average = file.averaged is file.tensors  # the file has nothing else
     states = {STATE: file.tensors}
     if file.averaged and not is_average:
@@ -132,7 +132,7 @@ def convert_detector(file: TensorFile, model: AdaTAD) -> Detector:
             key: value for key, value in state.items() if key not in written or not same_bits(value, written[key])
         }
     names = (AVERAGED,) if is_average else tuple(states)
-    return Detector(nested, ema, passengers, names, len(file.tensors), _groups(leaves, params), kept)
+    return ConvertedDetector(nested, ema, passengers, names, len(file.tensors), _groups(leaves, params), kept)
 
 
 def to_states(
@@ -163,7 +163,7 @@ def to_states(
 
 
 @functools.cache
-def parameter_shapes(model: AdaTAD) -> dict[tuple[str, ...], tuple[int, ...]]:
+def model_shapes(model: AdaTAD) -> dict[tuple[str, ...], tuple[int, ...]]:
     """Path -> shape of every parameter of a model."""
     side = model.vit.patch
     frames = jax.ShapeDtypeStruct((1, CHUNK_FRAMES, side, side, 3), jnp.uint8)
@@ -238,7 +238,7 @@ def check_parameters(params: Params, model: AdaTAD, where: Path) -> None:
       UserError: they differ; every array is listed.
     """
     found = {path: np.shape(leaf) for path, leaf in flax.traverse_util.flatten_dict(params).items()}
-    wanted = dict(parameter_shapes(model))
+    wanted = dict(model_shapes(model))
     vit, positions = model.vit, ("backbone", "pos_embed")
     if positions in found:  # may be there in place of the sinusoid table
         wanted[positions] = (CHUNK_TUBELETS * (vit.image_size // vit.patch) ** 2, vit.width)

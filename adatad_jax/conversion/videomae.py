@@ -32,7 +32,7 @@ ADAPTER_TENSORS = 9  # gamma, and weight and bias of down, depthwise, pointwise,
 
 
 @dataclass(frozen=True)
-class Backbone:
+class ConvertedBackbone:
     """A converted backbone and what became of each tensor.
 
     Attributes:
@@ -113,7 +113,7 @@ def count_parameters(params: Params) -> int:
     return sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(params))
 
 
-def convert_backbone(file: TensorFile) -> Backbone:
+def convert_backbone(file: TensorFile) -> ConvertedBackbone:
     """Converts the tensors of a VideoMAE file; its layout is recognised.
 
     Raises:
@@ -160,7 +160,7 @@ def convert_backbone(file: TensorFile) -> Backbone:
     config = dataclasses.replace(
         config, heads=heads or 1, image_size=image_size or config.image_size, norm_eps=norm_eps
     )
-    leaves, shapes = list(backbone_leaves(config)), parameter_shapes(config)
+    leaves, shapes = list(backbone_leaves(config)), backbone_shapes(config)
     spare = {positions} | {key for key in file.tensors if naming.passenger(key)}
     params, used = assemble(leaves, shapes, file.tensors, file.path, spare, naming, problems)
     groups = {"patch embedding": PATCH_TENSORS, "blocks": used - PATCH_TENSORS, "adapters": 0}
@@ -174,7 +174,7 @@ def convert_backbone(file: TensorFile) -> Backbone:
             params["pos_embed"] = learned
             groups["positions"] = 1
             notes.append(f"the file's own positions are used: {apart:.1e} apart from the fixed sinusoid table")
-    return Backbone(
+    return ConvertedBackbone(
         params=params,
         source=file.path.name,
         layout=naming.layout.value + _kind(passengers),
@@ -299,7 +299,7 @@ def _read(leaf: Leaf, tensors: Tensors, naming: Naming, shapes: Shapes) -> np.nd
     return leaf.read(joined)
 
 
-def parameter_shapes(config: ViTConfig) -> Shapes:
+def backbone_shapes(config: ViTConfig) -> Shapes:
     """Path -> shape of every leaf of a backbone of these dimensions."""
     frames = jax.ShapeDtypeStruct((1, CHUNK_FRAMES, config.image_size, config.image_size, 3), jnp.uint8)
     shapes = jax.eval_shape(VisionTransformer(config).init, jax.random.key(0), frames)["params"]

@@ -31,7 +31,7 @@ ROUNDED_BY = 1.0  # seconds: an end this far beyond the video's is its end, as i
 _logger = logging.getLogger(__name__)
 
 
-class Row(NamedTuple):
+class AnnotationRow(NamedTuple):
     """One line of the table.
 
     Attributes:
@@ -104,7 +104,7 @@ def _load(
     broken = [f"line {row.line}: {missing[names[row.video]]}" for row in rows if names[row.video] in missing]
     if not skip_broken:
         problems += broken
-    by_video: dict[str, list[Row]] = defaultdict(list)
+    by_video: dict[str, list[AnnotationRow]] = defaultdict(list)
     for row in rows:
         if names[row.video] in files:
             by_video[names[row.video]].append(row)
@@ -142,14 +142,14 @@ def _load(
     return videos
 
 
-def parse_table(path: Path, text: str, problems: list[str]) -> list[Row]:
+def parse_table(path: Path, text: str, problems: list[str]) -> list[AnnotationRow]:
     """The lines of a table; empty ones are skipped, and wrong ones go to `problems`.
 
     Raises:
       UserError: the header is not that of a table, or there is no line below it.
     """
     reader = csv.reader(io.StringIO(text), strict=True)
-    rows: list[Row] = []
+    rows: list[AnnotationRow] = []
     try:
         header = [name.strip().lower() for name in next(reader, [])]
         if not set(COLUMNS) <= set(header) or len(set(header)) < len(header):
@@ -229,7 +229,7 @@ def _names(written: Collection[str], folder: Path, prefix: str) -> dict[str, str
     }
 
 
-def _row(line: int, fields: Mapping[str, str], problems: list[str]) -> Row | None:
+def _row(line: int, fields: Mapping[str, str], problems: list[str]) -> AnnotationRow | None:
     """One line, or None with `problems` telling what is wrong with it."""
     video, start, end, label = (fields[column] for column in COLUMNS)
     subset = fields.get("subset", "")
@@ -239,7 +239,7 @@ def _row(line: int, fields: Mapping[str, str], problems: list[str]) -> Row | Non
     if "subset" in fields and not subset:
         problems.append(f"line {line}: the subset is empty, expected a name on every line, or no such column")
     if not start and not end and not label:
-        return Row(line, video, None, "", subset) if len(problems) == before else None
+        return AnnotationRow(line, video, None, "", subset) if len(problems) == before else None
     if not label:
         problems.append(f"line {line}: the label is empty, expected the name of a class")
     for name, text in (("start", start), ("end", end)):
@@ -252,10 +252,12 @@ def _row(line: int, fields: Mapping[str, str], problems: list[str]) -> Row | Non
         problems.append(f"line {line}: starts at {start} seconds, expected at least 0")
     if last <= first:
         problems.append(f"line {line}: ends at {end} seconds, expected after its start at {start}")
-    return Row(line, video, (first, last), label, subset) if len(problems) == before else None
+    return AnnotationRow(line, video, (first, last), label, subset) if len(problems) == before else None
 
 
-def _video(name: str, rows: list[Row], subset: str, length: Length, fixed_fps: float, problems: list[str]) -> Video:
+def _video(
+    name: str, rows: list[AnnotationRow], subset: str, length: Length, fixed_fps: float, problems: list[str]
+) -> Video:
     """One video; segments that end beyond its end go to `problems`."""
     duration = length.frames / length.fps
     segments: list[tuple[float, float]] = []
@@ -275,5 +277,5 @@ def _video(name: str, rows: list[Row], subset: str, length: Length, fixed_fps: f
     return Video(name, subset, duration, frames, array, tuple(labels), fixed_fps or None)
 
 
-def _first_of_each_subset(rows: list[Row]) -> list[Row]:
+def _first_of_each_subset(rows: list[AnnotationRow]) -> list[AnnotationRow]:
     return list({row.subset: row for row in reversed(rows)}.values())[::-1]

@@ -165,7 +165,7 @@ def cache_video(task: Task) -> int:
             with _writing(task):
                 for frames, writer in zip(resized, writers, strict=True):
                     for left in range(0, frames.shape[2], STRIP):
-                        writer.write(encode(frames[:, :, left : left + STRIP], task.quality))
+                        writer.write(encode_strip(frames[:, :, left : left + STRIP], task.quality))
         for frames, writer, path, output in zip(resized, writers, partial, outputs, strict=True):
             with _writing(task):
                 writer.close()
@@ -326,7 +326,7 @@ class FrameCache:
         return places
 
 
-def encode(strip: Images, quality: int | None) -> bytes:
+def encode_strip(strip: Images, quality: int | None) -> bytes:
     """Frames [G, h, w, 3] of a strip to one record."""
     side_by_side = strip.transpose(1, 0, 2, 3).reshape(len(strip[0]), -1, 3)
     if quality is None:
@@ -338,7 +338,7 @@ def encode(strip: Images, quality: int | None) -> bytes:
     return cv2.imencode(".jpg", cv2.cvtColor(side_by_side, cv2.COLOR_RGB2BGR), settings)[1].tobytes()
 
 
-def decode(record: bytes, height: int, width: int, quality: int | None) -> Images:
+def decode_strip(record: bytes, height: int, width: int, quality: int | None) -> Images:
     """The frames [h, G, w, 3] of one record of strips of this size.
 
     Raises:
@@ -375,7 +375,7 @@ def _read_record(reader: Any, records: Path, index: int, entry: Entry, width: in
         if not reader.ok():
             raise ValueError("the file cannot be opened")
         [record] = reader.read([index])
-        return decode(record, entry.height, width, entry.quality)
+        return decode_strip(record, entry.height, width, entry.quality)
     except (RuntimeError, ValueError, IndexError, cv2.error) as error:
         raise UserError(
             f"{records}: record {index} cannot be read ({one_line(error)}); delete this file, then {REMEDY} again"

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from adatad_jax.data.annotations import Video
 from adatad_jax.data.grid_segments import ground_truth_in_seconds, ground_truth_on_grid
 from adatad_jax.data.windows import (
-    Frames,
+    FrameIndices,
     Mask,
     RandomWindow,
     grid_length,
@@ -55,7 +55,7 @@ class Sampling(Protocol):
         """Segments `[G, 2]` float32 in grid positions of the whole video, labels `[G]` int32."""
         ...
 
-    def loadable(self, total_frames: int) -> Frames:
+    def loadable(self, total_frames: int) -> FrameIndices:
         """Every source frame that a window can load of a video with so many frames in its container, ascending."""
         ...
 
@@ -69,7 +69,7 @@ class Sampling(Protocol):
         """The test windows of a video, in order."""
         ...
 
-    def frames(self, window: Window, total_frames: int) -> tuple[Frames, Mask]:
+    def frames(self, window: Window, total_frames: int) -> tuple[FrameIndices, Mask]:
         """Source frames `[T]` of a test window, and its valid grid positions `[positions]`."""
         ...
 
@@ -94,7 +94,7 @@ class RegularGrid:
         data = self.data
         return ground_truth_on_grid(video, classes, data.ignore_labels, data.stride, filter_gt=data.filter_gt)
 
-    def loadable(self, total_frames: int) -> Frames:
+    def loadable(self, total_frames: int) -> FrameIndices:
         return np.arange(0, total_frames, self.data.stride // self.data.frames_per_position)
 
     def draw(
@@ -119,7 +119,7 @@ class RegularGrid:
         spans = sliding_windows(length, data.window, data.overlap, release_windows=data.release_windows)
         return [Window(video.name, first, end) for first, end in spans]
 
-    def frames(self, window: Window, total_frames: int) -> tuple[Frames, Mask]:
+    def frames(self, window: Window, total_frames: int) -> tuple[FrameIndices, Mask]:
         data = self.data
         return window_frames(
             window.first,
@@ -153,7 +153,7 @@ class ResizedVideo:
         segments, labels = ground_truth_in_seconds(video, classes, data.ignore_labels, filter_gt=data.filter_gt)
         return resize_ground_truth(segments, duration=video.duration, positions=data.window), labels
 
-    def loadable(self, total_frames: int) -> Frames:
+    def loadable(self, total_frames: int) -> FrameIndices:
         return np.unique(self._frames(total_frames)[0])
 
     def draw(
@@ -165,13 +165,13 @@ class ResizedVideo:
     def lay_out(self, video: Video) -> list[Window]:
         return [Window(video.name, 0, self.data.window)]
 
-    def frames(self, window: Window, total_frames: int) -> tuple[Frames, Mask]:
+    def frames(self, window: Window, total_frames: int) -> tuple[FrameIndices, Mask]:
         return self._frames(total_frames)
 
     def seconds(self, segments: Segments, window: Window, video: Video) -> Segments:
         return resized_to_seconds(segments, positions=self.data.window, duration=video.duration)
 
-    def _frames(self, total_frames: int) -> tuple[Frames, Mask]:
+    def _frames(self, total_frames: int) -> tuple[FrameIndices, Mask]:
         return resize_sampling(
             total_frames=total_frames,
             positions=self.data.window,

@@ -32,7 +32,7 @@ class Subset:
       files: name -> video file; with `data.cache` some may be gone.
       classes: the model's class names.
       truth: name -> segments `[G, 2]` float32 in grid positions of the video, labels `[G]` int32 of these classes.
-      missing: name -> why it has no file, where `data.skip_broken` allows that; `checks.usable` takes such videos out.
+      missing: name -> why it has no file, where `data.skip_broken` allows that; `usable` takes such videos out.
     """
 
     videos: dict[str, Video]
@@ -81,7 +81,7 @@ def load_classes(config: ConfigDict) -> tuple[str, ...]:
 def load_subset(config: ConfigDict, subset: str, classes: Sequence[str], training: bool) -> Subset:
     """Reads the annotations of a subset and finds its video files.
 
-    In training, videos without a segment are left out. `checks.usable` looks into the files.
+    In training, videos without a segment are left out. `usable` looks into the files.
 
     Raises:
       UserError: annotations or labels are wrong, the subset is empty, or files are missing.

@@ -16,7 +16,7 @@ from adatad_jax.errors import UserError
 
 RANDOM_WINDOW_TRIES = 200  # release rule
 
-Frames = NDArray[np.int64]
+FrameIndices = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
 
@@ -105,7 +105,7 @@ def window_ground_truth(
 
 def window_frames(
     first: int, end: int, *, total_frames: int, stride: int, frames_per_position: int, window: int
-) -> tuple[Frames, Mask]:
+) -> tuple[FrameIndices, Mask]:
     """Source frames of a window (release rule).
 
     Windows are laid out from the annotation's frame count, frames come from the container, which may hold fewer: the
@@ -150,7 +150,7 @@ class RandomWindow:
       found: whether a window was found in which some segment keeps enough of its length.
     """
 
-    frames: Frames
+    frames: FrameIndices
     mask: Mask
     segments: NDArray[np.float32]
     labels: NDArray[np.int32]
@@ -218,7 +218,7 @@ def random_window(
     return RandomWindow(*_padded(frames[start : start + length], s, window), cut, labels[kept], found=bool(kept.any()))
 
 
-def resize_sampling(*, total_frames: int, positions: int, frames_per_position: int) -> tuple[Frames, Mask]:
+def resize_sampling(*, total_frames: int, positions: int, frames_per_position: int) -> tuple[FrameIndices, Mask]:
     """Source frames that spread a fixed number of positions over a whole video (sampling by `resize`; release rule).
 
     Args:
@@ -280,7 +280,7 @@ def resized_to_seconds(segments: NDArray[np.float32], *, positions: int, duratio
     return np.clip(seconds, 0, float(duration))
 
 
-def _frame_list(total_frames: int, stride: int, frames_per_position: int) -> Frames:
+def _frame_list(total_frames: int, stride: int, frames_per_position: int) -> FrameIndices:
     if stride % frames_per_position:
         raise UserError(
             f"{frames_per_position} frames a position cannot be spread evenly over a stride of {stride} source frames; "
@@ -289,7 +289,7 @@ def _frame_list(total_frames: int, stride: int, frames_per_position: int) -> Fra
     return np.arange(0, total_frames, stride // frames_per_position)
 
 
-def _padded(frames: Frames, frames_per_position: int, window: int) -> tuple[Frames, Mask]:
+def _padded(frames: FrameIndices, frames_per_position: int, window: int) -> tuple[FrameIndices, Mask]:
     """Fill a window by repeating its last frame; positions whose frames are not all real are masked."""
     valid = len(frames) // frames_per_position
     padded = np.pad(frames, (0, window * frames_per_position - len(frames)), mode="edge")

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from adatad_jax.data.cache import DEFAULT_QUALITY, GROUP, STRIP, encode
+from adatad_jax.data.cache import DEFAULT_QUALITY, GROUP, STRIP, encode_strip
 from adatad_jax.video import transforms
 from adatad_jax.video.decode import frames_at, open_video
 
@@ -46,5 +46,5 @@ def measure(clip: Clip) -> Cost:
     starts = np.unique(np.linspace(0, len(frames) - 1, PACKED_GROUPS).astype(int) // GROUP) * GROUP
     groups = [frames[start : start + GROUP] for start in starts]
     strips = [group[:, :, left : left + STRIP] for group in groups for left in range(0, frames.shape[2], STRIP)]
-    packed = sum(len(encode(strip, DEFAULT_QUALITY)) for strip in strips)
+    packed = sum(len(encode_strip(strip, DEFAULT_QUALITY)) for strip in strips)
     return Cost(seconds, packed / sum(len(group) for group in groups))

@@ -50,7 +50,7 @@ class Metrics:
         return float(self.map.mean())
 
 
-def evaluate(
+def mean_average_precision(
     ground_truth: GroundTruth, detections: Mapping[str, Detections], tious: Sequence[float], classes: Sequence[str]
 ) -> Metrics:
     """Mean average precision; the module's text has the rules.

@@ -14,7 +14,7 @@ from adatad_jax.video.names import name_hint
 _BEYOND = 0.01
 
 
-def notes_on(
+def oddities(
     truth: GroundTruth,
     results: Mapping[str, Detections],
     durations: Mapping[str, float],

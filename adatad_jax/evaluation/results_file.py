@@ -29,7 +29,7 @@ FORMAT = (
 _TABLE = f"a table {','.join(COLUMNS)} whose name ends in .csv"
 
 
-class Row(NamedTuple):
+class DetectionRow(NamedTuple):
     """One detection as a file has it."""
 
     video: str
@@ -71,7 +71,7 @@ def read_results(path: Path, classes: Iterable[str] = ()) -> tuple[dict[str, Det
 
 
 def by_video(
-    videos: Iterable[str], rows: Sequence[Row], classes: Iterable[str]
+    videos: Iterable[str], rows: Sequence[DetectionRow], classes: Iterable[str]
 ) -> tuple[dict[str, Detections], tuple[str, ...]]:
     """Rows as `Detections` of each of the videos, and the class names; see `read_results`."""
     index = {name: k for k, name in enumerate(classes)}
@@ -102,7 +102,7 @@ def results_to_json(results: Mapping[str, Detections], classes: Sequence[str]) -
     }
 
 
-def _read_object(path: Path, problems: list[str]) -> tuple[list[str], list[Row]]:
+def _read_object(path: Path, problems: list[str]) -> tuple[list[str], list[DetectionRow]]:
     content, repeated = read_json(path, f"{FORMAT}, or {_TABLE}")
     results = content.get("results") if isinstance(content, dict) else None
     if not isinstance(results, dict):
@@ -126,7 +126,7 @@ def _read_object(path: Path, problems: list[str]) -> tuple[list[str], list[Row]]
     return list(results), rows
 
 
-def _read_table(path: Path, problems: list[str]) -> tuple[list[str], list[Row]]:
+def _read_table(path: Path, problems: list[str]) -> tuple[list[str], list[DetectionRow]]:
     reader = csv.reader(io.StringIO(read_text(path)), strict=True)
     rows = []
     try:
@@ -152,12 +152,12 @@ def _read_table(path: Path, problems: list[str]) -> tuple[list[str], list[Row]]:
     return list(dict.fromkeys(row.video for row in rows)), rows
 
 
-def _row(where: str, values: Sequence[Any], problems: list[str]) -> Row | None:
+def _row(where: str, values: Sequence[Any], problems: list[str]) -> DetectionRow | None:
     """One detection of the values of `COLUMNS`, or None with a line in `problems`."""
     video, start, end, label, score = values
     first, last, value = finite_number(start), finite_number(end), finite_number(score)
     if video and isinstance(label, str) and label and first is not None and last is not None and value is not None:
-        return Row(video, first, last, label, value)
+        return DetectionRow(video, first, last, label, value)
     problems.append(f"{where}: video {video!r}, segment [{start!r}, {end!r}], label {label!r}, score {score!r}"[:200])
     return None
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from adatad_jax.data.annotation_files import read_json, read_text
-from adatad_jax.data.annotation_table import Row, parse_table
+from adatad_jax.data.annotation_table import AnnotationRow, parse_table
 from adatad_jax.data.annotations import Video, classes_of, load_annotations, select_subset
 from adatad_jax.errors import UserError, listed
 from adatad_jax.evaluation.ground_truth import GroundTruth, ground_truth_of
@@ -119,7 +119,7 @@ def _spoken(subset: str) -> str:
 
 def _load_table(path: Path) -> dict[str, Video]:
     problems: list[str] = []
-    by_video: dict[str, list[Row]] = {}
+    by_video: dict[str, list[AnnotationRow]] = {}
     for row in parse_table(path, read_text(path), problems):
         by_video.setdefault(row.video, []).append(row)
     for name, rows in by_video.items():
@@ -131,7 +131,7 @@ def _load_table(path: Path) -> dict[str, Video]:
     return {name: _video(name, rows) for name, rows in by_video.items()}
 
 
-def _video(name: str, rows: list[Row]) -> Video:
+def _video(name: str, rows: list[AnnotationRow]) -> Video:
     segments = [(row.segment, row.label) for row in rows if row.segment is not None]
     array = np.array([segment for segment, _ in segments], np.float64).reshape(-1, 2)
     return Video(name, rows[0].subset, np.nan, 0, array, tuple(label for _, label in segments))

@@ -17,7 +17,7 @@ from adatad_jax.data.subset import load_subset
 from adatad_jax.data.usable_videos import usable
 from adatad_jax.errors import UserError
 from adatad_jax.evaluation.ground_truth import GroundTruth, counted, ground_truth_of
-from adatad_jax.evaluation.mean_ap import Metrics, evaluate
+from adatad_jax.evaluation.mean_ap import Metrics, mean_average_precision
 from adatad_jax.inference.predictor import Predictor, detect_windows
 from adatad_jax.postprocessing.detections import Detections
 from adatad_jax.postprocessing.video_classifier import VideoClassifier, check_classes, load_classifier
@@ -47,7 +47,7 @@ class Evaluation:
         """Detections of every video of the subset, behind a progress bar.
 
         With `data.skip_broken`, a video of which a window cannot be read is left out and named: its segments count as
-        missed, as those of videos that `checks.usable` took out.
+        missed, as those of videos that `usable` took out.
 
         Raises:
           UserError: a video cannot be read, or none can.
@@ -87,7 +87,7 @@ class Evaluation:
 
     def measure(self, results: dict[str, Detections]) -> Metrics:
         """mAP of detections; raises `UserError` where they and the ground truth do not meet."""
-        return evaluate(self.truth, results, self.config.test.tious, self.classes)
+        return mean_average_precision(self.truth, results, self.config.test.tious, self.classes)
 
 
 def load_evaluation(config: ConfigDict, classes: tuple[str, ...]) -> Evaluation:

@@ -14,7 +14,7 @@ from adatad_jax.evaluation.summary import METRICS_FILE, RESULTS_FILE, write_resu
 from adatad_jax.files import check_output_folder
 from adatad_jax.inference.predictor import Predictor
 from adatad_jax.inference.test_set import load_evaluation
-from adatad_jax.report.evaluated import assess, print_evaluated
+from adatad_jax.report.evaluated import evaluate_detections, print_evaluated
 from adatad_jax.report.page import REPORT_FILE, write_evaluated
 from adatad_jax.video.names import find_files
 from adatad_jax.weights.load import load_trained
@@ -52,7 +52,7 @@ def evaluate(
     # Kept whatever comes next: they took the longest.
     write_results(workdir, results, evaluation.classes)
     folder = Path(config.data.videos)
-    evaluated = assess(
+    evaluated = evaluate_detections(
         evaluation.truth,
         results,
         evaluation.durations,

@@ -13,7 +13,7 @@ from adatad_jax.evaluation.results_file import read_results
 from adatad_jax.evaluation.summary import METRICS_FILE
 from adatad_jax.evaluation.truth_file import leave_out, load_truth, read_blocked
 from adatad_jax.files import check_output_folder
-from adatad_jax.report.evaluated import assess, print_evaluated
+from adatad_jax.report.evaluated import evaluate_detections, print_evaluated
 from adatad_jax.report.page import REPORT_FILE, write_evaluated
 from adatad_jax.video.names import VIDEO_PREFIX, find_files
 
@@ -40,7 +40,7 @@ def evaluate_results(args: argparse.Namespace, console: Console) -> Metrics:
         annotated, results, note = leave_out(read_blocked(args.blocked), annotated, results)
         notes.append(note)
     subset = annotated.subset or "all videos"
-    evaluated = assess(
+    evaluated = evaluate_detections(
         annotated.truth,
         results,
         annotated.durations,

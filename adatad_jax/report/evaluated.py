@@ -9,8 +9,8 @@ from rich.console import Console
 
 from adatad_jax.analysis.analyse import Analysis, analyse, print_analysis
 from adatad_jax.evaluation.ground_truth import GroundTruth
-from adatad_jax.evaluation.mean_ap import Metrics, evaluate
-from adatad_jax.evaluation.oddities import notes_on
+from adatad_jax.evaluation.mean_ap import Metrics, mean_average_precision
+from adatad_jax.evaluation.oddities import oddities
 from adatad_jax.evaluation.recall import recall_figures
 from adatad_jax.evaluation.summary import print_metrics, print_recall
 from adatad_jax.postprocessing.detections import Detections
@@ -51,7 +51,7 @@ class Evaluated:
     notes: tuple[str, ...]
 
 
-def assess(
+def evaluate_detections(
     truth: GroundTruth,
     results: Mapping[str, Detections],
     durations: Mapping[str, float],
@@ -81,13 +81,13 @@ def assess(
       notes: what is known to be odd already.
 
     Raises:
-      UserError: as `mean_ap.evaluate`.
+      UserError: as `mean_average_precision`.
     """
     return Evaluated(
         title=title,
         origin=origin,
         subset=subset,
-        metrics=evaluate(truth, results, tious, classes),
+        metrics=mean_average_precision(truth, results, tious, classes),
         recall=recall_figures(truth, results, classes),
         published=published,
         truth=truth,
@@ -96,7 +96,7 @@ def assess(
         durations={video: seconds for video, seconds in durations.items() if np.isfinite(seconds)},
         analysis=analyse(truth, results, durations, tious, classes),
         files=files,
-        notes=(*notes, *notes_on(truth, results, durations, classes)),
+        notes=(*notes, *oddities(truth, results, durations, classes)),
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from adatad_jax.conversion import folders
 from adatad_jax.conversion.folders import ACCOUNT_FILE, PARAMS_FOLDER, PASSENGERS_FILE
 from adatad_jax.conversion.torch_file import CONFIG_FILE, read_tensors, write_tensors
-from adatad_jax.conversion.videomae import Backbone, convert_backbone
+from adatad_jax.conversion.videomae import ConvertedBackbone, convert_backbone
 from adatad_jax.errors import UserError, one_line
 from adatad_jax.files import write_text
 from adatad_jax.models.sizes import CHUNK_TUBELETS, ViTConfig
@@ -38,7 +38,7 @@ class LoadedBackbone:
     image_size: int | None
 
 
-def save_backbone(folder: Path, backbone: Backbone) -> None:
+def save_backbone(folder: Path, backbone: ConvertedBackbone) -> None:
     """Writes parameters, passengers and the conversion's account; the folder appears only once it is whole.
 
     Raises:

@@ -6,7 +6,7 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from adatad_jax.config.build import make_model
-from adatad_jax.conversion.detector import Detector, convert_detector
+from adatad_jax.conversion.detector import ConvertedDetector, convert_detector
 from adatad_jax.conversion.dimensions import read_dimensions
 from adatad_jax.conversion.folders import ACCOUNT_FILE, refuse_existing
 from adatad_jax.conversion.names import Layout, recognise
@@ -108,7 +108,7 @@ def _convert_detector(
 
 def read_detector(
     source: Path, config: ConfigDict | None, published: Sequence[Path], overrides: Sequence[str] = ()
-) -> tuple[Detector, Choice]:
+) -> tuple[ConvertedDetector, Choice]:
     """Converts a whole detector in memory; arguments and errors as for `convert_file`."""
     file = read_tensors(source)
     layout = recognise(file.tensors, source).layout

@@ -15,7 +15,7 @@ import flax.traverse_util
 from ml_collections import ConfigDict
 
 from adatad_jax.conversion import folders
-from adatad_jax.conversion.detector import AVERAGED, STATE, Detector, Params, Tensors
+from adatad_jax.conversion.detector import AVERAGED, STATE, ConvertedDetector, Params, Tensors
 from adatad_jax.conversion.folders import ACCOUNT_FILE, PARAMS_FOLDER, PASSENGERS_FILE
 from adatad_jax.conversion.torch_file import read_tensors, write_tensors
 from adatad_jax.errors import UserError, one_line
@@ -59,7 +59,7 @@ def is_converted(folder: Path) -> bool:
 
 
 def save_detector(
-    folder: Path, detector: Detector, config: ConfigDict, classes: tuple[str, ...], record: Mapping[str, Any]
+    folder: Path, detector: ConvertedDetector, config: ConfigDict, classes: tuple[str, ...], record: Mapping[str, Any]
 ) -> None:
     """Writes the folder, which appears only once it is whole.
 

@@ -6,7 +6,7 @@ import pytest
 from adatad_jax.analysis.analyse import analyse, analysis_to_json, main_threshold
 from adatad_jax.analysis.false_positives import KINDS
 from adatad_jax.errors import UserError
-from adatad_jax.evaluation.mean_ap import evaluate
+from adatad_jax.evaluation.mean_ap import mean_average_precision
 from tests.analysis.small_cases import CLASSES, RANDOM_CASES, TIOUS, Results, Truth, detections, random_case, truth
 from tests.real_data import real_file
 
@@ -109,7 +109,7 @@ def test_real_detections() -> None:
     }
     durations = {video: entry["duration"] for video, entry in annotated.items()}
     tious = (0.3, 0.4, 0.5, 0.6, 0.7)
-    metrics = evaluate(ground_truth, results, tious, classes)
+    metrics = mean_average_precision(ground_truth, results, tious, classes)
     analysis = analyse(ground_truth, results, durations, tious, classes)
     assert metrics.average_map == pytest.approx(0.19766570530079228, abs=1e-9)
 

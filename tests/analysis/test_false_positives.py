@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from adatad_jax.analysis.false_positives import KINDS, false_positives, kinds_of
 from adatad_jax.evaluation.ground_truth import segment_tiou
-from adatad_jax.evaluation.mean_ap import evaluate
+from adatad_jax.evaluation.mean_ap import mean_average_precision
 from adatad_jax.postprocessing.detections import Detections
 from tests.analysis.small_cases import (
     CLASSES,
@@ -146,11 +146,11 @@ def test_against_loops(seed: int) -> None:
 
     table = np.zeros((10, 6))
     scores, labels = (np.concatenate([getattr(d, n) for d in results.values()]) for n in ("scores", "labels"))
-    metrics = evaluate(ground_truth, results, TIOUS, CLASSES)
+    metrics = mean_average_precision(ground_truth, results, TIOUS, CLASSES)
     for name in metrics.classes:
         k = CLASSES.index(name)
         of_class = [i for i in np.argsort(-scores, kind="stable") if labels[i] == k]
-        one = evaluate(
+        one = mean_average_precision(
             {v: (s[c == k], c[c == k]) for v, (s, c) in ground_truth.items()}, {}, TIOUS, CLASSES
         ).segments  # of the class
         for rank, i in enumerate(of_class[: 10 * one]):
@@ -165,7 +165,7 @@ def test_against_loops(seed: int) -> None:
             for video, d in results.items():
                 stays = np.array([name != kind for name in by_tiou[tiou][video]], bool)
                 kept[video] = Detections(d.segments[stays], d.scores[stays], d.labels[stays])
-            without.append(evaluate(ground_truth, kept, [tiou], CLASSES).average_map)
+            without.append(mean_average_precision(ground_truth, kept, [tiou], CLASSES).average_map)
         assert cost == pytest.approx(np.mean(without) - metrics.average_map, abs=1e-12)
 
 

@@ -1,14 +1,14 @@
 import numpy as np
 import pytest
 
-from adatad_jax.evaluation.mean_ap import average_precision, evaluate
+from adatad_jax.evaluation.mean_ap import average_precision, mean_average_precision
 from tests.analysis.small_cases import CLASSES, RANDOM_CASES, TIOUS, detections, matched, random_case, truth
 
 
 @pytest.mark.parametrize("seed", RANDOM_CASES)
 def test_average_precision_of_the_matches_is_the_evaluators(seed: int) -> None:
     ground_truth, results = random_case(seed)
-    matching, metrics = matched(ground_truth, results), evaluate(ground_truth, results, TIOUS, CLASSES)
+    matching, metrics = matched(ground_truth, results), mean_average_precision(ground_truth, results, TIOUS, CLASSES)
     per_class = [
         average_precision(matching.taken[:, matching.of_class(k)] >= 0, n) for k, n in enumerate(matching.positives)
     ]

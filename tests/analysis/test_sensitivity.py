@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from adatad_jax.analysis.matching import Matching
 from adatad_jax.analysis.sensitivity import average_map_n, bucket_edges, sensitivities
-from adatad_jax.evaluation.mean_ap import evaluate
+from adatad_jax.evaluation.mean_ap import mean_average_precision
 from tests.analysis.small_cases import CLASSES, RANDOM_CASES, TIOUS, detections, matched, random_case, truth
 
 
@@ -22,7 +22,7 @@ def test_equals_map_where_classes_are_of_one_size() -> None:
     rng = np.random.default_rng(0)
     segments = [(10 * i, 10 * i + 6, i % 4) for i in range(12)]
     found = {"v": detections(*((10 * i + d, 10 * i + 6 - d, rng.random(), i % 4) for i in range(12) for d in (0, 1)))}
-    expected = evaluate({"v": truth(*segments)}, found, TIOUS, CLASSES).average_map
+    expected = mean_average_precision({"v": truth(*segments)}, found, TIOUS, CLASSES).average_map
     assert 0 < expected < 1
     assert average_map_n(matched({"v": truth(*segments)}, found)) == pytest.approx(expected)
 

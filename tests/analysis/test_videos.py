@@ -3,7 +3,7 @@ import pytest
 
 from adatad_jax.analysis.videos import video_ap
 from adatad_jax.evaluation.ground_truth import distinct_segments
-from adatad_jax.evaluation.mean_ap import evaluate
+from adatad_jax.evaluation.mean_ap import mean_average_precision
 from tests.analysis.small_cases import CLASSES, RANDOM_CASES, TIOUS, detections, matched, random_case, truth
 
 
@@ -33,5 +33,5 @@ def test_is_the_evaluation_of_the_video_alone(seed: int) -> None:
     for video, ap in by_video.items():
         found = results.get(video, detections())
         able = np.isin(found.labels, ground_truth[video][1]).any()
-        alone = evaluate({video: ground_truth[video]}, {video: found} if able else {}, TIOUS, CLASSES)
+        alone = mean_average_precision({video: ground_truth[video]}, {video: found} if able else {}, TIOUS, CLASSES)
         assert ap == pytest.approx(alone.per_class.mean())

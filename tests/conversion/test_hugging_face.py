@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from adatad_jax.conversion.torch_file import read_tensors
-from adatad_jax.conversion.videomae import Backbone, convert_backbone
+from adatad_jax.conversion.videomae import ConvertedBackbone, convert_backbone
 from adatad_jax.errors import UserError
 from adatad_jax.models.sizes import ViTConfig
 from adatad_jax.models.vit import VisionTransformer
@@ -26,7 +26,7 @@ def apply(config: ViTConfig, params: dict[str, Any], frames: np.ndarray) -> jax.
     return VisionTransformer(config).apply({"params": params}, frames)
 
 
-def our_features(backbone: Backbone, frames: np.ndarray) -> np.ndarray:
+def our_features(backbone: ConvertedBackbone, frames: np.ndarray) -> np.ndarray:
     assert backbone.heads is not None
     return np.asarray(apply(backbone.config, backbone.params, frames))
 

@@ -23,8 +23,8 @@ from adatad_jax.data.cache import (
     WriteError,
     cache_video,
     checksum,
-    decode,
-    encode,
+    decode_strip,
+    encode_strip,
     open_cache,
     read_entry,
     record_file,
@@ -125,7 +125,9 @@ def test_frames_are_transformed_as_they_are_read(cached: Cached, video: Path) ->
 @given(st.integers(1, GROUP), st.integers(1, 9), st.integers(1, STRIP), st.integers(0, 9))
 def test_lossless_records_give_back_what_they_were_made_of(count: int, height: int, width: int, seed: int) -> None:
     strip = np.random.default_rng(seed).integers(0, 256, (count, height, width, 3), np.uint8)
-    np.testing.assert_array_equal(decode(encode(strip, None), height, width, None).transpose(1, 0, 2, 3), strip)
+    np.testing.assert_array_equal(
+        decode_strip(encode_strip(strip, None), height, width, None).transpose(1, 0, 2, 3), strip
+    )
 
 
 def test_resized_sampling_keeps_the_frames_it_asks_for(cached: Cached, data: ConfigDict, video: Path) -> None:

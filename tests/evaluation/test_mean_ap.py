@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from adatad_jax.errors import UserError
 from adatad_jax.evaluation.ground_truth import segment_tiou
-from adatad_jax.evaluation.mean_ap import average_precision, evaluate, match
+from adatad_jax.evaluation.mean_ap import average_precision, match, mean_average_precision
 from adatad_jax.postprocessing.detections import Detections
 
 CLASSES = ["Dive", "Jump", "Swim"]
@@ -77,7 +77,7 @@ def test_mean_over_classes_then_thresholds() -> None:
         # Jump: 0.6 hits; a second one on the same segment misses. Swim: nothing.
         "w": detections([(0, 10, 0.8, 0), (0, 10, 0.6, 1), (0, 10, 0.5, 1)]),
     }
-    metrics = evaluate(ground_truth, found, (0.8, 0.81), CLASSES)
+    metrics = mean_average_precision(ground_truth, found, (0.8, 0.81), CLASSES)
     np.testing.assert_allclose(metrics.per_class, np.array([[5 / 6, 1 / 2], [1, 1], [0, 0]]))
     np.testing.assert_allclose(metrics.map, [(5 / 6 + 1) / 3, 0.5])
     assert metrics.average_map == pytest.approx(((5 / 6 + 1) / 3 + 0.5) / 2)
@@ -89,25 +89,25 @@ def test_mean_over_classes_then_thresholds() -> None:
 def test_of_equal_overlaps_the_later_segment_is_taken() -> None:
     # [5, 15] overlaps both by 1/3. If it takes [10, 20], the exact detection of that one has nothing left.
     found = {"v": detections([(5, 15, 0.9, 0), (10, 20, 0.8, 0)])}
-    assert evaluate({"v": truth((0, 10, 0), (10, 20, 0))}, found, [0.3], CLASSES).average_map == 0.5
-    assert evaluate({"v": truth((10, 20, 0), (0, 10, 0))}, found, [0.3], CLASSES).average_map == 1.0
+    assert mean_average_precision({"v": truth((0, 10, 0), (10, 20, 0))}, found, [0.3], CLASSES).average_map == 0.5
+    assert mean_average_precision({"v": truth((10, 20, 0), (0, 10, 0))}, found, [0.3], CLASSES).average_map == 1.0
 
 
 def test_a_second_best_segment_counts() -> None:
     # Both detections overlap [0, 10] most; the second takes [1, 11], which it overlaps by 9/11
     found = {"v": detections([(0, 10, 0.9, 0), (0, 10, 0.8, 0)])}
     ground_truth = {"v": truth((0, 10, 0), (1, 11, 0))}
-    np.testing.assert_array_equal(evaluate(ground_truth, found, [0.8, 0.82], CLASSES).map, [1.0, 0.5])
+    np.testing.assert_array_equal(mean_average_precision(ground_truth, found, [0.8, 0.82], CLASSES).map, [1.0, 0.5])
 
 
 def test_equal_scores_are_ranked_in_the_order_given() -> None:
     miss, hit = (50, 60, 0.5, 0), (0, 10, 0.5, 0)
     ground_truth = {"v": truth((0, 10, 0)), "w": truth((0, 10, 1))}
-    assert evaluate(ground_truth, {"v": detections([hit, miss])}, [0.5], CLASSES).per_class[0] == 1
-    assert evaluate(ground_truth, {"v": detections([miss, hit])}, [0.5], CLASSES).per_class[0] == 0.5
+    assert mean_average_precision(ground_truth, {"v": detections([hit, miss])}, [0.5], CLASSES).per_class[0] == 1
+    assert mean_average_precision(ground_truth, {"v": detections([miss, hit])}, [0.5], CLASSES).per_class[0] == 0.5
     # the order of videos as well
     apart = {"w": detections([miss]), "v": detections([hit])}
-    assert evaluate(ground_truth, apart, [0.5], CLASSES).per_class[0] == 0.5
+    assert mean_average_precision(ground_truth, apart, [0.5], CLASSES).per_class[0] == 0.5
 
 
 def test_what_is_unknown_is_counted() -> None:
@@ -116,7 +116,7 @@ def test_what_is_unknown_is_counted() -> None:
         "elsewhere": detections([(0, 10, 0.9, 0), (0, 10, 0.9, 2)]),  # the first: a false positive above the hit
         "v": detections([(0, 10, 0.8, 0), (0, 10, 0.95, 1)]),
     }
-    metrics = evaluate(ground_truth, found, [0.5], CLASSES)
+    metrics = mean_average_precision(ground_truth, found, [0.5], CLASSES)
     assert metrics.classes == ("Dive",)
     assert metrics.average_map == 0.5
     assert (metrics.segments, metrics.dropped_segments) == (1, 1)
@@ -125,11 +125,13 @@ def test_what_is_unknown_is_counted() -> None:
 
 def test_no_detections_at_all_score_zero() -> None:
     for found in ({}, {"v": detections([])}):
-        np.testing.assert_array_equal(evaluate({"v": truth((0, 10, 0))}, found, [0.3, 0.5], CLASSES).map, [0, 0])
+        np.testing.assert_array_equal(
+            mean_average_precision({"v": truth((0, 10, 0))}, found, [0.3, 0.5], CLASSES).map, [0, 0]
+        )
 
 
 def test_refuses_nothing_to_measure() -> None:
     with pytest.raises(UserError, match="no segment"):
-        evaluate({"v": (np.empty((0, 2)), np.empty(0, int))}, {}, [0.5], CLASSES)
+        mean_average_precision({"v": (np.empty((0, 2)), np.empty(0, int))}, {}, [0.5], CLASSES)
     with pytest.raises(UserError, match="tIoU thresholds is empty"):
-        evaluate({"v": truth((0, 10, 0))}, {}, [], CLASSES)
+        mean_average_precision({"v": truth((0, 10, 0))}, {}, [], CLASSES)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from adatad_jax.errors import few
-from adatad_jax.evaluation.oddities import notes_on
+from adatad_jax.evaluation.oddities import oddities
 from adatad_jax.postprocessing.detections import Detections
 from adatad_jax.video.names import name_hint
 
@@ -25,20 +25,20 @@ def only_note(results: dict[str, Detections], **changes: object) -> str:
     """The note on `results`, to which whatever else needs no note is added."""
     arguments = {"truth": TRUTH, "durations": DURATIONS} | changes
     whole = {"a": detections((0, 1, 0), (2, 3, 1)), "b": detections((0, 1, 0))}
-    (note,) = notes_on(results=whole | results, classes=CLASSES, **arguments)  # type: ignore[arg-type]
+    (note,) = oddities(results=whole | results, classes=CLASSES, **arguments)  # type: ignore[arg-type]
     return note
 
 
 def test_nothing_odd_no_note() -> None:
     results = {"a": detections((0, 1, 0), (2, 3, 1)), "b": detections((0, 10.005, 0)), "c": detections()}
-    assert notes_on(TRUTH, results, DURATIONS, CLASSES) == ()
+    assert oddities(TRUTH, results, DURATIONS, CLASSES) == ()
 
 
 def test_videos_without_detections() -> None:
     note = only_note({"b": detections()})
     assert note.startswith("detections in 1 of the 2 videos that have segments")
     assert note.endswith("count as missed: b")
-    (note,) = notes_on(TRUTH, {"a": detections()}, DURATIONS, CLASSES)
+    (note,) = oddities(TRUTH, {"a": detections()}, DURATIONS, CLASSES)
     assert note == "there is no detection at all: every figure is 0"
 
 
@@ -48,7 +48,7 @@ def test_detections_elsewhere() -> None:
     note = only_note({"x": detections((0, 1, 0)), "y": detections((0, 1, 0))})
     assert note == "2 detections in 2 videos that are not annotated in this subset count as false positives: x, y"
     results = {"a": detections((0, 1, 0), (2, 3, 1)), "v_b.mp4": detections((0, 1, 0))}
-    notes = notes_on(TRUTH, results, DURATIONS, CLASSES)
+    notes = oddities(TRUTH, results, DURATIONS, CLASSES)
     assert any('v_b.mp4; 1 of these names would match if spelled alike, such as "v_b.mp4" as "b"' in n for n in notes)
 
 
@@ -56,7 +56,7 @@ def test_nothing_that_overlaps() -> None:
     """As where times are frames: all else may look right."""
     results = {"a": detections((1000, 2000, 0), (0, 1, 1)), "b": detections((2, 3, 0))}
     told = "no detection overlaps a segment of its label, so that mAP is 0: are all times in seconds?"
-    assert notes_on(TRUTH, results, {"a": 3000, "b": 10, "empty": 10}, CLASSES) == (told,)
+    assert oddities(TRUTH, results, {"a": 3000, "b": 10, "empty": 10}, CLASSES) == (told,)
 
 
 def test_labels() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from adatad_jax.evaluation.ground_truth import GroundTruth
-from adatad_jax.evaluation.mean_ap import evaluate
+from adatad_jax.evaluation.mean_ap import mean_average_precision
 from adatad_jax.evaluation.results_file import read_results
 from adatad_jax.evaluation.truth_file import load_truth
 from adatad_jax.postprocessing.detections import Detections, PostProcessing, merge_windows
@@ -36,7 +36,7 @@ def thumos() -> tuple[GroundTruth, dict[str, Detections], tuple[str, ...]]:
 def test_mean_ap_without_nms() -> None:
     ground_truth, detections, classes = thumos()
     expected = read(RESULTS / "delu_expected.json")["mAP_no_nms"]
-    metrics = evaluate(ground_truth, detections, TIOUS, classes)
+    metrics = mean_average_precision(ground_truth, detections, TIOUS, classes)
     assert (metrics.detections, metrics.segments) == (expected["n_pred"], expected["n_gt"])
     assert metrics.average_map == pytest.approx(expected["opentad"]["average_mAP"], rel=0, abs=1e-9)
     np.testing.assert_allclose(metrics.map, [expected["opentad"][f"mAP@{t}"] for t in TIOUS], rtol=0, atol=1e-9)
@@ -61,6 +61,6 @@ def test_mean_ap_and_every_row_after_nms(name: str) -> None:
             allowed = 3e-5 * np.maximum(1, abs(table[:, :2])) if voted else 1e-5
             assert (abs(found.segments - table[:, :2]) <= allowed).all(), video
     assert sum(map(len, kept.values())) == expected["num_out"]
-    metrics = evaluate(ground_truth, kept, TIOUS, classes)
+    metrics = mean_average_precision(ground_truth, kept, TIOUS, classes)
     tolerance = 1e-5 if voted else 1e-9
     assert metrics.average_map == pytest.approx(expected["average_mAP"], rel=0, abs=tolerance)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from adatad_jax.evaluation.ground_truth import GroundTruth
-from adatad_jax.evaluation.mean_ap import evaluate
+from adatad_jax.evaluation.mean_ap import mean_average_precision
 from adatad_jax.evaluation.recall import average_recall, recall_figures, top_k_recall
 from adatad_jax.evaluation.results_file import read_results
 from adatad_jax.evaluation.truth_file import load_truth
@@ -37,7 +37,7 @@ def test_mean_ap_and_recall_match_release(path: Path) -> None:
     ground_truth, detections, classes = inputs(path, sidecar)
     for name, tious in sidecar["thresholds"].items():
         expected = sidecar["results"][name]
-        metrics = evaluate(ground_truth, detections, tious, classes)
+        metrics = mean_average_precision(ground_truth, detections, tious, classes)
         assert set(metrics.classes) == set(expected["per_class_ap"])
         assert metrics.segments == expected["n_gt"]
         assert metrics.detections + metrics.unknown_label == expected["n_pred"]

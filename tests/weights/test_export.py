@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 
 from adatad_jax.config.build import make_model
 from adatad_jax.config.load import load_config
-from adatad_jax.conversion.detector import parameter_shapes
+from adatad_jax.conversion.detector import model_shapes
 from adatad_jax.conversion.torch_file import RECORD, read_tensors, write_tensors
 from adatad_jax.errors import UserError
 from adatad_jax.training import checkpoints
@@ -156,7 +156,7 @@ def make_run(
     positions: np.ndarray | None = None,
 ) -> TrainState:
     """A run's folder with a checkpoint after epoch 3, of a backbone with positions of its own if there are any."""
-    shapes = parameter_shapes(make_model(config, classes))
+    shapes = model_shapes(make_model(config, classes))
     rng = np.random.default_rng(0)
 
     def draw(shape: tuple[int, ...]) -> np.ndarray:
