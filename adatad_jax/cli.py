@@ -2,23 +2,23 @@
 
 import argparse
 import atexit
+import inspect
 import io
 import logging
 import os
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ml_collections import ConfigDict
-
-from adatad_jax.config import fields as configuration
-from adatad_jax.config.fields import flatten
+from adatad_jax.config.fields import Config, fields_of
 from adatad_jax.config.load import load_config
 from adatad_jax.console import _Warnings
 from adatad_jax.errors import UserError
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
+HELP_WIDTH, INDENT = 110, "      "
 
 
 def run(main: Callable[[Sequence[str]], None]) -> None:
@@ -51,11 +51,10 @@ def _leave() -> None:
 
 
 def config_parser(description: str, required: bool = True) -> argparse.ArgumentParser:
-    """A parser with `--config`, whose help lists every field that `--config.FIELD=VALUE` can set."""
-    fields = "\n".join(f"  --config.{name}={value!r}" for name, value in flatten(configuration.default()).items())
+    """Returns a parser with `--config`, whose help explains every field that `--config.FIELD=VALUE` can set."""
     parser = argparse.ArgumentParser(
         description=description,
-        epilog=f"fields of a configuration, with defaults (adatad_jax/config/fields.py says what each is):\n{fields}",
+        epilog=describe_fields(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
@@ -66,7 +65,7 @@ def config_parser(description: str, required: bool = True) -> argparse.ArgumentP
     return parser
 
 
-def parse(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> tuple[argparse.Namespace, ConfigDict]:
+def parse(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> tuple[argparse.Namespace, Config]:
     """Parses arguments and the configuration with its overrides; sets the default workdir.
 
     Raises:
@@ -86,3 +85,19 @@ def parse_overrides(parser: argparse.ArgumentParser, arguments: Sequence[str]) -
     if stray:
         parser.error(f"unrecognized arguments: {' '.join(stray)}")
     return args, overrides
+
+
+def describe_fields() -> str:
+    """Returns a text on every field of a configuration: default, type, values it takes, and meaning, by section."""
+    lines = ["fields of a configuration, with their defaults:"]
+    section = ""
+    for name, value, setting in fields_of(Config()):
+        if section != (section := name.rpartition(".")[0]):
+            lines += ["", f"{section}: {inspect.getdoc(type(getattr(Config(), section)))}"]
+        kind = {"str": "text", "tuple": "tuple"}.get(type(value).__name__, type(value).__name__)
+        about = ", ".join(part for part in (kind, setting.expected) if part)
+        lines.append(f"  --config.{name}={value!r}")
+        lines += textwrap.wrap(
+            f"{setting.meaning} ({about})", HELP_WIDTH, initial_indent=INDENT, subsequent_indent=INDENT
+        )
+    return "\n".join(lines)

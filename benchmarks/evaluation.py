@@ -7,6 +7,7 @@ the project does not.
 """
 
 import argparse
+import dataclasses
 import importlib
 import json
 import os
@@ -17,12 +18,14 @@ from typing import Any
 
 import numpy as np
 
+from adatad_jax.config.build import make_post_processing
+from adatad_jax.config.fields import Config
 from adatad_jax.evaluation.ground_truth import GroundTruth, counted
 from adatad_jax.evaluation.mean_ap import mean_average_precision
 from adatad_jax.evaluation.results_file import read_results
 from adatad_jax.evaluation.truth_file import load_truth
 from adatad_jax.postprocessing.detections import Detections
-from adatad_jax.postprocessing.nms import NmsSettings, nms_video
+from adatad_jax.postprocessing.nms import nms_video
 
 GOLDEN = Path(__file__).parents[1] / "tests" / "golden"
 TIOUS = (0.3, 0.4, 0.5, 0.6, 0.7)
@@ -160,7 +163,7 @@ def time_soft_nms(classes: int, kept: int) -> None:
     rng = np.random.default_rng(0)
     segments, scores = spans(rng, CANDIDATES), rng.beta(0.5, 3, CANDIDATES)
     labels = rng.integers(0, classes, CANDIDATES)
-    settings = NmsSettings(sigma=0.7, max_seg_num=kept)
+    settings = dataclasses.replace(make_post_processing(Config()).nms, max_seg_num=kept)
     seconds = []
     for _ in range(ROUNDS):
         start = time.perf_counter()

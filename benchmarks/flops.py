@@ -13,11 +13,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from adatad_jax.config.build import make_detector, make_loss
+from adatad_jax.config.fields import Config
 from adatad_jax.data.batch import Batch
-from adatad_jax.detection.objective import LossConfig
 from adatad_jax.devices import AXIS, shard
 from adatad_jax.models.adatad import ActionFormer, AdaTAD
-from adatad_jax.models.sizes import SIZES, DetectorConfig
+from adatad_jax.models.sizes import SIZES
 from adatad_jax.models.vit import VisionTransformer
 from adatad_jax.training.optimizer import OptimizerConfig, make_optimizer, merge, split
 from adatad_jax.training.step import create_state, make_train_step
@@ -27,7 +28,8 @@ REFERENCE = 424.6  # GFLOP of the backbone's forward pass and the adapters' grad
 ALLOWED = 1.02
 
 VIT = dataclasses.replace(SIZES["S"], tia_blocks=tuple(range(12)), tia_hidden=96, drop_path=0.1)
-DETECTOR = DetectorConfig(classes=20, max_length=FRAMES)
+DETECTOR = make_detector(Config().with_fields({"data.window": FRAMES}), classes=20)
+LOSS = make_loss(Config().train)
 
 
 def gflop(function: Callable[..., Any], *arguments: Any) -> float:
@@ -54,9 +56,9 @@ def main() -> None:
         return jax.value_and_grad(lambda t: features(merge(t, frozen)))(trainable)
 
     detector = ActionFormer(DETECTOR)
-    optimizer = make_optimizer(OptimizerConfig(2e-4, 1e-4, 0.05, 1.0, 2, 100, 100), params)
-    state = create_state(params, optimizer, LossConfig(), seed=0)
-    step = make_train_step(model, optimizer, LossConfig(), ema_decay=0.999)
+    optimizer = make_optimizer(OptimizerConfig(2e-4, 1e-4, 0.05, 1.0, 2, 100, 100, backbone_rate=0.0), params)
+    state = create_state(params, optimizer, LOSS, seed=0)
+    step = make_train_step(model, optimizer, LOSS, ema_decay=0.999)
     batch = shard(
         Batch(
             frames,

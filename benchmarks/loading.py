@@ -18,11 +18,10 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
-from ml_collections import ConfigDict
 from rich.console import Console
 from rich.table import Table
 
-from adatad_jax.config.fields import default
+from adatad_jax.config.fields import Config
 from adatad_jax.data.cache import DEFAULT_QUALITY
 from adatad_jax.data.dataset import Sample, TrainingWindows
 from adatad_jax.data.loader import TrainingBatches, load_ahead
@@ -74,7 +73,7 @@ def write_video(path: Path, width: int, height: int, frames: int, preset: str) -
         container.mux(stream.encode(None))
 
 
-def make_config(folder: Path, videos: Sequence[Path]) -> ConfigDict:
+def make_config(folder: Path, videos: Sequence[Path]) -> Config:
     """The published recipe on these videos, with a segment every 10 seconds."""
     database = {}
     (folder / "videos").mkdir(parents=True)
@@ -86,17 +85,16 @@ def make_config(folder: Path, videos: Sequence[Path]) -> ConfigDict:
         database[path.stem] = {"subset": "all", "duration": duration, "frame": reader.frame_count}
         database[path.stem]["annotations"] = segments
     (folder / "annotations.json").write_text(json.dumps({"database": database}))
-    config = default()
-    config.data.videos, config.data.annotations = str(folder / "videos"), str(folder / "annotations.json")
-    config.data.train_subset = config.data.test_subset = "all"
-    config.train.release_gpus = 1
-    return config
+    config = Config().with_fields(
+        {"data.videos": str(folder / "videos"), "data.annotations": str(folder / "annotations.json")}
+    )
+    return config.with_fields({"data.train_subset": "all", "data.test_subset": "all", "train.release_gpus": 1})
 
 
-def open_windows(config: ConfigDict, cache: Path | None = None) -> TrainingWindows:
+def open_windows(config: Config, cache: Path | None = None) -> TrainingWindows:
     """The training windows, from the videos or from a cache."""
-    config = config.copy_and_resolve_references()
-    config.data.cache = str(cache or "")
+    config = config
+    config = config.with_fields({"data.cache": str(cache or "")})
     return TrainingWindows(load_subset(config, "all", load_classes(config), training=True), config)
 
 
@@ -148,7 +146,7 @@ def measure_peak(folder: Path) -> None:
     """Two batches of two windows of 768 frames of large videos, in a process of its own: its peak of memory."""
     start = resident()
     config = make_config(folder / "peak", sorted(folder.glob("large*.mp4")))
-    config.data.stride = 1
+    config = config.with_fields({"data.stride": 1})
     batches = TrainingBatches(open_windows(config), config)
     for _ in batches.from_step(0, 2):
         pass
@@ -160,7 +158,7 @@ def measure_peak(folder: Path) -> None:
 def measure_growth(folder: Path) -> None:
     """300 windows of 96 frames from each source: what memory is held after 100 and after all."""
     config = make_config(folder / "growth", sorted(folder.glob("small*.mp4")))
-    config.data.window = 96
+    config = config.with_fields({"data.window": 96})
     for name, cache in (("H.264", None), ("cache", folder / "growth" / "cache")):
         if cache is not None:
             prepare(config, cache, DEFAULT_QUALITY, CORES, Console(quiet=True))

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from adatad_jax import detect as module
 from adatad_jax.detect import main
 from adatad_jax.errors import UserError
 from adatad_jax.inference.detector import Detector
 from adatad_jax.outputs.targets import ANNOTATED, WRITTEN, claimed, plan
+from adatad_jax.pipelines import detect_in_files as module
 from adatad_jax.pipelines.detect_in_files import Options, detect_files
 from tests.tiny_detector import moving_square, tiny_trained, write_video
 

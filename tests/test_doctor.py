@@ -13,6 +13,7 @@ import pytest
 
 from adatad_jax import doctor
 from adatad_jax.data.annotations import load_annotations
+from adatad_jax.diagnosis.report import FILE_PROBLEMS
 from adatad_jax.errors import UserError
 from tests.real_data import real_file
 from tests.video.broken_files import FRAMES, RATE, write_broken, write_video
@@ -77,7 +78,7 @@ def test_sound_data(tmp_path: Path, examine: Doctor, capsys: pytest.CaptureFixtu
     code, report = examine({"a": SOUND, "b": SOUND, "c": {**SOUND, "subset": "validation"}})
     assert (code, report["fit"], report["findings"]) == (0, True, [])
     training = report["subsets"]["training"]
-    assert training["files"] == {"fit": 2} | dict.fromkeys(doctor.FILE_PROBLEMS, 0)
+    assert training["files"] == {"fit": 2} | dict.fromkeys(FILE_PROBLEMS, 0)
     assert training["segments_by_class"] == {"jump": 2, "run": 2}
     assert training["windows_by_video"] == {"a": 1, "b": 1}
     # 50 frames are 12.5 grid positions: points are 6.25 to 12.5 from the farther end, for the second and third level

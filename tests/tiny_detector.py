@@ -6,25 +6,34 @@ from pathlib import Path
 import av
 import jax
 import numpy as np
-from ml_collections import ConfigDict
 
 from adatad_jax.config.build import make_model
-from adatad_jax.config.fields import default
+from adatad_jax.config.fields import Config
 from adatad_jax.weights.load import Trained
 
 
-def tiny_config() -> ConfigDict:
-    config = default()
-    config.data.update({"stride": 2, "window": 32, "crop": 32, "test_short_side": 32, "train_short_side": 36})
-    config.data.threads = 2
-    config.model.update({"size": "tiny", "dtype": "float32", "remat": False, "width": 16, "heads": 2, "stem": 1})
-    config.model.update({"branch": 2, "regression_ranges": ((0, 4), (4, 8), (8, 10000))})
-    config.test.max_seg_num = 500
-    config.test.rounded = False
-    return config
+def tiny_config() -> Config:
+    config = Config().with_fields(
+        {"data.stride": 2, "data.window": 32, "data.crop": 32, "data.test_short_side": 32, "data.train_short_side": 36}
+    )
+    return config.with_fields(
+        {
+            "data.threads": 2,
+            "model.size": "tiny",
+            "model.dtype": "float32",
+            "model.remat": False,
+            "model.width": 16,
+            "model.heads": 2,
+            "model.stem": 1,
+            "model.branch": 2,
+            "model.regression_ranges": ((0, 4), (4, 8), (8, 10000)),
+            "test.max_seg_num": 500,
+            "test.rounded": False,
+        }
+    )
 
 
-def tiny_trained(classes: tuple[str, ...] = ("jump", "dance"), config: ConfigDict | None = None) -> Trained:
+def tiny_trained(classes: tuple[str, ...] = ("jump", "dance"), config: Config | None = None) -> Trained:
     """With parameters large enough for scores that differ from window to window, and do not saturate."""
     config = config or tiny_config()
     model = make_model(config, len(classes))

@@ -1,10 +1,10 @@
-"""What a configuration describes: the model, the loss, the post-processing."""
+"""Builds what a configuration describes: the model, the loss, the post-processing."""
 
 import dataclasses
 
 import jax.numpy as jnp
-from ml_collections import ConfigDict
 
+from adatad_jax.config.fields import Config, EvaluationConfig, ModelConfig, TrainConfig
 from adatad_jax.detection.objective import LossConfig
 from adatad_jax.errors import UserError
 from adatad_jax.models.adatad import AdaTAD
@@ -12,14 +12,9 @@ from adatad_jax.models.sizes import SIZES, DetectorConfig, ViTConfig
 from adatad_jax.postprocessing.detections import PostProcessing
 from adatad_jax.postprocessing.nms import NmsSettings
 
-ADAPTATIONS = ("tia", "side", "frozen", "full")
-
-
-DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
-
 
 def tia_blocks(text: str, depth: int) -> tuple[int, ...]:
-    """Block indices from `all`, or a list of numbers and ranges such as `0,2,20-39`.
+    """Reads block indices from `all`, or from a list of numbers and ranges such as `0,2,20-39`.
 
     Raises:
       UserError: anything else, or a block beyond the depth.
@@ -37,14 +32,9 @@ def tia_blocks(text: str, depth: int) -> tuple[int, ...]:
     return tuple(sorted(blocks))
 
 
-def make_vit(config: ConfigDict) -> ViTConfig:
-    """The backbone's dimensions."""
-    model = config.model
-    if model.size not in SIZES:
-        raise UserError(f"config.model.size={model.size!r}: expected one of {', '.join(SIZES)}")
+def make_vit(model: ModelConfig) -> ViTConfig:
+    """Returns the backbone's dimensions; raises `UserError` where the adapters do not fit them."""
     size = SIZES[model.size]
-    if model.adaptation not in ADAPTATIONS:
-        raise UserError(f"config.model.adaptation={model.adaptation!r}: expected one of {', '.join(ADAPTATIONS)}")
     has_tia = model.adaptation in ("tia", "side")
     return dataclasses.replace(
         size,
@@ -57,8 +47,8 @@ def make_vit(config: ConfigDict) -> ViTConfig:
     )
 
 
-def make_detector(config: ConfigDict, classes: int) -> DetectorConfig:
-    """The detector's dimensions."""
+def make_detector(config: Config, classes: int) -> DetectorConfig:
+    """Returns the detector's dimensions; raises `UserError` where they do not fit each other."""
     model = config.model
     levels = model.branch + 1
     windows = tuple(window or None for window in model.attention_windows)
@@ -80,18 +70,18 @@ def make_detector(config: ConfigDict, classes: int) -> DetectorConfig:
     )
 
 
-def make_model(config: ConfigDict, classes: int) -> AdaTAD:
-    """The whole detector."""
+def make_model(config: Config, classes: int) -> AdaTAD:
+    """Returns the whole detector."""
     return AdaTAD(
-        vit=make_vit(config),
+        vit=make_vit(config.model),
         detector_config=make_detector(config, classes),
-        dtype=DTYPES[config.model.dtype],
+        dtype=jnp.dtype(config.model.dtype),
         remat=config.model.remat,
     )
 
 
-def make_loss(config: ConfigDict) -> LossConfig:
-    train = config.train
+def make_loss(train: TrainConfig) -> LossConfig:
+    """Returns what the loss is made of."""
     return LossConfig(
         regression_weight=train.regression_weight,
         label_smoothing=train.label_smoothing,
@@ -101,8 +91,9 @@ def make_loss(config: ConfigDict) -> LossConfig:
     )
 
 
-def make_post_processing(config: ConfigDict) -> PostProcessing:
-    test = config.test
+def make_post_processing(config: Config) -> PostProcessing:
+    """Returns the way from a model's outputs to detections."""
+    test: EvaluationConfig = config.test
     nms = NmsSettings(
         use_soft_nms=test.soft_nms,
         sigma=test.sigma,
@@ -112,5 +103,10 @@ def make_post_processing(config: ConfigDict) -> PostProcessing:
         multiclass=test.multiclass,
         voting_thresh=test.voting_thresh,
     )
-    sliding = config.data.sampling == "windows"
-    return PostProcessing(test.pre_nms_thresh, test.pre_nms_topk, nms, sliding_window=sliding, rounded=test.rounded)
+    return PostProcessing(
+        pre_nms_thresh=test.pre_nms_thresh,
+        pre_nms_topk=test.pre_nms_topk,
+        nms=nms,
+        sliding_window=config.data.sampling == "windows",
+        rounded=test.rounded,
+    )

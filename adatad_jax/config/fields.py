@@ -1,173 +1,311 @@
-"""Every field of a run's configuration, with its default, and the records that the parts of the program take.
+"""Every field of a run's configuration: type, default, the values it takes, and what it means.
 
-A file in `configs/` starts from `default()` and sets what differs; `--config.FIELD=VALUE` sets one field. A field that
-is not here does not exist: a misspelt one is an error.
+This is the one statement of a field. The `ConfigDict` that a file in `configs/` fills (`default`), `--help`, the check
+of single values (`config.validation`) and the records that the program works with (`Config`) follow from it. A field
+that is not here does not exist: a misspelt one is an error.
 """
 
-from typing import Any
+import dataclasses
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Self, TypeVar
 
 from ml_collections import ConfigDict
 
-SAMPLINGS = ("windows", "resize")
-# Fields that can be left open, 0 or (), where `propose` is set.
-PROPOSED = (
-    "data.rate",
-    "data.stride",
-    "data.window",
-    "model.regression_ranges",
-    "train.batch_size",
-    "train.epochs",
-    "train.schedule_epochs",
-    "train.warmup_epochs",
-    "train.checkpoint_every",
-)
+from adatad_jax.models.sizes import IMAGE_SIZE, NORM_EPS, SIZES
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is known of a field beside its type and default.
+
+    Attributes:
+      meaning: in words, with the unit.
+      at_least, above, at_most, below: bounds; NaN and infinity are never allowed.
+      one_of: the values of a text; empty: any.
+    """
+
+    meaning: str
+    at_least: float | None = None
+    above: float | None = None
+    at_most: float | None = None
+    below: float | None = None
+    one_of: tuple[str, ...] = ()
+
+    @property
+    def expected(self) -> str:
+        """Returns the values that are allowed, in words; empty where all of the type are."""
+        if self.one_of:
+            return f"one of {', '.join(self.one_of)}"
+        low = self.above if self.at_least is None else self.at_least
+        high = self.below if self.at_most is None else self.at_most
+        if low is None:
+            return ""
+        if high is None:
+            return f"a finite number above {low:g}" if self.at_least is None else f"at least {low:g}"
+        return f"in {'(' if self.at_least is None else '['}{low:g}, {high:g}{')' if self.at_most is None else ']'}"
+
+    def allows(self, value: Any) -> bool:
+        """Tells whether a value of the field's type is allowed."""
+        if self.one_of:
+            return value in self.one_of
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return True
+        return (
+            math.isfinite(value)
+            and (self.at_least is None or value >= self.at_least)
+            and (self.above is None or value > self.above)
+            and (self.at_most is None or value <= self.at_most)
+            and (self.below is None or value < self.below)
+        )
+
+
+def setting(
+    default: T,
+    meaning: str,
+    *,
+    at_least: float | None = None,
+    above: float | None = None,
+    at_most: float | None = None,
+    below: float | None = None,
+    one_of: tuple[str, ...] = (),
+) -> T:
+    """Declares a field of a configuration record; see `Setting`."""
+    known = Setting(meaning, at_least, above, at_most, below, one_of)
+    declared: T = field(default=default, metadata={"setting": known})
+    return declared
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Videos, annotations, windows, and what is done to frames on the host."""
+
+    videos: str = setting("", "folder of video files named as in the annotations, any container")
+    video_prefix: str = setting("", "what file names have in front of the annotations' names")
+    annotations: str = setting("", "ActivityNet-style JSON, or a CSV file with the columns video, start, end, label")
+    classes: str = setting("", "text file, one label per line; empty: the sorted labels of the annotations")
+    class_count: int = setting(0, "how many classes the list must have; 0: any number", at_least=0)
+    come_from: str = setting("", "where to get videos and annotations, shown when they are missing")
+    split: float = setting(0.8, "share of the videos to train on, where a CSV file names no subsets", above=0, below=1)
+    ignore_labels: tuple[str, ...] = setting(("Ambiguous",), "labels whose segments are neither learned nor required")
+    train_subset: str = setting("training", "subset to train on, spelled as in the annotations")
+    test_subset: str = setting("validation", "subset to evaluate on, spelled as in the annotations")
+    fps: float = setting(
+        0.0, "nominal frame rate the annotations refer to; 0: their frame count by their duration", at_least=0
+    )
+    rate: float = setting(
+        0.0, "frames per second of the training videos, at which detect reads others; 0: each as it is", at_least=0
+    )
+    class_agnostic: bool = setting(False, "one class for all; labels at test come from test.classifier")
+    sampling: str = setting(
+        "windows",
+        "windows: slide over a grid of frames; resize: a whole video spread over one window",
+        one_of=("windows", "resize"),
+    )
+    stride: int = setting(4, "source frames per grid position, where sampling is windows", at_least=1)
+    frames_per_position: int = setting(1, "frames loaded for each grid position", at_least=1)
+    window: int = setting(768, "grid positions of a window", at_least=1)
+    overlap: float = setting(0.5, "share of a test window that the next one repeats", at_least=0, below=1)
+    release_windows: bool = setting(False, "lay out test windows exactly as the PyTorch release")
+    filter_gt: bool = setting(False, "drop segments of no length (sampling resize: of at most 1% of the video)")
+    trunc_thresh: float = setting(
+        0.75, "a training segment keeps at least this share of its length", above=0, at_most=1
+    )
+    crop_ratio: tuple[float, ...] = setting(
+        (0.9, 1.0), "least and largest share to which a video shorter than the window is cropped"
+    )
+    train_short_side: int = setting(182, "short side of training frames before the crop, pixels", at_least=1)
+    test_short_side: int = setting(160, "short side of test frames before the crop, pixels", at_least=1)
+    crop: int = setting(160, "side of the model's frames, pixels", at_least=1)
+    random_resized_crop: bool = setting(True, "crop training windows at random; else at the centre")
+    flip: float = setting(0.5, "probability of mirroring a training window", at_least=0, at_most=1)
+    rand_augment: bool = setting(True, "two of fifteen colour and geometry operations on a training window")
+    color_jitter: bool = setting(True, "brightness, contrast, saturation and hue of a training window")
+    shuffle_within: int = setting(
+        0, "a control: shuffle frames inside groups of so many, in training and test; 0: none", at_least=0
+    )
+    in_memory: bool = setting(False, "keep every video's resized frames in memory (small data sets)")
+    threads: int = setting(8, "decoding threads", at_least=1)
+    time_limit: float = setting(60.0, "seconds that a video may take to open, and a sample to be read", above=0)
+    skip_broken: bool = setting(False, "go on without videos that cannot be read, and list them")
+    cache: str = setting(
+        "", "folder written by `python -m adatad_jax.prepare`: frames come from it, not from the videos"
+    )
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The backbone, its adaptation, and the detector."""
+
+    size: str = setting("S", "size of the backbone", one_of=tuple(SIZES))
+    adaptation: str = setting(
+        "tia",
+        "of the backbone: tia (adapters in the blocks), side (adapters beside it), frozen, full (fine-tuning)",
+        one_of=("tia", "side", "frozen", "full"),
+    )
+    tia_blocks: str = setting("all", "blocks with an adapter, for tia and side: all, or a list such as 0,2,20-39")
+    tia_ratio: float = setting(0.25, "hidden size of an adapter, by the backbone's width", above=0)
+    image_size: int = setting(IMAGE_SIZE, "side of the pre-training frames, pixels", at_least=1)
+    norm_eps: float = setting(
+        NORM_EPS, "epsilon of the backbone's norms (checkpoints of Hugging Face: 1e-12)", above=0, below=1
+    )
+    backbone_drop_path: float = setting(
+        0.1, "stochastic depth of the backbone, where adaptation is tia or full", at_least=0, below=1
+    )
+    dtype: str = setting(
+        "bfloat16",
+        "of matrix products; parameters, norms and losses are float32",
+        one_of=("float32", "bfloat16"),
+    )
+    remat: bool = setting(True, "recompute the backbone's activations in the backward pass")
+    width: int = setting(512, "width of the detector", at_least=1)
+    heads: int = setting(4, "attention heads of the detector", at_least=1)
+    embed: int = setting(2, "embedding convolutions of the detector", at_least=1)
+    stem: int = setting(2, "transformer blocks at full length", at_least=0)
+    branch: int = setting(5, "transformer blocks that halve the length; levels = branch + 1", at_least=0)
+    attention_windows: tuple[int, ...] = setting(
+        (0,), "positions a position attends to, odd, 0: all; one number, or one per level"
+    )
+    max_length: int = setting(0, "grid positions a window is padded to; 0: data.window", at_least=0)
+    absolute_positions: bool = setting(False, "add a sinusoid after the embedding convolutions")
+    head_convs: int = setting(2, "hidden convolutions of each head", at_least=0)
+    regression_ranges: tuple[tuple[float, float], ...] = setting(
+        ((0, 4), (4, 8), (8, 16), (16, 32), (32, 64), (64, 10000)),
+        "per level, the range of the larger boundary distance it regresses, grid positions",
+    )
+    drop_path: float = setting(0.1, "stochastic depth of the detector", at_least=0, below=1)
+    dropout: float = setting(0.0, "elementwise dropout in the transformer blocks", at_least=0, below=1)
+    input_dropout: float = setting(0.0, "dropout of whole channels of the features", at_least=0, below=1)
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Batches, learning rates, loss, and when a run is saved and evaluated."""
+
+    batch_size: int = setting(2, "windows, over all devices", at_least=1)
+    epochs: int = setting(60, "epochs that are run", at_least=1)
+    schedule_epochs: int = setting(100, "epochs over which the cosine is laid out", at_least=1)
+    warmup_epochs: int = setting(5, "epochs over which the learning rate rises", at_least=1)
+    tia_rate: float = setting(2e-4, "highest learning rate of the adapters", above=0)
+    head_rate: float = setting(1e-4, "highest learning rate of the detector", above=0)
+    backbone_rate: float = setting(
+        1e-5, "highest learning rate of the backbone, where model.adaptation is full", above=0
+    )
+    weight_decay: float = setting(0.05, "decoupled weight decay", at_least=0)
+    clip_norm: float = setting(1.0, "largest global L2 norm of the gradients", above=0)
+    ema: float = setting(0.999, "decay of the average of the trained parameters", at_least=0, below=1)
+    regression_weight: float = setting(1.0, "factor of the boundary loss", above=0)
+    label_smoothing: float = setting(0.0, "of the classification targets", at_least=0, below=1)
+    all_candidates: bool = setting(False, "every candidate segment gives its class to a point, not the shortest alone")
+    normalizer_start: float = setting(100.0, "where the loss normaliser starts", above=0)
+    release_gpus: int = setting(
+        2, "devices of the published run: its loss normaliser and epoch length follow them", at_least=1
+    )
+    checkpoint_every: int = setting(2, "epochs between checkpoints", at_least=1)
+    checkpoint_steps: int = setting(0, "steps between checkpoints inside an epoch; 0: none there", at_least=0)
+    keep_checkpoints: int = setting(3, "how many checkpoints are kept, the latest", at_least=1)
+    eval_from: int = setting(0, "first epoch after which to evaluate, counted from 1; 0: never", at_least=0)
+    eval_every: int = setting(2, "epochs between evaluations", at_least=1)
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """From the model's outputs to detections, and how they are measured: the section `test`."""
+
+    batch_size: int = setting(2, "windows on each device", at_least=1)
+    tious: tuple[float, ...] = setting((0.3, 0.4, 0.5, 0.6, 0.7), "tIoU thresholds that mAP is averaged over")
+    pre_nms_thresh: float = setting(0.001, "candidates score above it", at_least=0, below=1)
+    pre_nms_topk: int = setting(2000, "the most candidates per window", at_least=1)
+    soft_nms: bool = setting(True, "scores of overlapping candidates decay; else the candidates go")
+    sigma: float = setting(0.7, "of the decay in soft-NMS", above=0)
+    iou_threshold: float = setting(0.0, "overlap from which hard NMS removes a candidate", at_least=0, at_most=1)
+    min_score: float = setting(0.0, "detections that score less are dropped", at_least=0, below=1)
+    max_seg_num: int = setting(2000, "the most detections per class, and of all classes", at_least=1)
+    multiclass: bool = setting(True, "NMS within each class; else over all, with voting")
+    voting_thresh: float = setting(
+        0.7, "overlap from which candidates vote on the boundaries; 0: none do", at_least=0, at_most=1
+    )
+    classifier: str = setting("", "JSON file of video-level class scores, which give class-agnostic detections labels")
+    classifier_topk: int = setting(2, "best classes per video that are used", at_least=1)
+    classifier_sqrt: bool = setting(False, "a score is sqrt(detection * class), not their product")
+    rounded: bool = setting(True, "seconds to 2 and scores to 4 decimals before NMS, as the release")
+
+
+@dataclass(frozen=True)
+class Config:
+    """All of a run's configuration. Defaults: the THUMOS-14 recipe of the paper at size S, without paths."""
+
+    seed: int = setting(0, "of all random numbers", at_least=0)
+    propose: bool = setting(False, "fields that are 0 or () are chosen for the data (adatad_jax/data/propose.py)")
+    published: float = setting(0.0, "average mAP published for this recipe, percent; 0: none", at_least=0)
+    weights: str = setting("", "the VideoMAE backbone: a .pth, or a folder written by convert/pth_to_flax.py")
+    weights_from: str = setting("", "where to get the weights, shown when they are missing")
+    data: DataConfig = field(default_factory=DataConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    test: EvaluationConfig = field(default_factory=EvaluationConfig)
+
+    @classmethod
+    def of(cls, values: ConfigDict) -> Self:
+        """Returns the record of what a configuration file has filled."""
+        return cls().with_fields(_flat_dict(values))
+
+    def flat(self) -> dict[str, Any]:
+        """Returns dotted field -> value, section by section."""
+        return {known.name: known.value for known in fields_of(self)}
+
+    def with_fields(self, values: Mapping[str, Any]) -> Self:
+        """Returns a copy with other values of some dotted fields."""
+        own: dict[str, Any] = {}
+        for name, value in values.items():
+            section, _, key = name.rpartition(".")
+            own.setdefault(section, {})[key] = value
+        sections = {name: dataclasses.replace(getattr(self, name), **new) for name, new in own.items() if name}
+        return dataclasses.replace(self, **own.get("", {}), **sections)
+
+
+class Field(NamedTuple):
+    """A field of a configuration with its value.
+
+    Attributes:
+      name: dotted.
+      value: that of the configuration.
+      setting: what is known of the field.
+    """
+
+    name: str
+    value: Any
+    setting: Setting
+
+
+def fields_of(config: Config) -> Iterator[Field]:
+    """Yields every field of a configuration, section by section."""
+    for declared in dataclasses.fields(config):
+        value = getattr(config, declared.name)
+        if "setting" in declared.metadata:
+            yield Field(declared.name, value, declared.metadata["setting"])
+        else:
+            for inner in dataclasses.fields(value):
+                name = f"{declared.name}.{inner.name}"
+                yield Field(name, getattr(value, inner.name), inner.metadata["setting"])
 
 
 def default() -> ConfigDict:
-    """The THUMOS-14 recipe of the paper at size S, without paths."""
-    config = ConfigDict()
-    config.seed = 0
-    config.propose = False  # fields of `PROPOSED` that are 0 or () are chosen for the data (data/propose.py)
-    config.published = 0.0  # average mAP published for this recipe, percent; 0: none
-    config.weights = ""  # the VideoMAE backbone: a .pth, or a folder written by convert/pth_to_flax.py
-    config.weights_from = ""  # where to get it, shown when it is missing
-
-    config.data = ConfigDict()
-    config.data.videos = ""  # folder of video files named as in the annotations, any container
-    config.data.video_prefix = ""  # what file names have in front of the annotations' names
-    config.data.annotations = ""  # ActivityNet-style JSON, or a CSV file with the columns video, start, end, label
-    config.data.classes = ""  # text file, one label a line; empty: the sorted labels of the annotations
-    config.data.class_count = 0  # how many classes the list must have; 0: any number
-    config.data.come_from = ""  # where to get videos and annotations, shown when they are missing
-    config.data.split = 0.8  # share of the videos to train on, where a CSV file names no subsets
-    config.data.ignore_labels = ("Ambiguous",)
-    config.data.train_subset = "training"
-    config.data.test_subset = "validation"
-    config.data.fps = 0.0  # nominal frame rate the annotations refer to; 0: their frame count by their duration
-    config.data.rate = 0.0  # frames a second of the training videos, as which detect reads others; 0: each as it is
-    config.data.class_agnostic = False  # one class for all; labels at test come from test.classifier
-    config.data.sampling = "windows"  # of the grid; "resize": a whole video spread over one window
-    config.data.stride = 4  # source frames per grid position, where sampling is windows
-    config.data.frames_per_position = 1  # frames loaded for each
-    config.data.window = 768  # grid positions
-    config.data.overlap = 0.5  # of neighbouring test windows
-    config.data.release_windows = False  # lay out test windows exactly as the PyTorch release
-    config.data.filter_gt = False  # drop segments of no length (sampling resize: of at most 1% of the video)
-    config.data.trunc_thresh = 0.75  # a training segment keeps at least this share of its length
-    config.data.crop_ratio = (0.9, 1.0)  # a video shorter than the window is cropped to such a share
-    config.data.train_short_side = 182  # pixels
-    config.data.test_short_side = 160
-    config.data.crop = 160  # side of the model's frames, pixels
-    config.data.random_resized_crop = True  # in training; else a centre crop
-    config.data.flip = 0.5  # probability of mirroring a training window
-    config.data.rand_augment = True  # two of fifteen colour and geometry operations on a training window
-    config.data.color_jitter = True  # brightness, contrast, saturation and hue of a training window
-    config.data.shuffle_within = 0  # a control: shuffle frames inside groups of so many, in training and test
-    config.data.in_memory = False  # keep every video's resized frames (small data sets)
-    config.data.threads = 8  # decoding threads
-    config.data.time_limit = 60.0  # seconds that a video may take to open, and a sample to be read
-    config.data.skip_broken = False  # go on without videos that cannot be read, and list them
-    config.data.cache = ""  # folder written by `python -m adatad_jax.prepare`: frames come from it, not from the videos
-
-    config.model = ConfigDict()
-    config.model.size = "S"  # of the backbone: tiny, S, B, L, H, g
-    config.model.adaptation = "tia"  # of the backbone: tia, side (adapters beside it), frozen, full (fine-tuning)
-    config.model.tia_blocks = "all"  # blocks with an adapter, for tia and side: all, or a list such as 0,2,20-39
-    config.model.tia_ratio = 0.25  # hidden size of an adapter, by the width
-    config.model.image_size = 224  # side of the pre-training frames, pixels
-    config.model.norm_eps = 1e-6  # of the backbone's norms (checkpoints of Hugging Face: 1e-12)
-    config.model.backbone_drop_path = 0.1  # where adaptation is tia or full
-    config.model.dtype = "bfloat16"  # of matrix products; parameters, norms and losses are float32
-    config.model.remat = True  # recompute the backbone's activations in the backward pass
-    config.model.width = 512  # of the detector, as all below
-    config.model.heads = 4
-    config.model.embed = 2  # embedding convolutions
-    config.model.stem = 2  # transformer blocks at full length
-    config.model.branch = 5  # transformer blocks that halve it; levels = branch + 1
-    config.model.attention_windows = (0,)  # positions a position attends to, odd, 0: all; one, or one for each level
-    config.model.max_length = 0  # grid positions a window is padded to; 0: data.window
-    config.model.absolute_positions = False
-    config.model.head_convs = 2
-    config.model.regression_ranges = ((0, 4), (4, 8), (8, 16), (16, 32), (32, 64), (64, 10000))
-    config.model.drop_path = 0.1
-    config.model.dropout = 0.0  # elementwise, in the transformer blocks
-    config.model.input_dropout = 0.0  # of whole channels of the features
-
-    config.train = ConfigDict()
-    config.train.batch_size = 2  # windows, over all devices
-    config.train.epochs = 60  # that are run
-    config.train.schedule_epochs = 100  # over which the cosine is laid out
-    config.train.warmup_epochs = 5
-    config.train.tia_rate = 2e-4
-    config.train.head_rate = 1e-4
-    config.train.backbone_rate = 1e-5  # where model.adaptation is full
-    config.train.weight_decay = 0.05
-    config.train.clip_norm = 1.0
-    config.train.ema = 0.999
-    config.train.regression_weight = 1.0
-    config.train.label_smoothing = 0.0
-    config.train.all_candidates = False  # every candidate segment gives its class to a point
-    config.train.normalizer_start = 100.0
-    config.train.release_gpus = 2  # R, devices of the published run: its loss normaliser and epoch length follow them
-    config.train.checkpoint_every = 2  # epochs
-    config.train.checkpoint_steps = 0  # steps between checkpoints inside an epoch; 0: none there
-    config.train.keep_checkpoints = 3  # the latest ones
-    config.train.eval_from = 0  # first epoch after which to evaluate, counted from 1; 0: never
-    config.train.eval_every = 2
-
-    config.test = ConfigDict()
-    config.test.batch_size = 2  # windows on each device
-    config.test.tious = (0.3, 0.4, 0.5, 0.6, 0.7)
-    config.test.pre_nms_thresh = 0.001
-    config.test.pre_nms_topk = 2000
-    config.test.soft_nms = True
-    config.test.sigma = 0.7
-    config.test.iou_threshold = 0.0
-    config.test.min_score = 0.0
-    config.test.max_seg_num = 2000
-    config.test.multiclass = True  # NMS within each class; else over all, with voting
-    config.test.voting_thresh = 0.7
-    config.test.classifier = ""  # JSON file of video-level class scores, which give class-agnostic detections labels
-    config.test.classifier_topk = 2  # best classes of a video that are used
-    config.test.classifier_sqrt = False  # a score is sqrt(detection * class), not their product
-    config.test.rounded = True  # seconds to 2 and scores to 4 decimals before NMS, as the release
-    return config.lock()
+    """Returns the defaults as what a file in `configs/` starts from."""
+    values = ConfigDict()
+    for name, value, _ in fields_of(Config()):
+        section, _, key = name.rpartition(".")
+        if section and section not in values:
+            values[section] = ConfigDict()
+        (values[section] if section else values)[key] = value
+    return values.lock()
 
 
-def open_fields(config: ConfigDict) -> tuple[str, ...]:
-    """The fields that `data.propose` is to fill."""
-    if not config.propose:
-        return ()
-    pairs = (field.split(".") for field in PROPOSED)
-    return tuple(f"{section}.{name}" for section, name in pairs if config[section][name] in (0, ()))
-
-
-def flatten(config: ConfigDict, prefix: str = "") -> dict[str, object]:
-    """Dotted field -> value of every leaf."""
-    leaves: dict[str, object] = {}
-    for name, value in config.items():
-        leaves |= flatten(value, f"{prefix}{name}.") if isinstance(value, ConfigDict) else {f"{prefix}{name}": value}
+def _flat_dict(values: ConfigDict, prefix: str = "") -> dict[str, Any]:
+    leaves: dict[str, Any] = {}
+    for name, value in values.items():
+        leaves |= _flat_dict(value, f"{prefix}{name}.") if isinstance(value, ConfigDict) else {f"{prefix}{name}": value}
     return leaves
-
-
-def regression_ranges(levels: int, overlapping: bool = False) -> tuple[tuple[int, int], ...]:
-    """The range of distances each level regresses, grid positions: up to 4, doubled from level to level.
-
-    With `overlapping` a level starts at half the end of the one below, else where that ends.
-    """
-    ends = [4 * 2**level for level in range(levels - 1)]
-    starts = [end // 2 if overlapping else end for end in ends]
-    return tuple(zip([0, *starts], [*ends, 10000], strict=True))
-
-
-def take_open_fields(config: ConfigDict, run: ConfigDict) -> ConfigDict:
-    """The configuration with its open fields as in the whole configuration of a run."""
-    missing, config = open_fields(config), config.copy_and_resolve_references()
-    config.update_from_flattened_dict({field: get_field(run, field) for field in missing})
-    config.propose = False
-    return config
-
-
-def get_field(config: ConfigDict, field: str) -> Any:
-    section, name = field.split(".")
-    return config[section][name]

@@ -1,40 +1,79 @@
-"""A configuration file, run with the fields that the command line sets."""
+"""Reads a configuration file, with the fields that the command line sets."""
 
-from collections.abc import Sequence
+import importlib.util
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
+from adatad_jax.config.fields import Config, default
 from adatad_jax.config.validation import validate
 from adatad_jax.errors import UserError
 
 
-def load_config(path: Path, overrides: Sequence[str] = ()) -> ConfigDict:
-    """Runs a configuration file's `get_config()` and applies `--config.FIELD=VALUE` overrides; see `parse`."""
+def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
+    """Runs a configuration file's `get_config()` and applies overrides of single fields.
+
+    Args:
+      path: the file.
+      overrides: `--config.FIELD=VALUE`.
+
+    Raises:
+      UserError: the file is missing or fails, a field does not exist or has another type, or its values cannot work.
+    """
     if not path.is_file():
         what = "a folder" if path.is_dir() else "no such file"
         raise UserError(f"--config={path}: {what}, expected a Python file; the published ones are in configs/")
+    where = " ".join([f"--config={path}", *overrides])
     values = flags.FlagValues()
-    argv = ["adatad", f"--config={path}", *overrides]
-    config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=argv)
     try:
+        filled = _run(path)
+        if not isinstance(filled, ConfigDict):
+            raise UserError(f"--config={path}: get_config() returned {type(filled).__name__}, expected a ConfigDict")
+        argv = ["adatad", *overrides]
+        config_flags.DEFINE_config_dict("config", filled, flag_values=values, sys_argv=argv)
         values(argv)
-        config = values["config"].value
+        config = Config.of(values["config"].value)
     except UserError:
         raise
     except (AttributeError, KeyError) as error:
-        reason = _one_line(error)
-        raise UserError(f"--config={path} {' '.join(overrides)}: no such field: {reason}; --help lists all") from error
+        reason = " ".join(str(error.args[0] if error.args else error).split())
+        raise UserError(f"{where}: no such field: {reason}; --help lists all") from error
     # The file is the user's code: whatever it raises is theirs to read.
     except Exception as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"--config={path} {' '.join(overrides)}: {type(error).__name__}: {reason}") from error
-    if not isinstance(config, ConfigDict):
-        raise UserError(f"--config={path}: get_config() returned {type(config).__name__}, expected a ConfigDict")
+        raise UserError(f"{where}: {type(error).__name__}: {' '.join(str(error).split())}") from error
     validate(config)
     return config
 
 
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error.args[0] if error.args else error).split())
+def config_from_fields(fields: Mapping[str, Any]) -> Config:
+    """Returns the configuration of saved fields, on top of today's defaults; it is not validated.
+
+    Args:
+      fields: dotted field -> value as JSON has it.
+
+    Raises:
+      TypeError, ValueError, KeyError: a field does not exist or has another type.
+    """
+    values = default()
+    values.update_from_flattened_dict({name: _tuples(value) for name, value in fields.items()})
+    return Config.of(values)
+
+
+def _run(path: Path) -> Any:
+    """Returns what the file's `get_config()` returns."""
+    spec = importlib.util.spec_from_file_location("adatad_config", path)
+    if spec is None or spec.loader is None:
+        raise UserError(f"--config={path}: expected a Python file, whose name ends in .py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    if not hasattr(module, "get_config"):
+        raise UserError(f"--config={path}: has no function get_config(), expected one that returns the configuration")
+    return module.get_config()
+
+
+def _tuples(value: Any) -> Any:
+    """Returns JSON's lists as the tuples they were."""
+    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value

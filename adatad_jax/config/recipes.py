@@ -6,7 +6,8 @@ folder a command runs in.
 
 from ml_collections import ConfigDict
 
-from adatad_jax.config.fields import default, regression_ranges
+from adatad_jax.config.fields import default
+from adatad_jax.detection.points import regression_ranges
 from adatad_jax.errors import UserError
 
 # Size -> the VideoMAE file the release starts from, and where to get it.

@@ -10,10 +10,9 @@ import numpy as np
 from adatad_jax.conversion.layout import BACKBONE_PREFIX
 from adatad_jax.errors import UserError
 from adatad_jax.models.adatad import AdaTAD
-from adatad_jax.models.sizes import CHUNK_TUBELETS, SIZES, DetectorConfig, ViTConfig
+from adatad_jax.models.sizes import CHUNK_TUBELETS, IMAGE_SIZE, SIZES, DetectorConfig, ViTConfig
 
 POSITIONS = f"{BACKBONE_PREFIX}pos_embed"
-IMAGE_SIZE = 224  # of every published pre-training, where a file has no position table
 
 
 @dataclass(frozen=True)
@@ -51,9 +50,13 @@ class Shown:
                 stem=self.stem,
                 branch=self.branch,
                 windows=(None,) * levels,
+                absolute_positions=False,
                 max_length=2**self.branch,
                 head_convs=self.head_convs,
                 regression_ranges=((0.0, 1.0),) * levels,
+                drop_path=0.0,
+                dropout=0.0,
+                input_dropout=0.0,
             ),
         )
 

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from ml_collections import ConfigDict
 from rich.progress import track
 
+from adatad_jax.config.fields import DataConfig
 from adatad_jax.data.annotation_files import read_text
 from adatad_jax.data.annotations import Video, finite_number
 from adatad_jax.errors import UserError, listed
@@ -56,7 +56,7 @@ class Length(NamedTuple):
     fps: float
 
 
-def load_table(data: ConfigDict) -> dict[str, Video]:
+def load_table(data: DataConfig) -> dict[str, Video]:
     """The videos of a CSV file with the columns video, start, end, label (others than these and subset are ignored).
 
     `video` is the name of a file in the folder, with or without extension; `start` and `end` are seconds. A line whose

@@ -22,9 +22,9 @@ from typing import Any
 import cv2
 import numpy as np
 from array_record.python.array_record_module import ArrayRecordReader, ArrayRecordWriter
-from ml_collections import ConfigDict
 from numpy.typing import ArrayLike, NDArray
 
+from adatad_jax.config.fields import DataConfig
 from adatad_jax.data.sampling import make_sampling
 from adatad_jax.errors import UserError, listed, one_line
 from adatad_jax.files import write_text
@@ -76,14 +76,14 @@ class Entry:
     sha256: str
     format: int = FORMAT
 
-    def is_of(self, source: Path, data: ConfigDict, quality: int | None) -> bool:
+    def is_of(self, source: Path, data: DataConfig, quality: int | None) -> bool:
         """Whether it was made of this file, as it is now, with these settings."""
         status = source.stat()
         made_of = self.source, self.source_bytes, self.source_mtime_ns, self.frames, self.quality
         return made_of == (source.name, status.st_size, status.st_mtime_ns, kept_frames(data), quality)
 
 
-def kept_frames(data: ConfigDict) -> dict[str, str | int]:
+def kept_frames(data: DataConfig) -> dict[str, str | int]:
     """What decides which frames of a video its windows can load."""
     if data.sampling == "resize":
         return {"sampling": data.sampling, "frames": data.window * data.frames_per_position}
@@ -131,7 +131,7 @@ class Task:
     name: str
     source: Path
     short_sides: tuple[int, ...]
-    data: ConfigDict
+    data: DataConfig
     quality: int | None
 
 
@@ -213,7 +213,7 @@ def _writing(task: Task) -> Iterator[None]:
         ) from error
 
 
-def open_cache(folder: Path, data: ConfigDict, short_side: int, files: Mapping[str, Path | None]) -> FrameCache:
+def open_cache(folder: Path, data: DataConfig, short_side: int, files: Mapping[str, Path | None]) -> FrameCache:
     """The cached frames of videos, after a check that they are there and are those that the configuration asks for.
 
     Args:
@@ -256,7 +256,7 @@ def open_cache(folder: Path, data: ConfigDict, short_side: int, files: Mapping[s
 class FrameCache:
     """Frames from a cache in place of those from the videos. Threads may share it: each read opens its file."""
 
-    def __init__(self, folder: Path, data: ConfigDict, short_side: int, entries: Mapping[str, Entry]) -> None:
+    def __init__(self, folder: Path, data: DataConfig, short_side: int, entries: Mapping[str, Entry]) -> None:
         self._folder = folder
         self._short_side = short_side
         self._entries = entries

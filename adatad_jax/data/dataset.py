@@ -3,9 +3,9 @@
 from typing import NamedTuple
 
 import numpy as np
-from ml_collections import ConfigDict
 
 from adatad_jax.augmentation.draws import NO_AUGMENTATION, Augmentation, draw_augmentation
+from adatad_jax.config.fields import Config
 from adatad_jax.data.frames import FrameSource
 from adatad_jax.data.sampling import make_sampling
 from adatad_jax.data.subset import Subset
@@ -41,7 +41,7 @@ class Sample(NamedTuple):
 class TrainingWindows:
     """A window of each training video in each epoch; a sample depends on (seed, epoch, index) alone."""
 
-    def __init__(self, subset: Subset, config: ConfigDict) -> None:
+    def __init__(self, subset: Subset, config: Config) -> None:
         self._subset = subset
         self._config = config
         self._names = list(subset.videos)

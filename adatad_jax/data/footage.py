@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from ml_collections import ConfigDict
 from numpy.typing import NDArray
 
+from adatad_jax.config.fields import Config
 from adatad_jax.data.annotations import Video
 from adatad_jax.data.cache import Images
 from adatad_jax.data.frames import Frames, FrameSource
@@ -39,7 +39,7 @@ class Footage:
     fps: float
 
 
-def open_footage(path: Path, config: ConfigDict, fps: float | None = None) -> Footage:
+def open_footage(path: Path, config: Config, fps: float | None = None) -> Footage:
     """A video file.
 
     Args:
@@ -52,14 +52,13 @@ def open_footage(path: Path, config: ConfigDict, fps: float | None = None) -> Fo
     """
     rate = None if fps is None else check_fps(fps)
     index = within(config.data.time_limit, str(path), lambda: scan(path))
-    config = config.copy_and_resolve_references()
-    config.data.in_memory, config.data.cache = False, ""  # a file may be hours long, and is in no cache
+    config = config.with_fields({"data.in_memory": False, "data.cache": ""})  # it may be hours long, and is in no cache
     subset = Subset({path.stem: _video(path.stem, 0.0, 0)}, {path.stem: path}, (), {})
     frames = FrameSource(subset, config, config.data.test_short_side, onwards=True)
     return _steadied(path.stem, frames, index.clock(rate), rate or index.fps, config.data.rate)
 
 
-def array_footage(frames: Images, fps: float, config: ConfigDict, name: str = "array") -> Footage:
+def array_footage(frames: Images, fps: float, config: Config, name: str = "array") -> Footage:
     """Frames in memory.
 
     Args:

@@ -6,8 +6,8 @@ from threading import Lock
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-from ml_collections import ConfigDict
 
+from adatad_jax.config.fields import Config
 from adatad_jax.data.cache import FrameCache, Images, open_cache
 from adatad_jax.data.sampling import make_sampling
 from adatad_jax.video.decode import VideoReader, frames_at, open_video
@@ -58,7 +58,7 @@ class FrameSource:
     the videos, which need not be there any more.
     """
 
-    def __init__(self, subset: "Subset", config: ConfigDict, short_side: int, onwards: bool = False) -> None:
+    def __init__(self, subset: "Subset", config: Config, short_side: int, onwards: bool = False) -> None:
         """Prepares to read.
 
         Args:

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-from ml_collections import ConfigDict
 
+from adatad_jax.config.fields import Config
 from adatad_jax.data.annotations import Video
 from adatad_jax.data.cache import Images
 from adatad_jax.data.dataset import SHUFFLE_STREAM, Sample, require_valid, shuffle_within
@@ -33,7 +33,7 @@ class InferenceWindows:
       windows: all windows, video by video, those of a video by their start.
     """
 
-    def __init__(self, videos: dict[str, Video], frames: Frames, config: ConfigDict) -> None:
+    def __init__(self, videos: dict[str, Video], frames: Frames, config: Config) -> None:
         self._data = config.data
         self._frames = frames
         self._sampling = make_sampling(config.data)
@@ -101,7 +101,7 @@ class InferenceWindows:
         return Sample(pixels, mask, np.zeros((0, 2), np.float32), np.zeros(0, np.int32))
 
 
-def inference_windows(subset: Subset, config: ConfigDict) -> InferenceWindows:
+def inference_windows(subset: Subset, config: Config) -> InferenceWindows:
     """The windows of a subset's videos; raises `UserError` where a cache does not hold them."""
     frames = FrameSource(subset, config, config.data.test_short_side, onwards=True)
     return InferenceWindows(subset.videos, frames, config)

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import grain
 import jax
 import numpy as np
-from ml_collections import ConfigDict
 
 from adatad_jax.augmentation.draws import draw_augmentation
+from adatad_jax.config.fields import Config
 from adatad_jax.data.batch import Batch
 from adatad_jax.data.dataset import Sample, TrainingWindows
 from adatad_jax.devices import place
@@ -72,7 +72,7 @@ class TrainingBatches:
       steps_per_epoch: the last batch of an epoch may be filled up with windows of weight 0.
     """
 
-    def __init__(self, windows: TrainingWindows, config: ConfigDict, process: int = 0, processes: int = 1) -> None:
+    def __init__(self, windows: TrainingWindows, config: Config, process: int = 0, processes: int = 1) -> None:
         """Prepares to load; with several processes each loads its rows of every batch.
 
         Raises:
@@ -118,9 +118,7 @@ class TrainingBatches:
         return Loaded(batch, unmatched, tuple(str(error) for error in failures))
 
 
-def training_batch(
-    samples: Sequence[Sample | None], config: ConfigDict, segment_rows: int, first_row: int = 0
-) -> Batch:
+def training_batch(samples: Sequence[Sample | None], config: Config, segment_rows: int, first_row: int = 0) -> Batch:
     """Stacks samples to a batch of fixed shape: rows of label -1 fill up ground truth, windows of weight 0 the batch.
 
     Args:
@@ -149,7 +147,7 @@ def training_batch(
     )
 
 
-def filler(config: ConfigDict) -> Sample:
+def filler(config: Config) -> Sample:
     """A black window that only fills up a batch."""
     data = config.data
     frames = np.zeros((data.window * data.frames_per_position, data.crop, data.crop, 3), np.uint8)

@@ -2,12 +2,11 @@
 
 from pathlib import Path
 
-from ml_collections import ConfigDict
-
+from adatad_jax.config.fields import Config
 from adatad_jax.errors import UserError
 
 
-def check_paths(config: ConfigDict, weights: bool = True) -> None:
+def check_paths(config: Config, weights: bool = True) -> None:
     """Checks that all that the configuration names exists; the initial `weights` matter to training alone.
 
     Raises:

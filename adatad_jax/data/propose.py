@@ -14,18 +14,19 @@ The rules, with the published THUMOS-14 recipe as their fixed point (a test chec
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-from ml_collections import ConfigDict
 from rich.console import Console
 
 from adatad_jax.config.build import make_detector
-from adatad_jax.config.fields import get_field, open_fields, regression_ranges
+from adatad_jax.config.fields import Config
+from adatad_jax.config.open_fields import open_fields
 from adatad_jax.config.validation import validate
 from adatad_jax.data.annotations import Video, select_subset
 from adatad_jax.data.subset import load_videos
+from adatad_jax.detection.points import regression_ranges
 from adatad_jax.errors import UserError
 from adatad_jax.models.sizes import CHUNK_FRAMES
 
@@ -45,7 +46,7 @@ class Proposal(NamedTuple):
       reasons: field -> why it was given its value, for those that were open.
     """
 
-    config: ConfigDict
+    config: Config
     reasons: dict[str, str]
 
 
@@ -66,7 +67,7 @@ class Facts(NamedTuple):
     most: float
 
 
-def resolve(config: ConfigDict, console: Console) -> ConfigDict:
+def resolve(config: Config, console: Console) -> Config:
     """The configuration with its open fields proposed from its annotations and said on the console; or as it is.
 
     Raises:
@@ -79,11 +80,11 @@ def resolve(config: ConfigDict, console: Console) -> ConfigDict:
     validate(proposal.config)
     console.print(f"chosen for {config.data.annotations}, as the configuration leaves it open:")
     for field, reason in proposal.reasons.items():
-        console.print(f"  --config.{field}={get_field(proposal.config, field)}  {reason}")
+        console.print(f"  --config.{field}={proposal.config.flat()[field]}  {reason}")
     return proposal.config
 
 
-def propose(config: ConfigDict, videos: Mapping[str, Video]) -> Proposal:
+def propose(config: Config, videos: Mapping[str, Video]) -> Proposal:
     """Fills the open fields of a configuration by the rules above; a field that has a value keeps it.
 
     Args:
@@ -94,55 +95,59 @@ def propose(config: ConfigDict, videos: Mapping[str, Video]) -> Proposal:
       UserError: no video has a segment, or the window of the configuration is too short for the pyramid.
     """
     facts = look(config, videos)
-    missing, config = open_fields(config), config.copy_and_resolve_references()
+    missing = open_fields(config)
     reasons: dict[str, str] = {}
+    config = config.with_fields({"propose": False})
 
     def fill(field: str, value: Any, reason: str) -> None:
+        nonlocal config
         if field in missing:
-            section, name = field.split(".")
-            config[section][name] = value
+            config = config.with_fields({field: value})
             reasons[field] = reason
 
-    data, model, train = config.data, config.model, config.train
-    levels = model.branch + 1
-    fill("data.rate", round(facts.rate, 2), "frames a second, the median; detect reads other videos at this rate")
+    levels = config.model.branch + 1
+    fill("data.rate", round(facts.rate, 2), "frames per second, the median; detect reads other videos at this rate")
     fill("model.regression_ranges", regression_ranges(levels), f"doubled over {levels} levels")
-
-    if data.sampling == "resize":
-        fill("data.stride", data.frames_per_position, "not used: a whole video is spread over the window")
+    if config.data.sampling == "resize":
+        fill("data.stride", config.data.frames_per_position, "not used: a whole video is spread over the window")
         fill("data.window", _multiple(RESIZED_WINDOW, config), "positions, as published for ActivityNet")
     else:
-        longest_window = data.window or model.max_length or _multiple(WINDOW, config)
-        stride = choose_stride(facts, data.frames_per_position, longest_window)
+        longest_window = config.data.window or config.model.max_length or _multiple(WINDOW, config)
+        stride = choose_stride(facts, config.data.frames_per_position, longest_window)
         seconds, span = facts.median / facts.rate, facts.median / stride
         fill("data.stride", stride, f"frames: a median segment of {seconds:.1f} s spans {span:.0f} positions")
-        length = math.ceil(facts.longest / data.stride)
-        most = facts.most / facts.rate
+        stride = config.data.stride
+        length = math.ceil(facts.longest / stride)
         fill(
             "data.window",
             min(longest_window, _multiple(length, config)),
             f"positions: the longest training video has {length}; 95% of the segments have at most "
-            f"{facts.most / data.stride:.0f} ({most:.1f} s)",
+            f"{facts.most / stride:.0f} ({facts.most / facts.rate:.1f} s)",
         )
-
-    frames = data.window * data.frames_per_position
+    frames = config.data.window * config.data.frames_per_position
     batch = max(1, min(BATCH_FRAMES // frames, BATCH, math.ceil(facts.videos / 4)))
     fill("train.batch_size", batch, f"windows of {frames} frames")
-    steps = math.ceil(facts.videos / train.batch_size)
-    wanted = min(max(STEPS_PER_VIDEO * facts.videos, STEPS[0]), STEPS[1])
-    epochs = min(max(EPOCHS, round(wanted / steps)), train.schedule_epochs or 10**9)
-    fill("train.epochs", epochs, f"of {steps} steps, {epochs * steps} in all, for {facts.videos} training videos")
-    # a schedule needs two steps of warm-up and some after it, in a trial of one epoch too
-    warmup = max(math.ceil(2 / steps), round(train.epochs / 12))
-    schedule = max(train.epochs, warmup + 1)
-    fill("train.schedule_epochs", schedule, "the learning rate falls to 0 with the last epoch")
-    fill("train.warmup_epochs", warmup, "a twelfth of the epochs, at least 2 steps")
-    fill("train.checkpoint_every", max(1, train.epochs // 10), "epochs: about ten checkpoints")
-    config.propose = False
+    for field, value, reason in _lengths(config, facts):
+        fill(field, value, reason)
     return Proposal(config, reasons)
 
 
-def look(config: ConfigDict, videos: Mapping[str, Video]) -> Facts:
+def _lengths(config: Config, facts: Facts) -> Iterator[tuple[str, int, str]]:
+    """Yields the fields that say how long a run is, with their values and why."""
+    train = config.train
+    steps = math.ceil(facts.videos / train.batch_size)
+    wanted = min(max(STEPS_PER_VIDEO * facts.videos, STEPS[0]), STEPS[1])
+    chosen = min(max(EPOCHS, round(wanted / steps)), train.schedule_epochs or 10**9)
+    yield "train.epochs", chosen, f"of {steps} steps, {chosen * steps} in all, for {facts.videos} training videos"
+    epochs = train.epochs or chosen
+    # a schedule needs two steps of warm-up and some after it, in a trial of one epoch too
+    warmup = max(math.ceil(2 / steps), round(epochs / 12))
+    yield "train.schedule_epochs", max(epochs, warmup + 1), "the learning rate falls to 0 with the last epoch"
+    yield "train.warmup_epochs", warmup, "a twelfth of the epochs, at least 2 steps"
+    yield "train.checkpoint_every", max(1, epochs // 10), "epochs: about ten checkpoints"
+
+
+def look(config: Config, videos: Mapping[str, Video]) -> Facts:
     """What the rules look at.
 
     Raises:
@@ -181,7 +186,7 @@ def choose_stride(facts: Facts, frames_per_position: int, window: int) -> int:
     return stride
 
 
-def _multiple(length: int, config: ConfigDict) -> int:
+def _multiple(length: int, config: Config) -> int:
     """The shortest window of at least `length` positions that the backbone's chunks and the pyramid divide."""
     chunk = CHUNK_FRAMES // math.gcd(CHUNK_FRAMES, config.data.frames_per_position)
     factor = math.lcm(chunk, make_detector(config, classes=1).length_factor)

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import ClassVar, NamedTuple, Protocol
 
 import numpy as np
-from ml_collections import ConfigDict
 from numpy.typing import NDArray
 
+from adatad_jax.config.fields import DataConfig
 from adatad_jax.data.annotations import Video
 from adatad_jax.data.grid_segments import ground_truth_in_seconds, ground_truth_on_grid
 from adatad_jax.data.windows import (
@@ -78,7 +78,7 @@ class Sampling(Protocol):
         ...
 
 
-def make_sampling(data: ConfigDict) -> Sampling:
+def make_sampling(data: DataConfig) -> Sampling:
     """The sampling that a configuration's `data` section describes."""
     return ResizedVideo(data) if data.sampling == "resize" else RegularGrid(data)
 
@@ -88,7 +88,7 @@ class RegularGrid:
     """`Sampling` over a grid of `data.stride` source frames."""
 
     needs_frame_counts: ClassVar[bool] = True
-    data: ConfigDict
+    data: DataConfig
 
     def ground_truth(self, video: Video, classes: Sequence[str]) -> tuple[Segments, Labels]:
         data = self.data
@@ -146,7 +146,7 @@ class ResizedVideo:
     """`Sampling` of whole videos; their frame counts are the containers', never the annotations'."""
 
     needs_frame_counts: ClassVar[bool] = False
-    data: ConfigDict
+    data: DataConfig
 
     def ground_truth(self, video: Video, classes: Sequence[str]) -> tuple[Segments, Labels]:
         data = self.data

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from ml_collections import ConfigDict
 
+from adatad_jax.config.fields import Config
 from adatad_jax.data.annotation_table import load_table
 from adatad_jax.data.annotations import (
     ACTION,
@@ -42,7 +42,7 @@ class Subset:
     missing: dict[str, str] = field(default_factory=dict)
 
 
-def load_videos(config: ConfigDict) -> dict[str, Video]:
+def load_videos(config: Config) -> dict[str, Video]:
     """The annotations of all subsets, read as the configuration's data set defines them.
 
     Raises:
@@ -58,7 +58,7 @@ def load_videos(config: ConfigDict) -> dict[str, Video]:
     )
 
 
-def load_classes(config: ConfigDict) -> tuple[str, ...]:
+def load_classes(config: Config) -> tuple[str, ...]:
     """The model's classes: the config's file, or the sorted labels of the annotations that are not ignored.
 
     A class-agnostic model has one, "action", whatever the file and the annotations say.
@@ -78,7 +78,7 @@ def load_classes(config: ConfigDict) -> tuple[str, ...]:
     return classes
 
 
-def load_subset(config: ConfigDict, subset: str, classes: Sequence[str], training: bool) -> Subset:
+def load_subset(config: Config, subset: str, classes: Sequence[str], training: bool) -> Subset:
     """Reads the annotations of a subset and finds its video files.
 
     In training, videos without a segment are left out. `usable` looks into the files.

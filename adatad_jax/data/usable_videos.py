@@ -12,9 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from ml_collections import ConfigDict
 from rich.progress import track
 
+from adatad_jax.config.fields import Config, DataConfig
 from adatad_jax.data.annotations import Video
 from adatad_jax.data.cache import REMEDY, read_entry, record_file
 from adatad_jax.data.sampling import Sampling, make_sampling
@@ -54,7 +54,7 @@ def probe_throughout(path: Path) -> Probe:
     return Probe(reader.frame_count, reader.fps)
 
 
-def probe_cached(name: str, data: ConfigDict) -> Probe:
+def probe_cached(name: str, data: DataConfig) -> Probe:
     """What a cache says of a video.
 
     Raises:
@@ -98,7 +98,7 @@ def window_problem(video: Video, path: Path, found: Probe, sampling: Sampling) -
     return None
 
 
-def broken_files(subset: Subset, config: ConfigDict) -> dict[str, str]:
+def broken_files(subset: Subset, config: Config) -> dict[str, str]:
     """Opens every video, decodes a frame of it and compares its length with the annotations, in parallel.
 
     With `data.cache` it looks at what the cache says of the video.
@@ -132,7 +132,7 @@ def broken_files(subset: Subset, config: ConfigDict) -> dict[str, str]:
         return {name: text for name, text in zip(names, found, strict=True) if text}
 
 
-def usable(subset: Subset, config: ConfigDict) -> Subset:
+def usable(subset: Subset, config: Config) -> Subset:
     """The subset without the videos that cannot be used, if `data.skip_broken` allows it; they are listed.
 
     The truth that detections are measured against keeps them: their segments count as missed.

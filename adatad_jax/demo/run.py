@@ -7,12 +7,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from ml_collections import ConfigDict
 from rich.console import Console
 from rich.table import Table
 
 from adatad_jax import cli
 from adatad_jax.config.build import make_model
+from adatad_jax.config.fields import Config
 from adatad_jax.config.load import load_config
 from adatad_jax.console import make_console
 from adatad_jax.conversion.torch_file import write_tensors
@@ -111,7 +111,7 @@ def make_data(workdir: Path, seed: int, train_videos: int, test_videos: int, con
         console.print(convert_file(checkpoint, weights))
 
 
-def demo_config(workdir: Path, seed: int, epochs: int | None) -> ConfigDict:
+def demo_config(workdir: Path, seed: int, epochs: int | None) -> Config:
     """`configs/demo.py` on the data of this folder."""
     overrides = {
         "seed": seed,
@@ -125,7 +125,7 @@ def demo_config(workdir: Path, seed: int, epochs: int | None) -> ConfigDict:
     return load_config(CONFIG, [f"--config.{field}={value}" for field, value in overrides.items()])
 
 
-def run_controls(config: ConfigDict, workdir: Path, console: Console) -> dict[str, Metrics]:
+def run_controls(config: Config, workdir: Path, console: Console) -> dict[str, Metrics]:
     """The same budget before training, without adapters, and with frames shuffled inside every 16."""
     classes = load_classes(config)
     evaluation = load_evaluation(config, classes)
@@ -136,8 +136,7 @@ def run_controls(config: ConfigDict, workdir: Path, console: Console) -> dict[st
         ("TIA off (head alone)", "tia_off", {"model.adaptation": "frozen"}),
         ("order control (shuffled in every 16)", "shuffled", {"data.shuffle_within": 16}),
     ):
-        control = config.copy_and_resolve_references()
-        control.update_from_flattened_dict(changes)
+        control = config.with_fields(changes)
         console.rule(name)
         shutil.rmtree(workdir / folder, ignore_errors=True)
         train(control, workdir / folder, console)

@@ -15,8 +15,8 @@ class LossConfig:
       normalizer_start: where the normaliser starts.
     """
 
-    regression_weight: float = 1.0
-    label_smoothing: float = 0.0
-    all_candidates: bool = False
-    release_gpus: int = 1
-    normalizer_start: float = 100.0
+    regression_weight: float
+    label_smoothing: float
+    all_candidates: bool
+    release_gpus: int
+    normalizer_start: float

@@ -32,3 +32,13 @@ def to_segments(points: Points, distances: jax.Array) -> jax.Array:
     start = points.position - distances[..., 0] * points.stride
     end = points.position + distances[..., 1] * points.stride
     return jnp.stack([start, end], -1)
+
+
+def regression_ranges(levels: int, overlapping: bool = False) -> tuple[tuple[int, int], ...]:
+    """Returns the range of distances that each level regresses, grid positions: up to 4, doubled from level to level.
+
+    With `overlapping` a level starts at half the end of the one below, else where that ends.
+    """
+    ends = [4 * 2**level for level in range(levels - 1)]
+    starts = [end // 2 if overlapping else end for end in ends]
+    return tuple(zip([0, *starts], [*ends, 10000], strict=True))

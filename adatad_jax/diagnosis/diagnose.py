@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 import math
 import os
@@ -11,12 +12,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from ml_collections import ConfigDict
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
 from adatad_jax.config.build import make_detector
+from adatad_jax.config.fields import Config
 from adatad_jax.data.annotations import Video, classes_of, select_subset, without_classes
 from adatad_jax.data.propose import resolve
 from adatad_jax.data.sampling import Sampling, make_sampling
@@ -44,7 +45,7 @@ MEASURED = 4  # videos that decoding is timed on
 USUAL_FPS = 30  # where neither file nor annotations tell the number of frames
 
 
-def diagnose(config: ConfigDict, console: Console) -> Report:
+def diagnose(config: Config, console: Console) -> Report:
     """Looks at the annotations, the segments and the files of both subsets of a configuration.
 
     Only a field that cannot work raises; all else is a finding of the report.
@@ -56,7 +57,7 @@ def diagnose(config: ConfigDict, console: Console) -> Report:
         try:
             config, videos = _load_videos(config, report)
             with _warnings_into(Report()):  # those of loading are told
-                config = ConfigDict(resolve(config, console))
+                config = resolve(config, console)
         except UserError as error:
             report.tell(f"{error}{origin}", fatal=True)
             return report
@@ -66,7 +67,7 @@ def diagnose(config: ConfigDict, console: Console) -> Report:
         except UserError as error:
             report.tell(f"{error}{origin} (the labels of the annotations stand in)", fatal=True)
             classes = tuple(label for label in classes_of(videos) if label not in config.data.ignore_labels)
-    config.data.skip_broken = skip_broken
+    config = config.with_fields({"data.skip_broken": skip_broken})
     data = config.data
 
     report.detector = make_detector(config, len(classes))
@@ -82,7 +83,7 @@ def diagnose(config: ConfigDict, console: Console) -> Report:
     return report
 
 
-def _load_videos(config: ConfigDict, report: Report) -> tuple[ConfigDict, dict[str, Video]]:
+def _load_videos(config: Config, report: Report) -> tuple[Config, dict[str, Video]]:
     """All annotations, and the configuration with which they load.
 
     Reading a table opens its videos: where some are broken, that is told, and the others are read.
@@ -96,8 +97,7 @@ def _load_videos(config: ConfigDict, report: Report) -> tuple[ConfigDict, dict[s
     except UserError as error:
         if config.data.skip_broken:
             raise
-        lenient = ConfigDict(config)
-        lenient.data.skip_broken = True
+        lenient = config.with_fields({"data.skip_broken": True})
         with _warnings_into(Report()):
             videos = load_videos(lenient)
         report.tell(str(error), fatal=True)
@@ -122,7 +122,7 @@ def _warnings_into(report: Report) -> Iterator[None]:
 
 
 def _diagnose_subset(
-    config: ConfigDict, name: str, videos: Mapping[str, Video], classes: tuple[str, ...], report: Report
+    config: Config, name: str, videos: Mapping[str, Video], classes: tuple[str, ...], report: Report
 ) -> SubsetReport | None:
     """Annotations of a subset: labels, segments, levels and windows; None if it has no videos."""
     data = config.data
@@ -145,8 +145,7 @@ def _diagnose_subset(
         fatal=True,
     )
     skipped = {*unknown, *data.ignore_labels}
-    data = config.copy_and_resolve_references().data
-    data.ignore_labels = tuple(skipped)
+    data = dataclasses.replace(data, ignore_labels=tuple(skipped))
     sampling = make_sampling(data)
     truth = {key: sampling.ground_truth(video, classes) for key, video in chosen.items()}
     used = chosen
@@ -196,7 +195,7 @@ def _diagnose_subset(
 
 
 def _levels(
-    config: ConfigDict, videos: Iterable[str], truth: Mapping[str, tuple[NDArray, NDArray]], report: Report
+    config: Config, videos: Iterable[str], truth: Mapping[str, tuple[NDArray, NDArray]], report: Report
 ) -> NDArray[np.bool_]:
     """`[G, L]`: which levels can learn each segment of these videos; none those that no window holds."""
     assert report.detector is not None
@@ -207,7 +206,7 @@ def _levels(
     return levels & (np.diff(segments) <= report.window_limit)
 
 
-def _diagnose_files(config: ConfigDict, report: Report, console: Console) -> None:
+def _diagnose_files(config: Config, report: Report, console: Console) -> None:
     """Files of all subsets: found, decoded in processes, compared with the annotations; then decoding is timed."""
     data, sampling = config.data, make_sampling(config.data)
     files: dict[str, Path] = {}
@@ -261,7 +260,7 @@ def _diagnose_files(config: ConfigDict, report: Report, console: Console) -> Non
 
 
 def _measure(
-    config: ConfigDict, subset: SubsetReport, files: Mapping[str, Path], probes: Mapping[str, Probe], workers: int
+    config: Config, subset: SubsetReport, files: Mapping[str, Path], probes: Mapping[str, Probe], workers: int
 ) -> Costs:
     """Costs of a subset, from some of the videos that `probes` found fit."""
     data, sampling = config.data, make_sampling(config.data)

@@ -18,6 +18,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from adatad_jax.config.build import make_model, make_post_processing
+from adatad_jax.config.fields import Config
 from adatad_jax.config.load import load_config
 from adatad_jax.data.cache import Images
 from adatad_jax.data.dataset import Sample
@@ -34,7 +35,7 @@ from adatad_jax.weights.load import Params, Trained, load_trained
 
 def load(
     path: str | os.PathLike[str],
-    config: ConfigDict | str | os.PathLike[str] | None = None,
+    config: Config | ConfigDict | str | os.PathLike[str] | None = None,
     *,
     overrides: Sequence[str] = (),
     batch: int = 1,
@@ -50,7 +51,9 @@ def load(
     Raises:
       UserError: there is no trained detector, or the configuration does not fit it.
     """
-    if config is not None and not isinstance(config, ConfigDict):
+    if isinstance(config, ConfigDict):
+        config = Config.of(config)
+    elif config is not None and not isinstance(config, Config):
         config = load_config(Path(config), overrides)
     return Detector(load_trained(Path(path), config, overrides), batch)
 

@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ml_collections import ConfigDict
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from adatad_jax.config.build import make_post_processing
+from adatad_jax.config.fields import Config
 from adatad_jax.data.annotations import ACTION
 from adatad_jax.data.dataset import Sample
 from adatad_jax.data.inference_windows import InferenceWindows, inference_windows
@@ -36,7 +36,7 @@ class Evaluation:
       classifier: labels the detections of a class-agnostic model.
     """
 
-    config: ConfigDict
+    config: Config
     windows: InferenceWindows
     truth: GroundTruth
     durations: dict[str, float]
@@ -90,7 +90,7 @@ class Evaluation:
         return mean_average_precision(self.truth, results, self.config.test.tious, self.classes)
 
 
-def load_evaluation(config: ConfigDict, classes: tuple[str, ...]) -> Evaluation:
+def load_evaluation(config: Config, classes: tuple[str, ...]) -> Evaluation:
     """The config's test subset: annotations and class scores are read, then all its videos are checked.
 
     Every label of the subset counts as a class, ignored ones too if they are there (release rule).

@@ -7,6 +7,8 @@ from adatad_jax.errors import UserError
 CHUNK_FRAMES = 16  # one VideoMAE input; attention never crosses it
 TUBELET = 2  # frames per temporal patch
 CHUNK_TUBELETS = CHUNK_FRAMES // TUBELET
+IMAGE_SIZE = 224  # side of the frames of every published pre-training, pixels
+NORM_EPS = 1e-6  # of the published backbones' norms
 
 
 @dataclass(frozen=True)
@@ -32,8 +34,8 @@ class ViTConfig:
     heads: int
     mlp_hidden: int
     patch: int = 16
-    image_size: int = 224
-    norm_eps: float = 1e-6
+    image_size: int = IMAGE_SIZE
+    norm_eps: float = NORM_EPS
     tia_blocks: tuple[int, ...] = ()
     tia_hidden: int = 0
     side: bool = False
@@ -94,19 +96,19 @@ class DetectorConfig:
     """
 
     classes: int
-    width: int = 512
-    heads: int = 4
-    embed: int = 2
-    stem: int = 2
-    branch: int = 5
-    windows: tuple[int | None, ...] = (None,) * 6
-    absolute_positions: bool = False
-    max_length: int = 768
-    head_convs: int = 2
-    regression_ranges: tuple[tuple[float, float], ...] = ((0, 4), (4, 8), (8, 16), (16, 32), (32, 64), (64, 10000))
-    drop_path: float = 0.1
-    dropout: float = 0.0
-    input_dropout: float = 0.0
+    width: int
+    heads: int
+    embed: int
+    stem: int
+    branch: int
+    windows: tuple[int | None, ...]
+    absolute_positions: bool
+    max_length: int
+    head_convs: int
+    regression_ranges: tuple[tuple[float, float], ...]
+    drop_path: float
+    dropout: float
+    input_dropout: float
 
     def __post_init__(self) -> None:
         levels = self.branch + 1

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from ml_collections import ConfigDict
 from rich.console import Console
 
 from adatad_jax.config.build import make_model
+from adatad_jax.config.fields import Config
 from adatad_jax.data.paths import check_paths
 from adatad_jax.devices import set_precision
 from adatad_jax.evaluation.mean_ap import Metrics
@@ -21,7 +21,7 @@ from adatad_jax.weights.load import load_trained
 
 
 def evaluate(
-    config: ConfigDict | None,
+    config: Config | None,
     workdir: Path,
     console: Console,
     checkpoint: Path | None = None,

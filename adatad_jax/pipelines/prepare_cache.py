@@ -11,10 +11,10 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ml_collections import ConfigDict
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn, track
 
+from adatad_jax.config.fields import Config, DataConfig
 from adatad_jax.data.cache import Task, WriteError, cache_video, checksum, read_entry, record_file
 from adatad_jax.data.paths import check_paths
 from adatad_jax.data.propose import resolve
@@ -37,7 +37,7 @@ class Item:
     seconds: float
 
 
-def prepare(config: ConfigDict, folder: Path, quality: int | None, workers: int, console: Console) -> bool:
+def prepare(config: Config, folder: Path, quality: int | None, workers: int, console: Console) -> bool:
     """Decodes what the cache lacks; prints a summary and the videos that failed.
 
     A video may take `data.time_limit` and four times its length, rounded up to a power of two, before it counts as
@@ -57,8 +57,7 @@ def prepare(config: ConfigDict, folder: Path, quality: int | None, workers: int,
       UserError: annotations are wrong, or the cache cannot be written: another prepare is at it, or the disk is full.
     """
     started = time.monotonic()
-    config = config.copy_and_resolve_references()
-    config.data.cache = ""  # with one, video files may be missing
+    config = config.with_fields({"data.cache": ""})  # with one, video files may be missing
     check_paths(config, weights=False)
     config = resolve(config, console)
     items, failures = find_videos(config, folder, quality)
@@ -96,7 +95,7 @@ def prepare(config: ConfigDict, folder: Path, quality: int | None, workers: int,
     return not failures or config.data.skip_broken
 
 
-def find_videos(config: ConfigDict, folder: Path, quality: int | None) -> tuple[list[Item], list[str]]:
+def find_videos(config: Config, folder: Path, quality: int | None) -> tuple[list[Item], list[str]]:
     """The videos of both subsets, with the short sides that the cache lacks of each; and why some cannot be done."""
     data = config.data
     classes = load_classes(config)
@@ -121,7 +120,7 @@ def find_videos(config: ConfigDict, folder: Path, quality: int | None) -> tuple[
     return items, list(missing.values())
 
 
-def _is_done(folder: Path, short_side: int, name: str, source: Path, data: ConfigDict, quality: int | None) -> bool:
+def _is_done(folder: Path, short_side: int, name: str, source: Path, data: DataConfig, quality: int | None) -> bool:
     entry = read_entry(record_file(folder, short_side, name))
     return entry is not None and entry.is_of(source, data, quality)
 

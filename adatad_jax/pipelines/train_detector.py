@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import jax
-from ml_collections import ConfigDict
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from adatad_jax.config.build import make_loss, make_model
+from adatad_jax.config.fields import Config
 from adatad_jax.conversion.torch_file import write_tensors
 from adatad_jax.data.dataset import TrainingWindows
 from adatad_jax.data.loader import Loaded, TrainingBatches, placed_ahead
@@ -35,7 +35,7 @@ from adatad_jax.weights.initialize import initialize
 from adatad_jax.weights.run_folder import check_config, lock, write_config
 
 
-def train(config: ConfigDict, workdir: Path, console: Console) -> TrainState:
+def train(config: Config, workdir: Path, console: Console) -> TrainState:
     """Trains to the last epoch, from the folder's latest checkpoint if it has one; returns the state on the host.
 
     Raises:
@@ -63,7 +63,7 @@ def train(config: ConfigDict, workdir: Path, console: Console) -> TrainState:
     same_data = {"steps_per_epoch": steps_per_epoch, "videos": len(windows), "videos_sha256": names}
     optimizer_config = make_optimizer_config(config, steps_per_epoch)
     optimizer = make_optimizer(optimizer_config, params)
-    loss = make_loss(config)
+    loss = make_loss(config.train)
     step = map_step(make_train_step(model, optimizer, loss, config.train.ema), devices)
     state = create_state(params, optimizer, loss, config.seed, full=optimizer_config.full)
     console.print(f"{config.weights}\n{account}")
@@ -174,7 +174,7 @@ def status(epoch: int, metrics: Metrics, rate: float, seconds: float) -> str:
     return f"epoch {epoch} loss {metrics.loss:.2f} ({parts}) rate {rate:.0e} {seconds:.2f} s/step"
 
 
-def due(epoch: int, first: int, config: ConfigDict) -> bool:
+def due(epoch: int, first: int, config: Config) -> bool:
     """Whether to evaluate after this epoch."""
     last = epoch == config.train.epochs
     return epoch >= first and (last or (epoch - first) % config.train.eval_every == 0)

@@ -7,7 +7,7 @@ both a video-level classifier, if there is one, comes between seconds and roundi
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -41,22 +41,18 @@ class Detections:
 
 @dataclass(frozen=True)
 class PostProcessing:
-    """From a model's outputs to detections; the defaults are the release's.
+    """Describes the way from a model's outputs to detections.
 
     pre_nms_thresh: candidates score above it. pre_nms_topk: the most of a window. A one-class model skips both.
     sliding_window: whether windows are joined before NMS (see the module's text).
     rounded: seconds to 2 and scores to 4 decimals, before and after NMS, as the release does; False: full precision.
     """
 
-    pre_nms_thresh: float = 0.001
-    pre_nms_topk: int = 2000
-    nms: NmsSettings = field(default_factory=NmsSettings)
-    sliding_window: bool = True
-    rounded: bool = True
-
-    def __post_init__(self) -> None:
-        if self.pre_nms_topk < 1:
-            raise UserError(f"post-processing: pre_nms_topk is {self.pre_nms_topk}, expected at least 1: correct it")
+    pre_nms_thresh: float
+    pre_nms_topk: int
+    nms: NmsSettings
+    sliding_window: bool
+    rounded: bool
 
 
 def window_candidates(proposals: Array, scores: Array, *, threshold: float, topk: int) -> tuple[Array, Array, Array]:

@@ -5,11 +5,9 @@ be in any unit (seconds, grid positions); the unit matters only to `t2`.
 """
 
 from dataclasses import dataclass
-from typing import Literal, assert_never, get_args
+from typing import Literal, assert_never
 
 import numpy as np
-
-from adatad_jax.errors import UserError
 
 Array = np.ndarray
 SoftNmsMethod = Literal["linear", "gaussian", "improved_gaussian", "hard"]
@@ -20,40 +18,27 @@ _VOTING_ROWS = 256  # kept segments voted on at once: bounds memory to this many
 
 @dataclass(frozen=True)
 class NmsSettings:
-    """How the candidates of one video (or window) are reduced; the defaults are the release's.
+    """Describes how the candidates of one video (or window) are reduced.
 
-    use_soft_nms: soft-NMS (scores decay) or hard NMS (overlapping candidates go).
-    method, sigma, t1, t2: of soft-NMS, see `soft_nms`.
-    iou_threshold: overlap from which hard NMS removes, and linear or hard soft-NMS acts; gaussian soft-NMS ignores it.
-    min_score: soft-NMS drops what decays below it, hard NMS what is not above it beforehand; 0 keeps every probability.
-    max_seg_num: the most segments per class, and again over all classes.
-    multiclass: NMS within each class, or over all candidates whatever their class.
-    voting_thresh: overlap from which candidates vote (`vote_segments`); 0 is no voting. Release rule: only without
-        `multiclass`, the value is not used otherwise.
+    Attributes:
+      use_soft_nms: soft-NMS (scores decay, gaussian) or hard NMS (overlapping candidates go).
+      sigma: of the decay in soft-NMS, above 0.
+      iou_threshold: overlap from which hard NMS removes, in [0, 1].
+      min_score: soft-NMS drops what decays below it, hard NMS what is not above it beforehand; 0 keeps every
+        probability.
+      max_seg_num: the most segments per class, and again over all classes.
+      multiclass: NMS within each class, or over all candidates whatever their class.
+      voting_thresh: overlap from which candidates vote (`vote_segments`), in [0, 1]; 0 is no voting. Release rule: only
+        without `multiclass`, the value is not used otherwise.
     """
 
-    use_soft_nms: bool = True
-    sigma: float = 0.5
-    iou_threshold: float = 0.0
-    min_score: float = 0.0
-    max_seg_num: int = 100
-    multiclass: bool = True
-    voting_thresh: float = 0.0
-    method: SoftNmsMethod = "gaussian"
-    t1: float = 0.0
-    t2: float = 0.0
-
-    def __post_init__(self) -> None:
-        expected = {
-            "sigma": (self.sigma > 0, "above 0"),
-            "iou_threshold": (0 <= self.iou_threshold <= 1, "in [0, 1]"),
-            "voting_thresh": (0 <= self.voting_thresh <= 1, "in [0, 1]"),
-            "max_seg_num": (self.max_seg_num >= 1, "at least 1"),
-            "method": (self.method in get_args(SoftNmsMethod), f"one of {', '.join(get_args(SoftNmsMethod))}"),
-        }
-        wrong = [f"{k} is {getattr(self, k)!r}, expected {text}" for k, (holds, text) in expected.items() if not holds]
-        if wrong:
-            raise UserError(f"NMS settings: {'; '.join(wrong)}: correct them")
+    use_soft_nms: bool
+    sigma: float
+    iou_threshold: float
+    min_score: float
+    max_seg_num: int
+    multiclass: bool
+    voting_thresh: float
 
 
 def soft_nms(
@@ -237,12 +222,9 @@ def nms_video(segments: Array, scores: Array, labels: Array, settings: NmsSettin
             picked, picked_scores = soft_nms(
                 segments[group],
                 scores[group],
-                method=settings.method,
-                iou_threshold=settings.iou_threshold,
+                method="gaussian",
                 sigma=settings.sigma,
                 min_score=settings.min_score,
-                t1=settings.t1,
-                t2=settings.t2,
                 max_num=settings.max_seg_num,
             )
         else:

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from ml_collections import ConfigDict
 
+from adatad_jax.config.fields import Config
 from adatad_jax.training.schedule import warmup_cosine
 
 Params = Any
@@ -39,7 +39,7 @@ class OptimizerConfig:
     warmup_steps: int
     schedule_steps: int
     steps: int
-    backbone_rate: float = 0.0
+    backbone_rate: float
 
     @property
     def full(self) -> bool:
@@ -189,7 +189,7 @@ def parameter_groups(config: OptimizerConfig, params: Params) -> list[Group]:
     ]
 
 
-def make_optimizer_config(config: ConfigDict, steps_per_epoch: int) -> OptimizerConfig:
+def make_optimizer_config(config: Config, steps_per_epoch: int) -> OptimizerConfig:
     train = config.train
     return OptimizerConfig(
         tia_rate=train.tia_rate,

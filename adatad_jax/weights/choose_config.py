@@ -4,18 +4,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ml_collections import ConfigDict
-
 from adatad_jax.config.build import make_vit
-from adatad_jax.config.fields import open_fields
+from adatad_jax.config.fields import Config
 from adatad_jax.config.load import load_config
+from adatad_jax.config.open_fields import open_fields
 from adatad_jax.conversion.dimensions import Shown, adapters_words, backbone_size, backbone_words
 from adatad_jax.data.subset import load_classes
 from adatad_jax.errors import UserError
 from adatad_jax.weights.restore import check_classes, restore_config
 
 
-def misfits(shown: Shown, config: ConfigDict, classes: int | None) -> list[str]:
+def misfits(shown: Shown, config: Config, classes: int | None) -> list[str]:
     """A line for every field of the configuration that disagrees with what the file shows.
 
     Args:
@@ -23,7 +22,7 @@ def misfits(shown: Shown, config: ConfigDict, classes: int | None) -> list[str]:
       config: a whole configuration.
       classes: number of classes in its list; None where the list is not there to count.
     """
-    theirs, ours = shown.backbone, make_vit(config)
+    theirs, ours = shown.backbone, make_vit(config.model)
     adapters = adapters_words(theirs)
     rows: list[tuple[str, object, object, object]] = [
         ("size", backbone_size(ours), backbone_size(theirs), f"{shown.size} ({backbone_words(theirs)})"),
@@ -38,15 +37,15 @@ def misfits(shown: Shown, config: ConfigDict, classes: int | None) -> list[str]:
             rows.append(("tia_blocks", ours.tia_blocks, theirs.tia_blocks, adapters))
         rows.append(("tia_ratio", ours.tia_hidden, theirs.tia_hidden, adapters))
     for field in ("width", "embed", "stem", "branch", "head_convs"):
-        rows.append((field, config.model[field], getattr(shown, field), getattr(shown, field)))
+        rows.append((field, getattr(config.model, field), getattr(shown, field), getattr(shown, field)))
     lines = [
-        f"config.model.{field}={config.model[field]!r}: the file shows {words}"
+        f"config.model.{field}={getattr(config.model, field)!r}: the file shows {words}"
         for field, value, found, words in rows
         if value != found
     ]
     if classes not in (None, shown.classes):
         field = "class_agnostic" if config.data.class_agnostic else "classes"
-        value = config.data[field]
+        value = getattr(config.data, field)
         lines.append(f"config.data.{field}={value!r} ({classes} labels): the file shows {shown.classes} classes")
     return lines
 
@@ -59,7 +58,7 @@ class Choice(NamedTuple):
       words: where the configuration comes from.
     """
 
-    config: ConfigDict
+    config: Config
     classes: tuple[str, ...]
     words: str
 
@@ -67,7 +66,7 @@ class Choice(NamedTuple):
 def choose_config(
     shown: Shown,
     source: Path,
-    config: ConfigDict | None,
+    config: Config | None,
     published: Sequence[Path],
     overrides: Sequence[str] = (),
     record: Mapping[str, Any] | None = None,
@@ -125,7 +124,7 @@ def choose_config(
     return Choice(config, load_classes(config), words)
 
 
-def _undecided(shown: Shown, source: Path, fitting: dict[Path, ConfigDict], tried: int) -> str:
+def _undecided(shown: Shown, source: Path, fitting: dict[Path, Config], tried: int) -> str:
     """Why no published configuration could be chosen, and what to do."""
     if not fitting:
         return (
@@ -143,7 +142,7 @@ def _undecided(shown: Shown, source: Path, fitting: dict[Path, ConfigDict], trie
     )
 
 
-def _count_classes(config: ConfigDict) -> int | None:
+def _count_classes(config: Config) -> int | None:
     """Number of classes of a configuration; None where nothing says it: no count, no class list, no annotations."""
     data = config.data
     if data.class_count:
@@ -151,7 +150,7 @@ def _count_classes(config: ConfigDict) -> int | None:
     return len(load_classes(config)) if _classes_at_hand(config) else None
 
 
-def _classes_at_hand(config: ConfigDict) -> bool:
+def _classes_at_hand(config: Config) -> bool:
     """Whether the class list of a configuration, or the annotations in its place, are there to be read."""
     data = config.data
     return data.class_agnostic or Path(data.classes or data.annotations).is_file()

@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from ml_collections import ConfigDict
-
 from adatad_jax.config.build import make_model
+from adatad_jax.config.fields import Config
 from adatad_jax.conversion.detector import ConvertedDetector, convert_detector
 from adatad_jax.conversion.dimensions import read_dimensions
 from adatad_jax.conversion.folders import ACCOUNT_FILE, refuse_existing
@@ -24,7 +23,7 @@ DETECTORS = (Layout.DETECTOR, Layout.SIDE_DETECTOR)
 def convert_file(
     source: Path,
     output: Path | None = None,
-    config: ConfigDict | None = None,
+    config: Config | None = None,
     published: Sequence[Path] = (),
     overrides: Sequence[str] = (),
 ) -> str:
@@ -66,7 +65,7 @@ def _convert_detector(
     file: TensorFile,
     layout: Layout,
     output: Path | None,
-    config: ConfigDict | None,
+    config: Config | None,
     published: Sequence[Path],
     overrides: Sequence[str],
 ) -> str:
@@ -107,7 +106,7 @@ def _convert_detector(
 
 
 def read_detector(
-    source: Path, config: ConfigDict | None, published: Sequence[Path], overrides: Sequence[str] = ()
+    source: Path, config: Config | None, published: Sequence[Path], overrides: Sequence[str] = ()
 ) -> tuple[ConvertedDetector, Choice]:
     """Converts a whole detector in memory; arguments and errors as for `convert_file`."""
     file = read_tensors(source)

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import flax.traverse_util
-from ml_collections import ConfigDict
 
+from adatad_jax.config.fields import Config
 from adatad_jax.conversion import folders
 from adatad_jax.conversion.detector import AVERAGED, STATE, ConvertedDetector, Params, Tensors
 from adatad_jax.conversion.folders import ACCOUNT_FILE, PARAMS_FOLDER, PASSENGERS_FILE
@@ -59,7 +59,7 @@ def is_converted(folder: Path) -> bool:
 
 
 def save_detector(
-    folder: Path, detector: ConvertedDetector, config: ConfigDict, classes: tuple[str, ...], record: Mapping[str, Any]
+    folder: Path, detector: ConvertedDetector, config: Config, classes: tuple[str, ...], record: Mapping[str, Any]
 ) -> None:
     """Writes the folder, which appears only once it is whole.
 

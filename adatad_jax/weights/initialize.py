@@ -6,8 +6,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from ml_collections import ConfigDict
 
+from adatad_jax.config.fields import Config
 from adatad_jax.models.adatad import AdaTAD
 from adatad_jax.models.sizes import CHUNK_FRAMES
 from adatad_jax.weights.backbone_store import insert_backbone, load_backbone
@@ -15,7 +15,7 @@ from adatad_jax.weights.backbone_store import insert_backbone, load_backbone
 Params = Any
 
 
-def initialize(model: AdaTAD, config: ConfigDict) -> tuple[Params, str, dict[str, np.ndarray]]:
+def initialize(model: AdaTAD, config: Config) -> tuple[Params, str, dict[str, np.ndarray]]:
     """Initialises adapters and detector from the seed and the backbone from `config.weights`.
 
     Returns:

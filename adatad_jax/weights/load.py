@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ml_collections import ConfigDict
-
 from adatad_jax.config.build import make_model
-from adatad_jax.config.fields import take_open_fields
+from adatad_jax.config.fields import Config
+from adatad_jax.config.open_fields import take_open_fields
 from adatad_jax.conversion.detector import check_parameters
 from adatad_jax.conversion.torch_file import WEIGHT_FILES
 from adatad_jax.errors import UserError
@@ -33,14 +32,14 @@ class Trained(NamedTuple):
       origin: where the parameters come from, in words.
     """
 
-    config: ConfigDict
+    config: Config
     classes: tuple[str, ...]
     params: Params
     name: str
     origin: str
 
 
-def load_trained(path: Path, config: ConfigDict | None = None, overrides: Sequence[str] = ()) -> Trained:
+def load_trained(path: Path, config: Config | None = None, overrides: Sequence[str] = ()) -> Trained:
     """Reads a trained detector.
 
     Args:

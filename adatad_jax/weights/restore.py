@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-from ml_collections import ConfigDict
-
-from adatad_jax.config.fields import default, flatten
+from adatad_jax.config.fields import Config
+from adatad_jax.config.load import config_from_fields
 from adatad_jax.config.validation import validate
 from adatad_jax.data.subset import load_classes
 from adatad_jax.errors import UserError
@@ -13,32 +12,26 @@ from adatad_jax.weights.run_folder import CONFIG_FILE
 MODEL_FREE_FIELDS = {"model.dtype", "model.remat"}  # how a model is computed, not what it is
 
 
-def restore_config(fields: dict[str, object], folder: Path) -> ConfigDict:
+def restore_config(fields: dict[str, object], folder: Path) -> Config:
     """The configuration of a run or a converted detector from its saved fields, on top of today's defaults.
 
     Raises:
       UserError: there are fields that this version does not know, or values that cannot work.
     """
-    config = default()
-    unknown = sorted(set(fields) - set(flatten(config)))
+    unknown = sorted(set(fields) - set(Config().flat()))
     if unknown:
         raise UserError(
             f"{folder / CONFIG_FILE}: made by another version: unknown configuration fields {', '.join(unknown)}"
         )
     try:
-        config.update_from_flattened_dict({name: _tuples(value) for name, value in fields.items()})
+        config = config_from_fields(fields)
     except (TypeError, ValueError) as error:
         raise UserError(f"{folder / CONFIG_FILE}: {error}") from error
     validate(config)
     return config
 
 
-def _tuples(value: object) -> object:
-    """JSON's lists as the tuples they were."""
-    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
-
-
-def check_classes(folder: Path, classes: tuple[str, ...], config: ConfigDict) -> None:
+def check_classes(folder: Path, classes: tuple[str, ...], config: Config) -> None:
     """Raises `UserError` if a command's class list, where it names one that is there, is not the folder's."""
     if not Path(config.data.classes).is_file() or config.data.class_agnostic:
         return
@@ -50,9 +43,9 @@ def check_classes(folder: Path, classes: tuple[str, ...], config: ConfigDict) ->
         )
 
 
-def check_model_fields(folder: Path, own: ConfigDict, config: ConfigDict) -> None:
+def check_model_fields(folder: Path, own: Config, config: Config) -> None:
     """Raises `UserError` with every field of the model in which a command's configuration differs from the folder's."""
-    before, now = flatten(own), flatten(config)
+    before, now = own.flat(), config.flat()
     different = [
         f"config.{field}={now[field]!r}: the checkpoint has {before[field]!r}"
         for field in before

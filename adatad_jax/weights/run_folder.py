@@ -5,9 +5,7 @@ import json
 from pathlib import Path
 from typing import IO, Any
 
-from ml_collections import ConfigDict
-
-from adatad_jax.config.fields import default, flatten
+from adatad_jax.config.fields import Config
 from adatad_jax.errors import UserError
 from adatad_jax.files import check_output_folder, write_text
 from adatad_jax.training.checkpoints import CHECKPOINTS_FOLDER
@@ -40,7 +38,7 @@ FREE_FIELDS = {
 }
 
 
-def check_config(workdir: Path, config: ConfigDict, classes: tuple[str, ...] | None = None) -> None:
+def check_config(workdir: Path, config: Config, classes: tuple[str, ...] | None = None) -> None:
     """Compares the configuration with the one the folder's run was started with; see `write_config`.
 
     Args:
@@ -62,7 +60,7 @@ def check_config(workdir: Path, config: ConfigDict, classes: tuple[str, ...] | N
     if not path.exists():
         return
     (fields, names), now = read_config(workdir), _plain(config)
-    before = {**_plain(default()), **fields}  # an older run lacks fields that have come since
+    before = {**_plain(Config()), **fields}  # an older run lacks fields that have come since
     if classes is not None and classes != names:
         raise UserError(
             f"{workdir}: the run was trained on the classes {', '.join(names)}, in this order; the class list is now "
@@ -80,14 +78,14 @@ def check_config(workdir: Path, config: ConfigDict, classes: tuple[str, ...] | N
         )
 
 
-def _plain(config: ConfigDict) -> dict[str, Any]:
+def _plain(config: Config) -> dict[str, Any]:
     """The fields of a configuration as a file gives them back."""
-    return json.loads(json.dumps(flatten(config)))
+    return json.loads(json.dumps(config.flat()))
 
 
-def write_config(workdir: Path, config: ConfigDict, classes: tuple[str, ...]) -> None:
+def write_config(workdir: Path, config: Config, classes: tuple[str, ...]) -> None:
     """Writes the configuration and the class list that a run is about to use, into a folder that exists (`lock`)."""
-    content = {"config": flatten(config), "classes": list(classes)}
+    content = {"config": config.flat(), "classes": list(classes)}
     write_text(workdir / CONFIG_FILE, json.dumps(content, indent=1) + "\n")
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from adatad_jax import cli
 from adatad_jax.config.build import make_model, make_vit, tia_blocks
-from adatad_jax.config.fields import default, flatten
+from adatad_jax.config.fields import Config
 from adatad_jax.config.load import load_config
 from adatad_jax.errors import UserError
 
@@ -26,7 +26,7 @@ def test_every_config_builds(path: Path) -> None:
 def test_thumos_s_is_the_published_recipe() -> None:
     """Spec of the published run: sizes, rates, schedule, evaluation."""
     config = load_config(CONFIGS / "thumos_s.py")
-    vit = make_vit(config)
+    vit = make_vit(config.model)
     assert (vit.width, vit.depth, vit.tia_blocks, vit.tia_hidden, vit.drop_path) == (384, 12, tuple(range(12)), 96, 0.1)
     train, data, test = config.train, config.data, config.test
     assert (train.batch_size, train.epochs, train.schedule_epochs, train.warmup_epochs) == (2, 60, 100, 5)
@@ -59,7 +59,7 @@ def test_thumos_s_is_the_published_recipe() -> None:
         ("--config.model.embed=0", "at least 1"),
         ("--config.train.epochs=0", "at least 1"),
         ("--config.data.stride=0", "at least 1"),
-        ("--config.data.split=1.0", "a share in (0, 1)"),
+        ("--config.data.split=1.0", "in (0, 1)"),
         ("--config.train.epochs=101", "at most schedule_epochs"),
         ("--config.data.overlap=1.0", "[0, 1)"),
         ("--config.test.sigma=0.0", "sigma"),
@@ -97,4 +97,4 @@ def test_help_lists_every_field(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         cli.config_parser("Train.").parse_args(["--help"])
     text = capsys.readouterr().out
-    assert all(f"--config.{name}=" in text for name in flatten(default()))
+    assert all(f"--config.{name}=" in text for name in Config().flat())

@@ -14,9 +14,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import pytest
-from ml_collections import ConfigDict
 
 from adatad_jax.config.build import make_detector, make_loss, make_model, make_post_processing, make_vit
+from adatad_jax.config.fields import Config
 from adatad_jax.config.load import load_config
 from adatad_jax.config.recipes import with_backbone
 from adatad_jax.errors import UserError
@@ -152,7 +152,7 @@ DOCSTRINGS = {path.stem: path.read_text().split('"""')[1] for path in CONFIGS.gl
 
 
 @functools.cache
-def load(name: str) -> ConfigDict:
+def load(name: str) -> Config:
     return load_config(CONFIGS / f"{name}.py")
 
 
@@ -186,8 +186,8 @@ def ours(name: str) -> dict[str, Any]:
     """What a configuration of ours says, in the fields of the table."""
     config = load(name)
     data, model, train_, test = config.data, config.model, config.train, config.test
-    vit, detector = make_vit(config), make_detector(config, classes=1)
-    optimizer, loss, post = make_optimizer_config(config, 10), make_loss(config), make_post_processing(config)
+    vit, detector = make_vit(config.model), make_detector(config, classes=1)
+    optimizer, loss, post = make_optimizer_config(config, 10), make_loss(config.train), make_post_processing(config)
     resize = data.sampling == "resize"
     has_tia = model.adaptation in ("tia", "side")
     scale, crop = [-1, data.train_short_side], [data.crop, data.crop]

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from ml_collections import ConfigDict
 
-from adatad_jax.config.fields import default
+from adatad_jax.config.fields import Config
 
 BACKBONE = "backbone.model.backbone."
 IMAGE_SIZE = 32
@@ -105,23 +104,32 @@ class Release:
         state[f"{BACKBONE}pos_embed"] = sinusoid(8 * self.grid**2, self.width)
         return state
 
-    def config(self, classes_file: Path | None = None) -> ConfigDict:
+    def config(self, classes_file: Path | None = None) -> Config:
         """The configuration of a tiny detector of these dimensions."""
-        config = default()
-        model = config.model
-        model.size, model.image_size, model.dtype = "tiny", IMAGE_SIZE, "float32"
-        config.data.window = model.max_length = 2**self.branch * 16
-        config.data.crop = config.data.test_short_side = 32
-        config.data.class_agnostic = classes_file is None
-        config.data.classes = str(classes_file or "")
-        model.adaptation = "side" if self.side_adapters else "tia" if self.adapters else "frozen"
+        length = 2**self.branch * 16
+        adaptation = "side" if self.side_adapters else "tia" if self.adapters else "frozen"
         blocks = self.adapters or range(self.depth - self.side_adapters, self.depth)
-        if model.adaptation != "frozen":
-            model.tia_blocks = ",".join(map(str, blocks))
-        model.width, model.embed, model.stem, model.branch = self.detector, self.embed, self.stem, self.branch
-        model.head_convs = self.convs
-        model.regression_ranges = tuple((float(i), float(i + 1)) for i in range(self.branch + 1))
-        return config
+        return Config().with_fields(
+            {
+                "data.window": length,
+                "data.crop": 32,
+                "data.test_short_side": 32,
+                "data.class_agnostic": classes_file is None,
+                "data.classes": str(classes_file or ""),
+                "model.max_length": length,
+                "model.size": "tiny",
+                "model.image_size": IMAGE_SIZE,
+                "model.dtype": "float32",
+                "model.adaptation": adaptation,
+                "model.tia_blocks": "all" if adaptation == "frozen" else ",".join(map(str, blocks)),
+                "model.width": self.detector,
+                "model.embed": self.embed,
+                "model.stem": self.stem,
+                "model.branch": self.branch,
+                "model.head_convs": self.convs,
+                "model.regression_ranges": tuple((float(i), float(i + 1)) for i in range(self.branch + 1)),
+            }
+        )
 
 
 def sinusoid(length: int, width: int) -> torch.Tensor:

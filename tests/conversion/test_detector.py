@@ -31,11 +31,11 @@ def test_which_blocks_side_adapters_read_is_the_configuration_s_word() -> None:
     release = Release(side_adapters=2)
     config = release.config(Path("labels.txt"))
     shown = read_dimensions(shapes_alone(release), SOURCE)
-    config.model.tia_blocks = "0,2"
+    config = config.with_fields({"model.tia_blocks": "0,2"})
     assert misfits(shown, config, 3) == []
-    config.model.tia_blocks = "2"
+    config = config.with_fields({"model.tia_blocks": "2"})
     assert len(misfits(shown, config, 3)) == 1
-    config.model.tia_blocks = "0,2"
+    config = config.with_fields({"model.tia_blocks": "0,2"})
     state = release.state(0)
     params = convert_detector(file_of(state), make_model(config, 3)).params["backbone"]
     for block, adapter in ((0, 0), (2, 1)):
@@ -126,7 +126,7 @@ def test_parameters_of_other_sizes_than_the_configuration_are_listed() -> None:
     params = convert_detector(file_of(TIA.state(0)), make_model(TIA.config(), 3)).params
     check_parameters(params, make_model(TIA.config(), 3), SOURCE)
     config = TIA.config()
-    config.model.head_convs, config.model.image_size = 1, 48
+    config = config.with_fields({"model.head_convs": 1, "model.image_size": 48})
     with pytest.raises(UserError) as caught:
         check_parameters(jax.tree.map(np.asarray, params), make_model(config, 5), SOURCE)
     message = str(caught.value)

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from adatad_jax.config.fields import default
+from adatad_jax.config.fields import Config
 from adatad_jax.conversion.dimensions import read_dimensions
 from adatad_jax.errors import UserError
 from adatad_jax.weights.choose_config import misfits
@@ -88,7 +88,7 @@ def test_gaps_in_the_numbers_are_no_depth(stray: str, numbers: str) -> None:
 
 def test_every_field_that_disagrees_is_listed() -> None:
     shown = read_dimensions(shapes_alone(Release(adapters=(0, 2), stem=0, embed=3, convs=1)), SOURCE)
-    lines = misfits(shown, default(), classes=20)
+    lines = misfits(shown, Config(), classes=20)
     fields = [line.partition("=")[0] for line in lines]
     assert fields == [
         "config.model.size",
@@ -120,7 +120,9 @@ def test_every_field_that_disagrees_is_listed() -> None:
 def test_another_adaptation_is_a_misfit(release: Release, adaptation: str, words: str) -> None:
     config = release.config(Path("labels.txt"))
     assert misfits(read_dimensions(shapes_alone(release), SOURCE), config, 3) == []
-    config.model.adaptation, config.model.tia_blocks = adaptation, "0-1" if release.side_adapters else "all"
+    config = config.with_fields(
+        {"model.adaptation": adaptation, "model.tia_blocks": "0-1" if release.side_adapters else "all"}
+    )
     (line,) = misfits(read_dimensions(shapes_alone(release), SOURCE), config, 3)
     assert line.startswith(f"config.model.adaptation={adaptation!r}: the file shows {words}")
 

@@ -10,14 +10,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ml_collections import ConfigDict
 
-from adatad_jax.config.fields import default
+from adatad_jax.config.fields import Config
 from adatad_jax.data.annotation_table import load_table, split_by_hash
 from adatad_jax.data.subset import load_classes, load_videos
 from adatad_jax.errors import UserError
 
-Table = Callable[..., ConfigDict]
+Table = Callable[..., Config]
 HEADER = "video,start,end,label\n"
 SUBSETS = "video,start,end,label,subset\n"
 LENGTHS = {"a.mp4": (50, Fraction(25)), "b.mp4": (90, Fraction(30)), "c.d.avi": (48, Fraction(24000, 1001))}
@@ -43,9 +42,8 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def table(videos: Path, tmp_path: Path) -> Table:
-    def write(text: str, folder: Path = videos) -> ConfigDict:
-        config = default()
-        config.data.annotations, config.data.videos = str(tmp_path / "mine.csv"), str(folder)
+    def write(text: str, folder: Path = videos) -> Config:
+        config = Config().with_fields({"data.annotations": str(tmp_path / "mine.csv"), "data.videos": str(folder)})
         (tmp_path / "mine.csv").write_text(text)
         return config
 
@@ -85,7 +83,7 @@ def test_an_end_rounded_up_is_the_end_of_the_video(table: Table) -> None:
 
 def test_a_nominal_rate_counts_frames(table: Table) -> None:
     config = table(HEADER + "a,1,2,jump\nb,0,1,x\n")
-    config.data.fps = 10.0
+    config = config.with_fields({"data.fps": 10.0})
     video = load_videos(config)["a"]
     assert (video.frames, video.fps) == (20, 10)
 
@@ -153,10 +151,10 @@ def test_folders_in_the_table(table: Table) -> None:
 
 def test_what_is_not_set_is_named(table: Table) -> None:
     config = table(HEADER + "a,0,1,x\nb,0,1,x\n")
-    config.data.videos = ""
+    config = config.with_fields({"data.videos": ""})
     with pytest.raises(UserError, match=r"config\.data\.videos=\(not set\)"):
         load_videos(config)
-    config.data.annotations = ""
+    config = config.with_fields({"data.annotations": ""})
     with pytest.raises(UserError, match=r"config\.data\.annotations is not set"):
         load_videos(config)
 
@@ -182,7 +180,7 @@ def test_broken_and_missing_videos_stop_or_are_left_out(
     with pytest.raises(UserError, match=r"1 of 3 videos cannot be read(.|\n)*bad\.mp4"):
         load_table(table(lines, folder).data)
     config = table(lines + "gone,0,1,x\n", folder)
-    config.data.skip_broken = True
+    config = config.with_fields({"data.skip_broken": True})
     with caplog.at_level(logging.WARNING):
         assert list(load_table(config.data)) == ["a", "b"]
     assert "bad.mp4" in caplog.text

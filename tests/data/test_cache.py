@@ -1,5 +1,6 @@
 """The frame cache, written from real encoded videos and compared with decoding them."""
 
+import dataclasses
 import json
 import os
 from collections.abc import Callable
@@ -12,9 +13,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ml_collections import ConfigDict
 
-from adatad_jax.config.fields import default
+from adatad_jax.config.fields import DataConfig
 from adatad_jax.data.cache import (
     GROUP,
     STRIP,
@@ -56,14 +56,12 @@ def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def data() -> ConfigDict:
-    data = default().data
-    data.stride = STEP
-    return data
+def data() -> DataConfig:
+    return DataConfig(stride=STEP)
 
 
 @pytest.fixture
-def cached(video: Path, data: ConfigDict, tmp_path: Path) -> Cached:
+def cached(video: Path, data: DataConfig, tmp_path: Path) -> Cached:
     """Caches the video and opens the cache."""
 
     def run(quality: int | None = None) -> FrameCache:
@@ -130,10 +128,12 @@ def test_lossless_records_give_back_what_they_were_made_of(count: int, height: i
     )
 
 
-def test_resized_sampling_keeps_the_frames_it_asks_for(cached: Cached, data: ConfigDict, video: Path) -> None:
-    data.sampling, data.window = "resize", 64
+def test_resized_sampling_keeps_the_frames_it_asks_for(video: Path, tmp_path: Path) -> None:
+    data = DataConfig(sampling="resize", window=64)
+    cache_video(Task(tmp_path, "clip", video, (SHORT_SIDE,), data, None))
     indices, _ = resize_sampling(total_frames=FRAMES, positions=64, frames_per_position=1)
-    np.testing.assert_array_equal(cached().read("clip", indices), decoded(video, indices))
+    found = open_cache(tmp_path, data, SHORT_SIDE, {"clip": video}).read("clip", indices)
+    np.testing.assert_array_equal(found, decoded(video, indices))
 
 
 def test_a_frame_that_is_not_kept(cached: Cached) -> None:
@@ -143,7 +143,7 @@ def test_a_frame_that_is_not_kept(cached: Cached) -> None:
         cached().read("clip", [150])
 
 
-def test_two_short_sides_from_one_decoding(data: ConfigDict, video: Path, tmp_path: Path) -> None:
+def test_two_short_sides_from_one_decoding(data: DataConfig, video: Path, tmp_path: Path) -> None:
     assert cache_video(Task(tmp_path, "clip", video, (20, SHORT_SIDE), data, None)) == 75
     small = open_cache(tmp_path, data, 20, {"clip": video})
     expected = frames_at(open_video(video), [8], lambda frames: resize_short_side(frames, 20))
@@ -151,24 +151,24 @@ def test_two_short_sides_from_one_decoding(data: ConfigDict, video: Path, tmp_pa
     assert open_cache(tmp_path, data, SHORT_SIDE, {"clip": video}).size("clip") == (SHORT_SIDE, 89)
 
 
-def test_another_configuration_is_refused(cached: Cached, data: ConfigDict, video: Path, tmp_path: Path) -> None:
+def test_another_configuration_is_refused(cached: Cached, data: DataConfig, video: Path, tmp_path: Path) -> None:
     cached()
     files = {"clip": video}
     with pytest.raises(UserError, match=r"1 of 1 videos .*\n.*/20/clip.array_record: not there"):
         open_cache(tmp_path, data, 20, files)
-    data.stride = 4
+    data = dataclasses.replace(data, stride=4)
     with pytest.raises(UserError, match="step 2, not 4 of the configuration"):
         open_cache(tmp_path, data, SHORT_SIDE, files)
-    data.frames_per_position = 2  # the same frames
+    data = dataclasses.replace(data, frames_per_position=2)  # the same frames
     open_cache(tmp_path, data, SHORT_SIDE, files)
-    data.sampling = "resize"
+    data = dataclasses.replace(data, sampling="resize")
     with pytest.raises(UserError, match="sampling windows, not resize"):
         open_cache(tmp_path, data, SHORT_SIDE, files)
     with pytest.raises(UserError, match=r"config.data.cache=.*/none: no such folder; run python -m"):
         open_cache(tmp_path / "none", data, SHORT_SIDE, files)
 
 
-def test_another_video_is_refused(cached: Cached, data: ConfigDict, video: Path, tmp_path: Path) -> None:
+def test_another_video_is_refused(cached: Cached, data: DataConfig, video: Path, tmp_path: Path) -> None:
     cached()
     longer = tmp_path / "clip.mp4"
     longer.write_bytes(video.read_bytes() + b"more")
@@ -177,7 +177,7 @@ def test_another_video_is_refused(cached: Cached, data: ConfigDict, video: Path,
     open_cache(tmp_path, data, SHORT_SIDE, {"clip": None})  # the video may be gone
 
 
-def test_what_is_up_to_date(cached: Cached, data: ConfigDict, video: Path, tmp_path: Path) -> None:
+def test_what_is_up_to_date(cached: Cached, data: DataConfig, video: Path, tmp_path: Path) -> None:
     cached(90)
     entry = read_entry(record_file(tmp_path, SHORT_SIDE, "clip"))
     assert entry is not None
@@ -185,14 +185,14 @@ def test_what_is_up_to_date(cached: Cached, data: ConfigDict, video: Path, tmp_p
     assert entry.is_of(video, data, 90)
     assert not entry.is_of(video, data, None)
     assert not replace(entry, source_mtime_ns=0).is_of(video, data, 90)
-    data.stride = 8
+    data = dataclasses.replace(data, stride=8)
     assert not entry.is_of(video, data, 90)
 
 
 @pytest.mark.parametrize("damage", ["truncate", "flip", "remove", "swap"])
 @pytest.mark.parametrize("quality", [None, 90])
 def test_a_damaged_file(
-    cached: Cached, damage: str, quality: int | None, data: ConfigDict, video: Path, tmp_path: Path
+    cached: Cached, damage: str, quality: int | None, data: DataConfig, video: Path, tmp_path: Path
 ) -> None:
     cache = cached(quality)
     path = record_file(tmp_path, SHORT_SIDE, "clip")
@@ -222,7 +222,7 @@ def test_an_entry_of_another_format_is_none(cached: Cached, tmp_path: Path) -> N
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs the full device of Linux")
-def test_a_full_disk_leaves_nothing_behind(data: ConfigDict, video: Path, tmp_path: Path) -> None:
+def test_a_full_disk_leaves_nothing_behind(data: DataConfig, video: Path, tmp_path: Path) -> None:
     (tmp_path / str(SHORT_SIDE)).mkdir()
     (tmp_path / str(SHORT_SIDE) / f".clip.array_record.{os.getpid()}.partial").symlink_to("/dev/full")
     with pytest.raises(WriteError, match=r"clip.mp4 cannot be written: the disk is full; make room"):
@@ -230,7 +230,7 @@ def test_a_full_disk_leaves_nothing_behind(data: ConfigDict, video: Path, tmp_pa
     assert list((tmp_path / str(SHORT_SIDE)).iterdir()) == []
 
 
-def test_a_broken_video_leaves_nothing_behind(data: ConfigDict, video: Path, tmp_path: Path) -> None:
+def test_a_broken_video_leaves_nothing_behind(data: DataConfig, video: Path, tmp_path: Path) -> None:
     broken = tmp_path / "clip.mp4"
     broken.write_bytes(video.read_bytes()[:2000])
     with pytest.raises(UserError, match=r"clip.mp4: not a video, or damaged") as caught:

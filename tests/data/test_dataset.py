@@ -6,8 +6,8 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from ml_collections import ConfigDict
 
+from adatad_jax.config.fields import Config
 from adatad_jax.data.dataset import TrainingWindows, shuffle_within
 from adatad_jax.data.subset import Subset, load_classes, load_subset
 from adatad_jax.demo.dataset import generate
@@ -23,12 +23,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def config(folder: Path) -> ConfigDict:
+def config(folder: Path) -> Config:
     return config_of(folder, window=64, crop=32, train_short_side=40)
 
 
 @pytest.fixture
-def training(config: ConfigDict) -> tuple[Subset, TrainingWindows]:
+def training(config: Config) -> tuple[Subset, TrainingWindows]:
     subset = load_subset(config, "training", load_classes(config), training=True)
     return subset, TrainingWindows(subset, config)
 
@@ -42,20 +42,22 @@ def test_a_sample_depends_on_seed_epoch_and_index_alone(training: tuple[Subset, 
     assert (first.frames != later.frames).any()
 
 
-def test_keeping_frames_in_memory_changes_nothing(config: ConfigDict, training: tuple[Subset, TrainingWindows]) -> None:
-    config.data.in_memory = True
+def test_keeping_frames_in_memory_changes_nothing(config: Config, training: tuple[Subset, TrainingWindows]) -> None:
+    config = config.with_fields({"data.in_memory": True})
     kept = TrainingWindows(training[0], config)
     for index in range(3):
         jax.tree.map(np.testing.assert_array_equal, training[1].load(2, index), kept.load(2, index))
 
 
-def test_a_resized_video_in_memory_or_not_is_the_same_whole_video(config: ConfigDict) -> None:
-    config.data.update({"sampling": "resize", "window": 16, "frames_per_position": 4, "class_agnostic": True})
+def test_a_resized_video_in_memory_or_not_is_the_same_whole_video(config: Config) -> None:
+    config = config.with_fields(
+        {"data.sampling": "resize", "data.window": 16, "data.frames_per_position": 4, "data.class_agnostic": True}
+    )
     classes = load_classes(config)
     assert classes == ("action",)
     subset = load_subset(config, "training", classes, training=True)
     windows = TrainingWindows(subset, config)
-    config.data.in_memory = True
+    config = config.with_fields({"data.in_memory": True})
     kept = TrainingWindows(subset, config)
     for index, (name, video) in enumerate(subset.videos.items()):
         sample = windows.load(0, index)
@@ -93,10 +95,10 @@ def test_shuffling_keeps_each_groups_frames() -> None:
     assert shuffle_within(frames, 0, np.random.default_rng(0)) is frames
 
 
-def test_training_leaves_out_videos_without_segments(config: ConfigDict, folder: Path, tmp_path: Path) -> None:
+def test_training_leaves_out_videos_without_segments(config: Config, folder: Path, tmp_path: Path) -> None:
     content = json.loads((folder / "annotations.json").read_text())
     content["database"]["train_002"]["annotations"] = []
-    config.data.annotations = str(tmp_path / "annotations.json")
+    config = config.with_fields({"data.annotations": str(tmp_path / "annotations.json")})
     Path(config.data.annotations).write_text(json.dumps(content))
     classes = load_classes(config)
     assert "train_002" not in load_subset(config, "training", classes, training=True).videos

@@ -76,7 +76,7 @@ def test_a_rate_that_is_given_stands_in_for_the_file_s(tmp_path: Path) -> None:
     given_rate = open_footage(tmp_path / "a.mkv", config, fps=20.0)
     assert (given_rate.fps, given_rate.video.duration, given_rate.video.fps) == (20, 0.5, 20)
     assert scan(tmp_path / "a.mkv").clock(20.0).tolist() == [k / 20 for k in range(11)]
-    config.data.rate = 10.0
+    config = config.with_fields({"data.rate": 10.0})
     assert shown(open_footage(tmp_path / "a.mkv", config, fps=20.0)) == [0, 2, 4, 6, 8]
     assert shown(open_footage(tmp_path / "a.mkv", config)) == list(range(10))
 
@@ -84,7 +84,7 @@ def test_a_rate_that_is_given_stands_in_for_the_file_s(tmp_path: Path) -> None:
 def test_an_array_is_read_as_the_file_of_its_frames(tmp_path: Path) -> None:
     frames, config = moving_square(20), tiny_config()
     write_video(tmp_path / "a.mkv", frames, np.arange(20) / 10)
-    config.data.rate = 30.0
+    config = config.with_fields({"data.rate": 30.0})
     one, two = open_footage(tmp_path / "a.mkv", config), array_footage(frames, 10.0, config, "a")
     assert one.video.duration == pytest.approx(two.video.duration)
     assert one.video.frames == two.video.frames == 60

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ml_collections import ConfigDict
 
+from adatad_jax.config.fields import Config
 from adatad_jax.data import frames as frames_module
 from adatad_jax.data.cache import Task, cache_video
 from adatad_jax.data.dataset import TrainingWindows
@@ -33,46 +33,42 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def config(folder: Path) -> ConfigDict:
+def config(folder: Path) -> Config:
     config = config_of(folder, window=32, crop=32, train_short_side=SIDE)
-    config.train.release_gpus = 1
-    return config
+    return config.with_fields({"train.release_gpus": 1})
 
 
-def training_subset(config: ConfigDict) -> Subset:
+def training_subset(config: Config) -> Subset:
     return load_subset(config, "training", load_classes(config), training=True)
 
 
 @pytest.fixture
-def cached(config: ConfigDict, tmp_path: Path) -> ConfigDict:
+def cached(config: Config, tmp_path: Path) -> Config:
     """A configuration that reads from a lossless cache, and finds no videos."""
     for subset, side in ((training_subset(config), SIDE), (validation_subset(config), 32)):
         for name, path in subset.files.items():
             cache_video(Task(tmp_path / "cache", name, path, (side,), config.data, None))
-    other = config.copy_and_resolve_references()
-    other.data.cache, other.data.videos = str(tmp_path / "cache"), str(tmp_path / "gone")
-    return other
+    other = config
+    return other.with_fields({"data.cache": str(tmp_path / "cache"), "data.videos": str(tmp_path / "gone")})
 
 
-def validation_subset(config: ConfigDict) -> Subset:
+def validation_subset(config: Config) -> Subset:
     return load_subset(config, "validation", load_classes(config), training=False)
 
 
-def test_a_box_of_the_scaled_frames_is_read(config: ConfigDict) -> None:
+def test_a_box_of_the_scaled_frames_is_read(config: Config) -> None:
     subset = training_subset(config)
     (name, path), *_ = subset.files.items()
     source, indices = FrameSource(subset, config, SIDE), np.array([4, 0, 4])
     whole = resize_short_side(open_video(path).read([4, 0, 4]), SIDE)
     assert source.size(name) == whole.shape[1:3]
     np.testing.assert_array_equal(source.read(name, indices, (3, 5, 20, 20), 20), whole[:, 3:23, 5:25])
-    config.data.in_memory = True
+    config = config.with_fields({"data.in_memory": True})
     kept = FrameSource(subset, config, SIDE)
     np.testing.assert_array_equal(kept.read(name, indices, (3, 5, 20, 20), 20), whole[:, 3:23, 5:25])
 
 
-def test_windows_from_a_cache_equal_those_from_the_videos_which_may_be_gone(
-    config: ConfigDict, cached: ConfigDict
-) -> None:
+def test_windows_from_a_cache_equal_those_from_the_videos_which_may_be_gone(config: Config, cached: Config) -> None:
     ours = TrainingWindows(training_subset(config), config)
     theirs = TrainingWindows(usable(training_subset(cached), cached), cached)
     for index in range(2):
@@ -85,7 +81,7 @@ def test_windows_from_a_cache_equal_those_from_the_videos_which_may_be_gone(
         np.testing.assert_array_equal(unwrap(sample).frames, unwrap(cached_sample).frames)
 
 
-def test_a_cache_that_lacks_a_video_names_it(cached: ConfigDict) -> None:
+def test_a_cache_that_lacks_a_video_names_it(cached: Config) -> None:
     next(Path(cached.data.cache).glob("*/train_001.array_record")).unlink()
     with pytest.raises(UserError, match=r"train_001"):
         usable(training_subset(cached), cached)
@@ -93,16 +89,14 @@ def test_a_cache_that_lacks_a_video_names_it(cached: ConfigDict) -> None:
         TrainingWindows(training_subset(cached), cached)
 
 
-def test_a_read_that_hangs_is_given_up_by_name(
-    config: ConfigDict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_read_that_hangs_is_given_up_by_name(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A pipe that nobody writes to, without the check that refuses what is no file."""
     os.mkfifo(tmp_path / "clip.mp4")
     subset = training_subset(config)
     (name, _), *_ = subset.files.items()
     subset.files[name] = tmp_path / "clip.mp4"
     monkeypatch.setattr(frames_module, "open_video", lambda path: path.read_bytes())
-    config.data.time_limit = 0.3
+    config = config.with_fields({"data.time_limit": 0.3})
     with pytest.raises(UserError, match=r"clip\.mp4: not read within 0\.3 s"):
         TrainingWindows(subset, config).load(0, 0)
     os.close(os.open(tmp_path / "clip.mp4", os.O_WRONLY))  # lets the thread that was left behind end

@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ml_collections import ConfigDict
 
-from adatad_jax.config.fields import default
+from adatad_jax.config.fields import Config
 from adatad_jax.data.annotations import Video
 from adatad_jax.data.dataset import Sample
 from adatad_jax.data.inference_windows import InferenceWindows, inference_windows, pieces_of
@@ -31,11 +30,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def config(folder: Path) -> ConfigDict:
+def config(folder: Path) -> Config:
     return config_of(folder, window=64, crop=32, train_short_side=32)
 
 
-def all_windows(config: ConfigDict) -> InferenceWindows:
+def all_windows(config: Config) -> InferenceWindows:
     return inference_windows(load_subset(config, "validation", load_classes(config), training=False), config)
 
 
@@ -81,9 +80,10 @@ class Numbered:
 def test_every_window_gets_its_frames_and_no_frame_is_read_twice(
     lengths: list[int], extra: int, stride: int, overlap: float, release: bool, sampling: str
 ) -> None:
-    config = default()
-    config.data.update({"stride": stride, "window": 16, "overlap": overlap, "release_windows": release})
-    config.data.update({"sampling": sampling, "crop": 8})
+    config = Config().with_fields(
+        {"data.stride": stride, "data.window": 16, "data.overlap": overlap, "data.release_windows": release}
+    )
+    config = config.with_fields({"data.sampling": sampling, "data.crop": 8})
     videos = {f"v{i}": Video(f"v{i}", "", n / 30, n, np.zeros((0, 2)), ()) for i, n in enumerate(lengths)}
     frames = Numbered({name: max(video.frames + extra, 1) for name, video in videos.items()})
     windows = InferenceWindows(videos, frames, config)
@@ -111,7 +111,7 @@ def test_pieces_lie_between_the_ends_of_windows() -> None:
     assert pieces_of([Window("a", 0, 2), Window("a", 3, 4)]) == [Window("a", 0, 2), Window("a", 3, 4)]
 
 
-def test_frames_are_those_of_the_file(config: ConfigDict) -> None:
+def test_frames_are_those_of_the_file(config: Config) -> None:
     subset = load_subset(config, "validation", load_classes(config), training=False)
     for window, sample in samples_of(inference_windows(subset, config)):
         reader = open_video(subset.files[window.video])
@@ -124,7 +124,7 @@ def test_frames_are_those_of_the_file(config: ConfigDict) -> None:
         np.testing.assert_array_equal(sample.frames, frames_at(reader, indices, centre))
 
 
-def test_what_cannot_be_read_takes_the_place_of_its_windows(config: ConfigDict, folder: Path, tmp_path: Path) -> None:
+def test_what_cannot_be_read_takes_the_place_of_its_windows(config: Config, folder: Path, tmp_path: Path) -> None:
     subset = load_subset(config, "validation", load_classes(config), training=False)
     name = list(subset.videos)[1]
     subset.files[name] = tmp_path / "gone.mp4"
@@ -133,8 +133,8 @@ def test_what_cannot_be_read_takes_the_place_of_its_windows(config: ConfigDict, 
         assert window.video != name or "gone.mp4" in str(sample)
 
 
-def test_resized_test_videos_have_one_window_each(config: ConfigDict) -> None:
-    config.data.update({"sampling": "resize", "window": 16, "frames_per_position": 4})
+def test_resized_test_videos_have_one_window_each(config: Config) -> None:
+    config = config.with_fields({"data.sampling": "resize", "data.window": 16, "data.frames_per_position": 4})
     subset = load_subset(config, "validation", load_classes(config), training=False)
     windows = inference_windows(subset, config)
     assert [window.video for window in windows.windows] == list(subset.videos)
@@ -144,13 +144,13 @@ def test_resized_test_videos_have_one_window_each(config: ConfigDict) -> None:
         np.testing.assert_allclose(found, [[video.duration / 4, video.duration]], rtol=1e-6)
 
 
-def test_positions_are_the_windows_whatever_the_model_pads_to(config: ConfigDict) -> None:
-    config.model.max_length = 128
+def test_positions_are_the_windows_whatever_the_model_pads_to(config: Config) -> None:
+    config = config.with_fields({"model.max_length": 128})
     _, sample = samples_of(all_windows(config))[0]
     assert (len(sample.mask), len(sample.frames)) == (64, 64)
 
 
-def test_test_windows_cover_every_video_and_carry_no_truth(config: ConfigDict) -> None:
+def test_test_windows_cover_every_video_and_carry_no_truth(config: Config) -> None:
     subset = load_subset(config, "validation", load_classes(config), training=False)
     windows = inference_windows(subset, config)
     for name, video in subset.videos.items():

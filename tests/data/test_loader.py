@@ -6,8 +6,8 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from ml_collections import ConfigDict
 
+from adatad_jax.config.fields import Config
 from adatad_jax.data.dataset import Sample, TrainingWindows
 from adatad_jax.data.loader import Loaded, TrainingBatches, filler, load_ahead, placed_ahead, training_batch, unwrap
 from adatad_jax.data.subset import load_classes, load_subset
@@ -26,33 +26,32 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def config(folder: Path) -> ConfigDict:
+def config(folder: Path) -> Config:
     config = config_of(folder, window=LENGTH, crop=16, train_short_side=20)
-    config.train.release_gpus, config.train.batch_size = 1, 2
-    return config
+    return config.with_fields({"train.release_gpus": 1, "train.batch_size": 2})
 
 
-def windows_of(config: ConfigDict) -> TrainingWindows:
+def windows_of(config: Config) -> TrainingWindows:
     return TrainingWindows(load_subset(config, "training", load_classes(config), training=True), config)
 
 
 @pytest.fixture
-def windows(config: ConfigDict) -> TrainingWindows:
+def windows(config: Config) -> TrainingWindows:
     return windows_of(config)
 
 
-def test_a_run_continues_at_any_sample_with_any_number_of_threads(config: ConfigDict, windows: TrainingWindows) -> None:
+def test_a_run_continues_at_any_sample_with_any_number_of_threads(config: Config, windows: TrainingWindows) -> None:
     """Three epochs of 5 videos in batches of 2, the last of each filled up: 9 steps."""
     whole = list(TrainingBatches(windows, config).from_step(0, 9))
     assert [one.batch.weight.sum() for one in whole] == [2, 2, 1] * 3
     for threads, first in ((1, 1), (3, 5), (7, 8)):
-        config.data.threads = threads
+        config = config.with_fields({"data.threads": threads})
         rest = TrainingBatches(windows_of(config), config).from_step(first, 9)
         for one, two in zip(rest, whole[first:], strict=True):
             jax.tree.map(np.testing.assert_array_equal, one, two)
 
 
-def test_every_video_comes_once_an_epoch_in_another_order(config: ConfigDict, windows: TrainingWindows) -> None:
+def test_every_video_comes_once_an_epoch_in_another_order(config: Config, windows: TrainingWindows) -> None:
     drawn: list[list[int]] = []
     load = windows.load
 
@@ -60,7 +59,8 @@ def test_every_video_comes_once_an_epoch_in_another_order(config: ConfigDict, wi
         drawn[epoch].append(index)
         return load(epoch, index)
 
-    config.data.threads, windows.load = 1, noted  # type: ignore[method-assign]
+    config = config.with_fields({"data.threads": 1})
+    windows.load = noted  # type: ignore[method-assign]
     for epoch in range(3):
         drawn.append([])
         list(TrainingBatches(windows, config).from_step(3 * epoch, 3 * epoch + 3))
@@ -68,44 +68,44 @@ def test_every_video_comes_once_an_epoch_in_another_order(config: ConfigDict, wi
     assert drawn[0] != drawn[1]
 
 
-def test_processes_share_each_batch(config: ConfigDict, windows: TrainingWindows) -> None:
+def test_processes_share_each_batch(config: Config, windows: TrainingWindows) -> None:
     whole = list(TrainingBatches(windows, config).from_step(0, 3))
     shares = [list(TrainingBatches(windows, config, process, 2).from_step(0, 3)) for process in range(2)]
     for step, one in enumerate(whole):
         parts = [share[step].batch for share in shares]
         joined = jax.tree.map(lambda *rows: np.concatenate(rows), *parts)
         jax.tree.map(np.testing.assert_array_equal, joined, one.batch)
-    config.train.batch_size = 3
+    config = config.with_fields({"train.batch_size": 3})
     with pytest.raises(UserError, match="multiple of the 2 processes"):
         TrainingBatches(windows, config, 0, 2)
 
 
-def break_video(config: ConfigDict, folder: Path, count: int) -> None:
-    """A copy of the data set in which the first videos turn out broken after the run has checked them."""
+def break_video(config: Config, folder: Path, count: int) -> Config:
+    """Names a copy of the data set in which the first videos turn out broken after the run has checked them."""
     copy = folder / "videos"
     copy.mkdir()
     names = [f"train_{number:03d}" for number in range(count)]
     for path in Path(config.data.videos).iterdir():
         (copy / path.name).write_bytes(b"" if path.stem in names else path.read_bytes())
-    config.data.videos = str(copy)
+    return config.with_fields({"data.videos": str(copy)})
 
 
-def test_a_broken_video_ends_the_run_or_is_skipped_by_name(config: ConfigDict, tmp_path: Path) -> None:
-    break_video(config, tmp_path, 1)
+def test_a_broken_video_ends_the_run_or_is_skipped_by_name(config: Config, tmp_path: Path) -> None:
+    config = break_video(config, tmp_path, 1)
     windows = windows_of(config)
     with pytest.raises(UserError, match=r"train_000\.mp4"):
         list(TrainingBatches(windows, config).from_step(0, 3))
-    config.data.skip_broken = True
+    config = config.with_fields({"data.skip_broken": True})
     found = list(TrainingBatches(windows, config).from_step(0, 3))
     assert sum(one.batch.weight.sum() for one in found) == 4
     (message,) = [message for one in found for message in one.skipped]
     assert "train_000.mp4" in message
 
 
-def test_a_batch_of_broken_videos_counts_for_nothing(config: ConfigDict, tmp_path: Path) -> None:
+def test_a_batch_of_broken_videos_counts_for_nothing(config: Config, tmp_path: Path) -> None:
     """As the sampling of pairs would sooner or later meet two, it does not end a run that may skip them."""
-    break_video(config, tmp_path, 5)
-    config.data.skip_broken = True
+    config = break_video(config, tmp_path, 5)
+    config = config.with_fields({"data.skip_broken": True})
     found = list(TrainingBatches(windows_of(config), config).from_step(0, 3))
     assert sum(len(one.skipped) for one in found) == 5
     assert not any(one.batch.weight.any() for one in found)
@@ -124,7 +124,7 @@ def test_loading_ahead_keeps_order_and_hands_errors_over() -> None:
         unwrap(found[7][1])
 
 
-def test_a_batch_is_filled_up_with_windows_of_weight_zero(config: ConfigDict, windows: TrainingWindows) -> None:
+def test_a_batch_is_filled_up_with_windows_of_weight_zero(config: Config, windows: TrainingWindows) -> None:
     samples = [windows.load(0, index) for index in range(3)]
     batch = training_batch([*samples, None], config, windows.segment_rows)
     assert batch.frames.shape == (4, LENGTH, 16, 16, 3)
@@ -136,17 +136,17 @@ def test_a_batch_is_filled_up_with_windows_of_weight_zero(config: ConfigDict, wi
         assert (batch.labels[row, count:] == -1).all()
 
 
-def test_what_fills_up_is_shaped_as_a_sample(config: ConfigDict, windows: TrainingWindows) -> None:
+def test_what_fills_up_is_shaped_as_a_sample(config: Config) -> None:
     for switch in (True, False):
-        config.data.rand_augment = config.data.color_jitter = switch
-        sample, other = windows.load(0, 0), filler(config)
+        config = config.with_fields({"data.rand_augment": switch, "data.color_jitter": switch})
+        sample, other = windows_of(config).load(0, 0), filler(config)
         assert jax.tree.structure(sample) == jax.tree.structure(other)
         pairs = (jax.tree.leaves((one.frames, one.mask, one.augmentation)) for one in (sample, other))
         for one, two in zip(*pairs, strict=True):
             assert (one.shape, one.dtype) == (two.shape, two.dtype)
 
 
-def test_batches_are_placed_one_ahead(config: ConfigDict, windows: TrainingWindows) -> None:
+def test_batches_are_placed_one_ahead(config: Config, windows: TrainingWindows) -> None:
     taken: list[int] = []
 
     def source() -> Iterator[Loaded]:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from adatad_jax.config.fields import default
+from adatad_jax.config.fields import Config
 from adatad_jax.data.annotations import Video
 from adatad_jax.data.sampling import RegularGrid, ResizedVideo, Sampling, Window, make_sampling
 
@@ -14,8 +14,8 @@ def video_of(*segments: tuple[float, float], duration: float, frames: int, fixed
 
 
 def sampling_of(**fields: object) -> Sampling:
-    config = default()
-    config.data.update(fields)
+    config = Config()
+    config = config.with_fields({f"data.{k}": v for k, v in fields.items()})
     return make_sampling(config.data)
 
 

@@ -7,9 +7,8 @@ from threading import Event
 
 import numpy as np
 import pytest
-from ml_collections import ConfigDict
 
-from adatad_jax.config.fields import default
+from adatad_jax.config.fields import Config
 from adatad_jax.data import usable_videos
 from adatad_jax.data.annotations import Video
 from adatad_jax.data.sampling import make_sampling
@@ -48,10 +47,8 @@ def make_subset(folder: Path, names: list[str]) -> Subset:
 
 
 @pytest.fixture
-def config() -> ConfigDict:
-    config = default()
-    config.data.window, config.data.threads = 16, 3
-    return config
+def config() -> Config:
+    return Config().with_fields({"data.window": 16, "data.threads": 3})
 
 
 def test_files_are_found_by_name_whatever_their_extension(tmp_path: Path) -> None:
@@ -75,7 +72,7 @@ def test_files_with_a_prefix(tmp_path: Path) -> None:
     assert [text.split(":")[0] for text in problems.values()] == [f"{tmp_path}/v_d", f"{tmp_path}/v_e"]
 
 
-def test_every_fault_is_found_and_named(tmp_path: Path, config: ConfigDict) -> None:
+def test_every_fault_is_found_and_named(tmp_path: Path, config: Config) -> None:
     faults = write_broken(tmp_path)
     write_video(tmp_path / "sound.mp4")
     subset = make_subset(tmp_path, [*faults, "sound"])
@@ -94,12 +91,12 @@ def test_every_fault_is_found_and_named(tmp_path: Path, config: ConfigDict) -> N
 
 
 def test_broken_videos_are_skipped_and_listed_where_that_is_allowed(
-    tmp_path: Path, config: ConfigDict, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, config: Config, caplog: pytest.LogCaptureFixture
 ) -> None:
     write_video(tmp_path / "a.mp4")
     (tmp_path / "b.mp4").write_bytes(b"nothing")
     subset = make_subset(tmp_path, ["a", "b", "c"])
-    config.data.skip_broken = True
+    config = config.with_fields({"data.skip_broken": True})
     with caplog.at_level(logging.WARNING):
         left = usable(subset, config)
     assert list(left.videos) == ["a"]
@@ -115,9 +112,7 @@ def test_broken_videos_are_skipped_and_listed_where_that_is_allowed(
         usable(make_subset(tmp_path, ["b"]), config)
 
 
-def test_a_decoder_that_hangs_is_left_behind(
-    tmp_path: Path, config: ConfigDict, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_decoder_that_hangs_is_left_behind(tmp_path: Path, config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("a", "stuck", "b"):
         (tmp_path / f"{name}.mp4").touch()
     end = Event()
@@ -128,7 +123,7 @@ def test_a_decoder_that_hangs_is_left_behind(
         return Probe(FRAMES, RATE)
 
     monkeypatch.setattr(usable_videos, "probe", read)
-    config.data.time_limit = 0.2
+    config = config.with_fields({"data.time_limit": 0.2})
     broken = broken_files(make_subset(tmp_path, ["a", "stuck", "b"]), config)
     end.set()
     assert list(broken) == ["stuck"]
@@ -158,7 +153,7 @@ def test_lengths_are_compared(fields: dict[str, object], found: Probe, words: st
         assert problem.startswith("a.mp4: ")
 
 
-def test_windows_that_the_file_does_not_reach(config: ConfigDict) -> None:
+def test_windows_that_the_file_does_not_reach(config: Config) -> None:
     """Windows of 16 positions of 4 frames that overlap by half start at frames 0, 32, 64, ... and 436 of 500."""
     sampling, path = make_sampling(config.data), Path("a.mp4")
     video = make_video("a", frames=500)
@@ -167,7 +162,7 @@ def test_windows_that_the_file_does_not_reach(config: ConfigDict) -> None:
     text = window_problem(video, path, Probe(436, 25.0), sampling)
     assert text is not None
     assert "a.mp4: the window of grid positions 109 to 124 starts at source frame 436" in text
-    config.data.frames_per_position = 4
+    config = config.with_fields({"data.frames_per_position": 4})
     text = window_problem(make_video("a", frames=3), path, Probe(3, 25.0), make_sampling(config.data))
     assert text == "a.mp4: 3 frames are too few for one grid position of a window; leave the video out"
 
@@ -193,17 +188,17 @@ def test_costs_are_measured_on_the_frames_that_are_asked_for(tmp_path: Path) -> 
     assert measure(Clip(path, (0,), 16)).frame_bytes < few.frame_bytes
 
 
-def test_an_evaluation_keeps_the_truth_of_skipped_videos(tmp_path: Path, config: ConfigDict) -> None:
+def test_an_evaluation_keeps_the_truth_of_skipped_videos(tmp_path: Path, config: Config) -> None:
     for name in ("a", "b"):
         write_video(tmp_path / f"{name}.mp4")
     (tmp_path / "c.mp4").write_bytes(b"nothing")
     entry = {"subset": "validation", "duration": SECONDS, "frame": FRAMES}
     entry["annotations"] = [{"segment": [0.5, 2.5], "label": "jump"}]
     (tmp_path / "annotations.json").write_text(json.dumps({"database": dict.fromkeys("abcd", entry)}))
-    config.data.videos, config.data.annotations = str(tmp_path), str(tmp_path / "annotations.json")
+    config = config.with_fields({"data.videos": str(tmp_path), "data.annotations": str(tmp_path / "annotations.json")})
     with pytest.raises(UserError, match=r"1 of 4 annotated videos are missing(.|\n)*/d: no file"):
         load_evaluation(config, ("jump",))
-    config.data.skip_broken = True
+    config = config.with_fields({"data.skip_broken": True})
     evaluation = load_evaluation(config, ("jump",))
     assert {window.video for window in evaluation.windows.windows} == {"a", "b"}
     perfect = Detections(np.array([[0.5, 2.5]], np.float32), np.ones(1, np.float32), np.zeros(1, np.int32))

@@ -8,7 +8,7 @@ import pytest
 from adatad_jax.detection.losses import diou_loss, focal_loss, loss_sums, update_normalizer
 from adatad_jax.detection.points import make_points
 from adatad_jax.detection.targets import Targets
-from adatad_jax.models.sizes import DetectorConfig
+from tests import records
 
 
 def test_focal_loss_at_even_odds() -> None:
@@ -45,7 +45,7 @@ def test_diou_loss(predicted: tuple[float, float], target: tuple[float, float], 
 
 
 def test_no_positive_point_gives_zero_regression_loss_and_gradient() -> None:
-    points = make_points(DetectorConfig(2, max_length=32), 32)
+    points = make_points(records.detector_config(2, max_length=32), 32)
     count = len(points.position)
     targets = Targets(jnp.zeros((1, count, 2)), jnp.full((1, count, 2), jnp.nan), jnp.zeros((1, count), bool))
 

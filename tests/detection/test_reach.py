@@ -6,9 +6,11 @@ import numpy as np
 from adatad_jax.detection.points import make_points
 from adatad_jax.detection.reach import levels_of_segments
 from adatad_jax.detection.targets import assign_targets
-from adatad_jax.models.sizes import DetectorConfig
+from tests import records
 
-CONFIG = DetectorConfig(classes=1, branch=3, windows=(None,) * 4, regression_ranges=((0, 4), (4, 8), (9, 16), (16, 40)))
+CONFIG = records.detector_config(
+    classes=1, branch=3, windows=(None,) * 4, regression_ranges=((0, 4), (4, 8), (9, 16), (16, 40))
+)
 LENGTH = 128
 
 

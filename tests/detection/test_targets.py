@@ -5,9 +5,9 @@ import pytest
 
 from adatad_jax.detection.points import make_points
 from adatad_jax.detection.targets import Targets, assign_targets
-from adatad_jax.models.sizes import DetectorConfig
+from tests import records
 
-CONFIG = DetectorConfig(classes=3, max_length=64)
+CONFIG = records.detector_config(classes=3, max_length=64)
 POINTS = make_points(CONFIG, 64)
 
 

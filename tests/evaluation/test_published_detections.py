@@ -12,8 +12,8 @@ from adatad_jax.evaluation.ground_truth import GroundTruth
 from adatad_jax.evaluation.mean_ap import mean_average_precision
 from adatad_jax.evaluation.results_file import read_results
 from adatad_jax.evaluation.truth_file import load_truth
-from adatad_jax.postprocessing.detections import Detections, PostProcessing, merge_windows
-from adatad_jax.postprocessing.nms import NmsSettings
+from adatad_jax.postprocessing.detections import Detections, merge_windows
+from tests import records
 from tests.real_data import FOLDER
 
 RESULTS = FOLDER / "results"
@@ -46,8 +46,8 @@ def test_mean_ap_without_nms() -> None:
 def test_mean_ap_and_every_row_after_nms(name: str) -> None:
     ground_truth, detections, classes = thumos()
     expected = read(RESULTS / "delu_expected.json")["after_nms"][f"delu|{name}"]
-    nms = NmsSettings(**expected["config"])
-    settings = PostProcessing(nms=nms, rounded=False)
+    nms = records.nms_settings(**expected["config"])
+    settings = records.post_processing(nms=nms, rounded=False)
     kept = {video: merge_windows([found], settings) for video, found in detections.items()}
 
     # Voted segments are sums in float32, whose order is not fixed.

@@ -51,11 +51,11 @@ def test_a_rate_that_is_given_scales_the_seconds(detector: Detector, video: Path
 def test_a_video_at_another_rate_is_seen_at_the_rate_of_the_training() -> None:
     """Every frame shown three times, at three times the rate: the same to a detector that knows its rate."""
     config = tiny_config()
-    config.data.rate = 10.0
+    config = config.with_fields({"data.rate": 10.0})
     detector, frames = Detector(tiny_trained(config=config)), moving_square(120)
     slow, fast = detector(frames, fps=10.0), detector(np.repeat(frames, 3, axis=0), fps=30.0)
     assert slow == fast
-    config.data.rate = 0.0
+    config = config.with_fields({"data.rate": 0.0})
     assert Detector(tiny_trained(config=config))(np.repeat(frames, 3, axis=0), fps=30.0) != slow
 
 
@@ -121,8 +121,7 @@ def test_videos_of_any_length(detector: Detector, frames: int) -> None:
 def test_one_class_and_class_agnostic_models() -> None:
     """With one class no threshold applies: all 32 + 16 + 8 points of a window are candidates."""
     config = tiny_config()
-    config.data.class_agnostic = True
-    config.test.multiclass = False
+    config = config.with_fields({"data.class_agnostic": True, "test.multiclass": False})
     for trained in (tiny_trained(("jump",)), tiny_trained(("action",), config)):
         found = Detector(trained)(moving_square(64), fps=20.0)
         assert len(found) == 56

@@ -8,7 +8,8 @@ from adatad_jax.data.dataset import Sample
 from adatad_jax.data.sampling import Window
 from adatad_jax.detection.proposals import Proposals
 from adatad_jax.inference.predictor import detect_windows
-from adatad_jax.postprocessing.detections import Detections, PostProcessing
+from adatad_jax.postprocessing.detections import Detections
+from tests import records
 
 
 class Recorder:
@@ -48,7 +49,7 @@ def test_a_batch_is_used_while_the_next_one_is_computed() -> None:
     def classify(video: str, found: Detections) -> Detections:
         return found
 
-    found = list(detect_windows(predictor, windows(), seconds, PostProcessing(), classify))  # type: ignore[arg-type]
+    found = list(detect_windows(predictor, windows(), seconds, records.post_processing(), classify))  # type: ignore[arg-type]
     assert predictor.events == [
         "start 0",
         "start 1",

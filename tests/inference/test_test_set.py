@@ -9,11 +9,10 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
-from ml_collections import ConfigDict
 from rich.console import Console
 
 from adatad_jax.config.build import make_detector
-from adatad_jax.config.fields import default
+from adatad_jax.config.fields import Config
 from adatad_jax.data.dataset import TrainingWindows
 from adatad_jax.data.loader import training_batch
 from adatad_jax.data.subset import load_classes, load_subset
@@ -53,12 +52,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def config(folder: Path) -> ConfigDict:
+def config(folder: Path) -> Config:
     return make_config(folder)
 
 
-def make_config(folder: Path) -> ConfigDict:
-    config = default()
+def make_config(folder: Path) -> Config:
+    config = Config()
     fields: dict[str, Any] = {
         "data.videos": str(folder / "videos"),
         "data.video_prefix": "v_",
@@ -83,11 +82,10 @@ def make_config(folder: Path) -> ConfigDict:
         "test.classifier": str(folder / "scores.json"),
         "test.classifier_topk": 2,
     }
-    config.update_from_flattened_dict(fields)
-    return config
+    return config.with_fields(fields)
 
 
-def make_predictor(config: ConfigDict) -> Predictor:
+def make_predictor(config: Config) -> Predictor:
     """A small model with random parameters."""
     vit = ViTConfig(16, depth=1, heads=2, mlp_hidden=32, image_size=32, tia_blocks=(0,), tia_hidden=4)
     model = AdaTAD(vit, make_detector(config, len(load_classes(config))))
@@ -98,7 +96,7 @@ def make_predictor(config: ConfigDict) -> Predictor:
     return Predictor(model, params, config.test.batch_size)
 
 
-def test_a_batch_holds_whole_videos_of_one_class(config: ConfigDict) -> None:
+def test_a_batch_holds_whole_videos_of_one_class(config: Config) -> None:
     windows = TrainingWindows(load_subset(config, "training", load_classes(config), training=True), config)
     batch = training_batch([windows.load(0, index) for index in range(2)], config, windows.segment_rows)
     assert batch.frames.shape == (2, 32, 32, 32, 3)
@@ -111,7 +109,7 @@ def test_a_batch_holds_whole_videos_of_one_class(config: ConfigDict) -> None:
     assert batch.segments.max() <= 16
 
 
-def test_detections_carry_the_names_of_their_videos_classes(config: ConfigDict, tmp_path: Path) -> None:
+def test_detections_carry_the_names_of_their_videos_classes(config: Config, tmp_path: Path) -> None:
     evaluation = load_evaluation(config, load_classes(config))
     results = evaluation.detect(make_predictor(config), CONSOLE)
     metrics = evaluation.measure(results)
@@ -133,11 +131,11 @@ def test_detections_carry_the_names_of_their_videos_classes(config: ConfigDict, 
 
 
 def test_a_video_that_breaks_in_its_middle_ends_the_evaluation_or_is_skipped(
-    config: ConfigDict, folder: Path, tmp_path: Path
+    config: Config, folder: Path, tmp_path: Path
 ) -> None:
     """Its start decodes, so that it passes the check before."""
     shutil.copytree(folder / "videos", tmp_path / "videos")
-    config.data.videos = str(tmp_path / "videos")
+    config = config.with_fields({"data.videos": str(tmp_path / "videos")})
     path = tmp_path / "videos" / "v_test_001.mp4"
     content = bytearray(path.read_bytes())
     content[len(content) // 2 : len(content) * 3 // 4] = bytes(len(content) * 3 // 4 - len(content) // 2)
@@ -146,7 +144,7 @@ def test_a_video_that_breaks_in_its_middle_ends_the_evaluation_or_is_skipped(
     with pytest.raises(UserError, match=r"v_test_001\.mp4"):
         evaluation.detect(predictor, CONSOLE)
 
-    config.data.skip_broken = True
+    config = config.with_fields({"data.skip_broken": True})
     said = io.StringIO()
     console = Console(file=said, width=1000)
     results = load_evaluation(config, load_classes(config)).detect(predictor, console)
@@ -156,15 +154,15 @@ def test_a_video_that_breaks_in_its_middle_ends_the_evaluation_or_is_skipped(
 
 
 @pytest.mark.parametrize(("labels", "expected"), [("best", 1.0), ("second", 0.0)])
-def test_the_classifier_decides_what_counts(config: ConfigDict, labels: str, expected: float) -> None:
+def test_the_classifier_decides_what_counts(config: Config, labels: str, expected: float) -> None:
     """The annotated segments themselves, class-agnostic, are all found if the classifier is right and none if not."""
     scores = json.loads(Path(config.test.classifier).read_text())
     if labels == "second":
         scores["results"] = {name: [row[0], row[2], row[1]] for name, row in scores["results"].items()}
         scores["results"]["test_001"] = [0.0, 1.0, 0.0]
-        config.test.classifier = str(Path(config.test.classifier).with_name("wrong.json"))
+        config = config.with_fields({"test.classifier": str(Path(config.test.classifier).with_name("wrong.json"))})
         Path(config.test.classifier).write_text(json.dumps(scores))
-    config.test.classifier_topk = 1
+    config = config.with_fields({"test.classifier_topk": 1})
     evaluation = load_evaluation(config, load_classes(config))
     assert evaluation.classifier is not None
     found = {}
@@ -175,26 +173,25 @@ def test_the_classifier_decides_what_counts(config: ConfigDict, labels: str, exp
     assert evaluation.measure(found).average_map == expected
 
 
-def test_what_could_only_score_zero_is_refused(config: ConfigDict, folder: Path, tmp_path: Path) -> None:
+def test_what_could_only_score_zero_is_refused(config: Config, folder: Path, tmp_path: Path) -> None:
     classes = load_classes(config)
-    config.test.classifier = ""
+    config = config.with_fields({"test.classifier": ""})
     with pytest.raises(UserError, match=r"class-agnostic(.|\n)*2 other labels(.|\n)*config.test.classifier"):
         load_evaluation(config, classes)
-    config.test.classifier = str(tmp_path / "scores.json")
-    config.test.classifier_topk = 1
+    config = config.with_fields({"test.classifier": str(tmp_path / "scores.json"), "test.classifier_topk": 1})
     Path(config.test.classifier).write_text(json.dumps({"results": {"test_000": [1]}, "class": ["Dive"]}))
     with pytest.raises(UserError, match=r"1 of 2 videos(.|\n)*test_001"):
         load_evaluation(config, classes)
 
 
-def test_annotations_without_classes_need_no_classifier(config: ConfigDict, folder: Path, tmp_path: Path) -> None:
+def test_annotations_without_classes_need_no_classifier(config: Config, folder: Path, tmp_path: Path) -> None:
     content = json.loads((folder / "annotations.json").read_text())
     for entry in content["database"].values():
         for annotation in entry["annotations"]:
             annotation["label"] = "action"
-    config.data.annotations = str(tmp_path / "annotations.json")
+    config = config.with_fields({"data.annotations": str(tmp_path / "annotations.json")})
     Path(config.data.annotations).write_text(json.dumps(content))
-    config.test.classifier = ""
+    config = config.with_fields({"test.classifier": ""})
     evaluation = load_evaluation(config, load_classes(config))
     assert evaluation.classifier is None
     assert evaluation.classes == ("action",)

@@ -14,7 +14,8 @@ from adatad_jax.errors import UserError
 from adatad_jax.models.adatad import ActionFormer, AdaTAD
 from adatad_jax.models.attention import local_attention
 from adatad_jax.models.positions import bicubic_weights, linear_weights
-from adatad_jax.models.sizes import SIZES, DetectorConfig
+from adatad_jax.models.sizes import SIZES
+from tests import records
 
 
 def count(tree: dict) -> int:
@@ -24,7 +25,7 @@ def count(tree: dict) -> int:
 def test_size_s_has_the_published_number_of_parameters() -> None:
     """Counts of the release: ViT 21,879,936 with an unused norm of 768; TIA 1,006,860; detector 26,695,708."""
     vit = dataclasses.replace(SIZES["S"], tia_blocks=tuple(range(12)), tia_hidden=96)
-    model = AdaTAD(vit, DetectorConfig(classes=20))
+    model = AdaTAD(vit, records.detector_config(classes=20))
     frames, mask = jnp.zeros((1, 32, 160, 160, 3), jnp.uint8), jnp.ones((1, 32), bool)
     params = jax.eval_shape(model.init, jax.random.key(0), frames, mask)["params"]
     tia = params["backbone"]["blocks_0_11"].pop("tia")
@@ -61,7 +62,7 @@ def test_local_attention_equals_masked_full_attention(length: int, window: int, 
 
 
 def test_invalid_positions_do_not_reach_valid_outputs() -> None:
-    config = DetectorConfig(2, width=16, heads=2, max_length=64)
+    config = records.detector_config(2, width=16, heads=2, max_length=64)
     rng = np.random.default_rng(0)
     features = rng.normal(size=(1, 64, 8)).astype(np.float32)
     mask = np.arange(64)[None] < 40
@@ -82,20 +83,20 @@ def test_invalid_positions_do_not_reach_valid_outputs() -> None:
 
 def test_pyramid_that_does_not_fit_is_refused() -> None:
     with pytest.raises(UserError, match="multiple of 32"):
-        DetectorConfig(5, max_length=100)
+        records.detector_config(5, max_length=100)
     # Reach 9 on each side: twice that at the coarsest stride of 32.
-    assert DetectorConfig(5, windows=(19,) * 6, max_length=32 * 18).length_factor == 32 * 18
+    assert records.detector_config(5, windows=(19,) * 6, max_length=32 * 18).length_factor == 32 * 18
     with pytest.raises(UserError, match="one of each per level"):
-        DetectorConfig(5, branch=4)
+        records.detector_config(5, branch=4)
     with pytest.raises(UserError, match="odd number"):
-        DetectorConfig(5, windows=(2,) * 6)
+        records.detector_config(5, windows=(2,) * 6)
 
 
 @pytest.mark.parametrize("where", ["dropout", "input_dropout"])
 def test_dropout_acts_in_training_alone_and_is_drawn_per_step_and_sample(where: str) -> None:
     ranges = ((0.0, 4.0), (4.0, 10000.0))
     sizes = {"width": 16, "heads": 2, "embed": 1, "stem": 1, "branch": 1, "windows": (None, None)}
-    config = DetectorConfig(2, max_length=32, regression_ranges=ranges, drop_path=0.0, **sizes)  # type: ignore[arg-type]
+    config = records.detector_config(2, max_length=32, regression_ranges=ranges, drop_path=0.0, **sizes)  # type: ignore[arg-type]
     rng = np.random.default_rng(0)
     features, mask = rng.normal(size=(1, 32, 8)).astype(np.float32), np.ones((1, 32), bool)
     params = jax.jit(ActionFormer(config).init)(jax.random.key(0), features, mask)
@@ -114,7 +115,7 @@ def test_dropout_acts_in_training_alone_and_is_drawn_per_step_and_sample(where: 
 
 
 def test_training_longer_than_the_window_is_refused() -> None:
-    config = DetectorConfig(2, width=16, heads=2, max_length=32)
+    config = records.detector_config(2, width=16, heads=2, max_length=32)
     features, mask = jnp.zeros((1, 64, 8)), jnp.ones((1, 64), bool)
     with pytest.raises(ValueError, match="at most 32"):
         ActionFormer(config).init(jax.random.key(0), features, mask, jnp.zeros(1, jnp.int32))

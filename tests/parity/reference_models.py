@@ -76,6 +76,8 @@ def detector_config(upstream: dict[str, Any]) -> DetectorConfig:
         head_convs=head["num_convs"],
         regression_ranges=tuple(tuple(r) for r in head["prior_generator"]["regression_range"]),
         drop_path=projection["path_pdrop"],
+        dropout=0.0,
+        input_dropout=0.0,
     )
     assert config.strides == tuple(head["prior_generator"]["strides"])
     return config

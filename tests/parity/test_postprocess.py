@@ -16,8 +16,8 @@ import pytest
 from adatad_jax.data.windows import resized_to_seconds, to_seconds
 from adatad_jax.postprocessing.detections import Detections, PostProcessing, merge_windows, window_detections
 from adatad_jax.postprocessing.nms import NmsSettings
+from tests import records
 from tests.parity.goldens import load, reference_files
-from tests.parity.test_nms_kernels import METHODS
 
 FILES = reference_files("postprocess")
 NOT_SLIDING = "_notsliding"
@@ -38,8 +38,7 @@ def in_seconds(meta: Mapping[str, Any]) -> Any:
 
 
 def nms_settings(mode: Mapping[str, Any]) -> NmsSettings:
-    method = mode.get("method", "gaussian")
-    return NmsSettings(**{**mode, "method": METHODS.get(method, method)})
+    return records.nms_settings(**mode)
 
 
 def windows_by_video(
@@ -80,7 +79,7 @@ def without_allowed_differences(found: Counter[Row], expected: Counter[Row]) -> 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
 def test_candidates_match_release(path: Path) -> None:
     sidecar, arrays = load(path)
-    settings = PostProcessing(sidecar["pre_nms_thresh"], sidecar["pre_nms_topk"])
+    settings = records.post_processing(pre_nms_thresh=sidecar["pre_nms_thresh"], pre_nms_topk=sidecar["pre_nms_topk"])
     videos = windows_by_video(sidecar, arrays, settings)
     for j, windows in enumerate(videos):
         found = sum((rows(w.segments, w.scores, w.labels) for w in windows), Counter[Row]())
@@ -99,8 +98,11 @@ def test_results_match_release(path: Path, mode: str) -> None:
     names = [name for name in (mode, mode + NOT_SLIDING) if f"{name}_v0_scores_f64" in arrays]
     assert mode in names
     for name in names:
-        settings = PostProcessing(
-            sidecar["pre_nms_thresh"], sidecar["pre_nms_topk"], nms, sliding_window=not name.endswith(NOT_SLIDING)
+        settings = records.post_processing(
+            pre_nms_thresh=sidecar["pre_nms_thresh"],
+            pre_nms_topk=sidecar["pre_nms_topk"],
+            nms=nms,
+            sliding_window=not name.endswith(NOT_SLIDING),
         )
         for j, windows in enumerate(windows_by_video(sidecar, arrays, settings)):
             merged = merge_windows(windows, settings)

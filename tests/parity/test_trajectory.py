@@ -11,12 +11,12 @@ import pytest
 
 from adatad_jax.conversion.layout import backbone_leaves, detector_leaves
 from adatad_jax.data.batch import Batch
-from adatad_jax.detection.objective import LossConfig
 from adatad_jax.devices import replicate, shard
 from adatad_jax.models.adatad import AdaTAD
 from adatad_jax.training.optimizer import AdamState, OptimizerConfig, decays, label, make_optimizer, split
 from adatad_jax.training.schedule import warmup_cosine
 from adatad_jax.training.step import create_state, make_train_step, map_step
+from tests import records
 from tests.golden import synth
 from tests.parity.goldens import load, reference_files
 from tests.parity.reference_models import (
@@ -77,9 +77,10 @@ class Trajectory:
             warmup_steps=schedule["warmup_epoch"] * schedule["dataloader_len"],
             schedule_steps=schedule["max_epoch"] * schedule["dataloader_len"],
             steps=self.sidecar["steps"] + 1,
+            backbone_rate=0.0,
         )
         head = upstream["rpn_head"]
-        loss = LossConfig(
+        loss = records.loss_config(
             regression_weight=head.get("loss_weight", 1.0),
             label_smoothing=head.get("label_smoothing", 0.0),
             all_candidates=not head.get("filter_similar_gt", True),

@@ -7,13 +7,12 @@ from adatad_jax.data.windows import to_seconds
 from adatad_jax.errors import UserError
 from adatad_jax.postprocessing.detections import (
     Detections,
-    PostProcessing,
     merge_windows,
     round_detections,
     window_candidates,
     window_detections,
 )
-from adatad_jax.postprocessing.nms import NmsSettings
+from tests import records
 
 PROPOSALS = np.array([[0, 4], [10, 20]], np.float32)
 SCORES = np.array([[0.5, 0.001, 0.75], [0.5, 0.25, 0.0625]], np.float32)
@@ -72,10 +71,10 @@ def test_rounding_is_pythons() -> None:
 
 
 def test_a_window_in_seconds() -> None:
-    settings = PostProcessing(pre_nms_thresh=0.3)
+    settings = records.post_processing(pre_nms_thresh=0.3)
     scores = np.array([[0.12345678, 0.9], [0.6, 0.0]], np.float32)
     assert rows(window_detections(PROPOSALS, scores, settings, IN_SECONDS)) == [(0, 2, 0.9, 1), (5, 10, 0.6, 0)]
-    precise = PostProcessing(pre_nms_thresh=0.1, rounded=False)
+    precise = records.post_processing(pre_nms_thresh=0.1, rounded=False)
     found = window_detections(PROPOSALS / 3, scores, precise, IN_SECONDS)
     assert found.scores.tolist() == [np.float32(v) for v in (0.9, 0.6, 0.12345678)]
     assert found.segments[1].tolist() == [
@@ -85,12 +84,12 @@ def test_a_window_in_seconds() -> None:
 
 
 def test_sliding_windows_are_joined_then_reduced() -> None:
-    settings = PostProcessing(nms=NmsSettings(use_soft_nms=False, iou_threshold=0.5))
+    settings = records.post_processing(nms=records.nms_settings(use_soft_nms=False, iou_threshold=0.5))
     first = Detections(np.array([[0, 10], [30, 40]]), np.array([0.5, 0.7]), np.array([0, 0]))
     second = Detections(np.array([[0, 9], [0, 9]]), np.array([0.6, 0.1]), np.array([0, 1]))
     # [0, 10] and [0, 9] overlap by 0.9: the better one stays, whichever window it is from
     assert rows(merge_windows([first, second], settings)) == [(30, 40, 0.7, 0), (0, 9, 0.6, 0), (0, 9, 0.1, 1)]
-    apart = PostProcessing(nms=settings.nms, sliding_window=False)
+    apart = records.post_processing(nms=settings.nms, sliding_window=False)
     assert rows(merge_windows([first, second], apart)) == rows(first) + rows(second)
     assert rows(merge_windows([], settings)) == []
 
@@ -99,10 +98,10 @@ def test_without_sliding_windows_nms_comes_first_in_grid_units() -> None:
     # tIoU 3/8 on the grid; a position is 0.5 s, and clipped to 1.5 s they are [0, 1.5] and [0.5, 1.5]: tIoU 2/3
     proposals = np.array([[0, 4], [1, 8]], np.float32)
     scores = np.array([[0.9], [0.8]], np.float32)
-    nms = NmsSettings(use_soft_nms=False, iou_threshold=0.5)
+    nms = records.nms_settings(use_soft_nms=False, iou_threshold=0.5)
     seconds = partial(to_seconds, stride=5, window_start_frame=0, fps=10.0, duration=1.5)
-    whole = PostProcessing(nms=nms, sliding_window=False)
-    sliding = PostProcessing(nms=nms)
+    whole = records.post_processing(nms=nms, sliding_window=False)
+    sliding = records.post_processing(nms=nms)
     assert len(merge_windows([window_detections(proposals, scores, whole, seconds)], whole)) == 2
     assert len(merge_windows([window_detections(proposals, scores, sliding, seconds)], sliding)) == 1
 
@@ -115,25 +114,22 @@ def test_classes_come_after_seconds_and_before_rounding(sliding: bool) -> None:
         given.append(found)
         return Detections(found.segments, found.scores / 3, found.labels + 5)
 
-    settings = PostProcessing(nms=NmsSettings(use_soft_nms=False, iou_threshold=0.5), sliding_window=sliding)
+    settings = records.post_processing(
+        nms=records.nms_settings(use_soft_nms=False, iou_threshold=0.5), sliding_window=sliding
+    )
     window = window_detections(PROPOSALS[1:], SCORES[1:, :1], settings, IN_SECONDS, classify)
     assert rows(given[0]) == [(5, 10, 0.5, 0)]
     assert rows(window) == [(5, 10, 0.1667, 5)]
 
 
 def test_merging_rounds_after_nms_or_not_at_all() -> None:
-    nms = NmsSettings(sigma=0.5)
+    nms = records.nms_settings(sigma=0.5)
     window = Detections(np.array([[0, 1.0], [0, 0.5]]), np.array([0.5, 0.4]), np.array([0, 0]))
     # tIoU 0.5: 0.4 * exp(-0.25 / 0.5) = 0.242612...
-    assert merge_windows([window], PostProcessing(nms=nms)).scores.tolist() == [0.5, 0.2426]
-    precise = merge_windows([window], PostProcessing(nms=nms, rounded=False)).scores
+    assert merge_windows([window], records.post_processing(nms=nms)).scores.tolist() == [0.5, 0.2426]
+    precise = merge_windows([window], records.post_processing(nms=nms, rounded=False)).scores
     np.testing.assert_allclose(precise, [0.5, 0.4 * np.exp(-0.5)], rtol=1e-5)
     assert precise[1] != 0.2426
-
-
-def test_post_processing_refuses_an_empty_top_k() -> None:
-    with pytest.raises(UserError, match="pre_nms_topk is 0"):
-        PostProcessing(pre_nms_topk=0)
 
 
 def test_detections_of_different_lengths_are_refused() -> None:

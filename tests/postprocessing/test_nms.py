@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adatad_jax.errors import UserError
-from adatad_jax.postprocessing.nms import NmsSettings, hard_nms, nms_video, soft_nms, vote_segments
+from adatad_jax.postprocessing.nms import hard_nms, nms_video, soft_nms, vote_segments
+from tests import records
 
 # [0, 10] and [0, 5] overlap by 5/10; [20, 30] is apart from both.
 SEGMENTS = np.array([[0, 5], [0, 10], [20, 30]], np.float32)
@@ -132,41 +132,36 @@ def test_voting_does_not_depend_on_how_many_are_kept() -> None:
 
 def test_nms_video_by_class_or_over_all() -> None:
     labels = np.array([1, 0, 1])
-    soft = NmsSettings(sigma=0.5)
+    soft = records.nms_settings(sigma=0.5)
     # Of different classes, [0, 5] and [0, 10] do not touch each other.
     segments, scores, kept_labels = nms_video(SEGMENTS, SCORES, labels, soft)
     np.testing.assert_array_equal(segments, SEGMENTS[[1, 0, 2]])
     np.testing.assert_array_equal(scores, SCORES[[1, 0, 2]])
     assert kept_labels.tolist() == [0, 1, 1]
-    _, scores, kept_labels = nms_video(SEGMENTS, SCORES, labels, NmsSettings(sigma=0.5, multiclass=False))
+    _, scores, kept_labels = nms_video(SEGMENTS, SCORES, labels, records.nms_settings(sigma=0.5, multiclass=False))
     np.testing.assert_allclose(scores, [0.9, 0.6, 0.8 * math.exp(-0.5)], rtol=1e-6)
     assert kept_labels.tolist() == [0, 1, 1]
-    hard = NmsSettings(use_soft_nms=False, iou_threshold=0.4, multiclass=False)
+    hard = records.nms_settings(use_soft_nms=False, iou_threshold=0.4, multiclass=False)
     assert nms_video(SEGMENTS, SCORES, labels, hard)[1].tolist() == SCORES[[1, 2]].tolist()
 
 
 def test_nms_video_caps_each_class_and_all() -> None:
     labels = np.array([1, 0, 1])
-    _, scores, _ = nms_video(SEGMENTS, SCORES, labels, NmsSettings(max_seg_num=2))
+    _, scores, _ = nms_video(SEGMENTS, SCORES, labels, records.nms_settings(max_seg_num=2))
     np.testing.assert_array_equal(scores, SCORES[[1, 0]])
 
 
 def test_nms_video_votes_only_over_all_classes() -> None:
     labels = np.zeros(3, int)
-    voting = NmsSettings(use_soft_nms=False, iou_threshold=0.4, voting_thresh=0.5, multiclass=False)
+    voting = records.nms_settings(use_soft_nms=False, iou_threshold=0.4, voting_thresh=0.5, multiclass=False)
     np.testing.assert_allclose(nms_video(SEGMENTS, SCORES, labels, voting)[0][0], [0, 13 / 1.7], rtol=1e-6)
-    by_class = NmsSettings(use_soft_nms=False, iou_threshold=0.4, voting_thresh=0.5)
+    by_class = records.nms_settings(use_soft_nms=False, iou_threshold=0.4, voting_thresh=0.5)
     np.testing.assert_array_equal(nms_video(SEGMENTS, SCORES, labels, by_class)[0], SEGMENTS[1:])
 
 
 @pytest.mark.parametrize("multiclass", [True, False])
 def test_nms_video_of_nothing(multiclass: bool) -> None:
-    settings = NmsSettings(multiclass=multiclass, voting_thresh=0.7)
+    settings = records.nms_settings(multiclass=multiclass, voting_thresh=0.7)
     segments, scores, labels = nms_video(np.empty((0, 2)), np.empty(0), np.empty(0, int), settings)
     assert segments.shape == (0, 2)
     assert scores.shape == labels.shape == (0,)
-
-
-def test_settings_name_every_wrong_field() -> None:
-    with pytest.raises(UserError, match=r"sigma is 0.*voting_thresh is 70.*method is 'median'.*one of linear"):
-        NmsSettings(sigma=0, voting_thresh=70, method="median")  # type: ignore[arg-type]

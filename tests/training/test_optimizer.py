@@ -25,7 +25,14 @@ from adatad_jax.training.optimizer import (
 from adatad_jax.training.schedule import FLOOR, warmup_cosine
 
 CONFIG = OptimizerConfig(
-    tia_rate=2e-3, head_rate=1e-3, weight_decay=0.05, clip_norm=1.0, warmup_steps=2, schedule_steps=20, steps=10
+    tia_rate=2e-3,
+    head_rate=1e-3,
+    weight_decay=0.05,
+    clip_norm=1.0,
+    warmup_steps=2,
+    schedule_steps=20,
+    steps=10,
+    backbone_rate=0.0,
 )
 FULL = dataclasses.replace(CONFIG, backbone_rate=1e-4)
 PARAMS = {

@@ -10,20 +10,20 @@ import numpy as np
 import pytest
 
 from adatad_jax.data.batch import Batch
-from adatad_jax.detection.objective import LossConfig
 from adatad_jax.devices import AXIS, replicate, shard
 from adatad_jax.errors import UserError
 from adatad_jax.models.adatad import AdaTAD
-from adatad_jax.models.sizes import DetectorConfig, ViTConfig
+from adatad_jax.models.sizes import ViTConfig
 from adatad_jax.training import checkpoints
 from adatad_jax.training.optimizer import OptimizerConfig, make_optimizer, split
 from adatad_jax.training.step import Metrics, TrainState, create_state, make_train_step, map_step
+from tests import records
 
 # Stochastic depth is high, so that draws that depended on the device would show.
 VIT = ViTConfig(
     width=16, depth=2, heads=2, mlp_hidden=32, image_size=32, tia_blocks=(0, 1), tia_hidden=4, drop_path=0.3
 )
-DETECTOR = DetectorConfig(
+DETECTOR = records.detector_config(
     3,
     width=16,
     heads=2,
@@ -38,7 +38,14 @@ DETECTOR = DetectorConfig(
 )
 MODEL = AdaTAD(VIT, DETECTOR)
 OPTIMIZER = OptimizerConfig(
-    tia_rate=1e-2, head_rate=1e-2, weight_decay=0.05, clip_norm=1.0, warmup_steps=2, schedule_steps=20, steps=10
+    tia_rate=1e-2,
+    head_rate=1e-2,
+    weight_decay=0.05,
+    clip_norm=1.0,
+    warmup_steps=2,
+    schedule_steps=20,
+    steps=10,
+    backbone_rate=0.0,
 )
 EMA = 0.9
 
@@ -73,7 +80,7 @@ class Trainer:
     def run(self, batches: list[Batch], count: int = 1) -> tuple[TrainState, list[Metrics]]:
         """State and metrics on the host after these batches."""
         devices = jax.devices()[:count]
-        loss = LossConfig(release_gpus=2)
+        loss = records.loss_config(release_gpus=2)
         if count not in self._steps:
             self._steps[count] = map_step(make_train_step(MODEL, self._optimizer, loss, EMA), devices)
         state = replicate(create_state(self.params, self._optimizer, loss, seed=3), devices)
@@ -119,7 +126,7 @@ def test_full_fine_tuning_moves_the_whole_backbone() -> None:
     first = batch(0)
     params = jax.device_get(jax.jit(model.init)(jax.random.key(0), first.frames, first.mask)["params"])
     config = dataclasses.replace(OPTIMIZER, backbone_rate=1e-3)
-    optimizer, loss, devices = make_optimizer(config, params), LossConfig(), jax.devices()[:1]
+    optimizer, loss, devices = make_optimizer(config, params), records.loss_config(), jax.devices()[:1]
     step = map_step(make_train_step(model, optimizer, loss, EMA), devices)
     state = replicate(create_state(params, optimizer, loss, seed=3, full=True), devices)
     for seed in range(2):  # the rate of the very first step is 0
@@ -165,7 +172,7 @@ def test_checkpoint_brings_the_state_back_bit_for_bit(
     state = one_device[0]
     with checkpoints.open_manager(tmp_path, keep=2) as manager:
         checkpoints.save(manager, 7, state, {"epoch": 3, "tally": {"loss": 0.1}})
-    fresh = create_state(params, make_optimizer(OPTIMIZER, params), LossConfig(), seed=0)
+    fresh = create_state(params, make_optimizer(OPTIMIZER, params), records.loss_config(), seed=0)
     with checkpoints.open_manager(tmp_path, keep=2) as manager:
         back, metadata = checkpoints.restore_state(manager, manager.latest_step(), fresh)
     assert metadata == {"epoch": 3, "tally": {"loss": 0.1}}
@@ -184,7 +191,7 @@ def test_checkpoint_of_another_size_is_refused(
     model = AdaTAD(dataclasses.replace(VIT, tia_hidden=8), DETECTOR)
     first = batch(0)
     wider = jax.device_get(jax.jit(model.init)(jax.random.key(0), first.frames, first.mask)["params"])
-    fresh = create_state(wider, make_optimizer(OPTIMIZER, wider), LossConfig(), seed=0)
+    fresh = create_state(wider, make_optimizer(OPTIMIZER, wider), records.loss_config(), seed=0)
     with (
         checkpoints.open_manager(tmp_path, keep=1) as manager,
         pytest.raises(UserError, match="does not fit this model"),
@@ -202,9 +209,9 @@ def test_step_lowers_for_accelerators(params: dict, platform: str) -> None:
     """Lowering needs no such device; an axis of size 1 stands for the devices."""
     model = dataclasses.replace(MODEL, dtype=jnp.bfloat16, remat=True)
     optimizer = make_optimizer(OPTIMIZER, params)
-    step = make_train_step(model, optimizer, LossConfig(), EMA)
+    step = make_train_step(model, optimizer, records.loss_config(), EMA)
     mapped = jax.vmap(step, in_axes=(None, 0), out_axes=(None, 0), axis_name=AXIS)
-    state = create_state(params, optimizer, LossConfig(), seed=0)
+    state = create_state(params, optimizer, records.loss_config(), seed=0)
     lowered = jax.jit(mapped).trace(state, shard(batch(0), 1)).lower(lowering_platforms=(platform,))
     assert "stablehlo" in lowered.as_text()
 

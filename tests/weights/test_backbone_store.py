@@ -18,9 +18,10 @@ from adatad_jax.conversion.videomae import convert_backbone
 from adatad_jax.demo.weights import videomae_state
 from adatad_jax.errors import UserError
 from adatad_jax.models.adatad import AdaTAD
-from adatad_jax.models.sizes import SIZES, DetectorConfig, ViTConfig
+from adatad_jax.models.sizes import SIZES, ViTConfig
 from adatad_jax.weights.backbone_store import LoadedBackbone, insert_backbone, load_backbone, save_backbone
 from adatad_jax.weights.convert_file import convert_file
+from tests import records
 from tests.conversion import live_models
 
 TINY = SIZES["tiny"]
@@ -43,7 +44,7 @@ def folder(tiny_file: Path, tmp_path: Path) -> Path:
 
 def init(vit: ViTConfig) -> dict[str, Any]:
     """Random parameters of a model, of the shapes it asks for."""
-    model = AdaTAD(vit, DetectorConfig(2, width=16, heads=2, max_length=32))
+    model = AdaTAD(vit, records.detector_config(2, width=16, heads=2, max_length=32))
     frames, mask = np.zeros((1, 16, 32, 32, 3), np.uint8), np.ones((1, 16), bool)
     shapes = jax.eval_shape(model.init, jax.random.key(0), frames, mask)["params"]
     rng = np.random.default_rng(0)

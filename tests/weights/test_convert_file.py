@@ -111,8 +111,7 @@ def test_a_list_of_another_length_is_refused(data: Path) -> None:
     config = TIA.config(labels(data / "mine.txt", 4))
     with pytest.raises(UserError, match=r"mine\.txt' \(4 labels\): the file shows 3 classes"):
         choose_config(shown, Path("a.pth"), config, ())
-    config.data.classes = ""
-    config.data.annotations = str(data / "anno.json")
+    config = config.with_fields({"data.classes": "", "data.annotations": str(data / "anno.json")})
     entry = {"subset": "training", "duration": 9, "frame": 90}
     segments = [{"segment": [1, 2], "label": label} for label in ("run", "jump", "Ambiguous", "dive")]
     (data / "anno.json").write_text(json.dumps({"database": {"v": {**entry, "annotations": segments}}}))
@@ -166,7 +165,7 @@ def test_dry_run_counts_everything_and_writes_nothing(detector_file: Path, tmp_p
 
 def test_dry_run_with_a_configuration_that_does_not_fit_fails(detector_file: Path, tmp_path: Path) -> None:
     config = TIA.config(labels(tmp_path / "labels.txt", 3))
-    config.model.stem = 2
+    config = config.with_fields({"model.stem": 2})
     with pytest.raises(UserError, match=r"config\.model\.stem=2: the file shows 1"):
         convert_file(detector_file, None, config)
 

@@ -9,9 +9,9 @@ import ml_dtypes
 import numpy as np
 import pytest
 import torch
-from ml_collections import ConfigDict
 
 from adatad_jax.config.build import make_model
+from adatad_jax.config.fields import Config
 from adatad_jax.config.load import load_config
 from adatad_jax.conversion.detector import model_shapes
 from adatad_jax.conversion.torch_file import RECORD, read_tensors, write_tensors
@@ -51,7 +51,7 @@ def same(found: Tensors, expected: Tensors) -> None:
         assert found[key].reshape(-1).view(torch.uint8).equal(value.reshape(-1).view(torch.uint8)), key
 
 
-def round_trip(folder: Path, content: dict[str, Tensors], config: ConfigDict, name: str = "back.pth") -> dict:
+def round_trip(folder: Path, content: dict[str, Tensors], config: Config, name: str = "back.pth") -> dict:
     torch.save({"epoch": 7, **content}, folder / "in.pth")
     convert_file(folder / "in.pth", folder / "flax", config)
     export(folder / "flax", folder / name)
@@ -149,7 +149,7 @@ def test_safetensors_hold_the_same(tmp_path: Path) -> None:
 
 def make_run(
     folder: Path,
-    config: ConfigDict,
+    config: Config,
     classes: int,
     normalizer: float,
     full: bool = False,

@@ -9,9 +9,9 @@ import flax.traverse_util
 import numpy as np
 import pytest
 import torch
-from ml_collections import ConfigDict
 
 from adatad_jax import detect, evaluate
+from adatad_jax.config.fields import Config
 from adatad_jax.conversion.torch_file import write_tensors
 from adatad_jax.demo.weights import videomae_state
 from adatad_jax.errors import UserError
@@ -24,7 +24,7 @@ TIA = Release(adapters=(0, 1, 2))
 
 
 @pytest.fixture
-def config(tmp_path: Path) -> ConfigDict:
+def config(tmp_path: Path) -> Config:
     return TIA.config(labels(tmp_path / "labels.txt", 3))
 
 
@@ -37,9 +37,7 @@ def checkpoint(tmp_path: Path) -> Path:
     return path
 
 
-def test_checkpoint_and_converted_folder_give_the_averages(
-    checkpoint: Path, config: ConfigDict, tmp_path: Path
-) -> None:
+def test_checkpoint_and_converted_folder_give_the_averages(checkpoint: Path, config: Config, tmp_path: Path) -> None:
     convert_file(checkpoint, tmp_path / "flax", config)
     averaged = TIA.state(1)
     for trained in (load_trained(checkpoint, config), load_trained(tmp_path / "flax")):
@@ -53,7 +51,7 @@ def test_checkpoint_and_converted_folder_give_the_averages(
         assert "adatad.pth" in trained.origin
 
 
-def test_a_run_gives_the_averages_of_its_latest_epoch(config: ConfigDict, tmp_path: Path) -> None:
+def test_a_run_gives_the_averages_of_its_latest_epoch(config: Config, tmp_path: Path) -> None:
     state = make_run(tmp_path / "run", config, 3, normalizer=5)
     trained = load_trained(tmp_path / "run")
     leaves = flax.traverse_util.flatten_dict(trained.params, sep="/")
@@ -61,13 +59,13 @@ def test_a_run_gives_the_averages_of_its_latest_epoch(config: ConfigDict, tmp_pa
         is_trained = path.startswith("detector") or "/tia/" in path
         np.testing.assert_array_equal(leaves[path], value + is_trained, err_msg=path)
     assert (trained.name, trained.origin) == ("epoch 3", f"{tmp_path / 'run'}: epoch 3")
-    config.data.stride = 8
+    config = config.with_fields({"data.stride": 8})
     with pytest.raises(UserError, match=r"data\.stride: the run has 4, the configuration now 8"):
         load_trained(tmp_path / "run", config)
 
 
 def test_a_hand_edited_configuration_is_refused_array_by_array(
-    checkpoint: Path, config: ConfigDict, tmp_path: Path
+    checkpoint: Path, config: Config, tmp_path: Path
 ) -> None:
     convert_file(checkpoint, tmp_path / "flax", config)
     make_run(tmp_path / "run", config, 3, normalizer=5)
@@ -92,11 +90,13 @@ def test_a_hand_edited_configuration_is_refused_array_by_array(
             load_trained(folder)
 
 
-def test_a_configuration_of_another_model_is_refused(checkpoint: Path, config: ConfigDict, tmp_path: Path) -> None:
+def test_a_configuration_of_another_model_is_refused(checkpoint: Path, config: Config, tmp_path: Path) -> None:
     convert_file(checkpoint, tmp_path / "flax", config)
-    config.model.dtype, config.data.stride, config.test.sigma = "bfloat16", 8, 0.1  # no fields that make the model
+    config = config.with_fields(
+        {"model.dtype": "bfloat16", "data.stride": 8, "test.sigma": 0.1}
+    )  # no fields that make the model
     assert load_trained(tmp_path / "flax", config).config.data.stride == 8
-    config.model.attention_windows, config.model.heads = (5,), 2
+    config = config.with_fields({"model.attention_windows": (5,), "model.heads": 2})
     with pytest.raises(UserError) as caught:
         load_trained(tmp_path / "flax", config)
     assert "config.model.attention_windows=(5,): the checkpoint has (0,)" in str(caught.value)
@@ -104,7 +104,7 @@ def test_a_configuration_of_another_model_is_refused(checkpoint: Path, config: C
     assert "dtype" not in str(caught.value)
 
 
-def test_another_class_list_is_refused(checkpoint: Path, config: ConfigDict, tmp_path: Path) -> None:
+def test_another_class_list_is_refused(checkpoint: Path, config: Config, tmp_path: Path) -> None:
     convert_file(checkpoint, tmp_path / "flax", config)
     make_run(tmp_path / "run", config, 3, normalizer=5)
     Path(config.data.classes).write_text("class 1\nclass 0\nclass 2\n")
@@ -115,7 +115,7 @@ def test_another_class_list_is_refused(checkpoint: Path, config: ConfigDict, tmp
     assert load_trained(tmp_path / "flax", config).classes == ("class 0", "class 1", "class 2")
 
 
-def test_what_is_no_trained_detector_is_refused(config: ConfigDict, tmp_path: Path) -> None:
+def test_what_is_no_trained_detector_is_refused(config: Config, tmp_path: Path) -> None:
     write_tensors(tmp_path / "videomae.pth", videomae_state(seed=0))
     convert_file(tmp_path / "videomae.pth", tmp_path / "weights")
     (tmp_path / "hub").mkdir()
@@ -128,7 +128,7 @@ def test_what_is_no_trained_detector_is_refused(config: ConfigDict, tmp_path: Pa
         load_trained(tmp_path / "nothing")
 
 
-def test_damage_is_named(checkpoint: Path, config: ConfigDict, tmp_path: Path) -> None:
+def test_damage_is_named(checkpoint: Path, config: Config, tmp_path: Path) -> None:
     convert_file(checkpoint, tmp_path / "flax", config)
     for path in (tmp_path / "flax/params").rglob("*"):
         if path.is_file():
@@ -138,7 +138,7 @@ def test_damage_is_named(checkpoint: Path, config: ConfigDict, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("part", ["params", "ema", "passengers.safetensors", "conversion.json"])
-def test_a_part_that_is_gone_is_missed(part: str, checkpoint: Path, config: ConfigDict, tmp_path: Path) -> None:
+def test_a_part_that_is_gone_is_missed(part: str, checkpoint: Path, config: Config, tmp_path: Path) -> None:
     """Without its averages a detector would be another one, without its passengers another file."""
     convert_file(checkpoint, tmp_path / "flax", config)
     path = tmp_path / "flax" / part
@@ -148,8 +148,8 @@ def test_a_part_that_is_gone_is_missed(part: str, checkpoint: Path, config: Conf
 
 
 @pytest.fixture
-def videos(tmp_path: Path, config: ConfigDict) -> Path:
-    """Two short videos and their annotations, which the configuration names."""
+def videos(tmp_path: Path) -> Path:
+    """Two short videos; their annotations are in anno.json beside the folder."""
     folder = tmp_path / "videos"
     folder.mkdir()
     database = {}
@@ -161,14 +161,15 @@ def videos(tmp_path: Path, config: ConfigDict) -> Path:
         segment = {"segment": [1, 3], "label": "class 1"}
         database[name] = {"subset": "validation", "duration": 6.0, "frame": 60, "annotations": [segment]}
     (tmp_path / "anno.json").write_text(json.dumps({"database": database}))
-    config.data.videos, config.data.annotations = str(folder), str(tmp_path / "anno.json")
     return folder
 
 
 def test_evaluate_and_detect_take_a_checkpoint(
-    videos: Path, checkpoint: Path, config: ConfigDict, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    videos: Path, checkpoint: Path, config: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    config.published = 69.03
+    config = config.with_fields(
+        {"published": 69.03, "data.videos": str(videos), "data.annotations": str(tmp_path / "anno.json")}
+    )
     convert_file(checkpoint, tmp_path / "flax", config)
     evaluate.main(["--checkpoint", str(tmp_path / "flax"), "--workdir", str(tmp_path / "results")])
     out = capsys.readouterr().out
