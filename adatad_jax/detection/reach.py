@@ -12,7 +12,7 @@ _ROWS = 128  # segments matched at a time
 
 
 def levels_of_segments(
-    segments: NDArray[np.float32], config: DetectorConfig, *, length: int, starts_per_position: int
+    segments: NDArray[np.floating], config: DetectorConfig, *, length: int, starts_per_position: int
 ) -> NDArray[np.bool_]:
     """Whether some point of each level takes each segment, alone in its window, as a candidate (`targets`).
 

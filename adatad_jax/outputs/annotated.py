@@ -103,7 +103,7 @@ def _add_pictures(output: Any, pictures: Any, reader: VideoReader) -> Any:
     context.colorspace, context.color_primaries, context.color_trc = _matrix(old), old.color_primaries, old.color_trc
     if pictures.sample_aspect_ratio:
         turned = (height, width) != (old.height, old.width)
-        context.sample_aspect_ratio = pictures.sample_aspect_ratio ** (-1 if turned else 1)
+        context.sample_aspect_ratio = 1 / pictures.sample_aspect_ratio if turned else pictures.sample_aspect_ratio
     return stream
 
 

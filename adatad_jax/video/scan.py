@@ -19,6 +19,11 @@ from adatad_jax.errors import UserError
 MISSING_FRAMES_ALLOWED = 5
 # Seconds without a frame, in a video that else has a constant rate, that are taken for lost data.
 LONGEST_GAP = 0.5
+# A title or comment that is no UTF-8 must not keep a file from opening. Before PyAV 19 it does, unless told otherwise;
+# since then such bytes are always let through, and the setting is gone.
+_ANY_METADATA: dict[str, Any] = (
+    {"metadata_errors": "ignore"} if hasattr(av.container.Container, "metadata_errors") else {}
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +98,7 @@ def open_container(path: Path) -> tuple[Any, Any]:
       UserError: not a video, no video stream, or no decoder for it.
       av.error.FFmpegError: FFmpeg cannot open it.
     """
-    container = av.open(f"file:{path}", metadata_errors="ignore")  # else "a:b.mp4" is taken for an address
+    container = av.open(f"file:{path}", **_ANY_METADATA)  # without "file:", "a:b.mp4" is taken for an address
     try:
         return container, _video_stream(container, path)
     except BaseException:

@@ -1,5 +1,6 @@
 """The annotated video: frames, times and sound of the original, and what is drawn where and when."""
 
+import struct
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -35,6 +36,7 @@ def write_clip(
     sound: str | None = None,
     sound_start: float = 0.0,
     colorspace: int = 2,
+    shape: Fraction | None = None,
 ) -> Path:
     """A still picture of gentle colours; frames are shown at `stamps` milliseconds."""
     height, width = size
@@ -46,6 +48,8 @@ def write_clip(
         stream.height, stream.width, stream.pix_fmt = height, width, "yuv444p" if codec == "libx264" else "yuv420p"
         stream.codec_context.time_base = stream.time_base = TICK if path.suffix == ".mkv" else Fraction(1, RATE)
         stream.codec_context.colorspace = colorspace
+        if shape is not None:
+            stream.codec_context.sample_aspect_ratio = shape
         packets = []
         target: Any = container.add_stream(sound, rate=8000, layout="mono") if sound else None
         for stamp in stamps:
@@ -154,6 +158,21 @@ def test_a_rotated_recording_comes_out_upright(tmp_path: Path) -> None:
     before, after = frames(source), frames(tmp_path / "b.mp4")
     assert before.shape == after.shape == (3, 568, 320, 3)
     assert np.abs(after[:, 50:500] - before[:, 50:500]).mean() < 4
+
+
+@pytest.mark.parametrize("is_turned", [False, True])
+def test_pixels_keep_their_shape(tmp_path: Path, is_turned: bool) -> None:
+    source = write_clip(tmp_path / "a.mp4", [0], shape=Fraction(4, 3))
+    if is_turned:  # by a quarter; the matrix of the track is the last one in the file
+        one, last = 1 << 16, 1 << 30
+        upright, turned = (one, 0, 0, 0, one, 0, 0, 0, last), (0, one, 0, -one, 0, 0, 0, 0, last)
+        before, _, after = source.read_bytes().rpartition(struct.pack(">9i", *upright))
+        source.write_bytes(before + struct.pack(">9i", *turned) + after)
+    write_annotated(source, tmp_path / "b.mp4", [])
+    with av.open(str(tmp_path / "b.mp4")) as container:
+        stream = container.streams.video[0]
+        assert (stream.height, stream.width) == (SIZE[::-1] if is_turned else SIZE)
+        assert stream.sample_aspect_ratio == (Fraction(3, 4) if is_turned else Fraction(4, 3))
 
 
 @pytest.mark.parametrize(("name", "start"), [("a.mp4", 0.0), ("a.mkv", 0.4), ("a.mkv", -0.4), ("a.ts", 0.0)])

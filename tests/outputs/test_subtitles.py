@@ -69,7 +69,7 @@ def test_ffmpeg_reads_back_odd_labels(tmp_path: Path) -> None:
     for name, text in (("odd.srt", to_srt(detections)), ("odd.vtt", to_vtt(detections))):
         path = tmp_path / name
         path.write_bytes(text.encode())
-        with av.open(str(path), metadata_errors="ignore") as container:
+        with av.open(str(path)) as container:
             packets = [packet for packet in container.demux(container.streams.subtitles[0]) if packet.size]
             assert [(packet.pts, packet.pts + packet.duration) for packet in packets] == [cue[:2] for cue in cues]
             for packet, cue in zip(packets, cues, strict=True):

@@ -472,6 +472,22 @@ def test_trimmed_without_encoding_anew(tmp_path: Path) -> None:
         assert [shown(frame) - 20 for frame in reader.read(indices)] == indices
 
 
+@pytest.mark.parametrize("file", ["titled.mp4", "titled.mkv", "titled.avi"])
+def test_a_title_that_is_no_utf_8_does_not_matter(tmp_path: Path, file: str) -> None:
+    path = tmp_path / file
+    with av.open(str(path), "w") as container:
+        container.metadata["title"] = "Caf_"
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.height, stream.width = SIZE
+        stream.pix_fmt = "yuv420p"
+        picture = av.VideoFrame.from_ndarray(np.zeros((*SIZE, 3), np.uint8), format="rgb24")
+        container.mux([*stream.encode(picture), *stream.encode()])
+    content = path.read_bytes()
+    assert content.count(b"Caf_") == 1
+    path.write_bytes(content.replace(b"Caf_", "Café".encode("latin-1")))
+    assert len(open_video(path).read([0])) == 1
+
+
 def test_a_file_is_scanned_anew_only_if_it_has_changed(tmp_path: Path) -> None:
     path = write_video(tmp_path / "clip.mp4", options=X264)
     assert scan(path) is scan(path)
