@@ -50,14 +50,16 @@ def map_over_devices(
 
 
 def replicate(tree: Any, devices: Sequence[jax.Device]) -> Any:
-    """Places a tree of host arrays on every device, as a mapped function takes what has no device axis."""
+    """Places a tree of arrays on every device, as a mapped function takes what has no device axis."""
     sharding = NamedSharding(Mesh(np.array(devices), (AXIS,)), PartitionSpec())
 
-    def place(leaf: Any) -> jax.Array:
+    def one(leaf: Any) -> jax.Array:
+        if isinstance(leaf, jax.Array):
+            return jax.device_put(leaf, sharding)
         host = np.asarray(leaf)
         return jax.make_array_from_callback(host.shape, sharding, lambda index: host[index])
 
-    return jax.tree.map(place, tree)
+    return jax.tree.map(one, tree)
 
 
 def shard(tree: Any, devices: int) -> Any:

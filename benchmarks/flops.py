@@ -20,8 +20,11 @@ from adatad_jax.devices import AXIS, shard
 from adatad_jax.models.adatad import ActionFormer, AdaTAD
 from adatad_jax.models.sizes import SIZES
 from adatad_jax.models.vit import VisionTransformer
-from adatad_jax.training.optimizer import OptimizerConfig, make_optimizer, merge, split
-from adatad_jax.training.step import create_state, make_train_step
+from adatad_jax.training.detection_loss import make_detection_loss
+from adatad_jax.training.optimizer import OptimizerConfig, make_optimizer
+from adatad_jax.training.parameters import merge, split
+from adatad_jax.training.state import create_state
+from adatad_jax.training.step import make_train_step
 
 FRAMES, SIDE, SEGMENTS = 64, 160, 8
 REFERENCE = 424.6  # GFLOP of the backbone's forward pass and the adapters' gradients, measured beforehand
@@ -56,9 +59,9 @@ def main() -> None:
         return jax.value_and_grad(lambda t: features(merge(t, frozen)))(trainable)
 
     detector = ActionFormer(DETECTOR)
-    optimizer = make_optimizer(OptimizerConfig(2e-4, 1e-4, 0.05, 1.0, 2, 100, 100, backbone_rate=0.0), params)
-    state = create_state(params, optimizer, LOSS, seed=0)
-    step = make_train_step(model, optimizer, LOSS, ema_decay=0.999)
+    optimizer = make_optimizer(OptimizerConfig(2e-4, 1e-4, 0.05, 1.0, 2, 100, 100, backbone_rate=0.0))
+    state = create_state(trainable, frozen, optimizer, LOSS.normalizer_start, seed=0)
+    step = make_train_step(make_detection_loss(model, LOSS), optimizer, average_decay=0.999)
     batch = shard(
         Batch(
             frames,

@@ -30,6 +30,11 @@ def refuse_existing(folder: Path) -> None:
         raise UserError(f"{folder}: exists already; remove it or name another output")
 
 
+def partial_folder(folder: Path) -> Path:
+    """Returns where a folder is written until it is whole; a killed process leaves it behind."""
+    return folder.with_name(f".{folder.name}.partial")
+
+
 @contextlib.contextmanager
 def whole(folder: Path, size: int) -> Iterator[Path]:
     """A folder to write into, which takes the name of `folder` once all is there, or vanishes.
@@ -45,7 +50,7 @@ def whole(folder: Path, size: int) -> Iterator[Path]:
     free = shutil.disk_usage(next(parent for parent in folder.absolute().parents if parent.exists())).free
     if free < size:
         raise UserError(f"{folder}: needs {size / 1e6:,.0f} MB, but {free / 1e6:,.0f} MB are free; name another")
-    partial = folder.with_name(f".{folder.name}.partial")
+    partial = partial_folder(folder)
     try:
         partial.mkdir(parents=True)
     except FileExistsError as error:

@@ -1,4 +1,4 @@
-"""The demo: makes videos and weights, trains, evaluates and detects: `python -m adatad_jax.demo.run`."""
+"""The demo `python -m adatad_jax.demo.run`: makes videos and weights, trains, evaluates and detects."""
 
 import argparse
 import json
@@ -35,19 +35,26 @@ from adatad_jax.weights.convert_file import convert_file
 from adatad_jax.weights.initialize import initialize
 
 CONFIG = Path("configs/demo.py")
-MARKER = ".adatad-demo"  # a folder with it is ours to clear
+MARKER = ".adatad-demo"  # only a folder with this file may be cleared
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Parses the command line and runs the demo."""
+    """Parses the command line and runs the demo.
+
+    Args:
+      arguments: the command line without the program's name.
+
+    Raises:
+      UserError: the folder holds something else, or detecting in the sample video failed.
+    """
     parser = argparse.ArgumentParser(description="Train, evaluate and detect on generated videos, in minutes.")
-    parser.add_argument("--workdir", type=Path, default=Path("runs/demo"), help="folder of everything it writes")
-    parser.add_argument("--seed", type=int, default=0, help="of the data, the weights and the training")
+    parser.add_argument("--workdir", type=Path, default=Path("runs/demo"), help="folder for everything the demo writes")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the data, the weights and the training")
     parser.add_argument("--train-videos", type=int, default=320, help="videos to generate for training")
     parser.add_argument("--test-videos", type=int, default=40, help="videos to generate for the test")
-    parser.add_argument("--epochs", type=int, help="instead of the configuration's")
+    parser.add_argument("--epochs", type=int, help="number of epochs, instead of the configuration's")
     parser.add_argument("--resume", action="store_true", help="continue instead of starting afresh")
-    parser.add_argument("--controls", action="store_true", help="also train without adapters and without order")
+    parser.add_argument("--controls", action="store_true", help="also train without adapters, and with shuffled frames")
     args = parser.parse_args(arguments)
     started = time.perf_counter()
     console = make_console()
@@ -87,14 +94,18 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def prepare_folder(workdir: Path, resume: bool) -> None:
-    """Clears what an earlier demo left, unless it is to be continued.
+    """Makes the folder, and clears what an earlier demo left in it unless that is to be continued.
+
+    Args:
+      workdir: folder of the demo.
+      resume: whether to continue an earlier demo.
 
     Raises:
-      UserError: the folder holds something else.
+      UserError: the folder is not a demo's.
     """
     check_output_folder(workdir, checkpoints=True)
     if workdir.exists() and any(workdir.iterdir()) and not (workdir / MARKER).exists():
-        raise UserError(f"{workdir}: exists and is no demo's folder; remove it or give another --workdir")
+        raise UserError(f"{workdir}: exists and is not a demo's folder; remove it or give another --workdir")
     if not resume:
         shutil.rmtree(workdir, ignore_errors=True)
     workdir.mkdir(parents=True, exist_ok=True)
@@ -102,7 +113,7 @@ def prepare_folder(workdir: Path, resume: bool) -> None:
 
 
 def make_data(workdir: Path, seed: int, train_videos: int, test_videos: int, console: Console) -> None:
-    """Videos, annotations, a VideoMAE-layout `.pth` and the parameters converted from it; what is there stays."""
+    """Makes videos, annotations, a `.pth` in VideoMAE layout and the parameters converted from it, where missing."""
     if not (workdir / "data/annotations.json").exists():
         generate(workdir / "data", seed=seed, train_videos=train_videos, test_videos=test_videos)
     checkpoint, weights = workdir / "videomae_tiny.pth", workdir / "weights"
@@ -112,7 +123,7 @@ def make_data(workdir: Path, seed: int, train_videos: int, test_videos: int, con
 
 
 def demo_config(workdir: Path, seed: int, epochs: int | None) -> Config:
-    """`configs/demo.py` on the data of this folder."""
+    """Loads `configs/demo.py` for the data in this folder, with another number of epochs if given."""
     overrides = {
         "seed": seed,
         "weights": workdir / "weights",
@@ -126,11 +137,22 @@ def demo_config(workdir: Path, seed: int, epochs: int | None) -> Config:
 
 
 def run_controls(config: Config, workdir: Path, console: Console) -> dict[str, Metrics]:
-    """The same budget before training, without adapters, and with frames shuffled inside every 16."""
+    """Measures the controls: the untrained model, and the same budget without adapters and with shuffled frames.
+
+    The frames are shuffled inside every group of 16.
+
+    Args:
+      config: the demo's configuration.
+      workdir: folder of the demo; the controls train in its folders `tia_off` and `shuffled`.
+      console: where progress is shown.
+
+    Returns:
+      Name of the control -> its metrics.
+    """
     classes = load_classes(config)
     evaluation = load_evaluation(config, classes)
     model = make_model(config, len(classes))
-    untrained = Predictor(model, initialize(model, config)[0], config.test.batch_size)
+    untrained = Predictor(model, initialize(model, config).params, config.test.batch_size)
     found = {"before training": evaluation.measure(evaluation.detect(untrained, console))}
     for name, folder, changes in (
         ("TIA off (head alone)", "tia_off", {"model.adaptation": "frozen"}),
@@ -145,7 +167,7 @@ def run_controls(config: Config, workdir: Path, console: Console) -> dict[str, M
 
 
 def print_controls(result: Metrics, controls: dict[str, Metrics], console: Console) -> None:
-    """The result beside its controls, in percent."""
+    """Prints a table of the result beside its controls, mAP in percent."""
     table = Table(title="the demo and its controls, same budget")
     table.add_column("run")
     for column in ("mAP@0.5", "mAP@0.7", "average"):
@@ -157,7 +179,7 @@ def print_controls(result: Metrics, controls: dict[str, Metrics], console: Conso
 
 
 def entry() -> None:
-    """Console script."""
+    """Runs the command as a console script."""
     cli.run(main)
 
 

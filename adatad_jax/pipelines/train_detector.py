@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 from adatad_jax.config.build import make_loss, make_model
 from adatad_jax.config.fields import Config
+from adatad_jax.conversion.detector import check_parameters
 from adatad_jax.conversion.torch_file import write_tensors
 from adatad_jax.data.dataset import TrainingWindows
 from adatad_jax.data.loader import Loaded, TrainingBatches, placed_ahead
@@ -26,12 +27,16 @@ from adatad_jax.errors import UserError
 from adatad_jax.inference.predictor import Predictor
 from adatad_jax.inference.test_set import load_evaluation
 from adatad_jax.training import checkpoints
+from adatad_jax.training.detection_loss import make_detection_loss
 from adatad_jax.training.history import Tally, log_epoch, read_history, report_evaluations, write_history
-from adatad_jax.training.optimizer import OptimizerConfig, make_optimizer, make_optimizer_config, parameter_groups
+from adatad_jax.training.optimizer import make_optimizer, make_optimizer_config
+from adatad_jax.training.parameters import Params, groups_table, merge, parameter_groups, split
 from adatad_jax.training.schedule import warmup_cosine
-from adatad_jax.training.step import Metrics, TrainState, create_state, make_train_step, map_step
+from adatad_jax.training.state import TrainState, create_state
+from adatad_jax.training.step import Metrics, make_train_step, map_step
 from adatad_jax.weights.backbone_store import PASSENGERS_FILE
-from adatad_jax.weights.initialize import initialize
+from adatad_jax.weights.frozen import read_frozen, write_frozen
+from adatad_jax.weights.initialize import initialize, parameter_shapes
 from adatad_jax.weights.run_folder import check_config, lock, write_config
 
 
@@ -57,21 +62,17 @@ def train(config: Config, workdir: Path, console: Console) -> TrainState:
     # ---- Model and optimiser.
     devices = usable_devices(config.train.batch_size)
     model = make_model(config, len(classes))
-    params, account, passengers = initialize(model, config)
     steps_per_epoch = batches.steps_per_epoch
     names = hashlib.sha256("\n".join(train_set.videos).encode()).hexdigest()
     same_data = {"steps_per_epoch": steps_per_epoch, "videos": len(windows), "videos_sha256": names}
     optimizer_config = make_optimizer_config(config, steps_per_epoch)
-    optimizer = make_optimizer(optimizer_config, params)
-    loss = make_loss(config.train)
-    step = map_step(make_train_step(model, optimizer, loss, config.train.ema), devices)
-    state = create_state(params, optimizer, loss, config.seed, full=optimizer_config.full)
-    console.print(f"{config.weights}\n{account}")
+    optimizer = make_optimizer(optimizer_config)
+    loss = make_detection_loss(model, make_loss(config.train))
+    step = map_step(make_train_step(loss, optimizer, config.train.ema), devices)
     console.print(
         f"{len(windows)} videos, {sum(len(labels) for _, labels in train_set.truth.values())} segments, "
-        f"{len(classes)} classes; {steps_per_epoch} steps an epoch on {len(devices)} {devices[0].platform} device(s)"
+        f"{len(classes)} classes; {steps_per_epoch} steps per epoch on {len(devices)} {devices[0].platform} device(s)"
     )
-    console.print(groups_table(optimizer_config, params))
 
     # ---- Checkpoint.
     held = lock(workdir)
@@ -79,17 +80,36 @@ def train(config: Config, workdir: Path, console: Console) -> TrainState:
     manager = checkpoints.open_manager(workdir, config.train.keep_checkpoints)
     first_step, tally = manager.latest_step() or 0, Tally()
     if first_step:
-        state, metadata = checkpoints.restore_state(manager, first_step, state)
-        if any(metadata.get(key, value) != value for key, value in same_data.items()):
+        saved = checkpoints.read(manager, first_step)
+        if any(saved.metadata.get(key, value) != value for key, value in same_data.items()):
             raise UserError(
-                f"{workdir}: the training videos are not the same: {metadata.get('videos', 'others')} with "
-                f"{metadata['steps_per_epoch']} steps an epoch so far, now {len(windows)} with {steps_per_epoch}; give "
-                "it those again, or another --workdir"
+                f"{workdir}: the training videos are not the same: {saved.metadata.get('videos', 'others')} with "
+                f"{saved.metadata['steps_per_epoch']} steps per epoch so far, now {len(windows)} with "
+                f"{steps_per_epoch}; give it those again, or another --workdir"
             )
-        tally = Tally(metadata["tally"])
+        frozen = read_frozen(workdir, saved)
+        trained_shapes, _ = split(parameter_shapes(model, config), optimizer_config.full)
+        fresh = jax.eval_shape(lambda: create_state(_zeros(trained_shapes), {}, optimizer, 0.0, config.seed))
+        state = checkpoints.restore_state(saved, frozen, fresh, manager.directory / str(first_step))
+        check_parameters(merge(state.trained, frozen), model, workdir)
+        if saved.frozen is not None:
+            write_frozen(workdir, frozen)
+        tally = Tally(saved.metadata["tally"])
         console.print(f"continuing {workdir} after step {first_step} (epoch {first_step / steps_per_epoch:g})")
-    elif passengers:
-        write_tensors(workdir / PASSENGERS_FILE, passengers)  # so that convert/flax_to_pth.py can give them back
+    else:
+        initial = initialize(model, config)
+        console.print(f"{config.weights}\n{initial.summary}")
+        trained, frozen = split(initial.params, optimizer_config.full)
+        state = create_state(trained, frozen, optimizer, config.train.normalizer_start, config.seed)
+        write_frozen(workdir, frozen)
+        if initial.unused:
+            write_tensors(
+                workdir / PASSENGERS_FILE, initial.unused
+            )  # so that convert/flax_to_pth.py can give them back
+    groups = parameter_groups(
+        merge(state.trained, state.frozen), optimizer_config.rates, optimizer_config.weight_decay, optimizer_config.full
+    )
+    console.print(groups_table(groups))
     write_history(workdir, [record for record in read_history(workdir) if record["step"] <= first_step])
     state = replicate(state, devices)
 
@@ -132,8 +152,7 @@ def train(config: Config, workdir: Path, console: Console) -> TrainState:
                 continue
 
             # -- End of an epoch: evaluate, log, keep.
-            record: dict[str, Any] = {"epoch": epoch, "step": number + 1, **tally.record()}
-            tally = Tally()
+            record: dict[str, Any] = {"epoch": epoch, "step": number + 1, **tally.finish()}
             if record["windows_skipped"] * jax.process_count() >= len(windows.order(epoch - 1)):
                 raise UserError(f"epoch {epoch}: no video could be read, see the messages above; is the disk there?")
             if record["windows_without_segment"] == len(windows.order(epoch - 1)):
@@ -142,7 +161,7 @@ def train(config: Config, workdir: Path, console: Console) -> TrainState:
                     f"{config.data.annotations}, config.data.trunc_thresh and config.data.window"
                 )
             if evaluation is not None and due(epoch, config.train.eval_from, config):
-                averaged = jax.device_get(state).averaged_params()
+                averaged = state.averaged()
                 predictor = predictor or Predictor(model, averaged, config.test.batch_size)
                 predictor.load(averaged)
                 found = evaluation.measure(evaluation.detect(predictor, console))
@@ -158,41 +177,30 @@ def train(config: Config, workdir: Path, console: Console) -> TrainState:
     return jax.device_get(state)
 
 
-def read_metrics(metrics: Metrics, step: int) -> Metrics:
+def read_metrics(metrics: Metrics, step: int) -> dict[str, float]:
     """Metrics of a step as floats; a loss or gradient that is not finite ends the run before anything is saved."""
-    values = jax.tree.map(lambda value: float(value[0]), metrics)
-    if not math.isfinite(values.loss) or not math.isfinite(values.grad_norm):
+    values = {name: float(value[0]) for name, value in metrics.items()}
+    if not math.isfinite(values["loss"]) or not math.isfinite(values["grad_norm"]):
         raise UserError(
-            f"step {step}: loss {values.loss}, gradient norm {values.grad_norm}: not finite. The last checkpoint is "
+            f"step {step}: loss {values['loss']}, gradient norm {values['grad_norm']}: not finite. The last checkpoint is "
             "whole; lower --config.train.tia_rate and head_rate, or set --config.model.dtype=float32, and start again"
         )
     return values
 
 
-def status(epoch: int, metrics: Metrics, rate: float, seconds: float) -> str:
-    parts = f"{metrics.classification:.2f}+{metrics.regression:.2f}"  # class + boundary
-    return f"epoch {epoch} loss {metrics.loss:.2f} ({parts}) rate {rate:.0e} {seconds:.2f} s/step"
+def _zeros(shapes: Params) -> Params:
+    return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+
+
+def status(epoch: int, metrics: dict[str, float], rate: float, seconds: float) -> str:
+    parts = f"{metrics['classification']:.2f}+{metrics['regression']:.2f}"  # class + boundary
+    return f"epoch {epoch} loss {metrics['loss']:.2f} ({parts}) rate {rate:.0e} {seconds:.2f} s/step"
 
 
 def due(epoch: int, first: int, config: Config) -> bool:
     """Whether to evaluate after this epoch."""
     last = epoch == config.train.epochs
     return epoch >= first and (last or (epoch - first) % config.train.eval_every == 0)
-
-
-def groups_table(config: OptimizerConfig, params: Any) -> Table:
-    """The parameter groups as a table."""
-    table = Table(title="parameters")
-    for column in ("group", "tensors", "parameters", "rate", "decay"):
-        table.add_column(column, justify="left" if column == "group" else "right")
-    groups = parameter_groups(config, params)
-    for group in groups:
-        table.add_row(
-            group.name, str(group.tensors), f"{group.parameters:,}", f"{group.rate:g}", f"{group.weight_decay:g}"
-        )
-    table.add_section()
-    table.add_row("all", str(sum(g.tensors for g in groups)), f"{sum(g.parameters for g in groups):,}", "", "")
-    return table
 
 
 def progress_bar(console: Console) -> Progress:

@@ -1,41 +1,38 @@
 """A run's record: sums over the epoch that is running, and a line in `history.jsonl` for every one that is done."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from adatad_jax.files import write_text
-from adatad_jax.training.step import Metrics
 
 HISTORY_FILE = "history.jsonl"
+SUMMED = ("seconds", "windows_without_segment", "windows_skipped")  # of what a step counts; of the rest the mean
 
 
 class Tally:
     """Sums of an epoch's steps; they travel in checkpoints, so that an epoch may be continued in its middle."""
 
-    def __init__(self, saved: dict[str, Any] | None = None) -> None:
+    def __init__(self, saved: Mapping[str, float] | None = None) -> None:
         self._sums: dict[str, float] = dict(saved or {})
 
-    def add(self, metrics: Metrics, **counts: float) -> None:
-        """Adds a step: its metrics, as floats, and whatever else is to be summed."""
-        for name, value in {"steps": 1, **metrics._asdict(), **counts}.items():
+    def add(self, metrics: Mapping[str, float], **counts: float) -> None:
+        """Adds a step: its metrics, of which the mean is recorded, and counts (`SUMMED`)."""
+        for name, value in {"steps": 1, **metrics, **counts}.items():
             self._sums[name] = self._sums.get(name, 0) + value
 
     def saved(self) -> dict[str, float]:
-        """The sums, as the constructor takes them."""
+        """Returns the sums, as the constructor takes them."""
         return dict(self._sums)
 
-    def record(self) -> dict[str, float]:
-        """Means of the metrics; sums of the rest."""
-        steps = self._sums["steps"]
-        return {
-            name: value / steps if name in Metrics._fields else value
-            for name, value in self._sums.items()
-            if name != "steps"
-        }
+    def finish(self) -> dict[str, float]:
+        """Returns the means of the metrics and the sums of the counts, and starts anew."""
+        sums, self._sums = self._sums, {}
+        steps = sums.pop("steps")
+        return {name: value if name in SUMMED else value / steps for name, value in sums.items()}
 
 
 def read_history(workdir: Path) -> list[dict[str, Any]]:

@@ -1,6 +1,6 @@
-"""Which parameter learns how: label tree, gradient clip, AdamW per group, all as optax transformations."""
+"""Gradient clip and AdamW per group of parameters, all as optax transformations."""
 
-from collections.abc import Callable
+import functools
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -10,11 +10,9 @@ import numpy as np
 import optax
 
 from adatad_jax.config.fields import Config
+from adatad_jax.training.parameters import BACKBONE, FROZEN, HEAD, TIA, Params, decays, label, map_paths
 from adatad_jax.training.schedule import warmup_cosine
 
-Params = Any
-
-FROZEN, BACKBONE, TIA, HEAD = "frozen", "backbone", "tia", "head"
 BETA1, BETA2, EPS = 0.9, 0.999, 1e-8
 CLIP_EPS = 1e-6
 
@@ -42,56 +40,14 @@ class OptimizerConfig:
     backbone_rate: float
 
     @property
+    def rates(self) -> dict[str, float]:
+        """Returns the highest learning rate of every group that may learn."""
+        return {BACKBONE: self.backbone_rate, TIA: self.tia_rate, HEAD: self.head_rate}
+
+    @property
     def full(self) -> bool:
         """Whether the whole backbone is trained."""
         return self.backbone_rate > 0
-
-
-def label(path: tuple[str, ...], full: bool = False) -> str:
-    """The group of the parameter at `path`; a path that belongs to none is an error, never a default.
-
-    With `full` the backbone is trained; positions that came with its weights stay fixed even so (release rule).
-    """
-    if path[0] == "backbone":
-        if "tia" in path:
-            return TIA
-        return BACKBONE if full and path[1] != "pos_embed" else FROZEN
-    if path[0] == "detector" and path[1] in ("projection", "neck", "head"):
-        return HEAD
-    raise ValueError(f"parameter {'/'.join(path)} belongs to no optimiser group")
-
-
-def decays(path: tuple[str, ...]) -> bool:
-    """Whether weight decay applies: all of the backbone and its adapters; in the detector the kernels only."""
-    return path[0] == "backbone" or path[-1] == "kernel"
-
-
-def map_paths(rule: Callable[[tuple[str, ...]], Any], params: Params) -> Any:
-    """A tree shaped as `params` with `rule(path)` at every leaf."""
-    return jax.tree_util.tree_map_with_path(lambda path, _: rule(tuple(key.key for key in path)), params)
-
-
-def split(params: Params, full: bool = False) -> tuple[Params, Params]:
-    """Trainable and frozen part, each the whole tree with `optax.MaskedNode()` in the other's places."""
-    hole = optax.MaskedNode()
-    frozen = map_paths(lambda path: label(path, full) == FROZEN, params)
-    trainable_part = jax.tree.map(lambda is_frozen, p: hole if is_frozen else p, frozen, params)
-    frozen_part = jax.tree.map(lambda is_frozen, p: p if is_frozen else hole, frozen, params)
-    return trainable_part, frozen_part
-
-
-def _is_hole(node: Any) -> bool:
-    return isinstance(node, optax.MaskedNode)
-
-
-def merge(trainable: Params, frozen: Params) -> Params:
-    """The whole tree again; `frozen` may be a whole tree too, of which the frozen places are taken."""
-    return jax.tree.map(lambda t, f: f if _is_hole(t) else t, trainable, frozen, is_leaf=_is_hole)
-
-
-def trained_like(trainable: Params, params: Params) -> Params:
-    """The trainable part of `params`, with holes where `trainable`, a part that was split before, has them."""
-    return jax.tree.map(lambda t, p: t if _is_hole(t) else p, trainable, params, is_leaf=_is_hole)
 
 
 def clip_by_global_norm(limit: float) -> optax.GradientTransformation:
@@ -146,11 +102,14 @@ def adamw(config: OptimizerConfig, rate: float) -> optax.GradientTransformation:
     )
 
 
-def make_optimizer(config: OptimizerConfig, params: Params) -> optax.GradientTransformation:
-    """Clip, then frozen / backbone / tia / head over the whole tree of `params`.
+def make_optimizer(config: OptimizerConfig) -> optax.GradientTransformation:
+    """Returns clip, then frozen / backbone / tia / head, over the trained parameters (`parameters.split`).
 
-    Updates carry `optax.MaskedNode()` in the frozen places (`split`), so the clip sees exactly the trainable gradients
-    and no frozen zero, gradient or moment ever exists.
+    Gradients and moments exist for trained parameters alone, so the clip sees exactly these. Given a whole tree, the
+    updates of frozen parameters are zero.
+
+    Raises:
+      UserError: the schedule is impossible (`warmup_cosine`).
     """
     groups = {
         FROZEN: optax.set_to_zero(),
@@ -159,34 +118,8 @@ def make_optimizer(config: OptimizerConfig, params: Params) -> optax.GradientTra
     }
     if config.full:
         groups[BACKBONE] = adamw(config, config.backbone_rate)
-    labels = map_paths(lambda path: label(path, config.full), params)
+    labels = functools.partial(map_paths, functools.partial(label, full=config.full))
     return optax.chain(clip_by_global_norm(config.clip_norm), optax.multi_transform(groups, labels))
-
-
-class Group(NamedTuple):
-    """One row of the table printed at the start of a run."""
-
-    name: str
-    tensors: int
-    parameters: int
-    rate: float
-    weight_decay: float
-
-
-def parameter_groups(config: OptimizerConfig, params: Params) -> list[Group]:
-    """Every group of parameters with its size, rate and decay; the rows' sums are the whole tree."""
-    rates = {FROZEN: 0.0, BACKBONE: config.backbone_rate, TIA: config.tia_rate, HEAD: config.head_rate}
-    members: dict[tuple[str, float], list[int]] = {}
-    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
-        names = tuple(key.key for key in path)
-        group = label(names, config.full)
-        decay = config.weight_decay if group != FROZEN and decays(names) else 0.0
-        members.setdefault((group, decay), []).append(int(np.prod(leaf.shape)))
-    order = [FROZEN, BACKBONE, TIA, HEAD]
-    return [
-        Group(name, len(sizes), sum(sizes), rates[name], decay)
-        for (name, decay), sizes in sorted(members.items(), key=lambda item: (order.index(item[0][0]), -item[0][1]))
-    ]
 
 
 def make_optimizer_config(config: Config, steps_per_epoch: int) -> OptimizerConfig:

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import flax.traverse_util
 import numpy as np
 
 from adatad_jax.config.build import make_model
@@ -23,7 +24,9 @@ from adatad_jax.errors import UserError
 from adatad_jax.models.positions import sinusoid_table
 from adatad_jax.models.sizes import CHUNK_TUBELETS, ViTConfig
 from adatad_jax.training import checkpoints
+from adatad_jax.training.parameters import merge
 from adatad_jax.weights import detector_store
+from adatad_jax.weights.frozen import read_frozen
 from adatad_jax.weights.restore import restore_config
 from adatad_jax.weights.run_folder import read_config
 
@@ -55,9 +58,10 @@ def export(source: Path, output: Path) -> str:
         params, ema, passengers = stored.params, stored.ema, stored.passengers
         normalizer, origin = np.float32(config.train.normalizer_start), f"converted from {stored.source}"
     else:
-        items, epoch = checkpoints.restore_items(source, "params", "ema", "progress")
-        params, ema = items["params"], items["ema"]
-        normalizer, origin = np.float32(items["progress"]["normalizer"]), f"epoch {epoch}"
+        saved = checkpoints.read_latest(source)
+        params = merge(saved.trained, read_frozen(source, saved))
+        ema = flax.traverse_util.flatten_dict(saved.average, sep="/")
+        normalizer, origin = np.float32(saved.progress["normalizer"]), f"epoch {saved.metadata['epoch']}"
         passengers = {STATE: _of_backbone(detector_store.read_passengers(source)[STATE], model.vit)}
     check_parameters(params, model, source)
     fresh = fresh_tensors(model.vit, normalizer)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from adatad_jax.config.build import make_model
 from adatad_jax.config.fields import Config
@@ -11,11 +11,11 @@ from adatad_jax.conversion.detector import check_parameters
 from adatad_jax.conversion.torch_file import WEIGHT_FILES
 from adatad_jax.errors import UserError
 from adatad_jax.training import checkpoints
+from adatad_jax.training.parameters import Params, merge
 from adatad_jax.weights import detector_store
+from adatad_jax.weights.frozen import read_frozen
 from adatad_jax.weights.restore import check_classes, check_model_fields, restore_config
 from adatad_jax.weights.run_folder import check_config, read_config
-
-Params = Any
 
 # Where a checkpoint is read without --config, these are tried; an installed package comes without them.
 PUBLISHED = Path(__file__).parents[2] / "configs"
@@ -82,8 +82,10 @@ def load_trained(path: Path, config: Config | None = None, overrides: Sequence[s
         else:
             check_config(path, config)
             check_classes(path, classes, config)
-        params, epoch = checkpoints.restore_averaged(path)
-        name, origin = f"epoch {epoch}", f"{path}: epoch {epoch}"
+        saved = checkpoints.read_latest(path)
+        params = merge(saved.average, read_frozen(path, saved))
+        name = f"epoch {saved.metadata['epoch']}"
+        origin = f"{path}: {name}"
     check_parameters(params, make_model(config, len(classes)), path)
     return Trained(config, classes, params, name, origin)
 

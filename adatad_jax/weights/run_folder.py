@@ -11,6 +11,7 @@ from adatad_jax.files import check_output_folder, write_text
 from adatad_jax.training.checkpoints import CHECKPOINTS_FOLDER
 
 CONFIG_FILE = "config.json"
+FORMAT = 2  # of run folders; 1: checkpoints hold frozen parameters, too
 
 
 # Fields that may change when a run is continued: they do not touch what is learned.
@@ -85,7 +86,7 @@ def _plain(config: Config) -> dict[str, Any]:
 
 def write_config(workdir: Path, config: Config, classes: tuple[str, ...]) -> None:
     """Writes the configuration and the class list that a run is about to use, into a folder that exists (`lock`)."""
-    content = {"config": config.flat(), "classes": list(classes)}
+    content = {"format": FORMAT, "config": config.flat(), "classes": list(classes)}
     write_text(workdir / CONFIG_FILE, json.dumps(content, indent=1) + "\n")
 
 
@@ -100,9 +101,16 @@ def read_config(workdir: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
         raise UserError(f"{workdir}: no run here ({CONFIG_FILE} is missing): give the --workdir that was trained in")
     try:
         content = json.loads(path.read_text())
-        return content["config"], tuple(content["classes"])
-    except (ValueError, KeyError, TypeError) as error:
+        found = int(content.get("format", 1))
+        fields, classes = content["config"], tuple(content["classes"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path}: damaged: expected JSON with config and classes ({error})") from error
+    if found > FORMAT:
+        raise UserError(
+            f"{path}: format {found}, written by a newer version of adatad_jax; this version reads formats 1 to "
+            f"{FORMAT}: update adatad_jax"
+        )
+    return fields, classes
 
 
 def lock(workdir: Path) -> IO[str]:

@@ -13,9 +13,12 @@ from adatad_jax.conversion.layout import backbone_leaves, detector_leaves
 from adatad_jax.data.batch import Batch
 from adatad_jax.devices import replicate, shard
 from adatad_jax.models.adatad import AdaTAD
-from adatad_jax.training.optimizer import AdamState, OptimizerConfig, decays, label, make_optimizer, split
+from adatad_jax.training.detection_loss import make_detection_loss
+from adatad_jax.training.optimizer import AdamState, OptimizerConfig, make_optimizer
+from adatad_jax.training.parameters import decays, label, split
 from adatad_jax.training.schedule import warmup_cosine
-from adatad_jax.training.step import create_state, make_train_step, map_step
+from adatad_jax.training.state import create_state
+from adatad_jax.training.step import make_train_step, map_step
 from tests import records
 from tests.golden import synth
 from tests.parity.goldens import load, reference_files
@@ -86,20 +89,22 @@ class Trajectory:
             all_candidates=not head.get("filter_similar_gt", True),
             normalizer_start=head["loss_normalizer"],
         )
-        transformation = make_optimizer(self.config, self.initial)
-        step = make_train_step(AdaTAD(vit, detector), transformation, loss, self.sidecar["ema_decay"])
+        transformation = make_optimizer(self.config)
+        detection_loss = make_detection_loss(AdaTAD(vit, detector), loss)
+        step = make_train_step(detection_loss, transformation, self.sidecar["ema_decay"])
         devices = jax.devices()[:1]
         step = map_step(step, devices)
-        state = replicate(create_state(self.initial, transformation, loss, seed=0), devices)
+        state = create_state(*split(self.initial), transformation, loss.normalizer_start, seed=0)
+        state = replicate(state, devices)
         self.metrics = []
         for number in range(self.sidecar["steps"]):
             state, metrics = step(state, shard(self.batch(number), 1))
             self.metrics.append(jax.tree.map(lambda x: np.asarray(x)[0], metrics))
             if number == 0:
-                first_opt_state = jax.device_get(state.opt_state)
+                first_opt_state = jax.device_get(state.optimizer)
         self.state = jax.device_get(state)
         # Adam's mean after one step is (1 - beta1) times the clipped gradient.
-        norm = self.metrics[0].grad_norm
+        norm = self.metrics[0]["grad_norm"]
         clip = min(1, self.config.clip_norm / (norm + 1e-6))
         self.first_gradient = {
             key: value / (0.1 * clip) for key, value in self.named(adam_means(first_opt_state)).items()
@@ -170,10 +175,10 @@ def run(request: pytest.FixtureRequest) -> Trajectory:
 
 def test_losses_norm_and_normalizer_match(run: Trajectory) -> None:
     for field, name in (("classification", "cls_loss"), ("regression", "reg_loss"), ("loss", "cost")):
-        got = [getattr(m, field) for m in run.metrics]
+        got = [m[field] for m in run.metrics]
         np.testing.assert_allclose(got, run.arrays[name], rtol=0, atol=1e-5, err_msg=name)
-    np.testing.assert_allclose([m.grad_norm for m in run.metrics], run.arrays["grad_norm"], rtol=1e-5, atol=0)
-    normalizers = [m.normalizer for m in run.metrics]
+    np.testing.assert_allclose([m["grad_norm"] for m in run.metrics], run.arrays["grad_norm"], rtol=1e-5, atol=0)
+    normalizers = [m["normalizer"] for m in run.metrics]
     np.testing.assert_allclose(normalizers, run.arrays["loss_normalizer"], rtol=0, atol=1e-5)
 
 
@@ -204,13 +209,13 @@ def test_first_gradient_matches(run: Trajectory) -> None:
 
 
 def test_parameters_move_as_in_the_release(run: Trajectory) -> None:
-    final = run.named(split(run.state.params)[0])
+    final = run.named(run.state.trained)
     moved = {name: value.astype(np.float64) - run.initial_tensors[name] for name, value in final.items()}
     run.check_rows("final_delta", moved, "final", 3e-3)
 
 
 def test_average_matches(run: Trajectory) -> None:
-    ema = run.named(run.state.ema)
+    ema = run.named(run.state.average)
     for i, name in run.rows():
         got = ema[name].ravel()
         first = run.arrays["ema_first8"][i]
@@ -221,5 +226,5 @@ def test_average_matches(run: Trajectory) -> None:
 
 
 def test_frozen_parameters_are_bit_identical(run: Trajectory) -> None:
-    before, after = split(run.initial)[1], split(run.state.params)[1]
+    before, after = split(run.initial)[1], run.state.frozen
     jax.tree.map(np.testing.assert_array_equal, before, after)

@@ -1,80 +1,83 @@
-"""A run's folder: what continues it, and what must not."""
+"""Checkpoints of version 0.1, which hold the whole tree, are read as those of today."""
 
-import json
 from pathlib import Path
+from typing import Any
 
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 
-from adatad_jax.config.fields import Config
 from adatad_jax.errors import UserError
-from adatad_jax.weights.run_folder import check_config, lock, read_config, write_config
-
-CLASSES = ("jump", "run")
-
-
-@pytest.fixture
-def config() -> Config:
-    return Config()
+from adatad_jax.training import checkpoints
+from adatad_jax.training.parameters import merge
+from adatad_jax.training.state import TrainState
+from adatad_jax.weights.frozen import read_frozen, write_frozen
 
 
-def test_a_run_is_continued_by_the_same_configuration_and_classes(tmp_path: Path, config: Config) -> None:
-    write_config(tmp_path, config, CLASSES)
-    fields, classes = read_config(tmp_path)
-    assert classes == CLASSES
-    assert fields["data.window"] == 768
-    config = config.with_fields(
-        {"train.epochs": 70, "data.threads": 3, "test.sigma": 0.5}
-    )  # nothing that was learned depends on them
-    check_config(tmp_path, config, CLASSES)
+def array(*values: float) -> np.ndarray:
+    return np.array(values, np.float32)
 
 
-def test_a_run_of_before_a_field_came_has_its_default(tmp_path: Path, config: Config) -> None:
-    write_config(tmp_path, config, CLASSES)
-    content = json.loads((tmp_path / "config.json").read_text())
-    del content["config"]["data.overlap"], content["config"]["data.rate"]
-    (tmp_path / "config.json").write_text(json.dumps(content))
-    config = config.with_fields({"data.rate": 30.0})  # of no effect on what was learned
-    check_config(tmp_path, config, CLASSES)
-    config = config.with_fields({"data.overlap": 0.25})
-    with pytest.raises(UserError, match=r"data\.overlap: the run has 0\.5, the configuration now 0\.25"):
-        check_config(tmp_path, config, CLASSES)
+TRAINED = {"backbone": {"blocks_0_1": {"tia": {"gamma": array(1, 2)}}}, "detector": {"head": {"scale": array(3)}}}
+FROZEN = {"backbone": {"blocks_0_1": {"attn": {"q_bias": array(4, 5)}}, "patch_embed": {"bias": array(6)}}}
+STATE = TrainState(
+    step=np.int32(5),
+    trained=TRAINED,
+    frozen=FROZEN,
+    average=jax.tree.map(lambda leaf: leaf + 10, TRAINED),
+    optimizer={"mean": array(7), "square": array(8, 9)},
+    normalizer=np.float32(99),
+    key=np.array([0, 1], np.uint32),
+)
 
 
-def test_classes_in_another_order_are_refused(tmp_path: Path, config: Config) -> None:
-    write_config(tmp_path, config, CLASSES)
-    with pytest.raises(UserError, match="jump, run, in this order; the class list is now run, jump"):
-        check_config(tmp_path, config, CLASSES[::-1])
+def write_old(folder: Path) -> None:
+    """Writes a checkpoint as version 0.1 did."""
+    items: dict[str, Any] = {
+        "params": merge(TRAINED, FROZEN),
+        "ema": {"backbone/blocks_0_1/tia/gamma": array(11, 12), "detector/head/scale": array(13)},
+        "progress": {
+            "step": np.int32(5),
+            "opt_state": [array(7), array(8, 9)],
+            "normalizer": np.float32(99),
+            "key": np.array([0, 1], np.uint32),
+        },
+    }
+    handlers = {**{name: ocp.StandardCheckpointHandler() for name in items}, "metadata": ocp.JsonCheckpointHandler()}
+    with ocp.CheckpointManager((folder / "checkpoints").absolute(), item_handlers=handlers) as manager:
+        args = {name: ocp.args.StandardSave(tree) for name, tree in items.items()}
+        manager.save(5, args=ocp.args.Composite(**args, metadata=ocp.args.JsonSave({"epoch": 2})))
 
 
-def test_every_other_field_that_differs_is_listed(tmp_path: Path, config: Config) -> None:
-    write_config(tmp_path, config, CLASSES)
-    config = config.with_fields({"seed": 1, "model.width": 256})
-    with pytest.raises(UserError) as caught:
-        check_config(tmp_path, config, CLASSES)
-    assert "model.width: the run has 512, the configuration now 256" in str(caught.value)
-    assert "seed: the run has 0, the configuration now 1" in str(caught.value)
+def test_a_checkpoint_of_version_0_1_gives_the_same_state(tmp_path: Path) -> None:
+    write_old(tmp_path)
+    saved = checkpoints.read_latest(tmp_path)
+    state = checkpoints.restore_state(saved, read_frozen(tmp_path, saved), STATE, tmp_path)
+    assert jax.tree.structure(state) == jax.tree.structure(STATE)
+    jax.tree.map(np.testing.assert_array_equal, state, STATE)
+    assert saved.metadata == {"epoch": 2}
 
 
-def test_checkpoints_without_a_configuration_are_refused(tmp_path: Path, config: Config) -> None:
-    (tmp_path / "checkpoints").mkdir()
-    with pytest.raises(UserError, match="not as a run leaves it"):
-        check_config(tmp_path, config)
-    (tmp_path / "checkpoints").rmdir()
-    (tmp_path / "checkpoints").touch()
-    with pytest.raises(UserError, match="not as a run leaves it"):
-        check_config(tmp_path, config)
+def test_frozen_parameters_are_read_from_beside_the_checkpoints(tmp_path: Path) -> None:
+    with checkpoints.open_manager(tmp_path, keep=1) as manager:
+        checkpoints.save(manager, 5, STATE, {"epoch": 2})
+    saved = checkpoints.read_latest(tmp_path)
+    with pytest.raises(UserError, match=r"frozen: .*\b2 frozen arrays"):
+        read_frozen(tmp_path, saved)
+    write_frozen(tmp_path, FROZEN["backbone"])  # as of a run that was killed before its first checkpoint
+    write_frozen(tmp_path, FROZEN)
+    jax.tree.map(np.testing.assert_array_equal, read_frozen(tmp_path, saved), FROZEN)
+    for path in (tmp_path / "frozen/params").rglob("*"):
+        if path.is_file():
+            path.write_bytes(b"")
+    with pytest.raises(UserError, match=r"frozen: damaged"):
+        read_frozen(tmp_path, saved)
 
 
-@pytest.mark.parametrize("content", ["", "{}", '{"config": 3}', "[1]"])
-def test_damaged_configuration_is_named(tmp_path: Path, content: str) -> None:
-    (tmp_path / "config.json").write_text(content)
-    with pytest.raises(UserError, match=r"config\.json: damaged"):
-        read_config(tmp_path)
-
-
-def test_one_training_a_folder(tmp_path: Path) -> None:
-    held = lock(tmp_path)
-    with pytest.raises(UserError, match="another training is running"):
-        lock(tmp_path)
-    held.close()
-    lock(tmp_path).close()
+def test_a_run_that_trains_everything_has_no_frozen_folder(tmp_path: Path) -> None:
+    with checkpoints.open_manager(tmp_path, keep=1) as manager:
+        checkpoints.save(manager, 5, STATE._replace(frozen={}), {"epoch": 2})
+    write_frozen(tmp_path, {})
+    assert not (tmp_path / "frozen").exists()
+    assert read_frozen(tmp_path, checkpoints.read_latest(tmp_path)) == {}

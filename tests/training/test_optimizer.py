@@ -12,16 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adatad_jax.errors import UserError
-from adatad_jax.training.optimizer import (
-    OptimizerConfig,
-    clip_by_global_norm,
-    decays,
-    label,
-    make_optimizer,
-    merge,
-    parameter_groups,
-    split,
-)
+from adatad_jax.training.optimizer import OptimizerConfig, clip_by_global_norm, make_optimizer
+from adatad_jax.training.parameters import decays, label, merge, parameter_groups, split
 from adatad_jax.training.schedule import FLOOR, warmup_cosine
 
 CONFIG = OptimizerConfig(
@@ -52,7 +44,7 @@ PARAMS = {
 
 
 def test_every_leaf_has_one_group() -> None:
-    groups = parameter_groups(CONFIG, PARAMS)
+    groups = parameter_groups(PARAMS, CONFIG.rates, CONFIG.weight_decay)
     assert [(g.name, g.tensors, g.parameters, g.rate, g.weight_decay) for g in groups] == [
         ("frozen", 2, 8, 0.0, 0.0),
         ("tia", 2, 3, 2e-3, 0.05),
@@ -63,7 +55,7 @@ def test_every_leaf_has_one_group() -> None:
 
 def test_full_fine_tuning_trains_all_but_positions_of_a_file() -> None:
     params = {**PARAMS, "backbone": {**PARAMS["backbone"], "pos_embed": np.zeros((4, 2), np.float32)}}
-    groups = parameter_groups(FULL, params)
+    groups = parameter_groups(params, FULL.rates, FULL.weight_decay, full=True)
     assert [(g.name, g.tensors, g.parameters, g.rate, g.weight_decay) for g in groups[:2]] == [
         ("frozen", 1, 8, 0.0, 0.0),
         ("backbone", 2, 8, 1e-4, 0.05),
@@ -83,8 +75,19 @@ def test_split_and_merge_are_inverse() -> None:
     jax.tree.map(np.testing.assert_array_equal, merge(trainable, frozen), PARAMS)
 
 
+def test_updates_of_frozen_parameters_are_zero() -> None:
+    optimizer = make_optimizer(CONFIG)
+    gradients = jax.tree.map(np.ones_like, PARAMS)
+    state = optimizer.init(PARAMS)
+    for _ in range(2):  # the rate of the very first step is 0
+        updates, state = optimizer.update(gradients, state, PARAMS)
+    trained, frozen = split(updates)
+    assert not any(np.any(leaf) for leaf in jax.tree.leaves(frozen))
+    assert all(np.all(leaf) for leaf in jax.tree.leaves(trained))
+
+
 def test_no_optimizer_state_of_frozen_size_exists() -> None:
-    state = make_optimizer(CONFIG, PARAMS).init(PARAMS)
+    state = make_optimizer(CONFIG).init(split(PARAMS)[0])
     # Two moments of the 5 trainable leaves, 19 parameters; the rest are step counters.
     sizes = [leaf.size for leaf in jax.tree.leaves(state) if leaf.ndim]
     assert len(sizes) == 10
@@ -111,8 +114,9 @@ def test_clip_keeps_its_1e_6() -> None:
 @pytest.mark.parametrize("config", [CONFIG, FULL], ids=["adapters", "full"])
 def test_updates_equal_torch_adamw(config: OptimizerConfig) -> None:
     """Five steps of each trainable leaf; gradients differ in size so that the clip acts in some steps."""
-    optimizer = make_optimizer(config, PARAMS)
-    params, state = split(PARAMS, config.full)[0], optimizer.init(PARAMS)
+    optimizer = make_optimizer(config)
+    params = split(PARAMS, config.full)[0]
+    state = optimizer.init(params)
     highest = {"tia": 2e-3, "head": 1e-3, "backbone": 1e-4}
     rates = {name: warmup_cosine(rate, 2, 20, 10) for name, rate in highest.items()}
     names = [tuple(key.key for key in path) for path, _ in jax.tree_util.tree_leaves_with_path(params)]
@@ -147,4 +151,4 @@ def test_schedule_at_its_corners() -> None:
 @pytest.mark.parametrize(("warmup", "total"), [(1, 10), (0, 10), (10, 10)])
 def test_impossible_schedule_is_refused(warmup: int, total: int) -> None:
     with pytest.raises(UserError, match="warm-up"):
-        make_optimizer(dataclasses.replace(CONFIG, warmup_steps=warmup, schedule_steps=total), PARAMS)
+        make_optimizer(dataclasses.replace(CONFIG, warmup_steps=warmup, schedule_steps=total))

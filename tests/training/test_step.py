@@ -15,8 +15,11 @@ from adatad_jax.errors import UserError
 from adatad_jax.models.adatad import AdaTAD
 from adatad_jax.models.sizes import ViTConfig
 from adatad_jax.training import checkpoints
-from adatad_jax.training.optimizer import OptimizerConfig, make_optimizer, split
-from adatad_jax.training.step import Metrics, TrainState, create_state, make_train_step, map_step
+from adatad_jax.training.detection_loss import make_detection_loss
+from adatad_jax.training.optimizer import OptimizerConfig, make_optimizer
+from adatad_jax.training.parameters import merge, split
+from adatad_jax.training.state import TrainState, create_state
+from adatad_jax.training.step import Metrics, make_train_step, map_step
 from tests import records
 
 # Stochastic depth is high, so that draws that depended on the device would show.
@@ -69,12 +72,16 @@ def params() -> dict:
     return jax.device_get(jax.jit(MODEL.init)(jax.random.key(0), first.frames, first.mask)["params"])
 
 
+def fresh_state(params: dict, seed: int) -> TrainState:
+    return create_state(*split(params), make_optimizer(OPTIMIZER), 100.0, seed)
+
+
 class Trainer:
     """Runs steps on as many devices as asked; the step of each number of devices is compiled once."""
 
     def __init__(self, params: dict) -> None:
         self.params = params
-        self._optimizer = make_optimizer(OPTIMIZER, params)
+        self._optimizer = make_optimizer(OPTIMIZER)
         self._steps: dict[int, Any] = {}
 
     def run(self, batches: list[Batch], count: int = 1) -> tuple[TrainState, list[Metrics]]:
@@ -82,8 +89,9 @@ class Trainer:
         devices = jax.devices()[:count]
         loss = records.loss_config(release_gpus=2)
         if count not in self._steps:
-            self._steps[count] = map_step(make_train_step(MODEL, self._optimizer, loss, EMA), devices)
-        state = replicate(create_state(self.params, self._optimizer, loss, seed=3), devices)
+            step = make_train_step(make_detection_loss(MODEL, loss), self._optimizer, EMA)
+            self._steps[count] = map_step(step, devices)
+        state = replicate(fresh_state(self.params, seed=3), devices)
         metrics = []
         for one in batches:
             state, found = self._steps[count](state, shard(one, count))
@@ -107,15 +115,15 @@ def test_four_devices_give_one_devices_result(trainer: Trainer, one_device: tupl
     for ours, alone in zip(metrics, one_device[1], strict=True):
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-5), ours, alone)
     # Sums run in another order, and Adam's first steps enlarge the difference of tiny gradients.
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=2e-5), state.params, one_device[0].params)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=2e-5), state.trained, one_device[0].trained)
 
 
 def test_frozen_parameters_stay_bit_identical_and_the_rest_moves(
     params: dict, one_device: tuple[TrainState, list[Metrics]]
 ) -> None:
-    after = one_device[0].params
-    jax.tree.map(np.testing.assert_array_equal, split(params)[1], split(after)[1])
-    moved = jax.tree.map(lambda a, b: bool((a != b).any()), split(params)[0], split(after)[0])
+    after = one_device[0]
+    jax.tree.map(np.testing.assert_array_equal, split(params)[1], after.frozen)
+    moved = jax.tree.map(lambda a, b: bool((a != b).any()), split(params)[0], after.trained)
     still = [path for path, leaf in jax.tree_util.tree_leaves_with_path(moved) if not leaf]
     assert not still
 
@@ -126,12 +134,14 @@ def test_full_fine_tuning_moves_the_whole_backbone() -> None:
     first = batch(0)
     params = jax.device_get(jax.jit(model.init)(jax.random.key(0), first.frames, first.mask)["params"])
     config = dataclasses.replace(OPTIMIZER, backbone_rate=1e-3)
-    optimizer, loss, devices = make_optimizer(config, params), records.loss_config(), jax.devices()[:1]
-    step = map_step(make_train_step(model, optimizer, loss, EMA), devices)
-    state = replicate(create_state(params, optimizer, loss, seed=3, full=True), devices)
+    optimizer, devices = make_optimizer(config), jax.devices()[:1]
+    step = map_step(make_train_step(make_detection_loss(model, records.loss_config()), optimizer, EMA), devices)
+    trained, frozen = split(params, full=True)
+    assert not frozen
+    state = replicate(create_state(trained, frozen, optimizer, 100.0, seed=3), devices)
     for seed in range(2):  # the rate of the very first step is 0
         state, _ = step(state, shard(batch(seed), 1))
-    for part in (state.params, state.ema):
+    for part in (state.trained, state.average):
         still = jax.tree.map(lambda a, b: bool((a == b).all()), params["backbone"], jax.device_get(part)["backbone"])
         assert not [path for path, leaf in jax.tree_util.tree_leaves_with_path(still) if leaf]
 
@@ -140,7 +150,7 @@ def test_average_follows_its_formula(trainer: Trainer) -> None:
     """EMA in float64: after two steps 0.9 * (0.9 p0 + 0.1 p1) + 0.1 p2."""
     steps = [trainer.run([batch(i) for i in range(n)])[0] for n in (1, 2)]
     before = split(trainer.params)[0]
-    after = [split(state.params)[0] for state in steps]
+    after = [state.trained for state in steps]
 
     def expected(p0: np.ndarray, p1: np.ndarray, p2: np.ndarray) -> np.ndarray:
         p0, p1, p2 = (np.asarray(p, np.float64) for p in (p0, p1, p2))
@@ -148,8 +158,8 @@ def test_average_follows_its_formula(trainer: Trainer) -> None:
 
     wanted = jax.tree.map(expected, before, *after)
     # Two float32 roundings, relative to the value; near zero, to the terms.
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1.2e-7, atol=3e-8), steps[1].ema, wanted)
-    averaged = steps[1].averaged_params()
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1.2e-7, atol=3e-8), steps[1].average, wanted)
+    averaged = steps[1].averaged()
     jax.tree.map(np.testing.assert_array_equal, split(averaged)[1], split(trainer.params)[1])
 
 
@@ -163,7 +173,7 @@ def test_windows_that_fill_up_a_batch_count_for_nothing(trainer: Trainer) -> Non
     )
     (first, metrics), (second, same) = trainer.run([filled]), trainer.run([changed])
     jax.tree.map(np.testing.assert_array_equal, metrics, same)
-    jax.tree.map(np.testing.assert_array_equal, first.params, second.params)
+    jax.tree.map(np.testing.assert_array_equal, first.trained, second.trained)
 
 
 def test_checkpoint_brings_the_state_back_bit_for_bit(
@@ -172,15 +182,13 @@ def test_checkpoint_brings_the_state_back_bit_for_bit(
     state = one_device[0]
     with checkpoints.open_manager(tmp_path, keep=2) as manager:
         checkpoints.save(manager, 7, state, {"epoch": 3, "tally": {"loss": 0.1}})
-    fresh = create_state(params, make_optimizer(OPTIMIZER, params), records.loss_config(), seed=0)
-    with checkpoints.open_manager(tmp_path, keep=2) as manager:
-        back, metadata = checkpoints.restore_state(manager, manager.latest_step(), fresh)
-    assert metadata == {"epoch": 3, "tally": {"loss": 0.1}}
+    saved = checkpoints.read_latest(tmp_path)
+    back = checkpoints.restore_state(saved, state.frozen, fresh_state(params, seed=0), tmp_path)
+    assert saved.metadata == {"epoch": 3, "tally": {"loss": 0.1}, "frozen": len(jax.tree.leaves(state.frozen))}
+    assert saved.frozen is None
     assert jax.tree.structure(back) == jax.tree.structure(state)
     jax.tree.map(np.testing.assert_array_equal, back, state)
-    averaged, epoch = checkpoints.restore_averaged(tmp_path)
-    assert epoch == 3
-    jax.tree.map(np.testing.assert_array_equal, averaged, state.averaged_params())
+    jax.tree.map(np.testing.assert_array_equal, merge(saved.average, state.frozen), state.averaged())
 
 
 def test_checkpoint_of_another_size_is_refused(
@@ -191,27 +199,25 @@ def test_checkpoint_of_another_size_is_refused(
     model = AdaTAD(dataclasses.replace(VIT, tia_hidden=8), DETECTOR)
     first = batch(0)
     wider = jax.device_get(jax.jit(model.init)(jax.random.key(0), first.frames, first.mask)["params"])
-    fresh = create_state(wider, make_optimizer(OPTIMIZER, wider), records.loss_config(), seed=0)
-    with (
-        checkpoints.open_manager(tmp_path, keep=1) as manager,
-        pytest.raises(UserError, match="does not fit this model"),
+    saved = checkpoints.read_latest(tmp_path)
+    with pytest.raises(
+        UserError, match=r"step 1: (.|\n)*average/backbone/blocks_0_1/tia/up/kernel: .*\(2, 4, 16\).*\(2, 8, 16\)"
     ):
-        checkpoints.restore_state(manager, 1, fresh)
+        checkpoints.restore_state(saved, {}, fresh_state(wider, seed=0), Path("step 1"))
 
 
 def test_folder_without_a_checkpoint_says_so(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="train first"):
-        checkpoints.restore_averaged(tmp_path)
+        checkpoints.read_latest(tmp_path)
 
 
 @pytest.mark.parametrize("platform", ["tpu", "cuda"])
 def test_step_lowers_for_accelerators(params: dict, platform: str) -> None:
     """Lowering needs no such device; an axis of size 1 stands for the devices."""
     model = dataclasses.replace(MODEL, dtype=jnp.bfloat16, remat=True)
-    optimizer = make_optimizer(OPTIMIZER, params)
-    step = make_train_step(model, optimizer, records.loss_config(), EMA)
+    step = make_train_step(make_detection_loss(model, records.loss_config()), make_optimizer(OPTIMIZER), EMA)
     mapped = jax.vmap(step, in_axes=(None, 0), out_axes=(None, 0), axis_name=AXIS)
-    state = create_state(params, optimizer, records.loss_config(), seed=0)
+    state = fresh_state(params, seed=0)
     lowered = jax.jit(mapped).trace(state, shard(batch(0), 1)).lower(lowering_platforms=(platform,))
     assert "stablehlo" in lowered.as_text()
 

@@ -17,11 +17,12 @@ from adatad_jax.conversion.detector import model_shapes
 from adatad_jax.conversion.torch_file import RECORD, read_tensors, write_tensors
 from adatad_jax.errors import UserError
 from adatad_jax.training import checkpoints
-from adatad_jax.training.optimizer import split
-from adatad_jax.training.step import TrainState
+from adatad_jax.training.parameters import split
+from adatad_jax.training.state import TrainState
 from adatad_jax.weights.backbone_store import PASSENGERS_FILE
 from adatad_jax.weights.convert_file import convert_file
 from adatad_jax.weights.export import export
+from adatad_jax.weights.frozen import write_frozen
 from adatad_jax.weights.run_folder import write_config
 from tests.conversion.release_detectors import BACKBONE, Release, Tensors, behind_module, labels, sinusoid
 
@@ -165,16 +166,19 @@ def make_run(
     params = flax.traverse_util.unflatten_dict({path: draw(shape) for path, shape in shapes.items()})
     if positions is not None:
         params["backbone"]["pos_embed"] = positions
+    trained, frozen = split(params, full)
     state = TrainState(
         step=np.int32(30),
-        params=params,
-        ema=jax.tree.map(lambda leaf: leaf + 1, split(params, full)[0]),
-        opt_state={"moment": np.zeros(2, np.float32)},
+        trained=trained,
+        frozen=frozen,
+        average=jax.tree.map(lambda leaf: leaf + 1, trained),
+        optimizer={"moment": np.zeros(2, np.float32)},
         normalizer=np.float32(normalizer),
         key=np.zeros(2, np.uint32),
     )
     folder.mkdir(parents=True, exist_ok=True)
     write_config(folder, config, tuple(f"class {i}" for i in range(classes)))
+    write_frozen(folder, frozen)
     with checkpoints.open_manager(folder, keep=1) as manager:
         checkpoints.save(manager, 30, state, {"epoch": 3})
         checkpoints.finish(manager)
@@ -220,7 +224,7 @@ def test_a_run_s_averages_are_written_in_full_and_its_passengers_bit_for_bit(tmp
         assert state[f"{BACKBONE}fc_norm.weight"].dtype == norm.dtype
         assert (state[f"{BACKBONE}fc_norm.bias"] == 0).all()
     frozen, trained = f"{BACKBONE}blocks.1.attn.qkv.weight", f"{BACKBONE}blocks.1.adapter.up_proj.weight"
-    blocks = run.params["backbone"]["blocks_0_2"]
+    blocks = merge(run.trained, run.frozen)["backbone"]["blocks_0_2"]
     np.testing.assert_array_equal(found.tensors[frozen], blocks["attn"]["qkv"]["kernel"][1].T)
     np.testing.assert_array_equal(found.averaged[frozen], found.tensors[frozen])
     np.testing.assert_array_equal(found.tensors[trained], blocks["tia"]["up"]["kernel"][1].T)

@@ -15,6 +15,7 @@ from adatad_jax.config.fields import Config
 from adatad_jax.conversion.torch_file import write_tensors
 from adatad_jax.demo.weights import videomae_state
 from adatad_jax.errors import UserError
+from adatad_jax.training.parameters import merge
 from adatad_jax.weights.convert_file import convert_file
 from adatad_jax.weights.load import load_trained
 from tests.conversion.release_detectors import BACKBONE, Release, behind_module, labels
@@ -55,7 +56,7 @@ def test_a_run_gives_the_averages_of_its_latest_epoch(config: Config, tmp_path: 
     state = make_run(tmp_path / "run", config, 3, normalizer=5)
     trained = load_trained(tmp_path / "run")
     leaves = flax.traverse_util.flatten_dict(trained.params, sep="/")
-    for path, value in flax.traverse_util.flatten_dict(state.params, sep="/").items():
+    for path, value in flax.traverse_util.flatten_dict(merge(state.trained, state.frozen), sep="/").items():
         is_trained = path.startswith("detector") or "/tia/" in path
         np.testing.assert_array_equal(leaves[path], value + is_trained, err_msg=path)
     assert (trained.name, trained.origin) == ("epoch 3", f"{tmp_path / 'run'}: epoch 3")

@@ -1,0 +1,50 @@
+"""What a run carries from step to step."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from adatad_jax.training.parameters import Params, merge
+
+
+class TrainState(NamedTuple):
+    """The state of a run.
+
+    Attributes:
+      step: optimiser steps taken, int32 scalar.
+      trained: the parameters that learn.
+      frozen: the parameters that never change; they are saved once per run and may have any dtype.
+      average: exponential average of the trained parameters.
+      optimizer: its state, of the trained parameters alone.
+      normalizer: the loss normaliser, float32 scalar.
+      key: random key data of the run; it never changes, a step folds its number in.
+    """
+
+    step: jax.Array
+    trained: Params
+    frozen: Params
+    average: Params
+    optimizer: Any
+    normalizer: jax.Array
+    key: jax.Array
+
+    def averaged(self) -> Params:
+        """Returns the whole tree with averaged trained parameters: what is evaluated."""
+        return merge(self.average, self.frozen)
+
+
+def create_state(
+    trained: Params, frozen: Params, optimizer: optax.GradientTransformation, normalizer: float, seed: int
+) -> TrainState:
+    """Returns the state before the first step; the average starts as a copy."""
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        trained=trained,
+        frozen=frozen,
+        average=jax.tree.map(jnp.array, trained),
+        optimizer=optimizer.init(trained),
+        normalizer=jnp.float32(normalizer),
+        key=jax.random.key_data(jax.random.key(seed)),
+    )

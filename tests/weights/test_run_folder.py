@@ -1,0 +1,91 @@
+"""A run's folder: what continues it, and what must not."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from adatad_jax.config.fields import Config
+from adatad_jax.errors import UserError
+from adatad_jax.weights.run_folder import FORMAT, check_config, lock, read_config, write_config
+
+CLASSES = ("jump", "run")
+
+
+@pytest.fixture
+def config() -> Config:
+    return Config()
+
+
+def test_a_run_is_continued_by_the_same_configuration_and_classes(tmp_path: Path, config: Config) -> None:
+    write_config(tmp_path, config, CLASSES)
+    fields, classes = read_config(tmp_path)
+    assert classes == CLASSES
+    assert fields["data.window"] == 768
+    config = config.with_fields(
+        {"train.epochs": 70, "data.threads": 3, "test.sigma": 0.5}
+    )  # nothing that was learned depends on them
+    check_config(tmp_path, config, CLASSES)
+
+
+def test_a_run_of_before_a_field_came_has_its_default(tmp_path: Path, config: Config) -> None:
+    write_config(tmp_path, config, CLASSES)
+    content = json.loads((tmp_path / "config.json").read_text())
+    del content["config"]["data.overlap"], content["config"]["data.rate"]
+    (tmp_path / "config.json").write_text(json.dumps(content))
+    config = config.with_fields({"data.rate": 30.0})  # of no effect on what was learned
+    check_config(tmp_path, config, CLASSES)
+    config = config.with_fields({"data.overlap": 0.25})
+    with pytest.raises(UserError, match=r"data\.overlap: the run has 0\.5, the configuration now 0\.25"):
+        check_config(tmp_path, config, CLASSES)
+
+
+def test_classes_in_another_order_are_refused(tmp_path: Path, config: Config) -> None:
+    write_config(tmp_path, config, CLASSES)
+    with pytest.raises(UserError, match="jump, run, in this order; the class list is now run, jump"):
+        check_config(tmp_path, config, CLASSES[::-1])
+
+
+def test_every_other_field_that_differs_is_listed(tmp_path: Path, config: Config) -> None:
+    write_config(tmp_path, config, CLASSES)
+    config = config.with_fields({"seed": 1, "model.width": 256})
+    with pytest.raises(UserError) as caught:
+        check_config(tmp_path, config, CLASSES)
+    assert "model.width: the run has 512, the configuration now 256" in str(caught.value)
+    assert "seed: the run has 0, the configuration now 1" in str(caught.value)
+
+
+def test_checkpoints_without_a_configuration_are_refused(tmp_path: Path, config: Config) -> None:
+    (tmp_path / "checkpoints").mkdir()
+    with pytest.raises(UserError, match="not as a run leaves it"):
+        check_config(tmp_path, config)
+    (tmp_path / "checkpoints").rmdir()
+    (tmp_path / "checkpoints").touch()
+    with pytest.raises(UserError, match="not as a run leaves it"):
+        check_config(tmp_path, config)
+
+
+@pytest.mark.parametrize("content", ["", "{}", '{"config": 3}', "[1]"])
+def test_damaged_configuration_is_named(tmp_path: Path, content: str) -> None:
+    (tmp_path / "config.json").write_text(content)
+    with pytest.raises(UserError, match=r"config\.json: damaged"):
+        read_config(tmp_path)
+
+
+def test_one_training_a_folder(tmp_path: Path) -> None:
+    held = lock(tmp_path)
+    with pytest.raises(UserError, match="another training is running"):
+        lock(tmp_path)
+    held.close()
+    lock(tmp_path).close()
+
+
+def test_a_folder_of_a_newer_version_is_refused(tmp_path: Path, config: Config) -> None:
+    write_config(tmp_path, config, CLASSES)
+    content = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**content, "format": 99}))
+    with pytest.raises(UserError, match=rf"config\.json: format 99.* {FORMAT}\b"):
+        read_config(tmp_path)
+    del content["format"]  # as version 0.1 wrote it
+    (tmp_path / "config.json").write_text(json.dumps(content))
+    assert read_config(tmp_path)[1] == CLASSES
