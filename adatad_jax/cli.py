@@ -4,7 +4,6 @@ import argparse
 import atexit
 import inspect
 import io
-import logging
 import os
 import sys
 import textwrap
@@ -13,7 +12,7 @@ from pathlib import Path
 
 from adatad_jax.config.fields import Config, fields_of
 from adatad_jax.config.load import load_config
-from adatad_jax.console import _Warnings
+from adatad_jax.console import PrintedWarnings, warnings_to
 from adatad_jax.errors import UserError
 
 EXIT_USER_ERROR = 2
@@ -23,13 +22,11 @@ HELP_WIDTH, INDENT = 110, "      "
 
 def run(main: Callable[[Sequence[str]], None]) -> None:
     """Runs an entry point on the command line's arguments; a `UserError` becomes its message and exit code 2."""
-    logger = logging.getLogger("adatad_jax")
-    before = logger.handlers, logger.propagate
     if isinstance(sys.stdout, io.TextIOWrapper):  # a name that the terminal's encoding lacks stops nothing
         sys.stdout.reconfigure(errors="backslashreplace")
-    logger.handlers, logger.propagate = [_Warnings(logging.WARNING)], False
     try:
-        main(sys.argv[1:])
+        with warnings_to(PrintedWarnings()):
+            main(sys.argv[1:])
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(EXIT_USER_ERROR)
@@ -40,8 +37,6 @@ def run(main: Callable[[Sequence[str]], None]) -> None:
     except BrokenPipeError:  # whatever read our output has ended, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
-    finally:
-        logger.handlers, logger.propagate = before
 
 
 def _leave() -> None:

@@ -1,16 +1,41 @@
-"""The terminal: where entry points report, and how warnings of the package are shown."""
+"""The terminal: where entry points report, how warnings of the package are shown, and the progress bar."""
 
 import logging
 import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
 
 from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Column
+from rich.text import Text
+
+Item = TypeVar("Item")
 
 
-class _Warnings(logging.Handler):
-    """Prints warnings of the package, each once: annotations are read again for every subset."""
+def make_console() -> Console:
+    """Returns where entry points report: text as it is (a path may hold brackets), never broken inside a path."""
+    return Console(markup=False, highlight=False, soft_wrap=True)
 
-    def __init__(self, level: int) -> None:
-        super().__init__(level)
+
+@contextmanager
+def warnings_to(handler: logging.Handler) -> Iterator[None]:
+    """Hands the warnings of the package to a handler, and to nothing else, until the block ends."""
+    logger = logging.getLogger("adatad_jax")
+    before = logger.handlers, logger.propagate
+    logger.handlers, logger.propagate = [handler], False
+    try:
+        yield
+    finally:
+        logger.handlers, logger.propagate = before
+
+
+class PrintedWarnings(logging.Handler):
+    """Prints warnings of the package, each once."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
         self._said: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -20,6 +45,35 @@ class _Warnings(logging.Handler):
             print(f"warning: {text}", file=sys.stderr)
 
 
-def make_console() -> Console:
-    """Where entry points report: text as it is (a path may hold brackets), never broken where it could be copied."""
-    return Console(markup=False, highlight=False, soft_wrap=True)
+class _Status(ProgressColumn):
+    """The field `status` of a task, or what is done of it."""
+
+    def render(self, task: Task) -> Text:
+        return Text(task.fields.get("status") or f"{task.completed:.0f}/{task.total or 0:.0f}")
+
+
+def progress_bar(console: Console, *, stays: bool = False) -> Progress:
+    """Returns the bar for long work; a task's field `status` says what is going on.
+
+    Args:
+      console: where the bar is shown, if that is a terminal.
+      stays: whether the bar stays when the work is done, and ends up in a file that is no terminal, too.
+    """
+    return Progress(
+        TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)),
+        BarColumn(20),
+        _Status(table_column=Column(no_wrap=True)),
+        TimeElapsedColumn(),
+        TextColumn("ETA"),
+        TimeRemainingColumn(),
+        console=console,
+        transient=not stays,
+        expand=True,
+        disable=not (stays or console.is_terminal),
+    )
+
+
+def watched(items: Iterable[Item], description: str, total: int, console: Console | None = None) -> Iterator[Item]:
+    """Yields items behind a progress bar."""
+    with progress_bar(console or make_console()) as bar:
+        yield from bar.track(items, total=total, description=description)

@@ -1,13 +1,20 @@
-"""Folders and files that a run writes: checked before anything is computed, written whole or not at all."""
+"""Folders and files that a run writes: checked before anything is computed, locked, written whole or not at all."""
 
+import errno
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from adatad_jax.errors import UserError
 
 PATTERN_CHARACTERS = "[]*?"
+# What a file system without locks answers to one.
+NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL}
+_logger = logging.getLogger(__name__)
 
 
 def check_output_folder(folder: Path, checkpoints: bool = False) -> None:
@@ -15,11 +22,11 @@ def check_output_folder(folder: Path, checkpoints: bool = False) -> None:
 
     Args:
       folder: the folder.
-      checkpoints: whether it will hold some: their library takes certain characters of a path for a pattern, would
-        write there and then find nothing.
+      checkpoints: whether it will hold checkpoints. Their library takes certain characters of a path for a pattern:
+        it would write there and then find nothing.
 
     Raises:
-      UserError: it or one of its parents is a file or may not be written, it is an address and not a path, or it holds
+      UserError: the folder or one of its parents is a file or may not be written; the path is an address, or holds
         such a character.
     """
     path = folder.absolute()
@@ -39,16 +46,16 @@ def check_output_folder(folder: Path, checkpoints: bool = False) -> None:
 
 
 def partial_path(path: Path) -> Path:
-    """Where a file is written until it is whole; a killed process leaves it behind."""
+    """Returns where a file is written until it is whole; a killed process leaves it behind."""
     return path.with_name(f".{path.name}.partial")
 
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Yields a path beside `path` to write to, which takes its name at the end; on failure nothing is left of it.
+    """Yields a path beside `path` to write to, which takes the name of `path` at the end; on failure nothing is left.
 
     Raises:
-      UserError: an OSError was raised inside: it cannot be written.
+      UserError: an OSError was raised inside: the file cannot be written.
     """
     partial = partial_path(path)
     try:
@@ -63,6 +70,38 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a file so that it is there whole or not at all; raises `UserError` if it cannot be written."""
+    """Writes a file whole or not at all; raises `UserError` if it cannot be written."""
     with whole_file(path) as partial:
         partial.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def lock_held(path: Path) -> Iterator[bool]:
+    """Holds a lock file until the block or the process ends, however it ends; the file stays.
+
+    On a file system without locks a warning says so, once per folder, and the lock counts as held.
+
+    Yields:
+      Whether this process holds the lock; False if another one does.
+
+    Raises:
+      OSError: the lock file cannot be made.
+    """
+    lock = FileLock(path, blocking=False, fallback_to_soft=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        yield False
+        return
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+        _logger.warning(
+            "%s: this file system has no locks (%s), so nothing keeps a second process out of this folder",
+            path.parent,
+            error.strerror,
+        )
+    try:
+        yield True
+    finally:
+        lock.release()

@@ -6,7 +6,6 @@ import csv
 import hashlib
 import io
 import logging
-import sys
 from collections import defaultdict
 from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -15,9 +14,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from rich.progress import track
 
 from adatad_jax.config.fields import DataConfig
+from adatad_jax.console import watched
 from adatad_jax.data.annotation_files import read_text
 from adatad_jax.data.annotations import Video, finite_number
 from adatad_jax.errors import UserError, listed
@@ -208,14 +207,7 @@ def read_lengths(files: Mapping[str, Path], threads: int, time_limit: float) -> 
 
     with ThreadPoolExecutor(threads) as pool:
         found = pool.map(read, files.values())
-        watched = track(
-            found,
-            description="reading lengths of videos",
-            total=len(files),
-            transient=True,
-            disable=not sys.stdout.isatty(),
-        )
-        results = dict(zip(files, watched, strict=True))
+        results = dict(zip(files, watched(found, "reading lengths of videos", len(files)), strict=True))
     lengths = {name: result for name, result in results.items() if isinstance(result, Length)}
     return lengths, [result for result in results.values() if isinstance(result, str)]
 

@@ -6,15 +6,13 @@ Everything is looked at before anything is said: one message names all that is w
 from __future__ import annotations
 
 import logging
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from rich.progress import track
-
 from adatad_jax.config.fields import Config, DataConfig
+from adatad_jax.console import watched
 from adatad_jax.data.annotations import Video
 from adatad_jax.data.cache import REMEDY, read_entry, record_file
 from adatad_jax.data.sampling import Sampling, make_sampling
@@ -122,13 +120,7 @@ def broken_files(subset: Subset, config: Config) -> dict[str, str]:
 
     names = [name for name in subset.videos if name in subset.files or config.data.cache]
     with ThreadPoolExecutor(config.data.threads) as pool:
-        found = track(
-            pool.map(problem, names),
-            description="checking videos",
-            total=len(names),
-            transient=True,
-            disable=not sys.stdout.isatty(),
-        )
+        found = watched(pool.map(problem, names), "checking videos", len(names))
         return {name: text for name, text in zip(names, found, strict=True) if text}
 
 

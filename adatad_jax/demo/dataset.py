@@ -1,4 +1,4 @@
-"""Writes the demo's data set: H.264 videos, `annotations.json` in THUMOS-14 form and `classes.txt`."""
+"""The generator of the demo's data set: H.264 videos, `annotations.json` in THUMOS-14 form and `classes.txt`."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import Any
 
 import av
 import numpy as np
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from adatad_jax.console import make_console, progress_bar
 from adatad_jax.demo.scenes import KINDS, plan_scene, render
 from adatad_jax.errors import UserError
 
@@ -33,14 +33,14 @@ class _Job:
 
 
 def _write_video(job: _Job) -> dict[str, Any]:
-    """Render and encode one video; returns its entry of the annotation file."""
+    """Renders and encodes one video; returns its entry of the annotation file."""
     rng = np.random.default_rng(job.seed)
     width, height = SIZES[rng.integers(len(SIZES))]
     fps = FRAME_RATES[rng.integers(len(FRAME_RATES))]
     frames = round(rng.uniform(*job.seconds) * fps)
     scene = plan_scene(rng, width=width, height=height, frames=frames, fps=fps)
     with av.open(str(job.path), "w") as container:
-        # One encoder thread: the processes already fill the cores, and the bytes do not depend on their number.
+        # One encoder thread: the processes already fill the cores, and so the bytes depend on no number of threads.
         options = {"crf": "20", "preset": "veryfast", "bf": "3", "g": "60", "threads": "1", "x264-params": "mbtree=0"}
         stream = container.add_stream("libx264", rate=fps, options=options)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
@@ -67,11 +67,21 @@ def generate(
     seconds: tuple[float, float] = (4.0, 18.0),
     workers: int | None = None,
 ) -> None:
-    """Write `videos/train_000.mp4` ..., `videos/test_000.mp4` ..., `classes.txt` and `annotations.json` into `folder`.
+    """Writes `videos/train_000.mp4` ..., `videos/test_000.mp4` ..., `classes.txt` and `annotations.json`.
 
-    The same arguments give the same scenes and the same annotation bytes, whatever the number of `workers` (default:
-    one a core). Video lengths are uniform in `seconds`. `annotations.json` is written last: a folder that has it is
-    whole.
+    The same arguments give the same scenes and the same annotation bytes, whatever the number of workers.
+    `annotations.json` is written last: a folder that has it is complete.
+
+    Args:
+      folder: folder to write into.
+      seed: seed of all scenes.
+      train_videos: number of training videos.
+      test_videos: number of test videos.
+      seconds: range of the video lengths, which are drawn uniformly.
+      workers: number of processes; None: one per core.
+
+    Raises:
+      UserError: a subset has no video, or the range is reversed or starts below 3 seconds.
     """
     if min(train_videos, test_videos) < 1 or not 3 <= seconds[0] <= seconds[1]:
         raise UserError(
@@ -88,9 +98,8 @@ def generate(
         for index in range(count)
     ]
     workers = min(workers or os.cpu_count() or 1, len(jobs))
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    # Spawned, not forked: the caller may hold an accelerator runtime with threads of its own.
-    with Progress(*columns) as progress, ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+    # Spawned, not forked: the caller may hold an accelerator runtime that has its own threads.
+    with progress_bar(make_console()) as progress, ProcessPoolExecutor(workers, get_context("spawn")) as pool:
         task = progress.add_task("writing videos", total=len(jobs))
         futures: list[Future[dict[str, Any]]] = [pool.submit(_write_video, job) for job in jobs]
         for future in as_completed(futures):

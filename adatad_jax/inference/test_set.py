@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from adatad_jax.config.build import make_post_processing
 from adatad_jax.config.fields import Config
+from adatad_jax.console import progress_bar
 from adatad_jax.data.annotations import ACTION
 from adatad_jax.data.dataset import Sample
 from adatad_jax.data.inference_windows import InferenceWindows, inference_windows
@@ -52,14 +52,6 @@ class Evaluation:
         Raises:
           UserError: a video cannot be read, or none can.
         """
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("windows"),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-        )
         windows = self.windows
         samples = windows.stream(self.config.data.threads, max(2, 2 * predictor.batch_size))
         broken: set[str] = set()
@@ -75,12 +67,12 @@ class Evaluation:
         settings = make_post_processing(self.config)
         classify = self.classifier.classify if self.classifier is not None else None
         results = {}
-        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-            task = progress.add_task("detecting", total=len(windows))
+        with progress_bar(console) as bar:
+            task = bar.add_task("detecting, windows", total=len(windows))
             for video, found, count in detect_windows(predictor, readable(), windows.seconds, settings, classify):
                 if video not in broken:
                     results[video] = found
-                progress.advance(task, count)
+                bar.advance(task, count)
         if not results:
             raise UserError(f"{self.config.data.videos}: no video of the test subset can be read; see the list above")
         return results

@@ -8,10 +8,8 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
-from rich.table import Column
-from rich.text import Text
 
+from adatad_jax.console import progress_bar
 from adatad_jax.data.footage import Footage, check_fps, open_footage
 from adatad_jax.errors import UserError
 from adatad_jax.files import write_text
@@ -171,28 +169,16 @@ def _write(
             console.print(f"{job.file(ANNOTATED)}: {note}")
 
 
-class _Speed(ProgressColumn):
-    """Seconds of video per second."""
-
-    def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        if not speed:
-            return Text("starting")
-        return Text(f"{task.completed:.0f}/{task.total:.0f} s, {speed:.{1 if speed < 10 else 0}f} s of video/s")
-
-
 @contextmanager
-def _progress(console: Console, name: str, duration: float) -> Iterator[Any]:
-    """A progress bar; gives a function that is told the seconds of video that are done."""
-    cut = Column(no_wrap=True, overflow="ellipsis", ratio=1)
-    columns = (
-        TextColumn("{task.description}", markup=False, table_column=cut),
-        BarColumn(20),
-        _Speed(table_column=Column(no_wrap=True)),
-        TextColumn("ETA"),
-        TimeRemainingColumn(),
-    )
-    hidden = not console.is_terminal
-    with Progress(*columns, console=console, transient=True, expand=True, disable=hidden) as progress:
-        task = progress.add_task(flat(name), total=duration)
-        yield lambda seconds: progress.update(task, completed=seconds)
+def _progress(console: Console, name: str, duration: float) -> Iterator[Callable[[float], None]]:
+    """Shows a progress bar; yields a function that is told the seconds of video that are done."""
+    started = time.perf_counter()
+    with progress_bar(console) as bar:
+        task = bar.add_task(flat(name), total=duration, status="starting")
+
+        def watch(seconds: float) -> None:
+            speed = seconds / max(time.perf_counter() - started, 1e-9)
+            text = f"{seconds:.0f}/{duration:.0f} s, {speed:.{1 if speed < 10 else 0}f} s of video/s"
+            bar.update(task, completed=seconds, status=text)
+
+        yield watch

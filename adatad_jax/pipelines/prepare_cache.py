@@ -1,26 +1,26 @@
 """A frame cache, filled with the frames of every video of a configuration, or compared with its checksums."""
 
-import fcntl
 import itertools
 import math
 import shutil
 import time
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn, track
 
 from adatad_jax.config.fields import Config, DataConfig
+from adatad_jax.console import progress_bar, watched
 from adatad_jax.data.cache import Task, WriteError, cache_video, checksum, read_entry, record_file
 from adatad_jax.data.paths import check_paths
 from adatad_jax.data.propose import resolve
 from adatad_jax.data.sampling import make_sampling
 from adatad_jax.data.subset import load_classes, load_subset
 from adatad_jax.errors import UserError
+from adatad_jax.files import lock_held
 from adatad_jax.video.limits import map_in_processes
 
 USUAL_FPS, USUAL_ASPECT = 30, 16 / 9  # for the estimate of the disk space
@@ -75,8 +75,8 @@ def prepare(config: Config, folder: Path, quality: int | None, workers: int, con
             f"{len(waiting)} videos to decode, about {needed / 1e9:.2g} GB; {len(items) - len(waiting)} are up to date"
         )
         decoded = _decode(waiting, workers, config.data.time_limit)
-        with _progress(console) as progress, closing(decoded):
-            bar = progress.add_task("", total=sum(item.seconds for item in waiting), done=0, videos=len(waiting))
+        with progress_bar(console) as progress, closing(decoded):
+            bar = progress.add_task("decoding", total=sum(item.seconds for item in waiting))
             for done, (item, outcome) in enumerate(decoded, start=1):
                 if isinstance(outcome, WriteError):
                     raise outcome
@@ -84,7 +84,7 @@ def prepare(config: Config, folder: Path, quality: int | None, workers: int, con
                     failures.append(str(outcome))
                 else:
                     frames, videos = frames + outcome, videos + 1
-                progress.update(bar, advance=item.seconds, done=done)
+                progress.update(bar, advance=item.seconds, status=f"{done} of {len(waiting)} videos")
     size = sum(path.stat().st_size for path in folder.glob("*/*.array_record"))
     console.print(
         f"decoded {videos} videos, {frames} frames in {time.monotonic() - started:.0f} s; {folder} holds "
@@ -170,7 +170,7 @@ def check(folder: Path, threads: int, console: Console) -> bool:
         return None if checksum(path) == entry.sha256 else f"{path}: its checksum is not that of its entry; damaged"
 
     with ThreadPoolExecutor(threads) as pool:
-        found = track(pool.map(problem, files), "checking", total=len(files), console=console, transient=True)
+        found = watched(pool.map(problem, files), "checking", len(files), console)
         problems = [text for text in found if text]
     if problems:
         what = f"{len(problems)} of {len(files)} files are damaged; delete them and run this without --check:"
@@ -183,18 +183,16 @@ def check(folder: Path, threads: int, console: Console) -> bool:
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """Keeps a second prepare out of the folder; the lock goes with the process."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / ".lock").open("w")
-    except OSError as error:
-        raise UserError(f"--output={folder}: cannot be written ({error.strerror}); choose another folder") from error
-    with lock:
+    with ExitStack() as stack:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"--output={folder}: another prepare writes into it; wait until it is done") from None
-        except OSError:
-            pass  # a file system without locks
+            folder.mkdir(parents=True, exist_ok=True)
+            ours = stack.enter_context(lock_held(folder / ".lock"))
+        except OSError as error:
+            raise UserError(
+                f"--output={folder}: cannot be written ({error.strerror}); choose another folder"
+            ) from error
+        if not ours:
+            raise UserError(f"--output={folder}: another prepare writes into it; wait until it is done")
         yield
 
 
@@ -211,16 +209,3 @@ def _cleared(folder: Path) -> Iterator[None]:
 def _remove_partial(folder: Path) -> None:
     for path in folder.glob("*/.*.partial"):
         path.unlink(missing_ok=True)
-
-
-def _progress(console: Console) -> Progress:
-    return Progress(
-        TextColumn("{task.fields[done]} of {task.fields[videos]} videos"),
-        BarColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left:"),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )

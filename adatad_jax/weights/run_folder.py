@@ -1,16 +1,18 @@
 """A run's folder: its configuration and class list, compared with those of a command, and its lock."""
 
-import fcntl
 import json
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from adatad_jax.config.fields import Config
 from adatad_jax.errors import UserError
-from adatad_jax.files import check_output_folder, write_text
+from adatad_jax.files import check_output_folder, lock_held, write_text
 from adatad_jax.training.checkpoints import CHECKPOINTS_FOLDER
 
 CONFIG_FILE = "config.json"
+LOCK_FILE = ".lock"
 FORMAT = 2  # of run folders; 1: checkpoints hold frozen parameters, too
 
 
@@ -113,17 +115,19 @@ def read_config(workdir: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
     return fields, classes
 
 
-def lock(workdir: Path) -> IO[str]:
-    """Holds the folder for one training until the file is closed, at the latest when the process ends, however it ends.
+@contextmanager
+def locked(workdir: Path) -> Iterator[None]:
+    """Makes the folder and holds it for one training, until the block or the process ends.
 
     Raises:
-      UserError: another process trains in the folder.
+      UserError: another process trains in the folder, or it cannot be written.
     """
-    workdir.mkdir(parents=True, exist_ok=True)
-    file = (workdir / ".lock").open("w")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        file.close()
-        raise UserError(f"{workdir}: another training is running in this folder; give another --workdir") from error
-    return file
+    with ExitStack() as stack:
+        try:
+            workdir.mkdir(parents=True, exist_ok=True)
+            ours = stack.enter_context(lock_held(workdir / LOCK_FILE))
+        except OSError as error:
+            raise UserError(f"{workdir}: cannot be written ({error.strerror}); choose another --workdir") from error
+        if not ours:
+            raise UserError(f"{workdir}: another training is running in this folder; give another --workdir")
+        yield

@@ -22,7 +22,7 @@ from adatad_jax.config.recipes import with_backbone
 from adatad_jax.errors import UserError
 from adatad_jax.models.adatad import AdaTAD
 from adatad_jax.models.sizes import DetectorConfig, ViTConfig
-from adatad_jax.pipelines.train_detector import due
+from adatad_jax.training.hooks import is_evaluated
 from adatad_jax.training.optimizer import make_optimizer_config
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -302,7 +302,7 @@ def test_a_run_is_the_published_one(run: str) -> None:
     assert not differences
 
     epochs = range(1, config.train.epochs + 1)
-    evaluated = [epoch for epoch in epochs if due(epoch, config.train.eval_from, config)]
+    evaluated = [epoch for epoch in epochs if is_evaluated(epoch, config.train)]
     first, every = first_evaluation(expected["eval_from_epoch"], expected["eval_every"]), expected["eval_every"]
     assert evaluated[0] == first
     assert set(evaluated) == set(range(first, config.train.epochs + 1, every)) | {config.train.epochs}

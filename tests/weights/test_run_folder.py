@@ -7,7 +7,7 @@ import pytest
 
 from adatad_jax.config.fields import Config
 from adatad_jax.errors import UserError
-from adatad_jax.weights.run_folder import FORMAT, check_config, lock, read_config, write_config
+from adatad_jax.weights.run_folder import FORMAT, check_config, locked, read_config, write_config
 
 CLASSES = ("jump", "run")
 
@@ -73,11 +73,17 @@ def test_damaged_configuration_is_named(tmp_path: Path, content: str) -> None:
 
 
 def test_one_training_a_folder(tmp_path: Path) -> None:
-    held = lock(tmp_path)
-    with pytest.raises(UserError, match="another training is running"):
-        lock(tmp_path)
-    held.close()
-    lock(tmp_path).close()
+    with (
+        locked(tmp_path / "run"),
+        pytest.raises(UserError, match=r"run: another training"),
+        locked(tmp_path / "run"),
+    ):
+        pass
+    with locked(tmp_path / "run"):
+        pass
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"file: cannot be written"), locked(tmp_path / "file"):
+        pass
 
 
 def test_a_folder_of_a_newer_version_is_refused(tmp_path: Path, config: Config) -> None:

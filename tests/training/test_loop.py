@@ -1,0 +1,107 @@
+"""The training loop with a step that counts, and the cadence of its hooks, worked by hand."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from adatad_jax.config.fields import TrainConfig
+from adatad_jax.data.loader import Loaded
+from adatad_jax.errors import UserError
+from adatad_jax.training.history import Tally
+from adatad_jax.training.hooks import CountEpoch, Evaluate, SaveCheckpoint, StopIfNotFinite, is_evaluated
+from adatad_jax.training.loop import Done, Hook, Place, run
+
+
+def loads(count: int, skipped: tuple[str, ...] = ()) -> Iterator[Loaded]:
+    for _ in range(count):
+        yield Loaded(None, 0, skipped)  # type: ignore[arg-type]
+
+
+def count_step(state: Any, batch: Any) -> tuple[Any, dict[str, np.ndarray]]:
+    return state + 1, {"loss": np.array([float(state)]), "grad_norm": np.array([1.0])}
+
+
+class Noted(Hook):
+    """Notes what it is told."""
+
+    def __init__(self, every: int) -> None:
+        self.every, self.log = every, list[str]()
+
+    def after_step(self, done: Done) -> None:
+        self.log.append(f"{done.step}:{done.metrics['loss']:g}")
+
+    def due(self, place: Place) -> bool:
+        return place.step % self.every == 0
+
+    def pause(self, place: Place, state: Any, record: dict[str, Any]) -> None:
+        self.log.append(f"pause {place.step} {place.epoch}+{place.within} {state} {sorted(record)}")
+        record["seen"] = True
+
+
+def test_steps_are_looked_at_one_behind_and_all_before_a_pause() -> None:
+    first, second = Noted(2), Noted(4)
+    assert run(count_step, 3, loads(5), 3, 3, [first, second]) == 8  # type: ignore[arg-type,comparison-overlap]
+    assert first.log == ["3:3", "pause 4 1+1 4 []", "4:4", "5:5", "pause 6 2+0 6 []", "6:6", "7:7", "pause 8 2+2 8 []"]
+    assert second.log == [
+        "3:3",
+        "pause 4 1+1 4 ['seen']",
+        "4:4",
+        "5:5",
+        "6:6",
+        "7:7",
+        "pause 8 2+2 8 ['seen']",
+    ]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_loss_that_is_not_finite_names_its_step(value: float) -> None:
+    with pytest.raises(UserError, match=rf"step 17: loss 1\.5, gradient norm {value}"):
+        StopIfNotFinite().after_step(Done(17, next(loads(1)), {"loss": 1.5, "grad_norm": value}, 0.1))
+
+
+def test_checkpoints_come_every_so_many_epochs_and_steps_and_at_the_end() -> None:
+    train = TrainConfig(epochs=5, checkpoint_every=2, checkpoint_steps=3)
+    hook = SaveCheckpoint(None, train, Tally(), {})  # type: ignore[arg-type]
+    places = [Place(step, *divmod(step, 8)) for step in range(1, 41)]
+    assert [place.step for place in places if hook.due(place)] == [3, 6, 11, 14, 16, 19, 22, 27, 30, 32, 35, 38, 40]
+
+
+def test_evaluations_start_late_come_every_so_often_and_last() -> None:
+    train = TrainConfig(epochs=10, eval_from=4, eval_every=4)
+    assert [epoch for epoch in range(1, 11) if is_evaluated(epoch, train)] == [4, 8, 10]
+    assert not any(is_evaluated(epoch, TrainConfig(epochs=10, eval_from=0)) for epoch in range(11))
+    hook = Evaluate(train, lambda params: 0.5)
+    assert hook.due(Place(40, 4, 0))
+    assert not hook.due(Place(43, 4, 3))
+
+
+def count(windows: int, skipped: int) -> dict[str, Any]:
+    console = Console(quiet=True)
+    hook = CountEpoch(Tally(), windows, 1, console, "a.json")
+    for step in range(2):
+        load = Loaded(None, 1, ("broken.mp4",) * skipped)  # type: ignore[arg-type]
+        hook.after_step(Done(step, load, {"loss": 2.0 * step}, 0.5))
+    record: dict[str, Any] = {}
+    hook.pause(Place(2, 1, 0), None, record)  # type: ignore[arg-type]
+    return record
+
+
+def test_an_epoch_is_summed_up() -> None:
+    assert count(windows=5, skipped=1) == {
+        "epoch": 1,
+        "step": 2,
+        "loss": 1.0,
+        "seconds": 1.0,
+        "windows_without_segment": 2,
+        "windows_skipped": 2,
+    }
+
+
+def test_an_epoch_that_taught_nothing_ends_the_run() -> None:
+    with pytest.raises(UserError, match=r"epoch 1: no video"):
+        count(windows=4, skipped=2)
+    with pytest.raises(UserError, match=r"epoch 1: no window .*a\.json"):
+        count(windows=2, skipped=0)
