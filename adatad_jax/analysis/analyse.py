@@ -1,4 +1,4 @@
-"""Error analysis of temporal action detection: why mAP is what it is, in the manner of DETAD (ECCV 2018)."""
+"""Error analysis of temporal action detection: what limits the mAP, in the manner of DETAD (ECCV 2018)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,15 +25,15 @@ _USUAL_TIOU = 0.5
 
 @dataclass(frozen=True)
 class Analysis:
-    """What `analyse` finds; K classes of the ground truth.
+    """The result of `analyse`, over the K classes of the ground truth.
 
     Attributes:
-      tiou: of what is counted at one threshold: 0.5 if it is in the list, else the list's middle.
-      false_positives: their kinds and what they cost.
-      average_map_n: normalised mAP of all segments, a fraction; beside it the sensitivities are to be read.
-      sensitivities: to length, coverage (left out if a duration is unknown) and instances, in this order.
+      tiou: threshold of everything that is counted at a single threshold (see `main_threshold`).
+      false_positives: kinds of false positives and the mAP that each costs.
+      average_map_n: normalised average mAP of all segments, a fraction, to compare the sensitivities with.
+      sensitivities: by length, coverage (left out if a duration is unknown) and number of instances, in this order.
       confusion: [K, K + 1] int, see `confusion_matrix`.
-      video_ap: fraction by video with segments, see `videos.video_ap`.
+      video_ap: average precision of each video that has segments, a fraction; see `videos.video_ap`.
       curves: [K, 101] float, interpolated precision at recall 0, 0.01, ..., 1 at `tiou`.
       classes: names of the K classes.
     """
@@ -58,14 +58,15 @@ def analyse(
     """Analyses detections against the ground truth, by the rules of `mean_average_precision`.
 
     Args:
-      truth: segments in seconds and labels by video.
-      results: detections by video.
-      durations: seconds by video.
+      truth: segments in seconds and labels of each video.
+      results: detections of each video.
+      durations: duration of each video in seconds.
       tious: thresholds that mAP is averaged over.
-      classes: names that the labels of both sides index.
+      classes: class names, indexed by the labels of both `truth` and `results`.
 
     Raises:
-      UserError: no threshold, no ground-truth segment, or detections and ground truth share no video or no class.
+      UserError: there is no threshold or no ground-truth segment, or detections and ground truth share no video or no
+        class.
     """
     if not len(tious):
         raise UserError("the list of tIoU thresholds is empty, expected at least one, such as 0.5: set it")
@@ -85,13 +86,13 @@ def analyse(
 
 
 def main_threshold(tious: Sequence[float]) -> int:
-    """Index of 0.5, else of the middle of the list by size (the higher of two)."""
+    """Returns the index of 0.5 in the list, or else of its middle value (the higher of two)."""
     usual = np.flatnonzero(np.isclose(tious, _USUAL_TIOU))
     return int(usual[0] if usual.size else np.argsort(tious, kind="stable")[len(tious) // 2])
 
 
 def analysis_to_json(analysis: Analysis) -> dict[str, Any]:
-    """All figures as fractions or counts, by name. Null where there is nothing to take a share of."""
+    """Returns all figures by name, as fractions or counts; shares of no detections are null."""
     errors, six = analysis.false_positives, ("true positive", *KINDS)
     return {
         "tIoU": analysis.tiou,
@@ -132,6 +133,6 @@ def _buckets(sensitivity: Sensitivity) -> dict[str, dict[str, float]]:
 
 
 def print_analysis(analysis: Analysis, console: Console) -> None:
-    """Two tables, in percent: detections by kind, and segments by length, coverage and number of instances."""
+    """Prints two tables, in percent: detections by kind, and segments by length, coverage and number of instances."""
     console.print(false_positives_table(analysis.false_positives))
     console.print(sensitivity_table(analysis.sensitivities, analysis.average_map_n, analysis.tiou))

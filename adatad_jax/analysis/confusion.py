@@ -1,4 +1,4 @@
-"""As what the segments of each class are found."""
+"""Confusion matrix: which predicted class the segments of each ground-truth class receive."""
 
 from collections.abc import Mapping
 
@@ -12,11 +12,20 @@ Array = np.ndarray
 
 
 def confusion_matrix(truth: CountedTruth, results: Mapping[str, Detections], tiou: float) -> Array:
-    """[K, K + 1] int: for every segment of class i (row) the label of the best-scoring detection on it.
+    """Builds the confusion matrix: for each ground-truth class, which predicted class its segments received.
 
-    A detection is on a segment that it overlaps by at least `tiou`, whatever its label and whatever else it is on. The
-    last column counts segments with none: missed by any label. Rows sum to the class's segments. Of equal scores the
-    first given counts; labels without ground truth do not.
+    A segment receives the label of the best-scoring detection that overlaps it by at least `tiou`. The label of the
+    detection and the other segments it overlaps do not matter. Of equal scores the first given counts. Detections of
+    labels without ground truth are ignored.
+
+    Args:
+      truth: counted ground truth with K classes.
+      results: detections of each video.
+      tiou: tIoU from which a detection counts for a segment.
+
+    Returns:
+      [K, K + 1] int64, a row per ground-truth class and a column per predicted class. The last column counts missed
+      segments, which no detection of any class overlaps enough. Each row sums to the number of segments of its class.
     """
     known = np.array(list(truth.positives))
     classes = len(known)

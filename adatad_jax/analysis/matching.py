@@ -1,4 +1,4 @@
-"""Which detection takes which segment at every threshold: what the rest of the analysis is computed from."""
+"""Matching of detections with ground-truth segments at every threshold, the input of the error analysis."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,21 +16,21 @@ NOTHING = Detections(np.empty((0, 2)), np.empty(0), np.empty(0, np.int64))
 
 @dataclass(frozen=True)
 class Matching:
-    """N detections of the ground truth's K classes, matched at T thresholds with its S segments.
+    """N detections of the ground truth's K classes, matched with its S segments at T thresholds.
 
-    Detections are in the order in which mAP counts them: by class, then by falling score over all videos, equal ones
-    in the order given. Those in videos without ground truth are among them.
+    Detections are in the order in which mAP counts them: by class, then by falling score over all videos, equal scores
+    in the order given. Those in videos without ground truth are included.
 
     Attributes:
-      tious: [T].
+      tious: [T] float64, thresholds.
       ends: [K + 1] int, detections `ends[k]:ends[k + 1]` are of class k.
-      videos: [N] int, the detection's video, as an index of the ground truth's; -1 if it has none.
-      taken: [T, N] int, the segment that a true positive takes; -1 for a false positive.
-      own, other: [N] float64, largest tIoU with a segment of the detection's own label and of any other in its video.
+      videos: [N] int, index in `names` of the detection's video; -1 if the video has no ground truth.
+      taken: [T, N] int, index of the segment that a true positive takes; -1 for a false positive.
+      own, other: [N] float64, largest tIoU in the video with a segment of the detection's own label, and of any other.
       segments: [S, 2] float64, seconds.
-      segment_labels, segment_videos: [S] int, class in 0 .. K - 1, and video.
-      names: of the ground truth's videos.
-      positives: [K] int, segments of each class, at least 1.
+      segment_labels, segment_videos: [S] int, class in 0 .. K - 1, and index in `names`.
+      names: names of the ground truth's videos.
+      positives: [K] int, number of segments of each class, at least 1.
     """
 
     tious: Array
@@ -46,14 +46,14 @@ class Matching:
     positives: Array
 
     def of_class(self, k: int) -> slice:
-        """The detections of a class."""
+        """Returns the slice of the detections of class k."""
         return slice(self.ends[k], self.ends[k + 1])
 
     def true_positives(self, t: int, k: int) -> tuple[Array, Array]:
-        """Those of class k at threshold t by falling score.
+        """Returns the true positives of class k at threshold t, by falling score.
 
         Returns:
-          positions [H] int in `of_class(k)`, the segments taken [H] int.
+          Positions [H] int within `of_class(k)`, and indices [H] int of the segments that they take.
         """
         taken = self.taken[t, self.of_class(k)]
         positions = np.flatnonzero(taken >= 0)
@@ -61,9 +61,14 @@ class Matching:
 
 
 def match_all(truth: CountedTruth, results: Mapping[str, Detections], tious: Sequence[float]) -> Matching:
-    """Matches by the evaluator's rule, so that true positives are those of the mean average precision.
+    """Matches detections with segments by the evaluator's rule, so that true positives are those of mAP.
 
     Detections of labels without ground truth are ignored, as in mAP.
+
+    Args:
+      truth: counted ground truth.
+      results: detections of each video.
+      tious: T thresholds.
     """
     known = np.array(list(truth.positives))
     index = {video: v for v, video in enumerate(truth.videos)}
@@ -92,7 +97,7 @@ def match_all(truth: CountedTruth, results: Mapping[str, Detections], tious: Seq
 
 
 def of_labels(found: Detections, known: Array) -> Detections:
-    """The detections whose label is among those known."""
+    """Returns the detections whose label is in `known`."""
     mine = np.isin(found.labels, known)
     return found if mine.all() else Detections(found.segments[mine], found.scores[mine], found.labels[mine])
 
@@ -100,7 +105,7 @@ def of_labels(found: Detections, known: Array) -> Detections:
 def _match_video(
     truth: CountedTruth, video: str, found: Detections, tious: Sequence[float], first: int
 ) -> tuple[Array, Array, Array]:
-    """taken [T, P], own [P] and other [P] of a video, whose segments are `first`, `first + 1`, ... in all."""
+    """Returns taken [T, P], own [P] and other [P] of a video; `first` is the index of its first segment."""
     taken = np.full((len(tious), len(found)), -1)
     if video not in truth.videos:
         return taken, np.zeros(len(found)), np.zeros(len(found))

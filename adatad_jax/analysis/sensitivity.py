@@ -1,15 +1,19 @@
-"""How the quality of detection depends on the segment: its length, coverage and number in the video.
+"""Sensitivity of detection quality to the segment's length, its coverage, and the number of instances in its video.
 
 After DETAD (Alwassel et al., ECCV 2018, sections 3 and 4). mAP cannot be compared between sets of segments of unequal
-size: precision falls with the share of positives. Normalised precision puts one number N in its place, the mean number
-of segments of a class over the whole data set: R N / (R N + F) at a rank with recall R and F false positives so far.
-Average precision of it, interpolated as ever, then the mean over classes and thresholds, is the average mAP_N. For a
-bucket of segments only they are positives; a detection that takes a segment outside of it is ignored, one that takes
-none is a false positive, and classes without a segment in it are left out of the mean.
+size, because precision falls with the share of positives. Normalised precision replaces the number of segments of a
+class by one number N for all, the mean number of segments per class over the whole data set. At a rank with recall R
+and F false positives so far it is R N / (R N + F). The average mAP_N is the average precision from it, interpolated as
+usual, averaged over classes and thresholds.
 
-Where we differ: DETAD has fixed edges for each of its two data sets (such as 30, 60, 120 and 180 s, or 3, 6, 12 and
-18 s), so that methods can be compared; ours follow the segments at hand, since a fifth of them in each bucket is
-meaningful for any videos. Missed segments, of which DETAD takes the mean over thresholds, are counted at one.
+For a bucket of segments, only these segments are positives. A detection that takes a segment outside the bucket is
+ignored, and one that takes no segment is a false positive. Classes without a segment in the bucket are left out of the
+mean.
+
+This differs from DETAD in two ways. DETAD has fixed bucket edges for each of its two data sets (such as 30, 60, 120 and
+180 s, or 3, 6, 12 and 18 s), so that methods can be compared. Here the edges follow the segments at hand, since buckets
+of a fifth of the segments each are meaningful for any videos. DETAD averages missed segments over thresholds; here they
+are counted at one.
 """
 
 import math
@@ -31,16 +35,17 @@ _LEAST_PRECISION = 0.05
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """Quality by buckets of one quantity of the segments.
+    """Detection quality by buckets of one quantity of the segments.
 
     Attributes:
-      quantity: "length" (s), "coverage" (share of the video) or "instances" (segments of the label in the video).
-      names: of the B buckets, from "XS" to "XL"; fewer if the quintiles coincide, "all" if there is but one.
+      quantity: "length" (seconds), "coverage" (fraction of the video) or "instances" (segments of the label in the
+        video).
+      names: names of the B buckets, from "XS" to "XL"; fewer if quintiles coincide, "all" if there is only one.
       edges: [B + 1] float, from 0: bucket b has edges[b] < x <= edges[b + 1].
-      segments: [B] int, how many are in the bucket; at least 1.
-      map_n: [B] float, average mAP_N of them (see the module's text).
-      missed: [B] float, share of them that no detection takes at the analysis' threshold: false negatives. As in DETAD
-        detections end, for each class, where the normalised precision falls to 0.05 for good.
+      segments: [B] int, number of segments in each bucket; at least 1.
+      map_n: [B] float, average mAP_N of each bucket, a fraction (see the module's docstring).
+      missed: [B] float, fraction of the bucket's segments that no detection takes at the main threshold: false
+        negatives. As in DETAD, the detections of a class end where the normalised precision falls to 0.05 for good.
     """
 
     quantity: str
@@ -52,10 +57,13 @@ class Sensitivity:
 
 
 def sensitivities(matching: Matching, durations: Mapping[str, float], t: int) -> tuple[Sensitivity, ...]:
-    """By length, coverage and number of instances; misses are counted at threshold t.
+    """Computes the sensitivities to length, coverage and number of instances.
 
     Args:
-      durations: seconds by video. If that of any video with segments is missing or not positive, coverage is left out.
+      matching: the matched detections.
+      durations: duration of each video in seconds. If that of any video with segments is missing or not positive,
+        coverage is left out.
+      t: index of the threshold that missed segments are counted at.
     """
     lengths = _rounded(matching.segments[:, 1] - matching.segments[:, 0])
     videos = matching.segment_videos
@@ -69,7 +77,7 @@ def sensitivities(matching: Matching, durations: Mapping[str, float], t: int) ->
 
 
 def average_map_n(matching: Matching) -> float:
-    """Of all segments: what the buckets' are to be compared with."""
+    """Returns the average mAP_N of all segments, a fraction, to compare that of the buckets with."""
     return float(_map_n(matching, np.zeros(len(matching.segments), np.int64))[0])
 
 
@@ -89,14 +97,18 @@ def _sensitivity(matching: Matching, quantity: str, values: Array, t: int) -> Se
 
 
 def bucket_edges(values: Array) -> Array:
-    """[B + 1] float edges of at most five buckets (edges[b], edges[b + 1]], from 0, none of them empty.
+    """Chooses the edges of at most five buckets (edges[b], edges[b + 1]], none of them empty.
 
-    The quintiles, those that coincide merged, with as few digits as keep every bucket filled, but at least two.
+    The edges are the quintiles, and those that coincide are merged. They are rounded to as few digits as keep every
+    bucket filled, but at least two.
 
     Args:
-      values: [S] positive, S at least 1.
+      values: [S] positive floats, S at least 1.
+
+    Returns:
+      [B + 1] float64, the first edge 0.
     """
-    # observed values, not means of two: each is in the bucket it ends, and counts of instances stay whole numbers
+    # Observed values, not means of two: each lies in the bucket it ends, and counts of instances stay whole numbers.
     exact = np.unique(np.quantile(values, [0.2, 0.4, 0.6, 0.8, 1], method="inverted_cdf"))
     for digits in range(2, _EXACT_DIGITS):
         inner = [_round(edge, digits) for edge in exact[:-1].tolist()]
@@ -107,7 +119,7 @@ def bucket_edges(values: Array) -> Array:
 
 
 def _map_n(matching: Matching, buckets: Array) -> Array:
-    """Average mAP_N [B] of the segments in each bucket; buckets is [S] int."""
+    """Returns the average mAP_N [B] of the segments in each bucket; `buckets` [S] int is the bucket of each segment."""
     thresholds, classes, size = len(matching.tious), len(matching.positives), int(buckets.max()) + 1
     positives = np.zeros((classes, size), np.int64)
     np.add.at(positives, (matching.segment_labels, buckets), 1)
@@ -126,7 +138,7 @@ def _map_n(matching: Matching, buckets: Array) -> Array:
 
 
 def _missed(matching: Matching, t: int) -> Array:
-    """Which segments [S] no detection takes at threshold t, short of those that nobody would look at."""
+    """Marks the segments [S] that no detection takes at threshold t before precision falls to 0.05 for good."""
     missed, normal = np.ones(len(matching.segments), bool), matching.positives.mean()
     for k, count in enumerate(matching.positives.tolist()):
         positions, segments = matching.true_positives(t, k)
@@ -138,7 +150,7 @@ def _missed(matching: Matching, t: int) -> Array:
 
 
 def _rounded(values: Array) -> Array:
-    """Without the noise of subtraction, which would make equal lengths differ."""
+    """Removes the rounding noise of subtraction, which would make equal lengths differ."""
     return np.array([_round(value, _EXACT_DIGITS) for value in values.tolist()])
 
 

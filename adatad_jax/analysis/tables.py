@@ -1,4 +1,4 @@
-"""The error analysis as tables in the terminal, in percent."""
+"""Terminal tables of the error analysis, in percent."""
 
 from collections.abc import Sequence
 
@@ -12,10 +12,10 @@ _UNITS = {"length": "length, s", "coverage": "coverage, %", "instances": "instan
 
 
 def false_positives_table(errors: FalsePositives) -> Table:
-    """Detections by kind: how many, their share as scores fall, and the average mAP that each kind costs."""
+    """Builds the table of detections by kind: their number, share by rank, and the average mAP each kind costs."""
     table = Table(
         title=f"detections by kind at tIoU {errors.tiou:g}",
-        caption="1st G: shares among each class's first G by score, G: its segments",
+        caption="1st G: shares among each class's G best-scoring detections, where G is its number of segments",
     )
     table.add_column("kind")
     for name in ("detections", *_RANKS_SHOWN, "mAP gained"):
@@ -33,10 +33,10 @@ def false_positives_table(errors: FalsePositives) -> Table:
 
 
 def sensitivity_table(sensitivities: Sequence[Sensitivity], average_map_n: float, tiou: float) -> Table:
-    """Average mAP_N and misses by bucket, beside the average mAP_N of all segments."""
+    """Builds the table of average mAP_N and missed segments by bucket, beside the average mAP_N of all segments."""
     table = Table(
-        title=f"segments by kind (average mAP_N of all: {100 * average_map_n:.2f})",
-        caption=f"missed: taken by no detection at tIoU {tiou:g} while mAP_N's precision is above 5%",
+        title=f"segments by bucket (average mAP_N of all segments: {100 * average_map_n:.2f})",
+        caption=f"missed: taken by no detection at tIoU {tiou:g} while the normalised precision is above 5%",
     )
     table.add_column("quantity")
     table.add_column("bucket")

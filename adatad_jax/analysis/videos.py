@@ -1,4 +1,4 @@
-"""Average precision inside each video: which ones are found well and which are not."""
+"""Average precision within each video: which videos are detected well and which are not."""
 
 import numpy as np
 
@@ -7,15 +7,22 @@ from adatad_jax.evaluation.mean_ap import average_precision
 
 
 def video_ap(matching: Matching) -> dict[str, float]:
-    """Of every video with a segment: mean over thresholds, and over the classes annotated there, of AP in it alone.
+    """Computes the average precision within each video that has a segment.
 
-    Detections of other classes in the video do not count against it: for them it has no recall.
+    It is averaged over thresholds and over the classes annotated in the video. Detections of other classes there do not
+    count against it, as they have no recall.
+
+    Args:
+      matching: the matched detections.
+
+    Returns:
+      Video name to average precision, a fraction.
     """
     classes = len(matching.positives)
     labels = np.repeat(np.arange(classes), np.diff(matching.ends))
     annotated, positives = np.unique(matching.segment_videos * classes + matching.segment_labels, return_counts=True)
     pair = np.where(matching.videos >= 0, matching.videos * classes + labels, -1)
-    order = np.argsort(pair, kind="stable")  # keeps falling scores inside a pair of video and class
+    order = np.argsort(pair, kind="stable")  # stable: within a video and class, scores keep falling
     begin, end = (np.searchsorted(pair[order], annotated, side).tolist() for side in ("left", "right"))
     hits = matching.taken >= 0
     ap = np.array(

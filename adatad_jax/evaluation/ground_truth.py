@@ -1,7 +1,8 @@
-"""The annotated segments that detections are measured against, as the evaluator counts them.
+"""Ground-truth segments that detections are measured against, as the evaluator counts them.
 
-Release rules: the subset is matched exactly and every label in it is a class, "Ambiguous" too; segments with
-end - start <= 0 are dropped, then any of the same label with both ends within 1e-3 s of one kept.
+Release rules: the subset is matched exactly, and every label in it is a class, including "Ambiguous". Empty and
+reversed segments (end - start <= 0) are dropped; then each one with both ends within 1e-3 s of an earlier kept segment
+of the same label.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +17,7 @@ from adatad_jax.video.names import name_hint
 
 Array = np.ndarray
 GroundTruth = Mapping[str, tuple[Array, Array]]
-"""Video name to its segments [G, 2] in seconds and labels [G] int, in the annotation's order."""
+"""Video name to the video's segments [G, 2] in seconds and labels [G] int, in the annotation's order."""
 
 _SAME_SECONDS = 1e-3
 _UNION_FLOOR = 1e-8
@@ -25,14 +26,14 @@ _UNION_FLOOR = 1e-8
 def ground_truth_of(
     videos: Mapping[str, Video], classes: Sequence[str] = ()
 ) -> tuple[dict[str, tuple[Array, Array]], tuple[str, ...]]:
-    """The ground truth of annotated videos.
+    """Collects the ground truth of annotated videos.
 
     Args:
-      videos: of one subset.
-      classes: names that labels are to index; labels it lacks are appended.
+      videos: annotated videos of one subset.
+      classes: class names that labels are to index; names missing from it are appended.
 
     Returns:
-      the ground truth by video (those without a segment left out), and the class names with what was appended.
+      The ground truth of each video that has a segment, and the class names including those appended.
     """
     index = {name: k for k, name in enumerate(classes)}
     ground_truth = {
@@ -44,16 +45,32 @@ def ground_truth_of(
 
 
 def segment_tiou(a: Array, b: Array) -> Array:
-    """tIoU [N, M] float64 of segments a [N, 2] and b [M, 2]; the union is at least 1e-8."""
+    """Computes the tIoU of all pairs of segments; the union is taken as at least 1e-8.
+
+    Args:
+      a: [N, 2] start and end.
+      b: [M, 2] start and end, in the same unit.
+
+    Returns:
+      [N, M] float64.
+    """
     a, b = np.asarray(a, np.float64)[:, None], np.asarray(b, np.float64)[None]
     inter = np.maximum(np.minimum(a[..., 1], b[..., 1]) - np.maximum(a[..., 0], b[..., 0]), 0)
-    with np.errstate(over="ignore"):  # of an absurd segment: infinite, so that its tIoU is 0
+    with np.errstate(over="ignore"):  # an absurdly long segment has an infinite union, and so a tIoU of 0
         union = (a[..., 1] - a[..., 0]) + (b[..., 1] - b[..., 0]) - inter
     return inter / np.maximum(union, _UNION_FLOOR)
 
 
 def distinct_segments(segments: Array, labels: Array) -> Array:
-    """Indices [N] of a video's segments that count: not empty, and no near-duplicate of an earlier one that counts."""
+    """Selects the segments of a video that count: not empty, and no near-duplicate of an earlier one that counts.
+
+    Args:
+      segments: [G, 2] seconds.
+      labels: [G] int.
+
+    Returns:
+      Indices [N] int64 of the selected segments, in their order.
+    """
     kept: list[int] = []
     for i in np.flatnonzero(segments[:, 1] - segments[:, 0] > 0).tolist():
         close = (np.abs(segments[kept] - segments[i]) <= _SAME_SECONDS).all(axis=1)
@@ -64,7 +81,13 @@ def distinct_segments(segments: Array, labels: Array) -> Array:
 
 @dataclass(frozen=True)
 class CountedTruth:
-    """Ground truth as it counts: by video, the number of segments by label (ascending), and how many were dropped."""
+    """Ground truth as the evaluator counts it.
+
+    Attributes:
+      videos: segments [G, 2] float64 in seconds and labels [G] int64 that count, of each video.
+      positives: number of segments of each label that has any, by ascending label.
+      dropped: number of segments left out as empty or near-duplicate.
+    """
 
     videos: dict[str, tuple[Array, Array]]
     positives: dict[int, int]
@@ -72,10 +95,14 @@ class CountedTruth:
 
 
 def counted(ground_truth: GroundTruth, detections: Mapping[str, Detections], classes: Sequence[str]) -> CountedTruth:
-    """What of the ground truth counts, refusing what would make every figure NaN or 0 for no fault of the detections.
+    """Selects the ground truth that counts.
+
+    Input is refused if it would make every figure NaN or 0 through no fault of the detections.
 
     Args:
-      classes: names that the labels of both sides index.
+      ground_truth: segments in seconds and labels of each video.
+      detections: detections of each video.
+      classes: class names, indexed by the labels of both ground truth and detections.
 
     Raises:
       UserError: there is no segment, or detections and ground truth share no video or no class.
@@ -113,10 +140,16 @@ def counted(ground_truth: GroundTruth, detections: Mapping[str, Detections], cla
 
 
 def by_class(truth: CountedTruth, video: str, found: Detections) -> Iterator[tuple[int, Array, Array]]:
-    """The classes of a video that have both segments and detections.
+    """Iterates over the classes of a video that have both segments and detections.
+
+    Args:
+      truth: counted ground truth.
+      video: name of the video.
+      found: detections of the video.
 
     Yields:
-      label, the detections' indices in `found` by falling score [P], the segments [G, 2] in the annotation's order.
+      The label; the indices [P] int of its detections in `found`, by falling score; and its segments [G, 2] in the
+      annotation's order.
     """
     if video not in truth.videos:
         return

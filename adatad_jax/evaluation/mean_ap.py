@@ -1,15 +1,16 @@
 """ActivityNet-style mean average precision over tIoU thresholds.
 
-The rules are the release's, which fix what the metric's definition leaves open (for the ground truth `ground_truth.py`
-has them):
+The metric's definition leaves details open, which the release's rules settle (`ground_truth.py` states those for the
+ground truth):
 
-* the mean is over the classes of the ground truth; a class without detections has 0;
-* a detection takes, of its video's and class's segments not yet taken, the one it overlaps most; of equal overlaps the
-  later in the annotation's order;
-* detections in videos without ground truth are false positives; those of a class without ground truth are ignored.
-  Both are counted in the result.
+* The mean is over the classes of the ground truth. A class without detections has an average precision of 0.
+* Among the segments of its video and class that are not yet taken, a detection takes the one that it overlaps most. Of
+  equal overlaps, it takes the later one in the annotation's order.
+* Detections in videos without ground truth are false positives. Detections of a class without ground truth are ignored.
+  The result counts both.
 
-Ours: detections of equal score are ranked in the order given (the release's sort is unstable).
+One rule is this project's own: detections of equal score are ranked in the order given (the release's sort is
+unstable).
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,12 +27,18 @@ Array = np.ndarray
 
 @dataclass(frozen=True)
 class Metrics:
-    """What `evaluate` finds: K classes of the ground truth, T thresholds.
+    """The result of `mean_average_precision`, for K classes of the ground truth and T thresholds.
 
-    tious [T] and classes [K] name the axes of per_class [K, T], the average precisions; map [T] is its mean over K.
-    segments, dropped_segments: ground-truth segments counted, and left out as empty or near-duplicate.
-    detections: those of the K classes; unknown_video of them are in videos without ground truth, all false positives.
-    unknown_label: detections ignored, of a class without ground truth.
+    Attributes:
+      tious: the T thresholds.
+      classes: names of the K classes.
+      per_class: [K, T] float64, average precision of each class, fractions.
+      map: [T] float64, mean of `per_class` over classes.
+      segments: number of ground-truth segments counted.
+      dropped_segments: number of ground-truth segments left out as empty or near-duplicate.
+      detections: number of detections of the K classes.
+      unknown_video: how many of `detections` are in videos without ground truth, and so are false positives.
+      unknown_label: number of detections ignored, because their class has no ground truth.
     """
 
     tious: tuple[float, ...]
@@ -46,21 +53,24 @@ class Metrics:
 
     @property
     def average_map(self) -> float:
-        """Mean over thresholds, in [0, 1]."""
+        """Returns the mean of `map` over thresholds, in [0, 1]."""
         return float(self.map.mean())
 
 
 def mean_average_precision(
     ground_truth: GroundTruth, detections: Mapping[str, Detections], tious: Sequence[float], classes: Sequence[str]
 ) -> Metrics:
-    """Mean average precision; the module's text has the rules.
+    """Computes the mean average precision by the rules in the module's docstring.
 
     Args:
+      ground_truth: segments in seconds and labels of each video.
+      detections: detections of each video.
       tious: T thresholds.
-      classes: names that the labels of both sides index.
+      classes: class names, indexed by the labels of both ground truth and detections.
 
     Raises:
-      UserError: no threshold, no ground-truth segment, or detections and ground truth share no video or no class.
+      UserError: there is no threshold or no ground-truth segment, or detections and ground truth share no video or no
+        class.
     """
     if not len(tious):
         raise UserError("the list of tIoU thresholds is empty, expected at least one, such as 0.5: set it")
@@ -97,15 +107,18 @@ def mean_average_precision(
 
 
 def match(tiou: Array, threshold: float) -> Array:
-    """The segment that each detection takes, [P] int, -1 for none: a false positive.
+    """Assigns each detection the segment that it takes.
 
     Args:
-      tiou: [P, G] of a video's detections of a class, by falling score, and its segments of that class.
+      tiou: [P, G] tIoU between a video's detections of one class, by falling score, and its segments of that class.
       threshold: tIoU from which a detection may take a segment (`>=`).
+
+    Returns:
+      [P] int, index of the segment; -1 for none, a false positive.
     """
     taken = np.full(len(tiou), -1)
     rows = np.flatnonzero((tiou >= threshold).any(axis=1))
-    free = tiou[rows, ::-1]  # reversed: argmax finds the first, and of equal overlaps the later one is wanted
+    free = tiou[rows, ::-1]  # reversed, as argmax finds the first of equal overlaps, and the last one is wanted
     for row, overlaps in zip(rows, free, strict=True):
         best = overlaps.argmax()
         if overlaps[best] >= threshold:
@@ -115,11 +128,11 @@ def match(tiou: Array, threshold: float) -> Array:
 
 
 def average_precision(hits: Array, positives: int) -> Array:
-    """All-point interpolated average precision.
+    """Computes the all-point interpolated average precision.
 
     Args:
-      hits: [..., N] bool, true positives among the detections of a class by falling score.
-      positives: ground-truth segments of the class, at least 1.
+      hits: [..., N] bool, which detections of a class are true positives, by falling score.
+      positives: number of ground-truth segments of the class, at least 1.
 
     Returns:
       [...] float64: the sum over true positives of the best precision at or after them, divided by `positives`.
@@ -129,5 +142,5 @@ def average_precision(hits: Array, positives: int) -> Array:
 
 
 def best_from_here(precision: Array) -> Array:
-    """Interpolated precision [..., N]: the best at or after each rank."""
+    """Interpolates precision [..., N]: returns the best one at or after each rank."""
     return np.maximum.accumulate(precision[..., ::-1], axis=-1)[..., ::-1]

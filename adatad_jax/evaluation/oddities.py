@@ -1,4 +1,4 @@
-"""What is odd about detections beside the ground truth they are measured against, and how it counts, in words."""
+"""Notes on what is odd about detections given the ground truth they are measured against, and how it counts."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,7 +10,7 @@ from adatad_jax.evaluation.ground_truth import CountedTruth, GroundTruth, by_cla
 from adatad_jax.postprocessing.detections import Detections
 from adatad_jax.video.names import name_hint
 
-# Seconds: ends rounded to two decimals may lie so far beyond their video.
+# Seconds by which an end that was rounded to two decimals may lie beyond its video.
 _BEYOND = 0.01
 
 
@@ -20,13 +20,16 @@ def oddities(
     durations: Mapping[str, float],
     classes: Sequence[str],
 ) -> tuple[str, ...]:
-    """One line each for what is ignored, counts in a way that may surprise, or is missing; the first are named.
+    """Lists what is ignored, is missing, or counts in a way that may surprise.
 
     Args:
-      truth: segments in seconds and labels by video.
-      results: detections by video.
-      durations: seconds of the annotated videos, those without a segment too; NaN where unknown.
-      classes: names that the labels of both sides index.
+      truth: segments in seconds and labels of each video.
+      results: detections of each video.
+      durations: duration in seconds of each annotated video, also of those without a segment; NaN where unknown.
+      classes: class names, indexed by the labels of both ground truth and detections.
+
+    Returns:
+      One line for each finding, which gives a count and the first cases.
 
     Raises:
       UserError: as `counted`.
@@ -37,13 +40,13 @@ def oddities(
     if not total:
         notes.append("there is no detection at all: every figure is 0")
     if total and not _overlaps(measured, results):
-        notes.append("no detection overlaps a segment of its label, so that mAP is 0: are all times in seconds?")
+        notes.append("no detection overlaps a segment of its label, so mAP is 0: are all times in seconds?")
     missed = [video for video in measured.videos if not len(results.get(video, ()))]
     if missed and total:
         there = len(measured.videos) - len(missed)
         notes.append(
-            f"detections in {there} of the {len(measured.videos)} videos that have segments; those of the others count "
-            f"as missed: {few(missed)}"
+            f"detections in {there} of the {len(measured.videos)} videos that have segments; the segments of the "
+            f"other videos count as missed: {few(missed)}"
         )
     filled = {video: len(found) for video, found in results.items() if len(found)}
     elsewhere = {video: count for video, count in filled.items() if video not in measured.videos}
@@ -68,8 +71,8 @@ def oddities(
     silent = [classes[label] for label in measured.positives if label not in detected]
     if silent and total:
         notes.append(
-            f"no detection of {len(silent)} of the {len(measured.positives)} annotated labels, whose average precision "
-            f"is 0: {few(silent)}"
+            f"{len(silent)} of the {len(measured.positives)} annotated labels have no detection and an average "
+            f"precision of 0: {few(silent)}"
         )
     notes += _odd_segments(results, durations)
     if measured.dropped:
@@ -79,14 +82,13 @@ def oddities(
         )
     if lacking := [video for video in truth if not np.isfinite(durations.get(video, np.nan))]:
         notes.append(
-            f"the duration of {len(lacking)} annotated videos is not known, so that coverage is not analysed: "
-            f"{few(lacking)}"
+            f"the duration of {len(lacking)} annotated videos is not known, so coverage is not analysed: {few(lacking)}"
         )
     return tuple(notes)
 
 
 def _overlaps(truth: CountedTruth, results: Mapping[str, Detections]) -> bool:
-    """Whether any detection overlaps a segment of its label."""
+    """Checks whether any detection overlaps a segment of its label."""
     return any(
         segment_tiou(found.segments[mine], segments).any()
         for video, found in results.items()
@@ -95,7 +97,7 @@ def _overlaps(truth: CountedTruth, results: Mapping[str, Detections]) -> bool:
 
 
 def _odd_segments(results: Mapping[str, Detections], durations: Mapping[str, float]) -> Iterator[str]:
-    """Notes on detections that end before they start, or lie outside their video."""
+    """Yields notes on detections that end before they start or lie outside their video."""
     reversed_: list[str] = []
     early: list[str] = []
     late: list[str] = []
@@ -104,7 +106,7 @@ def _odd_segments(results: Mapping[str, Detections], durations: Mapping[str, flo
         for lines, odd in (
             (reversed_, end <= start),
             (early, start < 0),
-            (late, end > durations.get(video, np.inf) + _BEYOND),  # no number is above NaN
+            (late, end > durations.get(video, np.inf) + _BEYOND),  # false where the duration is NaN
         ):
             lines += [f"{video} [{first:g}, {last:g}]" for first, last in found.segments[odd].tolist()]
     for lines, what in (

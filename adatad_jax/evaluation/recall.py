@@ -13,12 +13,17 @@ Array = np.ndarray
 _PROPOSALS_PER_VIDEO = 100  # AN of AR@AN runs over 1..100
 _AVERAGE_NUMBERS = (1, 5, 10, 50, 100)
 _TOP_K_TIOU = 0.5
-PROPOSAL_TIOUS = tuple(percent / 100 for percent in range(50, 100, 5))  # of AR@AN: 0.5:0.05:0.95, release rule
+PROPOSAL_TIOUS = tuple(percent / 100 for percent in range(50, 100, 5))  # for AR@AN: 0.5:0.05:0.95, release rule
 
 
 @dataclass(frozen=True)
 class AverageRecall:
-    """recall [100]: AR@1 .. AR@100, each the mean over tIoU; auc: the area under it divided by 100, in [0, 1]."""
+    """Average recall by number of proposals.
+
+    Attributes:
+      recall: [100] float64, AR@1 to AR@100, each the mean over tIoU thresholds.
+      auc: area under `recall` divided by 100, in [0, 1].
+    """
 
     recall: Array
     auc: float
@@ -31,13 +36,23 @@ def top_k_recall(
     classes: Sequence[str],
     ks: Sequence[int] = (1, 5),
 ) -> Array:
-    """Recall at kx: of each class and video with n segments, its k * n best detections; a detection may cover several.
+    """Computes recall at kx, where one detection may cover several segments.
+
+    For each class and video with n segments, only the k * n best-scoring detections are considered.
+
+    Args:
+      ground_truth: segments in seconds and labels of each video.
+      detections: detections of each video.
+      tious: T thresholds.
+      classes: class names, indexed by the labels of both ground truth and detections.
+      ks: values of k.
 
     Returns:
-      [K, T, len(ks)] float64, K the classes of the ground truth as in `evaluate`; the mean over K is what is reported.
+      [K, T, len(ks)] float64, with the K classes of the ground truth as in `mean_average_precision`; the mean over K is
+      what is reported.
 
     Raises:
-      UserError: no ground-truth segment, or detections and ground truth share no video or no class.
+      UserError: there is no ground-truth segment, or detections and ground truth share no video or no class.
     """
     truth = counted(ground_truth, detections, classes)
     covered = {label: np.zeros((len(tious), len(ks))) for label in truth.positives}
@@ -53,9 +68,15 @@ def top_k_recall(
 def average_recall(
     ground_truth: GroundTruth, detections: Mapping[str, Detections], tious: Sequence[float], classes: Sequence[str]
 ) -> AverageRecall:
-    """AR@AN: recall against the average number AN of proposals looked at per video, classes ignored.
+    """Computes AR@AN: recall by the average number AN of proposals considered per video, ignoring classes.
 
-    The same share of proposals is looked at in every video, so a video with a longer list gets more of them.
+    The same share of proposals is considered in every video, so a video with a longer list gets more of them.
+
+    Args:
+      ground_truth: segments in seconds and labels of each video.
+      detections: detections of each video.
+      tious: thresholds that recall is averaged over.
+      classes: class names, indexed by the labels of both ground truth and detections.
 
     Raises:
       UserError: as `top_k_recall`.
@@ -63,7 +84,7 @@ def average_recall(
     truth = counted(ground_truth, detections, classes)
     wanted = len(truth.videos) * _PROPOSALS_PER_VIDEO
     share = wanted / max(sum(len(found) for found in detections.values()), 1)
-    overlaps = []  # per video: tIoU of its best proposals [P, G]
+    overlaps = []  # for each video, the tIoU [P, G] of its best proposals
     for video, (segments, _) in truth.videos.items():
         found = detections.get(video, Detections(np.empty((0, 2)), np.empty(0), np.empty(0)))
         best = np.argsort(-found.scores, kind="stable")[: int(len(found) * share)]
@@ -71,7 +92,7 @@ def average_recall(
 
     proposals = np.arange(1, _PROPOSALS_PER_VIDEO + 1)
     covered = np.zeros((len(tious), len(proposals)))
-    # The counts below are truncated, so their factors are multiplied in the release's order.
+    # The counts below are truncated and so depend on the order of multiplication, which is the release's.
     shares = proposals / _PROPOSALS_PER_VIDEO * (wanted / max(sum(len(tiou) for tiou in overlaps), 1))
     for tiou in overlaps:
         best_so_far = np.maximum.accumulate(np.pad(tiou, ((1, 0), (0, 0)), constant_values=-np.inf), axis=0)
@@ -84,7 +105,15 @@ def average_recall(
 def recall_figures(
     ground_truth: GroundTruth, detections: Mapping[str, Detections], classes: Sequence[str]
 ) -> dict[str, float]:
-    """Recall beside mAP, by name and as fractions: AR@AN with its area, over `PROPOSAL_TIOUS`, and top-kx recall.
+    """Computes the recall figures reported beside mAP.
+
+    Args:
+      ground_truth: segments in seconds and labels of each video.
+      detections: detections of each video.
+      classes: class names, indexed by the labels of both ground truth and detections.
+
+    Returns:
+      Fractions by name: AR@AN and the area under it, over `PROPOSAL_TIOUS`; and top-kx recall.
 
     Raises:
       UserError: as `top_k_recall`.

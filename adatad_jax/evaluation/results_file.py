@@ -1,12 +1,14 @@
-"""Results files, of this project or any other tool: detections by video.
+"""Results files of this project or any other tool: the detections of each video.
 
-Two forms are read: the ActivityNet results format,
+Two forms are read. One is the ActivityNet results format:
 
     {"results": {"NAME": [{"segment": [1.2, 4.0], "label": "jump", "score": 0.9}]}}
 
-and a table whose name ends in .csv, `video,start,end,label,score`, in any order of columns. Times are seconds, numbers
-may be strings, other keys and columns are ignored. What is no detection is refused and listed, never left out; what is
-an odd one (reversed, outside its video, of an unknown label) is read, and `notes` tells of it.
+The other is a table whose name ends in .csv, with the columns `video,start,end,label,score` in any order. Times are in
+seconds, numbers may be strings, and other keys and columns are ignored.
+
+A file with entries that are not detections is refused, and these are listed; none is left out. Detections that are odd
+(reversed, outside their video, of an unknown label) are read, and `oddities.oddities` reports them.
 """
 
 import csv
@@ -30,7 +32,7 @@ _TABLE = f"a table {','.join(COLUMNS)} whose name ends in .csv"
 
 
 class DetectionRow(NamedTuple):
-    """One detection as a file has it."""
+    """A detection as a results file gives it, with start and end in seconds."""
 
     video: str
     start: float
@@ -40,18 +42,20 @@ class DetectionRow(NamedTuple):
 
 
 def read_results(path: Path, classes: Iterable[str] = ()) -> tuple[dict[str, Detections], tuple[str, ...]]:
-    """The detections of a file by video, in the file's order; the module's text has the forms.
+    """Reads the detections of a results file, in either form described in the module's docstring.
 
     Args:
-      path: of the file; one that ends in .csv is a table.
-      classes: names that labels are to index. Labels it lacks are appended, so nothing is lost on the way.
+      path: the file; one whose name ends in .csv is read as a table.
+      classes: class names that labels are to index; labels missing from it are appended, so that nothing is lost.
 
     Returns:
-      the detections, also of videos that have none; and the class names with what was appended.
+      The detections of each video in the file's order, including videos without any; and the class names including
+      those appended.
 
     Raises:
-      UserError: there is no such file; it has another form; it holds no detection; entries of it are none, have a
-        number that is missing, NaN or infinite, or a JSON name is there twice. All are counted, the first listed.
+      UserError: the file does not exist, has another form or holds no detection; or entries of it are not detections,
+        or have a number that is missing, NaN or infinite; or a JSON name occurs twice. All such entries are counted,
+        and the first ones listed.
     """
     if path.is_dir():
         raise UserError(f"{path}: a folder, expected one results file, JSON or CSV; give the file itself")
@@ -73,7 +77,16 @@ def read_results(path: Path, classes: Iterable[str] = ()) -> tuple[dict[str, Det
 def by_video(
     videos: Iterable[str], rows: Sequence[DetectionRow], classes: Iterable[str]
 ) -> tuple[dict[str, Detections], tuple[str, ...]]:
-    """Rows as `Detections` of each of the videos, and the class names; see `read_results`."""
+    """Groups rows into the `Detections` of each video.
+
+    Args:
+      videos: names of the videos, including any without a row.
+      rows: detections in the videos.
+      classes: as in `read_results`.
+
+    Returns:
+      As `read_results`.
+    """
     index = {name: k for k, name in enumerate(classes)}
     table: dict[str, list[tuple[float, float, float, int]]] = {video: [] for video in videos}
     for row in rows:
@@ -83,11 +96,11 @@ def by_video(
 
 
 def results_to_json(results: Mapping[str, Detections], classes: Sequence[str]) -> dict[str, Any]:
-    """Detections by video in the ActivityNet results format; videos and detections keep their order.
+    """Returns detections in the ActivityNet results format; videos and detections keep their order.
 
     Args:
-      results: by video.
-      classes: names that `Detections.labels` index.
+      results: detections of each video.
+      classes: class names, indexed by the labels.
     """
     return {
         "version": "VERSION 1.3",
@@ -108,8 +121,8 @@ def _read_object(path: Path, problems: list[str]) -> tuple[list[str], list[Detec
     if not isinstance(results, dict):
         found = f"an object with keys {sorted(content)[:5]}" if isinstance(content, dict) else _kind(content)
         raise UserError(f"{path}: found {found}, expected {FORMAT}, or {_TABLE}; convert the file")
-    # The first of them would be lost.
-    problems += [f'"{name}" is there more than once in one JSON object; put its entries together' for name in repeated]
+    # The entries under all but the last occurrence of a name would be lost.
+    problems += [f'"{name}" occurs more than once in one JSON object; put its entries together' for name in repeated]
     rows = []
     for video, entries in results.items():
         if not isinstance(entries, list):
@@ -133,7 +146,7 @@ def _read_table(path: Path, problems: list[str]) -> tuple[list[str], list[Detect
         header = [name.strip().lower() for name in next(reader, [])]
         if not set(COLUMNS) <= set(header) or len(set(header)) < len(header):
             raise UserError(
-                f"{path}: line 1: expected the names of columns, {','.join(COLUMNS)} in any order, each once and "
+                f"{path}: line 1: expected the column names {','.join(COLUMNS)} in any order, each once and "
                 f"separated by commas; found {','.join(header)[:200] or 'nothing'}"
             )
         for values in reader:
@@ -153,7 +166,7 @@ def _read_table(path: Path, problems: list[str]) -> tuple[list[str], list[Detect
 
 
 def _row(where: str, values: Sequence[Any], problems: list[str]) -> DetectionRow | None:
-    """One detection of the values of `COLUMNS`, or None with a line in `problems`."""
+    """Returns the detection with the values of `COLUMNS`, or None after adding a line to `problems`."""
     video, start, end, label, score = values
     first, last, value = finite_number(start), finite_number(end), finite_number(score)
     if video and isinstance(label, str) and label and first is not None and last is not None and value is not None:

@@ -1,4 +1,4 @@
-"""What an evaluation says of mAP and recall: tables in the terminal, and its files of figures and detections."""
+"""Output of an evaluation: terminal tables of mAP and recall, and the files of figures and detections."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ METRICS_FILE = "metrics.json"
 
 
 def metrics_to_json(metrics: Metrics) -> dict[str, Any]:
-    """mAP per tIoU and on average, as fractions, what was counted, and average precision by class."""
+    """Returns the figures by name: mAP per tIoU and on average, average precision per class (fractions), and counts."""
     by_tiou = {f"mAP@{tiou:g}": float(value) for tiou, value in zip(metrics.tious, metrics.map, strict=True)}
     return {
         "average_mAP": metrics.average_map,
@@ -35,12 +35,30 @@ def metrics_to_json(metrics: Metrics) -> dict[str, Any]:
 
 
 def write_results(folder: Path, results: Mapping[str, Detections], classes: Sequence[str]) -> None:
-    """Writes `results.json` (ActivityNet format) into a folder that may not be there yet."""
+    """Writes `results.json` (ActivityNet format) into a folder, which is created if needed.
+
+    Args:
+      folder: where to write it.
+      results: detections of each video.
+      classes: class names, indexed by the labels.
+
+    Raises:
+      UserError: the folder cannot be created or the file cannot be written.
+    """
     _write(folder / RESULTS_FILE, json.dumps(results_to_json(results, classes)) + "\n")
 
 
 def write_metrics(folder: Path, figures: Mapping[str, Any]) -> None:
-    """Writes `metrics.json` into a folder that may not be there yet."""
+    """Writes `metrics.json` into a folder, which is created if needed.
+
+    Args:
+      folder: where to write it.
+      figures: its content; all numbers finite.
+
+    Raises:
+      UserError: the folder cannot be created or the file cannot be written.
+      ValueError: a number is NaN or infinite.
+    """
     _write(folder / METRICS_FILE, json.dumps(figures, indent=1, allow_nan=False) + "\n")
 
 
@@ -53,7 +71,7 @@ def _write(path: Path, text: str) -> None:
 
 
 def print_metrics(metrics: Metrics, title: str, console: Console) -> None:
-    """A table of average precision by class and tIoU, in percent."""
+    """Prints a table of average precision by class and tIoU, in percent."""
     table = Table(title=title)
     table.add_column("class")
     for tiou in metrics.tious:
@@ -67,9 +85,11 @@ def print_metrics(metrics: Metrics, title: str, console: Console) -> None:
 
 
 def print_recall(figures: Mapping[str, float], console: Console) -> None:
-    """A table of `recall_figures`, in percent."""
+    """Prints a table of the figures from `recall_figures`, in percent."""
     first, second, *_, last = PROPOSAL_TIOUS
-    table = Table(title=f"recall (AR@AN and its AUC: mean over tIoU {first:g}:{second - first:g}:{last:g}, no classes)")
+    table = Table(
+        title=f"recall (AR@AN and its AUC: mean over tIoU {first:g}:{second - first:g}:{last:g}, classes ignored)"
+    )
     for name in figures:
         table.add_column(name, justify="right")
     table.add_row(*(f"{100 * value:.2f}" for value in figures.values()))

@@ -1,4 +1,4 @@
-"""What of an annotation file detections are measured against: one subset, without blocked videos if need be."""
+"""Ground truth from an annotation file: one subset, optionally without blocked videos."""
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -21,10 +21,10 @@ class Annotated:
     """One subset of an annotation file.
 
     Attributes:
-      subset: its name; empty where a table has no subsets.
-      truth: segments in seconds and labels by video, of the videos that have segments.
-      classes: names that labels index: those given, then the others, sorted.
-      durations: seconds of every video of the subset; NaN where the file does not tell.
+      subset: name of the subset; empty for a table without subsets.
+      truth: segments in seconds and labels of each video that has segments.
+      classes: class names that labels index: those given, then the others, sorted.
+      durations: duration in seconds of each video of the subset; NaN where the file does not give it.
     """
 
     subset: str
@@ -36,16 +36,16 @@ class Annotated:
 def load_truth(path: Path, subset: str | None = None, classes: Sequence[str] = ()) -> Annotated:
     """Reads the ground truth from any annotation file that a detector can be trained with; see `load_annotations`.
 
-    Neither frame counts nor durations are needed. Of a table (.csv) the names of videos count as they are written.
+    Neither frame counts nor durations are needed. In a table (.csv), video names count as they are written.
 
     Args:
-      path: of the file.
-      subset: spelled as in the file; None where it has only one, or is a table without subsets.
-      classes: names that labels are to index; labels it lacks are appended.
+      path: the annotation file.
+      subset: name of the subset, spelled as in the file; None if the file has only one, or is a table without subsets.
+      classes: class names that labels are to index; labels missing from it are appended.
 
     Raises:
-      UserError: the file is missing or wrong, has no such subset, or several and none was chosen, or the subset has no
-        segment.
+      UserError: the file is missing or malformed; it does not have the subset, or has several and none was chosen; or
+        the subset has no segment.
     """
     if path.suffix.lower() == ".csv":
         videos = _load_table(path)
@@ -74,35 +74,40 @@ def load_truth(path: Path, subset: str | None = None, classes: Sequence[str] = (
 
 
 def read_blocked(path: Path) -> tuple[str, ...]:
-    """Names of videos to leave out, from a JSON list of them such as ActivityNet's `blocked.json`.
+    """Reads the names of videos to leave out from a JSON list, such as ActivityNet's `blocked.json`.
 
     Raises:
       UserError: the file is missing or holds something else.
     """
-    expected = 'a list of names of videos, ["NAME", ...]'
+    expected = 'a list of video names, ["NAME", ...]'
     names, _ = read_json(path, expected)
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise UserError(f"{path}: found {str(names)[:80]}, expected {expected}; write it so")
+        raise UserError(f"{path}: found {str(names)[:80]}, expected {expected}; write it in that form")
     return tuple(names)
 
 
 def leave_out(
     blocked: Collection[str], annotated: Annotated, results: Mapping[str, Detections]
 ) -> tuple[Annotated, dict[str, Detections], str]:
-    """Takes videos out of both sides.
+    """Removes blocked videos from the annotations and the detections.
+
+    Args:
+      blocked: names of the videos to leave out.
+      annotated: the annotations.
+      results: detections of each video.
 
     Returns:
-      the annotations and detections of the other videos, and what was left out, in words.
+      The annotations and the detections of the other videos, and a note on what was left out.
 
     Raises:
-      UserError: nothing is left of a side.
+      UserError: no annotated segment or no detection remains.
     """
     durations = {video: seconds for video, seconds in annotated.durations.items() if video not in blocked}
     truth = {video: own for video, own in annotated.truth.items() if video not in blocked}
     kept = {video: found for video, found in results.items() if video not in blocked}
     if not truth or not any(map(len, kept.values())):
         side = "annotations" if not truth else "detections"
-        raise UserError(f"the list of {len(blocked)} blocked videos leaves nothing of the {side}: check that list")
+        raise UserError(f"the list of {len(blocked)} blocked videos leaves no {side}: check that list")
     dropped = [video for video in results if video in blocked]
     count = sum(len(results[video]) for video in dropped)
     gone = len(annotated.durations) - len(durations)

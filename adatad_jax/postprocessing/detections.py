@@ -1,9 +1,10 @@
-"""From the decoded proposals of windows to the detections of a video.
+"""Conversion of the decoded proposals of windows to the detections of a video.
 
-With sliding windows (THUMOS and the other frame-grid data sets) each window's candidates go to seconds and are rounded;
-then the windows of a video are joined and reduced by one NMS. Without (ActivityNet: one window is the whole video) each
-window is reduced by NMS in grid units, then goes to seconds; windows are only joined. Both are release rules, and in
-both a video-level classifier, if there is one, comes between seconds and rounding.
+With sliding windows (THUMOS and the other frame-grid data sets), the candidates of each window are converted to seconds
+and rounded. The windows of a video are then joined and reduced by one NMS. Without sliding windows (ActivityNet: one
+window is the whole video), each window is reduced by NMS in grid units and then converted to seconds, and windows are
+only joined. Both are release rules. In both cases a video-level classifier, if there is one, is applied between the
+conversion to seconds and rounding.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,7 +23,16 @@ _SECONDS_DECIMALS, _SCORE_DECIMALS = 2, 4  # release rule
 
 @dataclass(frozen=True)
 class Detections:
-    """Scored segments of one video: segments [N, 2] float64 seconds, scores [N] float64, labels [N] int64."""
+    """Scored segments of one video.
+
+    Attributes:
+      segments: [N, 2] float64, start and end in seconds.
+      scores: [N] float64.
+      labels: [N] int64.
+
+    Raises:
+      ValueError: the arrays differ in length.
+    """
 
     segments: Array
     scores: Array
@@ -41,11 +51,15 @@ class Detections:
 
 @dataclass(frozen=True)
 class PostProcessing:
-    """Describes the way from a model's outputs to detections.
+    """Describes the conversion from a model's outputs to detections.
 
-    pre_nms_thresh: candidates score above it. pre_nms_topk: the most of a window. A one-class model skips both.
-    sliding_window: whether windows are joined before NMS (see the module's text).
-    rounded: seconds to 2 and scores to 4 decimals, before and after NMS, as the release does; False: full precision.
+    Attributes:
+      pre_nms_thresh: candidates score strictly above it; not used by a one-class model.
+      pre_nms_topk: most candidates per window; not used by a one-class model.
+      nms: settings of the NMS.
+      sliding_window: whether windows are joined before NMS (see the module's docstring).
+      rounded: whether to round seconds to 2 and scores to 4 decimals, before and after NMS, as the release does; False
+        keeps full precision.
     """
 
     pre_nms_thresh: float
@@ -56,19 +70,20 @@ class PostProcessing:
 
 
 def window_candidates(proposals: Array, scores: Array, *, threshold: float, topk: int) -> tuple[Array, Array, Array]:
-    """The best pairs of point and class of one window.
+    """Selects the best pairs of point and class of one window.
 
     Args:
       proposals: [P, 2] float32, decoded segments in grid positions.
       scores: [P, K] float32, after the sigmoid.
       threshold: pairs score strictly above it.
-      topk: the most pairs. With K = 1 neither applies: all P points are candidates, in order (release rule).
+      topk: most pairs. With K = 1 neither limit applies: all P points are candidates, in order (release rule).
 
     Returns:
-      segments [N, 2] float32, scores [N] float32, labels [N] int64, by falling score (equal ones by point, then class).
+      Segments [N, 2] float32, scores [N] float32 and labels [N] int64, by falling score; equal scores are ordered by
+      point, then class.
 
     Raises:
-      UserError: a proposal or score is NaN or infinite, which a comparison would drop in silence.
+      UserError: a proposal or score is NaN or infinite, which a comparison would drop silently.
     """
     proposals, scores = np.asarray(proposals, np.float32).reshape(-1, 2), np.asarray(scores, np.float32)
     bad = int((~np.isfinite(scores)).sum()), int((~np.isfinite(proposals)).sum())
@@ -87,7 +102,7 @@ def window_candidates(proposals: Array, scores: Array, *, threshold: float, topk
 
 
 def round_detections(detections: Detections) -> Detections:
-    """Seconds to 2 and scores to 4 decimals by Python's `round`: unlike `numpy.round` it is exact in the decimal."""
+    """Rounds seconds to 2 and scores to 4 decimals by Python's `round`: unlike `numpy.round` it is exact in decimal."""
     return Detections(
         _round(detections.segments, _SECONDS_DECIMALS), _round(detections.scores, _SCORE_DECIMALS), detections.labels
     )
@@ -104,12 +119,17 @@ def window_detections(
     seconds: Callable[[Array], Array],
     classify: Callable[[Detections], Detections] | None = None,
 ) -> Detections:
-    """One window's share of its video's detections; `merge_windows` makes the video's of them.
+    """Converts the outputs for one window to detections; `merge_windows` combines the windows of a video.
 
     Args:
-      proposals: [P, 2] float32 grid positions. scores: [P, K] float32. See `window_candidates`.
-      seconds: grid positions [N, 2] of this window to seconds, clipped to its video.
-      classify: gives class-agnostic detections the classes of their video (`classifier.VideoClassifier`).
+      proposals: [P, 2] float32, decoded segments in grid positions.
+      scores: [P, K] float32; see `window_candidates`.
+      settings: how to convert them.
+      seconds: converts grid positions [N, 2] of this window to seconds, clipped to its video.
+      classify: gives class-agnostic detections the classes of their video (`video_classifier.VideoClassifier`).
+
+    Raises:
+      UserError: as `window_candidates`.
     """
     candidates = window_candidates(proposals, scores, threshold=settings.pre_nms_thresh, topk=settings.pre_nms_topk)
     if not settings.sliding_window:
@@ -122,9 +142,14 @@ def window_detections(
 
 
 def merge_windows(windows: Sequence[Detections], settings: PostProcessing) -> Detections:
-    """The detections of a video from those of its windows, in the windows' order.
+    """Merges the detections of a video's windows.
 
-    With sliding windows: joined, one NMS, by falling score. Without: joined only, each window keeps its own order.
+    With sliding windows, they are joined, reduced by one NMS, and ordered by falling score. Without, they are only
+    joined, and each window keeps its own order.
+
+    Args:
+      windows: detections of each window, in the order of the windows.
+      settings: how to merge them.
     """
     joined = Detections(
         np.concatenate([np.empty((0, 2)), *(w.segments for w in windows)]),
@@ -154,7 +179,7 @@ class Detection(NamedTuple):
 
 
 def named(detections: Detections, classes: Sequence[str]) -> list[Detection]:
-    """The detections of a video by falling score, equal ones in their order; `classes` are indexed by the labels."""
+    """Lists the detections by falling score, equal ones in their order; labels index `classes`."""
     order = np.argsort(-detections.scores, kind="stable")
     return [
         Detection(start, end, classes[label], score)

@@ -1,7 +1,7 @@
-"""Non-maximum suppression of scored segments in one dimension: soft, hard, and segment voting.
+"""Non-maximum suppression of scored segments in one dimension: soft-NMS, hard NMS, and segment voting.
 
-All arithmetic is float32, as in the release, so that segments whose overlaps or scores tie resolve alike. Segments may
-be in any unit (seconds, grid positions); the unit matters only to `t2`.
+All arithmetic is float32, as in the release, so that ties of overlaps or scores resolve alike. Segments may be in any
+unit (seconds, grid positions); only `t2` depends on it.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ Array = np.ndarray
 SoftNmsMethod = Literal["linear", "gaussian", "improved_gaussian", "hard"]
 
 _LENGTH_EPSILON = np.float32(1e-6)  # keeps the overlap of two empty segments at 0 instead of 0/0
-_VOTING_ROWS = 256  # kept segments voted on at once: bounds memory to this many rows of M overlaps
+_VOTING_ROWS = 256  # kept segments that are voted on at once, which limits memory to this many rows of M overlaps
 
 
 @dataclass(frozen=True)
@@ -21,15 +21,15 @@ class NmsSettings:
     """Describes how the candidates of one video (or window) are reduced.
 
     Attributes:
-      use_soft_nms: soft-NMS (scores decay, gaussian) or hard NMS (overlapping candidates go).
-      sigma: of the decay in soft-NMS, above 0.
-      iou_threshold: overlap from which hard NMS removes, in [0, 1].
-      min_score: soft-NMS drops what decays below it, hard NMS what is not above it beforehand; 0 keeps every
+      use_soft_nms: soft-NMS (scores decay, gaussian), else hard NMS (overlapping candidates are removed).
+      sigma: width of the decay in soft-NMS, above 0.
+      iou_threshold: tIoU from which hard NMS removes a candidate, in [0, 1].
+      min_score: soft-NMS drops scores that decay below it, hard NMS those not above it beforehand; 0 keeps every
         probability.
-      max_seg_num: the most segments per class, and again over all classes.
-      multiclass: NMS within each class, or over all candidates whatever their class.
-      voting_thresh: overlap from which candidates vote (`vote_segments`), in [0, 1]; 0 is no voting. Release rule: only
-        without `multiclass`, the value is not used otherwise.
+      max_seg_num: most segments per class, and again over all classes.
+      multiclass: NMS within each class, else over all candidates whatever their class.
+      voting_thresh: tIoU from which candidates vote (`vote_segments`), in [0, 1]; 0 disables voting. It is used only
+        without `multiclass` (release rule).
     """
 
     use_soft_nms: bool
@@ -53,44 +53,53 @@ def soft_nms(
     t2: float = 0.0,
     max_num: int | None = None,
 ) -> tuple[Array, Array]:
-    """Repeatedly takes the best segment and lowers the scores of those that overlap it (Soft-NMS; release rules).
+    """Repeatedly takes the best segment and lowers the scores of those that overlap it (soft-NMS; release rules).
 
-    With o the overlap (tIoU) with the segment just taken, the others' scores are multiplied by
+    With o the tIoU with the segment just taken, the scores of the others are multiplied by
 
     * linear: 1 - o where o >= iou_threshold;
     * gaussian: exp(-o^2 / sigma);
-    * improved_gaussian: the same where o >= t1 + t2 * length of the segment just taken, in the segments' unit;
-    * hard: 0 where o >= iou_threshold;
+    * improved_gaussian: exp(-o^2 / sigma) where o >= t1 + t2 * length, the length of the segment just taken in the
+      segments' unit;
+    * hard: 0 where o >= iou_threshold.
 
-    then scores below `min_score` are dropped (the first segment taken never is).
+    Then segments with a score below `min_score` are dropped. The first segment taken is never dropped.
 
     Args:
       segments: [M, 2] float32, start and end.
       scores: [M] float32.
-      max_num: stop after so many; scores never rise, so the result is a prefix of the one without a limit.
+      method: which of the decays above is used.
+      iou_threshold: used by `linear` and `hard`.
+      sigma: used by `gaussian` and `improved_gaussian`, above 0.
+      min_score: lowest score that is kept.
+      t1: used by `improved_gaussian`.
+      t2: used by `improved_gaussian`, per unit of the segments.
+      max_num: most segments to take. Scores never rise, so the result is a prefix of the one without a limit.
 
     Returns:
-      indices [N] int64 into the input in the order taken, and their decayed scores [N] float32, never rising.
+      Indices [N] int64 into the input in the order taken, and their decayed scores [N] float32, never rising.
     """
     count = len(scores)
     limit = count if max_num is None else min(max_num, count)
     start, end = np.asarray(segments, np.float32).reshape(-1, 2).T
-    # One row each, so that a candidate moves as one column: the start, negated so that both ends are limited alike, the
-    # end, the length, the score, which decays in place, and the bits of the index.
+    # A candidate is one column, so that it moves in one copy. The rows are its start (negated, so that both ends are
+    # clipped by the same operation), its end, its length, its score (which decays in place) and the bits of its index.
     bits = np.arange(count, dtype=np.int32).view(np.float32)
     table = np.stack([-start, end, end - start + _LENGTH_EPSILON, np.asarray(scores, np.float32), bits])
-    # Where a decay is sure to be in [0, 1], no score of at least 0 falls below it, and none need be looked for.
+    # Where decay factors are sure to be in [0, 1], scores of at least 0 stay at least 0. If `min_score` is not above 0,
+    # none can fall below it, and the search for dropped candidates is skipped.
     usual = np.isfinite(table[:4]).all() and (end >= start).all() and (table[3] >= 0).all()
     can_drop = min_score > 0 or "gaussian" not in method or not usual
     starts, ends, lengths, decaying, _ = table
-    # Reused, as are the zeros: numpy limits by an array several times as fast as by a number.
+    # Buffers and zeros are allocated once. Zeros are an array because numpy clips by an array several times as fast as
+    # by a number.
     buffers, zeros = np.empty((2, count), np.float32), np.zeros(count, np.float32)
 
     taken = 0
     while taken < min(limit, count):
         best = taken + int(decaying[taken:count].argmax())
         chosen = table[:, best].copy()
-        # Equal scores are common after rounding, and the first of them is taken: the order of the rest has to be the
+        # Equal scores are common after rounding, and the first of them is taken. So the order of the rest has to be the
         # release's, which swaps the candidate in front with the one taken.
         table[:, best] = table[:, taken]
         table[:, taken] = chosen
@@ -124,7 +133,7 @@ def soft_nms(
         survives = rest >= min_score
         survivors = int(np.count_nonzero(survives))
         if survivors < len(rest):
-            # Dropped candidates are replaced by the last survivors, last first: again the release's order.
+            # The last survivors fill the places of dropped candidates, last first, which is again the release's order.
             holes = taken + np.flatnonzero(~survives[:survivors])
             fillers = taken + survivors + np.flatnonzero(survives[survivors:])[::-1]
             table[:, holes] = table[:, fillers]
@@ -133,7 +142,7 @@ def soft_nms(
 
 
 def _gaussian(overlap: Array, sigma: float) -> Array:
-    """In place."""
+    """Computes exp(-overlap^2 / sigma) in place."""
     overlap *= overlap
     overlap /= -sigma
     return np.exp(overlap, out=overlap)
@@ -142,16 +151,17 @@ def _gaussian(overlap: Array, sigma: float) -> Array:
 def hard_nms(
     segments: Array, scores: Array, *, iou_threshold: float, min_score: float = 0.0, max_num: int | None = None
 ) -> Array:
-    """Keeps, by falling score, every segment whose overlap with each better kept one is below `iou_threshold`.
+    """Keeps, by falling score, every segment whose tIoU with each better kept one is below `iou_threshold`.
 
     Args:
-      segments: [M, 2] float32.
+      segments: [M, 2] float32, start and end.
       scores: [M] float32; equal scores keep their order.
-      min_score: if above 0, only scores above it enter (release rule).
-      max_num: stop after so many.
+      iou_threshold: tIoU from which a segment is removed.
+      min_score: if above 0, only segments that score above it are considered (release rule).
+      max_num: most segments to keep.
 
     Returns:
-      indices [N] int64 into the input, best first.
+      Indices [N] int64 into the input, best first.
     """
     segments, scores = np.asarray(segments, np.float32).reshape(-1, 2), np.asarray(scores, np.float32)
     order = np.argsort(-scores, kind="stable")
@@ -172,14 +182,14 @@ def hard_nms(
 def vote_segments(kept_segments: Array, segments: Array, scores: Array, threshold: float) -> Array:
     """Replaces each kept segment by the score-weighted mean of all candidates that overlap it enough (ActionFormer).
 
-    The overlap has no epsilon here (release rule). A kept segment that no candidate with a score overlaps by
-    `threshold`, for example an empty one, stays as it is.
+    Unlike in NMS, the tIoU has no epsilon (release rule). A kept segment stays as it is if no candidate with a nonzero
+    score overlaps it by `threshold`; an empty one is an example.
 
     Args:
       kept_segments: [N, 2] float32.
       segments: [M, 2] float32, the candidates before NMS.
       scores: [M] float32, their scores before NMS.
-      threshold: the tIoU from which a candidate votes.
+      threshold: tIoU from which a candidate votes.
 
     Returns:
       [N, 2] float32.
@@ -201,13 +211,17 @@ def vote_segments(kept_segments: Array, segments: Array, scores: Array, threshol
 
 
 def nms_video(segments: Array, scores: Array, labels: Array, settings: NmsSettings) -> tuple[Array, Array, Array]:
-    """The candidates of one video after NMS, voting and the cap over all classes, by falling score.
+    """Reduces the candidates of one video by NMS, voting and the limit over all classes.
 
     Args:
-      segments: [M, 2], scores: [M], labels: [M] int; used as float32.
+      segments: [M, 2] start and end, used as float32.
+      scores: [M], used as float32.
+      labels: [M] int.
+      settings: how to reduce them.
 
     Returns:
-      segments [N, 2] float32, scores [N] float32, labels [N]; equal scores keep the order of their class, then of NMS.
+      Segments [N, 2] float32, scores [N] float32 and labels [N], by falling score; equal scores are ordered by class,
+      then as NMS orders them.
     """
     segments, scores = np.asarray(segments, np.float32).reshape(-1, 2), np.asarray(scores, np.float32)
     labels = np.asarray(labels)

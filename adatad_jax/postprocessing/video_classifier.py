@@ -1,8 +1,11 @@
 """Video-level class scores of another model, which give class-agnostic detections their labels.
 
-The files are those that ActivityNet results are published with: `{"results": {video: [score, ...]}, "class": [name,
-...]}` (the list may also be called "classes"), made once for all videos by CUHK's, InternVideo's or InternVideo2's
-classifier.
+The files are those that published ActivityNet results use. Each was made once for all videos by the classifier of CUHK,
+InternVideo or InternVideo2, and has the form
+
+    {"results": {video: [score, ...]}, "class": [name, ...]}
+
+where the list of names may also be called "classes".
 """
 
 import json
@@ -29,9 +32,10 @@ class VideoClassifier:
     """The best classes of each video.
 
     Attributes:
-      classes: [K] class names.
-      best: video -> labels [k] int64, indices into `classes`, and scores [k] float32, by falling score.
-      sqrt: a detection's new score is the geometric mean, not the product, of its own and the class's.
+      classes: names of the K classes.
+      best: video name to labels [k] int64, indices into `classes`, and scores [k] float32, by falling score.
+      sqrt: whether a detection's new score is the geometric mean of its own and the class's score; else it is their
+        product.
     """
 
     classes: tuple[str, ...]
@@ -39,13 +43,13 @@ class VideoClassifier:
     sqrt: bool
 
     def classify(self, video: str, detections: Detections) -> Detections:
-        """For each class of the video in turn, all detections as that class (release rule).
+        """Repeats all detections for each class of the video in turn, with that label (release rule).
 
         Scores are multiplied in float32, as in the release. Nothing is sorted or left out.
 
         Args:
           video: a name in `best`.
-          detections: N class-agnostic ones.
+          detections: N class-agnostic detections.
 
         Returns:
           k * N detections.
@@ -60,19 +64,21 @@ class VideoClassifier:
 
 
 def load_classifier(path: str | Path, videos: Iterable[str], *, topk: int, sqrt: bool) -> VideoClassifier:
-    """Reads a file of class scores; the module's text has its form.
+    """Reads a file of class scores in the form described in the module's docstring.
 
-    Scores are used as they are: no softmax, whatever they sum to. Of equal ones the class named first comes first.
+    Scores are used as they are, without a softmax, whatever they sum to. Of equal scores, the class named first comes
+    first.
 
     Args:
       path: the JSON file.
-      videos: names of the annotations, with or without "v_" in front.
-      topk: how many classes of each video are used.
+      videos: names of the annotated videos, with or without "v_" in front.
+      topk: number of classes used of each video.
       sqrt: see `VideoClassifier`.
 
     Raises:
-      UserError: the file is missing or not of this form; videos are missing in it; scores of a video are not one
-        number a class, not finite, or (those used) negative. All such videos are counted, the first listed.
+      UserError: the file is missing or malformed; `topk` is not between 1 and its number of classes; videos are missing
+        from it; or the scores of a video are not one finite number per class, or those used are negative. All such
+        videos are counted, and the first ones listed.
     """
     path = Path(path)
     results, classes = _read(path)
@@ -84,7 +90,7 @@ def load_classifier(path: str | Path, videos: Iterable[str], *, topk: int, sqrt:
     missing: list[str] = []
     wrong: list[str] = []
     for video in videos:
-        # the name as it is first: an id without prefix may itself begin with "v_"
+        # The unchanged name comes first, as an id without the prefix may itself begin with "v_".
         keys = (video, video.removeprefix(VIDEO_PREFIX), VIDEO_PREFIX + video)
         key = next((key for key in keys if key in results), None)
         if key is None:
@@ -96,7 +102,7 @@ def load_classifier(path: str | Path, videos: Iterable[str], *, topk: int, sqrt:
             continue
         labels = np.argsort(-scores, kind="stable")[:topk]
         if not np.isfinite(scores).all() or scores[labels[-1]] < 0:
-            wrong.append(f"{key}: scores from {scores.min()} to {scores.max()}, expected finite ones, not negative")
+            wrong.append(f"{key}: scores from {scores.min()} to {scores.max()}, expected finite and non-negative ones")
             continue
         best[video] = labels, scores[labels].astype(np.float32)
     if missing:
@@ -105,20 +111,22 @@ def load_classifier(path: str | Path, videos: Iterable[str], *, topk: int, sqrt:
             f"file that belongs to this subset, or leave the videos out of the annotations:{listed(missing)}"
         )
     if wrong:
-        raise UserError(f"{path}: wrong class scores of {len(wrong)} videos; write the file anew:{listed(wrong)}")
+        raise UserError(f"{path}: wrong class scores for {len(wrong)} videos; write the file anew:{listed(wrong)}")
     return VideoClassifier(classes, best, sqrt)
 
 
 def check_classes(classifier: VideoClassifier, annotated: Iterable[str], path: str | Path) -> None:
-    """Compares the classifier's class names with the labels it is measured against.
+    """Checks that the annotated labels are among the classifier's classes.
+
+    A label that is not causes only a warning: its class scores 0.
 
     Args:
       classifier: as loaded from `path`.
       annotated: labels of the ground truth.
-      path: what to call the classifier in a message.
+      path: file of the classifier, named in messages.
 
     Raises:
-      UserError: they share none. Labels that the classifier lacks are a warning only: these classes score 0.
+      UserError: none of the labels is among them.
     """
     wanted = sorted(set(annotated))
     missing = [label for label in wanted if label not in classifier.classes]
@@ -138,7 +146,7 @@ def check_classes(classifier: VideoClassifier, annotated: Iterable[str], path: s
 
 
 def _read(path: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """The file's scores by video and its class names."""
+    """Reads the file's scores of each video, and its class names."""
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
@@ -165,7 +173,7 @@ def _read(path: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
 
 
 def _scores(value: Any) -> Array | None:
-    """A list of numbers [K] float64, or None."""
+    """Returns a list of numbers as [K] float64, or None if it is not one."""
     if not isinstance(value, list) or not all(type(score) in (int, float) for score in value):
         return None
     return np.array(value, np.float64)

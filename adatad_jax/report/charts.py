@@ -1,7 +1,7 @@
 """Precision-recall curves as SVG, drawn once for light and once for dark pages.
 
-A picture holds no names, only curves and numbers: names stand beside it on the page, where every script can be shown,
-and be selected.
+A picture holds no names, only curves and numbers. The names stand beside it on the page, where every script can be
+shown and the text can be selected.
 """
 
 import base64
@@ -16,15 +16,23 @@ from matplotlib.figure import Figure
 
 Array = np.ndarray
 
-MOST_CURVES = 12  # with more classes, only the best and the worst few have their own
+MOST_CURVES = 12  # with more classes, only the best and the worst few have a curve of their own
 BEST, WORST = 3, 3
-# Of medium lightness: legible on white and on black. A second dozen half is dashed.
+# Of medium lightness: legible on white and on black. The second six curves have the same colours, dashed.
 COLOURS = ("#3b82c4", "#d9822b", "#2f9e6e", "#d64f5e", "#9467c9", "#8a8f3c")
 LIGHT_INK, DARK_INK = "#1c2430", "#e6e9ef"
 
 
 class Curve(NamedTuple):
-    """A class's curve [101], and how it is drawn and named."""
+    """Precision-recall curve of a class, and how it is drawn.
+
+    Attributes:
+      name: name of the class.
+      precision: [101] float, precision at recall 0, 0.01, ..., 1.
+      ap: average precision, a fraction.
+      colour: of the line.
+      dashed: whether the line is dashed.
+    """
 
     name: str
     precision: Array
@@ -35,12 +43,12 @@ class Curve(NamedTuple):
 
 @dataclass(frozen=True)
 class PrecisionRecall:
-    """The picture as data URIs for light and dark pages, and its key.
+    """The picture and its key.
 
     Attributes:
-      light, dark: data URIs.
-      curves: of single classes, the best first.
-      banded: whether the other classes are drawn as a band.
+      light, dark: data URIs of the picture for light and for dark pages.
+      curves: curves of single classes, the best first.
+      banded: whether the middle half of the classes is drawn as a band.
     """
 
     light: str
@@ -50,12 +58,15 @@ class PrecisionRecall:
 
 
 def precision_recall(precision: Array, ap: Array, classes: Sequence[str]) -> PrecisionRecall:
-    """The mean over classes in bold, above single classes; of more than 12, the best and worst three and a band.
+    """Draws the mean over classes in bold, above the curves of single classes.
+
+    Of more than 12 classes, only the best three and the worst three are drawn, with a band for the middle half of all.
+    Of a single class, only the mean is drawn.
 
     Args:
-      precision: [K, 101] at recall 0, 0.01, ..., 1.
+      precision: [K, 101] float, precision at recall 0, 0.01, ..., 1.
       ap: [K] average precisions, fractions, by which classes are ranked; equal ones by name.
-      classes: [K] names.
+      classes: names of the K classes.
     """
     ranked = sorted(range(len(classes)), key=lambda k: (-ap[k], classes[k]))
     banded = len(ranked) > MOST_CURVES
@@ -88,12 +99,12 @@ def _draw(precision: Array, curves: Sequence[Curve], banded: bool, ink: str) -> 
     axes.grid(color=ink, alpha=0.15, linewidth=0.6)
     axes.spines[:].set_visible(False)
     svg = io.BytesIO()
-    # Numbers as text, in the reader's own font; a fixed salt, so that the same curves give the same file.
+    # Numbers stay text, in the reader's own font. The salt is fixed, so that the same curves give the same file.
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "report", "font.size": 9}):
         figure.savefig(svg, format="svg", transparent=True, metadata={"Date": None})
     return data_uri("image/svg+xml", svg.getvalue())
 
 
 def data_uri(kind: str, content: bytes) -> str:
-    """Content that stands inside the page."""
+    """Returns a data URI of the content, to embed it in the page."""
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"

@@ -1,4 +1,4 @@
-"""From ground truth and detections, of this project or any other tool, to all that is told about them."""
+"""Evaluation of detections, of this project or any other tool, with everything that is reported about them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,21 +18,21 @@ from adatad_jax.postprocessing.detections import Detections
 
 @dataclass(frozen=True)
 class Evaluated:
-    """An evaluation, with all that its report tells of it.
+    """An evaluation, with everything that its report shows.
 
     Attributes:
       title: what was evaluated, such as a recipe's name.
       origin: checkpoint or results file, in words.
-      subset: of the annotations.
+      subset: name of the subset of the annotations.
       metrics: mean average precision.
-      recall: further figures by name, fractions, in the order shown.
-      published: average mAP published for the recipe, percent, if any.
-      truth: segments in seconds and labels by video.
-      results: detections by video.
-      classes: names that the labels of both index.
-      durations: seconds by video; some may be missing.
-      analysis: of the same detections.
-      files: video files by video, for thumbnails; some or all may be missing.
+      recall: recall figures by name, fractions, in the order shown.
+      published: average mAP published for the recipe, in percent, if any.
+      truth: segments in seconds and labels of each video.
+      results: detections of each video.
+      classes: class names, indexed by the labels of both `truth` and `results`.
+      durations: duration in seconds of each video; some may be missing.
+      analysis: error analysis of the same detections.
+      files: file of each video, for thumbnails; some or all may be missing.
       notes: what was ignored, or counted in a special way.
     """
 
@@ -65,20 +65,20 @@ def evaluate_detections(
     files: Mapping[str, Path],
     notes: Sequence[str] = (),
 ) -> Evaluated:
-    """Measures detections: mAP, recall, error analysis, and what is odd about them.
+    """Evaluates detections: mAP, recall, error analysis, and notes on what is odd about them.
 
     Args:
-      truth: segments in seconds and labels by video.
-      results: detections by video.
-      durations: seconds of the annotated videos, those without a segment too; NaN where unknown.
-      classes: names that the labels of both sides index.
+      truth: segments in seconds and labels of each video.
+      results: detections of each video.
+      durations: duration in seconds of each annotated video, also of those without a segment; NaN where unknown.
+      classes: class names, indexed by the labels of both `truth` and `results`.
       tious: thresholds of mAP.
-      title: what is measured, such as the name of a run or file.
+      title: what is evaluated, such as the name of a run or file.
       origin: where the detections come from, in words.
-      subset: name of it.
-      published: average mAP published for the same, percent.
-      files: video files by name, as far as they are there.
-      notes: what is known to be odd already.
+      subset: name of the subset.
+      published: average mAP published for the same, in percent.
+      files: file of each video, as far as they exist.
+      notes: what is already known to be odd.
 
     Raises:
       UserError: as `mean_average_precision`.
@@ -101,7 +101,7 @@ def evaluate_detections(
 
 
 def print_evaluated(evaluated: Evaluated, heading: str, console: Console) -> None:
-    """Tables of mAP, recall and errors, in percent, then the notes."""
+    """Prints tables of mAP, recall and errors, in percent, then the notes."""
     print_metrics(evaluated.metrics, heading, console)
     if evaluated.published:
         average = 100 * evaluated.metrics.average_map

@@ -1,4 +1,4 @@
-"""What the report's tables and bars show, in the order shown; shares and precisions are fractions."""
+"""Content of the report's tables and bars, in the order shown; shares and precisions are fractions."""
 
 import math
 from typing import NamedTuple
@@ -10,11 +10,13 @@ from adatad_jax.analysis.false_positives import KINDS, FalsePositives
 from adatad_jax.analysis.sensitivity import Sensitivity
 from adatad_jax.evaluation.mean_ap import Metrics
 
-MATRIX_CLASSES = 30  # of more, only the most frequent confusions are listed
+MATRIX_CLASSES = 30  # with more, only the most frequent confusions are listed
 PAIRS_SHOWN = 30
 
 
 class ClassRow(NamedTuple):
+    """A class: its number of segments, its mean average precision, and that at each tIoU."""
+
     name: str
     segments: int
     average: float
@@ -22,7 +24,7 @@ class ClassRow(NamedTuple):
 
 
 class Pair(NamedTuple):
-    """As many of the segments of `name`, a `share` of them, are best detected as `other`."""
+    """Segments of class `name` whose best detection has the label `other`; `share` is their share of the class."""
 
     name: str
     other: str
@@ -31,7 +33,7 @@ class Pair(NamedTuple):
 
 
 class Kind(NamedTuple):
-    """A kind of false positive: how many, of all detections, and the mAP it costs."""
+    """A kind of detection: how many, their share of all detections, and the average mAP that it costs."""
 
     name: str
     meaning: str
@@ -41,6 +43,8 @@ class Kind(NamedTuple):
 
 
 class Bucket(NamedTuple):
+    """A bucket of segments, with the range of values that it holds."""
+
     name: str
     span: str
     segments: int
@@ -49,7 +53,7 @@ class Bucket(NamedTuple):
 
 
 def class_rows(metrics: Metrics, analysis: Analysis) -> list[ClassRow]:
-    """Every class of the ground truth, the best first, equal ones by name."""
+    """Returns a row for each class of the ground truth, the best first, equal ones by name."""
     rows = [
         ClassRow(name, int(segments), float(aps.mean()), tuple(aps.tolist()))
         for name, segments, aps in zip(metrics.classes, analysis.confusion.sum(axis=1), metrics.per_class, strict=True)
@@ -58,18 +62,18 @@ def class_rows(metrics: Metrics, analysis: Analysis) -> list[ClassRow]:
 
 
 def ap_at(metrics: Metrics, tiou: float) -> np.ndarray:
-    """Average precision [K] of each class at one tIoU of the list."""
+    """Returns the average precision [K] of each class at one tIoU of the list."""
     return metrics.per_class[:, np.isclose(metrics.tious, tiou).argmax()]
 
 
 def confused_pairs(analysis: Analysis) -> list[Pair]:
-    """Pairs of different classes, the most frequent first."""
+    """Returns the pairs of different classes that are confused, the most frequent first."""
     wrong = ~np.eye(len(analysis.classes), dtype=bool)
     return _pairs(analysis, list(analysis.classes), analysis.confusion[:, :-1] * wrong)
 
 
 def missed_classes(analysis: Analysis) -> list[Pair]:
-    """Classes with segments that no detection overlaps enough, the most frequent first."""
+    """Returns the classes with segments that no detection overlaps enough, the most frequent first."""
     return _pairs(analysis, ["missed"], analysis.confusion[:, -1:])
 
 
@@ -83,7 +87,7 @@ def _pairs(analysis: Analysis, columns: list[str], counts: np.ndarray) -> list[P
 
 
 def kinds(found: FalsePositives) -> list[Kind]:
-    """True positives, then each kind of false positive; the cost of the former is 0."""
+    """Returns true positives, at a cost of 0, then each kind of false positive."""
     limit = f"{found.tiou:g}"
     meanings = (
         "finds a segment",
@@ -103,7 +107,7 @@ def kinds(found: FalsePositives) -> list[Kind]:
 
 
 def buckets(sensitivity: Sensitivity) -> list[Bucket]:
-    """The buckets of one quantity, with the range of values that each holds."""
+    """Returns the buckets of one quantity, with the range of values that each holds."""
     return [
         Bucket(name, _span(sensitivity, b), int(sensitivity.segments[b]), float(sensitivity.map_n[b]), float(missed))
         for b, (name, missed) in enumerate(zip(sensitivity.names, sensitivity.missed, strict=True))

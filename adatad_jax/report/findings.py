@@ -1,4 +1,4 @@
-"""What holds the mAP down, in sentences made of the figures."""
+"""Sentences that tell, from the figures, what limits the mAP."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -10,21 +10,24 @@ from adatad_jax.evaluation.mean_ap import Metrics
 from adatad_jax.report.figures import buckets, class_rows, confused_pairs, kinds
 
 FEW = 3  # classes named
-FEWEST_SHARE = 0.05  # of the segments, in a bucket that is worth a sentence
-WORTH_TELLING = 1e-4  # a difference that shows, as figures have two decimals of a percent
+FEWEST_SHARE = 0.05  # smallest share of the segments in a bucket that is worth a sentence
+WORTH_TELLING = 1e-4  # smallest difference that shows, as percentages have two decimals
 
 
 class Finding(NamedTuple):
+    """A finding: its topic, and sentences on it."""
+
     topic: str
     text: str
 
 
 def findings(metrics: Metrics, analysis: Analysis, undetected: Sequence[int]) -> list[Finding]:
-    """Sentences on the largest cost, missed segments, boundaries, weak classes, confusion and hard segments.
+    """Writes sentences on the largest cost, missed segments, boundaries, weak classes, confusion and hard segments.
 
     Args:
-      metrics, analysis: of the same detections.
-      undetected: of each video without any detection, how many segments it has.
+      metrics: mean average precision.
+      analysis: error analysis of the same detections.
+      undetected: number of segments of each video without any detection.
     """
     found = [_costs(metrics, analysis), _missed(analysis, undetected)]
     by_tiou = sorted(zip(metrics.tious, metrics.map.tolist(), strict=True))
@@ -34,7 +37,7 @@ def findings(metrics: Metrics, analysis: Analysis, undetected: Sequence[int]) ->
             Finding(
                 "Boundaries",
                 f"mAP is {percent(most)} at tIoU {low:g} and {percent(least)} at {high:g}: a steep fall means that "
-                "actions are found, but not where exactly they start and end.",
+                "actions are found, but not exactly where they start and end.",
             )
         )
     if len(metrics.classes) > FEW and np.ptp(metrics.per_class.mean(axis=1)) >= WORTH_TELLING:
@@ -44,14 +47,14 @@ def findings(metrics: Metrics, analysis: Analysis, undetected: Sequence[int]) ->
         found.append(
             Finding(
                 "Mixed up most",
-                f"{pair.segments} of the segments of {pair.name} ({percent(pair.share, 1)}%) as {pair.other}.",
+                f"{pair.segments} of the segments of {pair.name} ({percent(pair.share, 1)}%) detected as {pair.other}.",
             )
         )
     return [*found, *_hardest(analysis)]
 
 
 def percent(fraction: float, decimals: int = 2) -> str:
-    """A fraction as it is shown: in percent."""
+    """Formats a fraction in percent."""
     return f"{100 * fraction:.{decimals}f}"
 
 
@@ -71,7 +74,7 @@ def _missed(analysis: Analysis, undetected: Sequence[int]) -> Finding:
     missed, total = int(analysis.confusion[:, -1].sum()), int(analysis.confusion.sum())
     text = (
         f"{missed} of {total} segments ({percent(missed / total, 1)}%) have no detection of any label that overlaps "
-        f"them by tIoU {analysis.tiou:g}"
+        f"them by at least tIoU {analysis.tiou:g}"
     )
     if undetected:
         text += f"; {sum(undetected)} of them are in the {len(undetected)} videos without any detection"
@@ -102,6 +105,6 @@ def _hardest(analysis: Analysis) -> list[Finding]:
         Finding(
             "Hardest segments",
             f"Those of {quantity} {bucket.name} ({bucket.span}): {bucket.segments} segments with an mAP_N of "
-            f"{percent(map_n)}, over all segments {percent(analysis.average_map_n)}.",
+            f"{percent(map_n)}; that of all segments is {percent(analysis.average_map_n)}.",
         )
     ]

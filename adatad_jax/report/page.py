@@ -1,4 +1,4 @@
-"""The report of an evaluation: one HTML page that holds all it shows and loads nothing."""
+"""The report of an evaluation: one HTML page that holds everything it shows and loads nothing."""
 
 import base64
 import hashlib
@@ -28,13 +28,13 @@ AP_BINS = 10
 
 
 def write_report(path: Path, evaluated: Evaluated, time_limit: float = 60.0) -> None:
-    """Writes the page. It opens from disk in any browser, without a network.
+    """Writes the page, which opens from disk in any browser, without a network.
 
     Args:
-      path: the file, as a rule `report.html`.
-      evaluated: what it shows.
-      time_limit: seconds that opening a video, or reading a frame of it, may take; one that fails has no thumbnails,
-        and the page says why.
+      path: the file, usually `report.html`.
+      evaluated: what the page shows.
+      time_limit: seconds that opening a video, or reading a frame of it, may take. A video that fails has no
+        thumbnails, and the page says why.
 
     Raises:
       UserError: the file cannot be written.
@@ -45,12 +45,12 @@ def write_report(path: Path, evaluated: Evaluated, time_limit: float = 60.0) -> 
     )
     environment.filters.update(percent=percent, clock=clock)
     style, script = (loader.get_source(environment, name)[0] for name in ("page.css", "page.js"))
-    # The page may run this one script, and load nothing: names in it are escaped, and could not act if they were not.
+    # The page may run this one script and load nothing. Names in it are escaped, and could do no harm if they were not.
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     page: str = environment.get_template("page.html.jinja").render(
         evaluated=evaluated, style=style, script=script, digest=digest, **_shown(evaluated, time_limit)
     )
-    write_text(path, page.encode(errors="replace").decode())  # half a surrogate pair, which JSON may hold, is "?"
+    write_text(path, page.encode(errors="replace").decode())  # half a surrogate pair, which JSON may hold, becomes "?"
 
 
 def _shown(evaluated: Evaluated, time_limit: float) -> dict[str, Any]:
@@ -102,12 +102,12 @@ REPORT_FILE = "report.html"
 
 
 def write_evaluated(folder: Path, evaluated: Evaluated, about: Mapping[str, str], time_limit: float = 60.0) -> None:
-    """Writes `metrics.json` (fractions; `about` comes first in it) and `report.html` into a folder.
+    """Writes `metrics.json` (as fractions, `about` first) and `report.html` into a folder.
 
     Args:
-      folder: may not be there yet.
+      folder: where to write them; created if needed.
       evaluated: what to write.
-      about: what was measured, such as file names.
+      about: what was evaluated, such as file names.
       time_limit: see `write_report`.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What the timelines of the best and the worst videos show: which detections, in which lanes, at which place."""
+"""Timelines of the best and the worst videos: which detections they show, in which lanes and at which positions."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -18,25 +18,32 @@ from adatad_jax.report.charts import data_uri
 
 Array = np.ndarray
 
-VIDEOS = 10  # at most so many best ones, and so many worst ones
-FEWEST, MOST = 10, 200  # detections drawn of a video: twice its segments, within these bounds,
-FLOOR = 0.1  # and none below this share of the video's best score
-FAINTEST = 0.25  # opacity
-WIDEST = 2.0  # a thumbnail's longer side, in its shorter one; the middle of wider pictures is shown
+VIDEOS = 10  # at most this many best ones, and as many worst ones
+FEWEST, MOST = 10, 200  # detections drawn per video: twice its number of segments, within these bounds,
+FLOOR = 0.1  # and none that scores below this share of the video's best score
+FAINTEST = 0.25  # lowest opacity
+WIDEST = 2.0  # longest side of a thumbnail, relative to its shorter one; of wider pictures only the middle is shown
 QUALITY = 70  # of JPEG
 STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400)  # seconds between ticks
 MOST_TICKS = 8
 RULE = (
-    f"Of the detections of all labels the best-scoring ones are drawn: twice as many as the video has segments (at "
+    f"Of the detections of all labels, the best-scoring ones are drawn: twice as many as the video has segments (at "
     f"least {FEWEST}, at most {MOST}), none below {100 * FLOOR:g}% of the video's best score, at most {LANES} of a "
     "class above one another."
 )
 
 
 class Bar(NamedTuple):
-    """A segment on the time axis, with `left` and `width` in percent of it.
+    """A segment on the time axis.
 
-    matched: a detection that takes a segment; a segment that a detection drawn here takes.
+    Attributes:
+      left: start, in percent of the axis.
+      width: length, in percent of the axis.
+      title: description of the segment.
+      matched: of a detection, whether it takes a segment; of a segment, whether a detection shown takes it.
+      lane: lane of a detection in its row.
+      score: score of a detection, as text.
+      opacity: in [0, 1].
     """
 
     left: float
@@ -62,13 +69,14 @@ class Timeline:
     """A video as it is shown.
 
     Attributes:
-      video: its name.
-      ap: in this video alone, a fraction.
+      video: name of the video.
+      ap: average precision in this video alone, a fraction.
       seconds: length of the time axis.
-      segments, detections: how many it has.
-      crowded: detections not drawn as all lanes are taken there.
-      rows: by class, those annotated first.
-      ticks: (place in percent, label).
+      segments: number of annotated segments.
+      detections: number of detections.
+      crowded: number of detections not drawn because all lanes are taken there.
+      rows: one row per class, annotated classes first.
+      ticks: positions in percent, and labels.
       images: data URIs of thumbnails, evenly spaced in time.
       problem: why there are none although the file was given.
     """
@@ -86,18 +94,19 @@ class Timeline:
 
     @property
     def drawn(self) -> int:
-        """Detections drawn."""
+        """Returns the number of detections drawn."""
         return sum(len(row.found) for row in self.rows)
 
 
 def best_and_worst(video_ap: Mapping[str, float], segments: Mapping[str, int]) -> tuple[list[str], list[str]]:
-    """At most ten videos each, the best with the best first, the worst with the worst first, none in both.
+    """Selects at most ten best and ten worst videos, none of them in both lists.
 
-    Of equal ones that with more segments comes first, then the name decides.
+    The best begin with the best one, the worst with the worst. Of equal videos the one with more segments comes first,
+    then the name decides.
 
     Args:
-      video_ap: of each video, a fraction.
-      segments: how many each has.
+      video_ap: average precision of each video, a fraction.
+      segments: number of segments of each video.
     """
     worst = sorted(video_ap, key=lambda video: (video_ap[video], -segments[video], video))
     worst = worst[: min(VIDEOS, len(worst) // 2)]
@@ -116,17 +125,17 @@ def lay_out(
     images: list[str],
     problem: str,
 ) -> Timeline:
-    """The timeline of a video.
+    """Lays out the timeline of a video.
 
     Args:
-      video: its name.
-      ap: in it alone, a fraction.
-      duration: seconds, 0 if not known. The axis ends with it, or with the last segment if that is later; detections
-        are cut there, unless the duration is not known.
+      video: name of the video.
+      ap: average precision in it alone, a fraction.
+      duration: seconds, 0 if not known. The axis ends there, or with the last segment if that is later, and detections
+        are cut at its end. If the duration is not known, the axis reaches the last detection shown too.
       truth: annotated segments [G, 2] in seconds and labels [G].
-      found: all its detections.
-      classes: names that labels index.
-      tiou: from which a detection may take a segment.
+      found: all detections of the video.
+      classes: class names, indexed by the labels.
+      tiou: threshold from which a detection may take a segment.
       images, problem: see `thumbnail_strip`.
     """
     segments, labels = truth
@@ -138,7 +147,7 @@ def lay_out(
     crowded, rows = 0, []
     for label in dict.fromkeys((*by_start, *found.labels[shown].tolist())):
         name, own, mine = classes[label], segments[labels == label], shown[found.labels[shown] == label]
-        # All better ones of the label are shown too, so each takes the segment that it takes in the evaluation.
+        # All better ones of the label are among them, so each takes the same segment as in the evaluation.
         taken = match(segment_tiou(found.segments[mine], own), tiou) if len(own) else np.full(len(mine), -1)
         annotated = [
             _bar(segment, seconds, f"{name}, annotated, {_span(segment)}", bool((taken == g).any()))
@@ -162,11 +171,14 @@ def lay_out(
 
 
 def shown_detections(found: Detections, segments: int) -> Array:
-    """Indices of the detections that are drawn, the best first; `RULE` says which.
+    """Selects the detections to draw, by the rule in `RULE`.
 
     Args:
-      found: of a video.
-      segments: how many are annotated in it.
+      found: detections of a video.
+      segments: number of segments annotated in it.
+
+    Returns:
+      Their indices, the best first.
     """
     order = np.argsort(-found.scores, kind="stable")[: min(max(2 * segments, FEWEST), MOST)]
     scores = found.scores[order]
@@ -174,11 +186,14 @@ def shown_detections(found: Detections, segments: int) -> Array:
 
 
 def thumbnail_strip(path: Path, time_limit: float) -> tuple[list[str], str]:
-    """Thumbnails of a video as data URIs; or none, and the reason: no file that cannot be read stops a report.
+    """Makes thumbnails of a video; a file that cannot be read does not stop the report.
 
     Args:
       path: the video.
       time_limit: seconds that opening it, or reading a frame, may take.
+
+    Returns:
+      Data URIs and an empty text; or none, and the reason.
     """
     try:
         return [data_uri("image/jpeg", _jpeg(image)) for image in thumbnails(path, time_limit)], ""

@@ -1,4 +1,4 @@
-"""Small ground truths and detections for the tests of the analysis."""
+"""Small ground truths and detections that the tests of the analysis share."""
 
 from collections.abc import Mapping
 
@@ -17,13 +17,13 @@ RANDOM_CASES = range(12)
 
 
 def truth(*rows: tuple[float, float, int]) -> tuple[np.ndarray, np.ndarray]:
-    """A video's segments, of rows of start, end, label."""
+    """Returns a video's segments from rows of start, end and label."""
     table = np.array(rows, float).reshape(-1, 3)
     return table[:, :2], table[:, 2].astype(int)
 
 
 def detections(*rows: tuple[float, float, float, int]) -> Detections:
-    """A video's detections, of rows of start, end, score, label."""
+    """Returns a video's detections from rows of start, end, score and label."""
     table = np.array(rows, float).reshape(-1, 4)
     return Detections(table[:, :2], table[:, 2], table[:, 3].astype(int))
 
@@ -33,8 +33,10 @@ def matched(ground_truth: Truth, results: Mapping[str, Detections], tious: tuple
 
 
 def random_case(seed: int) -> tuple[Truth, Results]:
-    """Crowded videos on a grid of seconds: equal overlaps and scores, duplicate and empty segments, a label and videos
-    that only one side has. At least one detection is exact."""
+    """Makes crowded videos on a grid of seconds, with at least one exact detection.
+
+    Overlaps and scores are often equal. Segments may be duplicate or empty. A label and videos are on one side only.
+    """
     rng = np.random.default_rng(seed)
     ground_truth, results = {"first": truth((3, 9, 1))}, {"first": detections((3, 9, 0.5, 1))}
     for v in range(6):

@@ -11,16 +11,16 @@ def test_by_hand() -> None:
     found = {
         "v": detections(
             (0, 10, 0.5, 0),
-            (0, 5, 0.6, 2),  # on the first segment by 0.5, and better
+            (0, 5, 0.6, 2),  # overlaps the first segment by 0.5, and scores higher
             (20, 30, 0.7, 1),  # a label without ground truth does not count
-            (20, 24, 0.6, 2),  # by 0.4: not on it
+            (20, 24, 0.6, 2),  # overlaps by 0.4: too little
             (20, 29, 0.5, 0),
             (40, 50, 0.3, 0),
             (40, 50, 0.3, 2),  # equal score, given later
         )
     }
     matrix = confusion_matrix(counted(ground_truth, found, CLASSES), found, 0.5)
-    # rows Dive, Swim; columns Dive, Swim, missed (all of w is)
+    # rows Dive, Swim; columns Dive, Swim, missed; the segment of w is missed
     assert matrix.tolist() == [[1, 1, 0], [1, 0, 1]]
 
 

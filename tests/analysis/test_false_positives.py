@@ -72,7 +72,7 @@ def test_counts_ranks_and_cost() -> None:
         "double detection": 0,
     }
     assert high.counts.tolist() == [2, 1, 1, 1, 0, 0]
-    # first G: Dive's background and hit, Jump's hit; second G: Dive's third, Jump's second; nobody has a third G
+    # first G: Dive's background and hit, Jump's hit; second G: Dive's third, Jump's second; no class has a third G
     np.testing.assert_allclose(low.by_rank[0], np.array([2, 1, 0, 0, 0, 0]) / 3)
     np.testing.assert_allclose(low.by_rank[1], np.array([1, 0, 0, 0, 1, 0]) / 2)
     np.testing.assert_array_equal(low.by_rank[2:], np.zeros((8, 6)))
@@ -107,7 +107,7 @@ def loop_kind(label: int, segment: np.ndarray, annotated: tuple[np.ndarray, np.n
 
 
 def loop(ground_truth: Truth, results: Results, tiou: float) -> dict[str, list[str]]:
-    """Kinds by video in the order given, "" for labels without ground truth; every segment is taken by a loop."""
+    """Classifies each video's detections in the order given by plain loops; "" for labels without ground truth."""
     known = {int(k) for segments, labels in ground_truth.values() for k in labels[segments[:, 1] > segments[:, 0]]}
     kinds = {}
     for video, found in results.items():
@@ -118,7 +118,7 @@ def loop(ground_truth: Truth, results: Results, tiou: float) -> dict[str, list[s
             if found.labels[i] not in known:
                 continue
             overlaps = segment_tiou(found.segments[i : i + 1], segments)[0]
-            # a near-duplicate of an earlier segment is none
+            # a near-duplicate of an earlier segment does not count
             able = [
                 (overlaps[g], g)
                 for g in range(len(labels))

@@ -65,7 +65,7 @@ def test_a_class_without_segments_in_the_bucket_is_left_out() -> None:
 
 
 def found_in_time(matching: Matching, t: int) -> set[int]:
-    """Segments taken as long as the normalised precision of their class is yet to be above 0.05, rank by rank."""
+    """Finds, rank by rank, the segments taken before the normalised precision of their class falls to 0.05 for good."""
     found: set[int] = set()
     for k, positives in enumerate(matching.positives):
         hits, waiting, taken = 0, [], matching.taken[t, matching.of_class(k)]
@@ -81,7 +81,7 @@ def found_in_time(matching: Matching, t: int) -> set[int]:
 
 
 def test_what_comes_after_a_hundred_false_positives_is_missed() -> None:
-    """N = 2: the second segment is found at a normalised precision of 2 / (2 + F)."""
+    """With N = 2, the second segment is found at a normalised precision of 2 / (2 + F)."""
     for false, missed in ((37, 0), (39, 1 / 2)):
         rows = [(0, 10, 0.9, 0), *((50, 60, 0.5, 0) for _ in range(false)), (20, 30, 0.1, 0)]
         matching = matched({"v": truth((0, 10, 0), (20, 30, 0))}, {"v": detections(*rows)}, (0.5,))
@@ -146,7 +146,7 @@ def test_no_bucket_is_empty(values: list[float]) -> None:
 def test_edges_are_quintiles_for_reading() -> None:
     lengths = np.linspace(1.0004, 101.0004, 1001)
     np.testing.assert_allclose(bucket_edges(lengths), [0, 21, 41, 61, 81, 110])
-    # whole numbers stay whole, and one that most share is a bucket of its own
+    # whole numbers stay whole, and a value that most share is a bucket of its own
     np.testing.assert_array_equal(bucket_edges(np.array([1.0] * 50 + [2] * 20 + [3] * 20 + [7] * 10)), [0, 1, 2, 3, 7])
     np.testing.assert_array_equal(bucket_edges(np.full(9, 4.0)), [0, 4])
     # two digits would empty a bucket: 1.01 and 1.02 need three
@@ -167,6 +167,6 @@ def test_equal_lengths_are_one_bucket_in_spite_of_rounding() -> None:
 def test_coverage_is_left_out_without_all_durations(durations: dict[str, float]) -> None:
     matching = matched({"v": truth((0, 10, 0)), "w": truth((0, 10, 0)), "none": truth()}, {})
     assert [s.quantity for s in sensitivities(matching, durations, 0)] == ["length", "instances"]
-    known = {"v": 50.0, "w": 8.0}  # of those with segments; one is longer than its video
+    known = {"v": 50.0, "w": 8.0}  # of the videos with segments; one segment is longer than its video
     coverage = sensitivities(matching, known, 0)[1]
     np.testing.assert_allclose(coverage.edges, [0, 0.2, 1])

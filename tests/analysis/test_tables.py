@@ -7,7 +7,7 @@ from tests.analysis.small_cases import CLASSES, Results, Truth, detections, trut
 
 
 def printed(ground_truth: Truth, found: Results, durations: dict[str, float]) -> tuple[str, list[list[str]]]:
-    """The text, and the cells of its rows."""
+    """Returns the printed text, and the cells of its rows."""
     said = StringIO()
     print_analysis(analyse(ground_truth, found, durations, (0.5, 0.7), CLASSES), Console(file=said, width=120))
     text = said.getvalue()
@@ -19,9 +19,9 @@ def test_percent_by_hand() -> None:
     found = {"v": detections((20, 30, 0.9, 0), (10, 12.5, 0.8, 0)), "w": detections((0, 4, 0.1, 3))}
     text, rows = printed(ground_truth, found, {"v": 20.0, "w": 16.0})
     assert "tIoU 0.5" in text
-    # first G: Dive's two, Walk's one; nobody has a second
+    # first G: Dive's two, Walk's one; no class has a second
     assert ["true positive", "2", "66.7", "-", "-", "-", ""] in rows
-    # Dive at 0.5: miss, hit of two: 1/4, without the miss 1/2; at 0.7 the 5/8 are too little. Of two classes and tIoUs.
+    # Dive at 0.5: miss, hit of two: 1/4, without the miss 1/2; at 0.7, 5/8 is too little. Mean of 2 classes and 2 tIoUs
     assert ["background", "1", "33.3", "-", "-", "-", "6.25"] in rows
     assert ["double detection", "0", "0.0", "-", "-", "-", "0.00"] in rows
     # N = 1.5; Dive at 0.5: R N / (R N + 1) = 0.75 / 1.75 for half of the segments; Walk 1

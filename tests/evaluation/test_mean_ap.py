@@ -24,7 +24,7 @@ def truth(*rows: tuple[float, float, int]) -> tuple[np.ndarray, np.ndarray]:
 
 @st.composite
 def overlapping(draw: st.DrawFn) -> np.ndarray:
-    """tIoU of segments on a small grid, so that equal overlaps are common."""
+    """Draws the tIoU of segments on a small grid, so that equal overlaps are common."""
     pairs = st.tuples(st.integers(0, 6), st.integers(1, 4))
     a, b = (np.array(draw(st.lists(pairs, min_size=1, max_size=8)), float) for _ in range(2))
     return segment_tiou(np.cumsum(a, axis=1), np.cumsum(b, axis=1))
@@ -131,7 +131,7 @@ def test_no_detections_at_all_score_zero() -> None:
 
 
 def test_refuses_nothing_to_measure() -> None:
-    with pytest.raises(UserError, match="no segment"):
+    with pytest.raises(UserError, match=r"ground truth .* 1 videos, 0 segments"):
         mean_average_precision({"v": (np.empty((0, 2)), np.empty(0, int))}, {}, [0.5], CLASSES)
-    with pytest.raises(UserError, match="tIoU thresholds is empty"):
+    with pytest.raises(UserError, match=r"tIoU thresholds .*empty.*at least one"):
         mean_average_precision({"v": truth((0, 10, 0))}, {}, [], CLASSES)

@@ -1,4 +1,4 @@
-"""Real detections of a published method on THUMOS-14, where the public data are there (`tests/real_data.py`)."""
+"""Real detections of a published method on THUMOS-14, where the public data are available (`tests/real_data.py`)."""
 
 import json
 from functools import cache
@@ -28,7 +28,7 @@ def read(path: Path) -> Any:
 
 @cache
 def thumos() -> tuple[GroundTruth, dict[str, Detections], tuple[str, ...]]:
-    """Labels index the sorted class names, as in the reference arrays."""
+    """Reads ground truth and detections, with labels that index the sorted class names as in the reference arrays."""
     annotated = load_truth(FOLDER / "annotations" / "thumos_14_anno.json", "validation")
     return annotated.truth, *read_results(RESULTS / "delu_thumos14_proposals.json", annotated.classes)
 

@@ -37,7 +37,7 @@ def test_round_trip(tmp_path: Path) -> None:
 
 
 def test_a_table_is_the_same_as_the_json_file(tmp_path: Path) -> None:
-    """Columns in another order, a further one, quotes, spaces, an empty line and a byte order mark."""
+    """Covers columns in another order, an additional one, quotes, spaces, an empty line and a byte order mark."""
     table = (
         '\ufeffScore, label,end,video,start,note\n0.5,"Dive, high",4,b,1.5,\n\n 2 ,Jump,3,a,0,\n1e-3,Jump,9,b,8.25,\n'
     )
@@ -69,23 +69,31 @@ def test_what_is_odd_but_a_detection_is_kept(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [[], {"result": {}}, {"results": []}, None, 3])
 def test_a_file_of_another_format_is_refused(tmp_path: Path, content: Any) -> None:
-    with pytest.raises(UserError, match=r"found\.json: found .*expected the ActivityNet results format"):
+    with pytest.raises(UserError, match=r'found\.json: found .*expected .*ActivityNet .*"results"'):
         read_results(write(tmp_path, content))
 
 
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("found.json", '{"results": {', r"found\.json: not a JSON file .*expected the ActivityNet results format"),
-        ("found.json", "video,start,end,label,score\n", r"not a JSON file .*whose name ends in \.csv"),
-        ("found.json", f'{{"results": {{"v": [{"9" * 5000}]}}}}', r"found\.json: not a JSON file .*5000 digits"),
-        ("found.json", '{"results": {"v": [], "w": []}}', r"no detection in it \(2 videos\)"),
-        ("found.csv", "", r"line 1: expected the names of columns, video,start,end,label,score .*found nothing"),
-        ("found.csv", "v,0,1,Dive,0.5\n", "line 1: expected the names of columns.*found v,0,1"),
-        ("found.csv", "video,start,end,label\nv,0,1,Dive\n", "line 1: expected the names of columns"),
-        ("found.csv", "video,start,end,label,score,score\n", "each once"),
-        ("found.csv", "video,start,end,label,score\n", r"no detection in it \(0 videos\)"),
-        ("found.csv", 'video,start,end,label,score\nv,0,1,"Dive,0.5\n', "line 2: not a table"),
+        ("found.json", '{"results": {', r"found\.json: .*JSON .*expected .*ActivityNet"),
+        ("found.json", "video,start,end,label,score\n", r"found\.json: .*JSON .*expected .*table .*\.csv"),
+        ("found.json", f'{{"results": {{"v": [{"9" * 5000}]}}}}', r"found\.json: .*JSON .*5000 digits"),
+        ("found.json", '{"results": {"v": [], "w": []}}', r"found\.json: no detection .*2 videos"),
+        ("found.csv", "", r"found\.csv: line 1: expected .*video,start,end,label,score .*found nothing"),
+        ("found.csv", "v,0,1,Dive,0.5\n", r"found\.csv: line 1: expected .*found v,0,1"),
+        (
+            "found.csv",
+            "video,start,end,label\nv,0,1,Dive\n",
+            r"found\.csv: line 1: expected .*score .*found video,start,end,label$",
+        ),
+        (
+            "found.csv",
+            "video,start,end,label,score,score\n",
+            r"found\.csv: line 1: expected .*once.*found video.*score,score$",
+        ),
+        ("found.csv", "video,start,end,label,score\n", r"found\.csv: no detection .*0 videos"),
+        ("found.csv", 'video,start,end,label,score\nv,0,1,"Dive,0.5\n', r"found\.csv: line 2: .*table"),
     ],
 )
 def test_files_without_detections_are_refused(tmp_path: Path, name: str, content: str, message: str) -> None:
@@ -94,9 +102,9 @@ def test_files_without_detections_are_refused(tmp_path: Path, name: str, content
 
 
 def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no such file"):
+    with pytest.raises(UserError, match=r"none\.json: .*no such file"):
         read_results(tmp_path / "none.json")
-    with pytest.raises(UserError, match="a folder, expected one results file"):
+    with pytest.raises(UserError, match=r"folder, expected .*results file"):
         read_results(tmp_path)
 
 
@@ -116,10 +124,10 @@ def test_all_wrong_entries_are_counted_and_named(tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
         read_results(write(tmp_path, content))
     message = str(caught.value)
-    assert "found.json: 10 entries are no detections" in message
+    assert "found.json: 10 entries" in message
     assert '"v"[0]' not in message
     assert all(f'\n  "v"[{number}]: ' in message for number in range(1, 10))
-    assert '\n  "w": found a dict' in message
+    assert '\n  "w": found a dict, expected a list' in message
 
 
 def test_wrong_lines_are_counted_and_named(tmp_path: Path) -> None:
@@ -127,12 +135,12 @@ def test_wrong_lines_are_counted_and_named(tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
         read_results(write(tmp_path, table, "found.csv"))
     message = str(caught.value)
-    assert "found.csv: 4 entries are no detections" in message
+    assert "found.csv: 4 entries" in message
     assert [f"line {number}:" in message for number in range(2, 7)] == [False, True, True, True, True]
 
 
 def test_a_video_that_is_there_twice_is_refused(tmp_path: Path) -> None:
-    """A JSON reader would take the last and lose the others."""
+    """A JSON reader would keep the last one and lose the others."""
     one = json.dumps([GOOD])
-    with pytest.raises(UserError, match=r'"v" is there more than once'):
+    with pytest.raises(UserError, match=r'found\.json: 1 (.|\n)*"v" .*more than once'):
         read_results(write(tmp_path, f'{{"results": {{"v": {one}, "w": {one}, "v": {one}}}}}'))

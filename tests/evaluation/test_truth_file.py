@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ def plain(annotated: Annotated) -> dict[str, Any]:
 
 
 def test_reads_exactly_one_subset_with_every_label(tmp_path: Path) -> None:
-    """Without frame counts, and most durations."""
+    """Covers a file without frame counts and without most durations."""
     annotated = load_truth(write(tmp_path, {"database": DATABASE}), "validation", ["Jump"])
     assert annotated.classes == ("Jump", "Ambiguous", "Dive")
     assert plain(annotated) == {"b": [[0, 1, "Jump"], [2, 3, "Ambiguous"]], "a": [[4, 5, "Dive"]]}
@@ -75,12 +76,14 @@ def test_activitynet_as_bmn_ships_it() -> None:
 
 def test_a_subset_has_to_be_chosen_where_there_are_several(tmp_path: Path) -> None:
     path = write(tmp_path, {"database": DATABASE})
-    with pytest.raises(UserError, match=r'"validation" \(3 videos\), "validation_extra" \(1 videos\): choose one'):
+    with pytest.raises(
+        UserError, match=r'gt\.json: .*"validation" \(3 videos\), "validation_extra" \(1 videos\).*--subset'
+    ):
         load_truth(path)
-    with pytest.raises(UserError, match=r'gt\.json: no video of subset "test".*"validation_extra".*set --subset'):
+    with pytest.raises(UserError, match=r'gt\.json: .*no video .*"test".*"validation_extra".*--subset'):
         load_truth(path, "test")
     bare = write(tmp_path, {"database": {"d": DATABASE["d"]}}, "bare.json")
-    with pytest.raises(UserError, match=r'bare\.json: no segment .* in the 1 videos of subset "validation", expected'):
+    with pytest.raises(UserError, match=r'bare\.json: no segment .* 1 videos .*"validation".*--subset'):
         load_truth(bare)
     one = write(tmp_path, {"database": {"c": DATABASE["c"]}}, "one.json")
     assert load_truth(one).subset == "validation_extra"
@@ -110,9 +113,9 @@ def test_a_table_with_and_without_subsets(tmp_path: Path) -> None:
     assert list(annotated.durations) == ["b", "c"]
     bare = write(tmp_path, "video,start,end,label\na,0,1,Dive\nb,2,3.5,Jump\n", "bare.csv")
     assert list(load_truth(bare).truth) == ["a", "b"]
-    with pytest.raises(UserError, match=r"bare\.csv: no subset \"test\": the table has no column subset"):
+    with pytest.raises(UserError, match=r'bare\.csv: .*"test".*no column subset.*--subset'):
         load_truth(bare, "test")
-    with pytest.raises(UserError, match=r'1 problem(.|\n)*video "a" is in the subsets test, train'):
+    with pytest.raises(UserError, match=r'mixed\.csv: 1 problem(.|\n)*"a" .*subsets test, train'):
         load_truth(write(tmp_path, table + "a,2,3,Dive,test\n", "mixed.csv"), "test")
 
 
@@ -122,12 +125,12 @@ def test_blocked_videos_leave_both_sides(tmp_path: Path) -> None:
     results = {"b": one, "a": one, "elsewhere": one}
     kept, found, note = leave_out(["b", "d", "elsewhere"], annotated, results)
     assert (list(kept.truth), list(kept.durations), list(found)) == (["a"], ["a"], ["a"])
-    assert note == "blocked and left out: 2 annotated videos, and 2 detections in 2 videos"
-    assert 'such as "v_a" as "a"' in leave_out(["v_a"], annotated, results)[2]
-    with pytest.raises(UserError, match="2 blocked videos leaves nothing of the detections"):
+    assert re.search(r"blocked .*\b2 annotated videos.*\b2 detections in 2 videos", note)
+    assert re.search(r'no video .* 1 blocked .*"v_a" as "a"', leave_out(["v_a"], annotated, results)[2])
+    with pytest.raises(UserError, match=r"2 blocked videos .*no detections"):
         leave_out(["b", "x"], annotated, {"b": one, "a": Detections(*(np.empty(0),) * 3)})
-    with pytest.raises(UserError, match="leaves nothing of the annotations"):
+    with pytest.raises(UserError, match=r"2 blocked videos .*no annotations"):
         leave_out(["b", "a"], annotated, results)
     assert read_blocked(write(tmp_path, ["a", "b"])) == ("a", "b")
-    with pytest.raises(UserError, match="expected a list of names"):
+    with pytest.raises(UserError, match=r"gt\.json: found .*'a': 1.*expected a list"):
         read_blocked(write(tmp_path, {"a": 1}))

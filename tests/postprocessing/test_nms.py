@@ -15,14 +15,14 @@ SCORES = np.array([0.8, 0.9, 0.6], np.float32)
 
 @st.composite
 def candidates(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
-    """Few distinct starts, lengths and scores, so that ties, duplicates and empty segments are common."""
+    """Draws few distinct starts, lengths and scores, so that ties, duplicates and empty segments are common."""
     rows = draw(st.lists(st.tuples(st.integers(0, 20), st.integers(0, 10), st.integers(0, 8)), max_size=25))
     table = np.array(rows, np.float32).reshape(-1, 3)
     return np.stack([table[:, 0], table[:, 0] + table[:, 1]], axis=1), table[:, 2] / 8
 
 
 def tiou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """float32 with 1e-6 on each length, all pairs."""
+    """Computes the tIoU of all pairs in float32, with 1e-6 added to each length."""
     length = lambda s: s[:, 1] - s[:, 0] + np.float32(1e-6)  # noqa: E731
     inter = np.maximum(np.minimum(a[:, None, 1], b[None, :, 1]) - np.maximum(a[:, None, 0], b[None, :, 0]), 0)
     return inter / (length(a)[:, None] + length(b)[None] - inter)

@@ -9,7 +9,7 @@ import pytest
 
 @pytest.fixture(scope="session")
 def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """50 frames of 400 x 96 pixels."""
+    """Writes a video of 50 frames of 400 x 96 pixels."""
     path = tmp_path_factory.mktemp("video") / "video.mp4"
     with av.open(str(path), "w") as container:
         stream = container.add_stream("mpeg4", rate=25)

@@ -1,4 +1,4 @@
-"""Evaluations made by hand, and pages read back."""
+"""Hand-made evaluations, and a reader of pages."""
 
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -18,7 +18,7 @@ TIOUS = (0.3, 0.5)
 
 
 def made(classes: tuple[str, ...] = ("jump", HOSTILE)) -> Evaluated:
-    """Two videos of 20 and 10 s; every figure is written down here, none computed by the package."""
+    """Makes an evaluation of two videos of 20 and 10 s; no figure is computed by the package."""
     count = len(classes)
     per_class = np.zeros((count, 2))
     per_class[:2] = [[0.9, 0.7], [0.5, 0.1]]
@@ -101,7 +101,7 @@ class Page(HTMLParser):
             words.append(data)
 
     def texts(self, tag: str, **attributes: str) -> list[str]:
-        """The text of each element of a tag with these attributes, white space made single blanks."""
+        """Returns the text of each element with this tag and these attributes, with single blanks as white space."""
         return [
             " ".join("".join(words).split())
             for found, attrs, words in self.elements

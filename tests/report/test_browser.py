@@ -1,4 +1,4 @@
-"""The page in a real browser, opened from disk: a headless Chromium."""
+"""The page opened from disk in a real browser, a headless Chromium."""
 
 import shutil
 from collections.abc import Iterator
@@ -45,7 +45,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chro
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory, video: Path) -> dict[str, Path]:
-    """A page of a few classes, one of them hostile, with thumbnails; and one of many with long names."""
+    """Writes pages: a few classes, one with a hostile name, with thumbnails; many classes; and a large matrix."""
     folder = tmp_path_factory.mktemp("pages")
     write_report(folder / "few.html", with_files(made(), good=video))
     names = ("jump", HOSTILE, *(f"a_class_with_a_very_long_name_without_any_blank_{k}" for k in range(60)))
@@ -75,7 +75,7 @@ def test_page_loads_whole_and_alone(browser: webdriver.Chrome, pages: dict[str, 
 
 
 def colours(browser: webdriver.Chrome) -> str:
-    """Which the page's ground is, and that the curves' picture goes with it."""
+    """Returns whether the page's background is light or dark, and checks that the picture of curves matches it."""
     ground, dark_picture = browser.execute_script(
         """const source = document.querySelector("picture source"), image = document.querySelector("picture img");
         return [getComputedStyle(document.body).backgroundColor, image.currentSrc === source.srcset]"""
@@ -95,7 +95,7 @@ def test_page_is_never_wider_than_the_window(
         "return [document.documentElement.scrollWidth, document.documentElement.clientWidth]"
     )
     assert wide <= window <= width
-    # Wide tables scroll in their boxes, which end inside their sections
+    # Wide tables scroll in their boxes, which stay within their sections
     over = browser.execute_script(
         """return [...document.querySelectorAll("section")].flatMap((section) =>
           [...section.querySelectorAll(":scope > *, .box, .timeline")].filter((part) =>
@@ -111,7 +111,7 @@ def test_hostile_names_are_text(browser: webdriver.Chrome, pages: dict[str, Path
     assert browser.find_element(By.TAG_NAME, "h1").text == f"title {HOSTILE}"
     assert len(browser.find_elements(By.TAG_NAME, "script")) == 1
     assert HOSTILE in [name.get_attribute("title") for name in browser.find_elements(By.CLASS_NAME, "name")]
-    # Should a name ever slip through unescaped, the browser would still not run it
+    # If a name were ever left unescaped, the browser would still not run it
     browser.execute_script("document.body.insertAdjacentHTML('beforeend', arguments[0])", HOSTILE)
     browser.execute_script("document.body.appendChild(document.createElement('script')).text = 'document.title = 1'")
     assert browser.title == f"title {HOSTILE}: average mAP 55.00"
@@ -153,7 +153,7 @@ def test_bars_lie_where_their_seconds_are(browser: webdriver.Chrome, pages: dict
 
 
 def test_scores_are_shown_whole_or_not(browser: webdriver.Chrome, tmp_path: Path) -> None:
-    """Half of a number is another number."""
+    """A number that is cut off reads as another number."""
     evaluated = made()
     good = Detections([[2, 7], [10, 14], [3, 5]], [8000.25, 7000.25, 6000.25], [0, 0, 0])  # type: ignore[arg-type]
     write_report(tmp_path / "report.html", replace(evaluated, results={**evaluated.results, "good": good}))
@@ -178,7 +178,7 @@ def test_long_names_leave_room_for_their_figures(browser: webdriver.Chrome, tmp_
 
 
 def test_names_in_any_script_stand_upright_in_heads(browser: webdriver.Chrome, pages: dict[str, Path]) -> None:
-    """The heads of the matrix are turned by half a circle: what stood upright before would be on its head."""
+    """The heads of the matrix are rotated by 180 degrees, so upright characters would be upside down."""
     show(browser, pages["few"])
     head = browser.find_element(By.CSS_SELECTOR, ".matrix thead span")
     assert head.value_of_css_property("text-orientation") == "sideways"

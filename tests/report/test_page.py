@@ -1,4 +1,4 @@
-"""The page's structure: every figure it was given, every name as text, nothing that is loaded."""
+"""The page's structure: it shows every figure, has every name as text, and loads nothing."""
 
 import re
 from dataclasses import replace
@@ -84,17 +84,18 @@ def test_errors_and_sensitivity(page: Page) -> None:
 
 def test_findings(page: Page) -> None:
     said = page.texts("dd")
-    assert (
-        "Without localisation errors the average mAP would be 67.34 (+12.34); next come background errors (+2.00)."
-        in said
+    patterns = (
+        r"Without localisation errors .*67\.34 \(\+12\.34\).*background errors \(\+2\.00\)\.",
+        r"2 of 6 segments \(33\.3%\) .*no detection .*tIoU 0\.5\.",
+        rf"1 of the segments of jump \(25\.0%\) .*as {re.escape(HOSTILE)}\.",
+        r".*length S \(0 to 1\.5 s\): 4 segments .*mAP_N of 25\.00.* 40\.00\.",
     )
-    assert "2 of 6 segments (33.3%) have no detection of any label that overlaps them by tIoU 0.5." in said
-    assert f"1 of the segments of jump (25.0%) as {HOSTILE}." in said
-    assert any(line.startswith("Those of length S (0 to 1.5 s): 4 segments with an mAP_N of 25.00") for line in said)
+    for pattern in patterns:
+        assert any(re.fullmatch(pattern, line) for line in said), pattern
 
 
 def test_what_is_not_there_is_not_shown_as_little(page: Page) -> None:
-    """The bar of a kind that costs nothing, and the share of true positives among no detections."""
+    """Covers the bar of a kind that costs nothing, and the share of true positives among no detections."""
     rows = [line for line in page.source.splitlines() if 'class="bar"' in line]
     assert sum("width" not in row for row in rows) == 4  # of two kinds the cost, of two buckets what is missed
     assert page.texts("p", **{"class": "true"}) == ["50%", *["-"] * 9]
@@ -113,9 +114,8 @@ def test_findings_tell_nothing_where_there_is_nothing(tmp_path: Path) -> None:
         tmp_path / "report.html", replace(evaluated, metrics=metrics, analysis=replace(evaluated.analysis, **changes))
     )
     (told,) = Page(tmp_path / "report.html").texts("dl", **{"class": "findings"})
-    assert told == (
-        "Largest cost No kind of false positive costs any mAP. "
-        "Missed 8 of 8 segments (100.0%) have no detection of any label that overlaps them by tIoU 0.5."
+    assert re.fullmatch(
+        r"Largest cost No kind [^.]*\. Missed 8 of 8 segments \(100\.0%\) [^.]*no detection [^.]*tIoU 0\.5\.", told
     )
 
 
@@ -163,7 +163,7 @@ def test_video_without_detections_and_without_a_duration(tmp_path: Path) -> None
     page = Page(tmp_path / "report.html")
     assert "AP 25.00 · 0:06 · 2 segments · no detection" in page.texts("p")
     assert any("2 of 2 videos have no detection." in text for text in page.texts("p"))
-    assert any("4 of them are in the 2 videos without any detection" in text for text in page.texts("dd"))
+    assert any(re.search(r"\b4 of them .*\b2 videos without any detection", text) for text in page.texts("dd"))
 
 
 def test_one_class_one_threshold_one_video(tmp_path: Path) -> None:
@@ -194,5 +194,5 @@ def page_text(path: Path) -> str:
 
 
 def test_folder_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="cannot be written"):
+    with pytest.raises(UserError, match=r"absent/report\.html: cannot be written"):
         write_report(tmp_path / "absent" / "report.html", made())

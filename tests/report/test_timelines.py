@@ -1,4 +1,4 @@
-"""What a timeline shows, by hand; and which videos are shown."""
+"""Contents of a timeline, computed by hand, and the choice of videos."""
 
 import base64
 from pathlib import Path
@@ -42,7 +42,7 @@ def test_bars_lie_where_their_seconds_are() -> None:
 
 
 def test_matching_is_that_of_the_evaluation() -> None:
-    # The first takes the segment, the second finds it taken, the third overlaps by 4 / 12, the last has no segment
+    # The first takes the segment, the second finds it taken, the third overlaps by 4 / 12, the last has none
     found = detections((0, 10, 0.9, 0), (0, 9, 0.8, 0), (16, 24, 0.7, 0), (0, 10, 0.6, 1))
     jump, swim = timeline(found, (0, 10, 0), (20, 28, 0), duration=40).rows
     assert [bar.matched for bar in jump.found] == [True, False, False]
