@@ -1,7 +1,7 @@
-"""Augments training windows on the accelerator: two of fifteen operations, then colour jitter, as `augment_draws` drew.
+"""Augmentation of training windows on the accelerator: two of fifteen operations, then colour jitter.
 
-Windows, and groups of frames within a window, are gone through one after the other: only the drawn operations run, and
-no more than a few copies of one group is held beside the frames.
+`draws.draw_augmentation` draws both on the host. Windows, and groups of frames within a window, are processed one after
+the other: only the drawn operations run, and at most a few copies of one group are held in memory beside the frames.
 """
 
 import math
@@ -17,14 +17,14 @@ FRAMES_AT_ONCE = 32
 
 
 def augment(frames: jax.Array, draws: Augmentation) -> jax.Array:
-    """Augments the windows of a batch, each by its own draw; to be called under jit.
+    """Augments the windows of a batch, each by its own draw. Call it under jit.
 
     Args:
       frames: `[B, T, H, W, 3]` uint8 RGB.
-      draws: of `draw_augmentation`, stacked to a leading axis B.
+      draws: draws of `draw_augmentation`, one per window, stacked along a leading axis B.
 
     Returns:
-      Frames of the same shape and type.
+      `[B, T, H, W, 3]` uint8 RGB.
 
     Raises:
       ValueError: the frames are not 8-bit RGB.
@@ -37,6 +37,8 @@ def augment(frames: jax.Array, draws: Augmentation) -> jax.Array:
 
 
 def _augment_window(frames: jax.Array, draw: Augmentation) -> jax.Array:
+    """Augments one window [T, H, W, 3], one group of frames after the other."""
+
     def augment_group(group: jax.Array) -> jax.Array:
         planes = jnp.moveaxis(group, -1, 1)
         if draw.operations is not None:
@@ -50,11 +52,11 @@ def _augment_window(frames: jax.Array, draw: Augmentation) -> jax.Array:
 
 
 def _apply_operations(planes: jax.Array, draw: OperationsDraw) -> jax.Array:
-    """Planes [n, 3, H, W] uint8 after the drawn operations, one after the other."""
+    """Applies the drawn operations, one after the other, to planes [n, 3, H, W] uint8."""
 
     def apply(slot: jax.Array, planes: jax.Array) -> jax.Array:
         branches: tuple[Callable[[jax.Array], jax.Array], ...] = (
-            lambda planes: operations.warp(planes, draw.matrices[slot]),  # all up to ROTATE
+            lambda planes: operations.warp(planes, draw.matrices[slot]),  # every operation up to ROTATE
             operations.posterize,
             operations.solarize,
             operations.enhance_color,
@@ -73,7 +75,7 @@ def _apply_operations(planes: jax.Array, draw: OperationsDraw) -> jax.Array:
 
 
 def _apply_jitter(planes: jax.Array, draw: JitterDraw) -> jax.Array:
-    """Planes [n, 3, H, W] uint8 after the four steps: float32, clipped and truncated in the end only."""
+    """Applies the four jitter steps to planes [n, 3, H, W] uint8 in float32; clips and truncates only at the end."""
 
     def apply(position: jax.Array, pixels: jax.Array) -> jax.Array:
         branches: tuple[Callable[[jax.Array], jax.Array], ...] = (

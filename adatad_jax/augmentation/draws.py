@@ -1,7 +1,7 @@
-"""What a training window's augmentation is, drawn on the host: small arrays that `augment` applies on the accelerator.
+"""Random draws of a training window's augmentation: small arrays drawn on the host and applied on the accelerator.
 
-One draw serves all frames of a window. The magnitudes are those of the published recipe, level 9 of 10; unlike the
-release, which draws signs and the jitter's order once a run, every window has its own.
+One draw applies to all frames of a window. The magnitudes are those of the published recipe, level 9 of 10. The release
+draws the signs and the order of the jitter steps once per run; here every window has its own.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 
 SHEAR_DEGREES = 15.471
 ROTATE_DEGREES = 27.0
-TRANSLATE_SHARE = 0.18  # of the side along which the frame moves
-CUTOUT_SHARE = 0.18  # of the height: side of the square
+TRANSLATE_SHARE = 0.18  # share of the side along which the frame moves
+CUTOUT_SHARE = 0.18  # side of the square, as a share of the height
 BRIGHTNESS = CONTRAST = SATURATION = 0.5
 HUE = 0.1
 
 
 class Operation(IntEnum):
-    """The operations in the order in which the two of a window are applied; those up to ROTATE move pixels."""
+    """The operations. The two of a window are applied in this order; operations up to ROTATE move pixels."""
 
     SHEAR_X = 0
     SHEAR_Y = 1
@@ -51,13 +51,13 @@ class JitterStep(IntEnum):
 
 
 class OperationsDraw(NamedTuple):
-    """The two operations of a window; with a leading axis B, those of a batch.
+    """The two operations of a window; with a leading axis B, the operations of a batch.
 
     Attributes:
-      operations: `[2]` int32, distinct `Operation`s in rising order.
-      matrices: `[2, 2, 3]` float32, for each the map (x, y, 1) -> (x, y) in pixels from a place of the result to its
-        source in the frame; the identity where the operation moves nothing.
-      cutout: `[4]` int32, the square of the cutout: first row, first column, end row, end column.
+      operations: `[2]` int32, distinct `Operation`s in ascending order.
+      matrices: `[2, 2, 3]` float32, one map (x, y, 1) -> (x, y) per operation, in pixels, from a place in the result to
+        its source in the frame; the identity if the operation moves no pixels.
+      cutout: `[4]` int32, the square of the cutout: first row, first column, end row, end column (ends exclusive).
     """
 
     operations: Any
@@ -66,12 +66,12 @@ class OperationsDraw(NamedTuple):
 
 
 class JitterDraw(NamedTuple):
-    """The colour jitter of a window; with a leading axis B, those of a batch.
+    """The colour jitter of a window; with a leading axis B, the colour jitter of a batch.
 
     Attributes:
-      order: `[4]` int32, `JitterStep`s in the order in which they are applied.
-      factors: `[3]` float32, of brightness, contrast and saturation.
-      hue: int32, steps of two degrees that are added to the hue.
+      order: `[4]` int32, the `JitterStep`s in the order of their application.
+      factors: `[3]` float32, the factors of brightness, contrast and saturation.
+      hue: int32, added to the hue, in steps of two degrees.
     """
 
     order: Any
@@ -80,7 +80,7 @@ class JitterDraw(NamedTuple):
 
 
 class Augmentation(NamedTuple):
-    """A window's draws (with a leading axis B, a batch's); None for a part that is switched off."""
+    """The draws of a window; with a leading axis B, the draws of a batch. A part that is switched off is None."""
 
     operations: OperationsDraw | None
     jitter: JitterDraw | None
@@ -92,12 +92,12 @@ NO_AUGMENTATION = Augmentation(None, None)
 def draw_augmentation(
     rng: np.random.Generator, height: int, width: int, rand_augment: bool, color_jitter: bool
 ) -> Augmentation:
-    """Draws one window's augmentation.
+    """Draws the augmentation of one window.
 
     Args:
       rng: the source of randomness.
-      height: of the frames to augment, in pixels.
-      width: of the frames to augment, in pixels.
+      height: height of the frames to augment, in pixels.
+      width: width of the frames to augment, in pixels.
       rand_augment: whether to draw two of the fifteen operations.
       color_jitter: whether to draw the colour jitter.
     """
@@ -107,7 +107,7 @@ def draw_augmentation(
 
 
 def draw_operations(rng: np.random.Generator, height: int, width: int) -> OperationsDraw:
-    """Draws two distinct operations, the signs of their magnitudes, and where a cutout lies."""
+    """Draws two distinct operations, the signs of their magnitudes, and the place of a cutout."""
     operations = np.sort(rng.choice(len(Operation), 2, replace=False))
     signs = rng.choice((-1, 1), 2)
     centre = rng.random(2) * (height, width)
@@ -122,7 +122,7 @@ def draw_operations(rng: np.random.Generator, height: int, width: int) -> Operat
 
 
 def draw_jitter(rng: np.random.Generator) -> JitterDraw:
-    """Draws the order of the four steps, three factors from U(0.5, 1.5) and a hue shift from U(-0.1, 0.1) of 255."""
+    """Draws the order of the four steps, three factors from U(0.5, 1.5), and a hue shift of 255 * U(-0.1, 0.1)."""
     spread = np.array([BRIGHTNESS, CONTRAST, SATURATION])
     return JitterDraw(
         rng.permutation(len(JitterStep)).astype(np.int32),
@@ -132,10 +132,16 @@ def draw_jitter(rng: np.random.Generator) -> JitterDraw:
 
 
 def source_matrix(operation: Operation, sign: int, height: int, width: int) -> NDArray[np.float64]:
-    """Where the pixels of a moved frame come from: `[2, 3]`, (x, y, 1) of the result -> (x, y) of the source.
+    """Returns the map from places in a moved frame to their sources: `[2, 3]`, (x, y, 1) -> (x, y), in pixels.
 
     Shear and rotation leave the frame's centre (width / 2 - 0.5, height / 2 - 0.5) in place. A positive sign moves the
-    content right or down, shears the lower half to the right or the right half down, turns it clockwise.
+    content right or down, shears the lower half to the right or the right half down, or turns the content clockwise.
+
+    Args:
+      operation: the operation; operations after ROTATE give the identity.
+      sign: 1 or -1.
+      height: height of the frame, in pixels.
+      width: width of the frame, in pixels.
     """
     shear = sign * math.tan(math.radians(SHEAR_DEGREES))
     angle = sign * math.radians(ROTATE_DEGREES)

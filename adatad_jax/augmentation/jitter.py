@@ -1,6 +1,6 @@
-"""The steps of the colour jitter on planes `[n, 3, H, W]` float32 RGB in 0..255: n frames, each by itself.
+"""The steps of the colour jitter. They change planes `[n, 3, H, W]` float32 RGB in 0..255: n frames, each by itself.
 
-Only the hue clips; the other steps may leave 0..255.
+Only the hue step clips; the other steps may leave the range 0..255.
 """
 
 import jax
@@ -10,34 +10,34 @@ HUES = 180  # steps of two degrees
 
 
 def adjust_brightness(pixels: jax.Array, factor: jax.Array) -> jax.Array:
-    """factor * pixels."""
+    """Returns factor * pixels."""
     return factor * pixels
 
 
 def adjust_contrast(pixels: jax.Array, factor: jax.Array) -> jax.Array:
-    """factor * pixels + (1 - factor) * mean grey of the frame."""
+    """Returns factor * pixels + (1 - factor) * mean grey of the frame."""
     return factor * pixels + (1 - factor) * _grey(pixels).mean((-2, -1), keepdims=True)
 
 
 def adjust_saturation(pixels: jax.Array, factor: jax.Array) -> jax.Array:
-    """factor * pixels + (1 - factor) * grey."""
+    """Returns factor * pixels + (1 - factor) * grey."""
     return factor * pixels + (1 - factor) * _grey(pixels)
 
 
 def adjust_hue(pixels: jax.Array, shift: jax.Array) -> jax.Array:
-    """Clips and truncates to whole levels, then adds `shift`, int32 in steps of two degrees, to the hue."""
+    """Clips to 0..255, truncates to whole levels, and adds `shift`, int32 in steps of two degrees, to the hue."""
     hue, saturation, value = rgb_to_hsv(jnp.clip(pixels, 0, 255).astype(jnp.int32))
     return hsv_to_rgb((hue + shift) % HUES, saturation, value).astype(jnp.float32)
 
 
 def rgb_to_hsv(planes: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Hue in 0..179, saturation and value in 0..255, equal to OpenCV's of 8-bit pictures.
+    """Converts RGB to hue, saturation and value, equal to OpenCV's for 8-bit pictures.
 
     Args:
       planes: `[n, 3, H, W]` int32 in 0..255.
 
     Returns:
-      Three arrays `[n, H, W]` int32.
+      Three arrays `[n, H, W]` int32: hue in 0..179, saturation and value in 0..255.
     """
     red, green, blue = (planes[:, channel] for channel in range(3))
     value = planes.max(1)
@@ -55,20 +55,28 @@ def rgb_to_hsv(planes: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
 
 
 def hsv_to_rgb(hue: jax.Array, saturation: jax.Array, value: jax.Array) -> jax.Array:
-    """Planes `[n, 3, H, W]` int32 in 0..255 of three arrays `[n, H, W]` int32.
+    """Converts hue, saturation and value to RGB.
 
-    Levels are truncated, as OpenCV's vector code does. Where the exact level is a whole number, its float32 may fall
-    just below it and give one less (under 1% of all colours).
+    Levels are truncated, as in OpenCV's vector code. If the exact level is a whole number, OpenCV's float32 value may
+    fall just below that number, and OpenCV gives one level less (for under 1% of all colours).
+
+    Args:
+      hue: `[n, H, W]` int32 in 0..179.
+      saturation: `[n, H, W]` int32 in 0..255.
+      value: `[n, H, W]` int32 in 0..255.
+
+    Returns:
+      `[n, 3, H, W]` int32 in 0..255.
     """
 
     def channel(turn: int) -> jax.Array:
         place = (hue + 30 * turn) % HUES
-        faded = jnp.clip(jnp.minimum(place, 120 - place), 0, 30)  # thirtieths of the saturation that are taken away
+        faded = jnp.clip(jnp.minimum(place, 120 - place), 0, 30)  # thirtieths of the saturation to subtract
         return value * (30 * 255 - saturation * faded) // (30 * 255)
 
     return jnp.stack([channel(5), channel(3), channel(1)], axis=1)
 
 
 def _grey(pixels: jax.Array) -> jax.Array:
-    """[n, 1, H, W]."""
+    """Returns the grey of each pixel, [n, 1, H, W] float32."""
     return 0.2989 * pixels[:, 0:1] + 0.587 * pixels[:, 1:2] + 0.114 * pixels[:, 2:3]

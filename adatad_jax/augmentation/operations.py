@@ -1,7 +1,8 @@
 """The fifteen operations on planes `[n, 3, H, W]` uint8: n frames, each by itself, at the published recipe's strength.
 
-Each gives the levels of the Python Imaging Library (`ImageOps`, `ImageEnhance`) where that has the operation. Quotients
-are taken of integers, so that a result that lies on a whole level does not depend on the device's rounding.
+Where the Python Imaging Library has the operation (`ImageOps`, `ImageEnhance`), the levels are the same as there. Only
+`autocontrast` may differ by one level, and `equalize` where level 255 does not occur. Quotients are taken of integers,
+so a result on a whole level does not depend on how the device rounds.
 """
 
 import jax
@@ -14,15 +15,15 @@ CUTOUT_VALUE = 128
 
 
 def warp(planes: jax.Array, matrix: jax.Array) -> jax.Array:
-    """Frames whose pixel at (x, y) is the source's at `matrix @ (x, y, 1)`: bilinear, black outside, rounded.
+    """Moves pixels: the result at (x, y) is the source at `matrix @ (x, y, 1)`, bilinear, rounded, black outside.
 
     Args:
       planes: `[n, 3, H, W]` uint8.
-      matrix: `[2, 3]` float32, in pixels, (0, 0) being the centre of the first one.
+      matrix: `[2, 3]` float32, in pixels; (0, 0) is the centre of the first pixel.
     """
     height, width = planes.shape[-2:]
     y, x = jnp.mgrid[:height, :width].astype(jnp.float32)
-    # spelled out: a matrix product may be of lower precision on an accelerator
+    # spelled out, because a matrix product may have lower precision on an accelerator
     source_x = matrix[0, 0] * x + matrix[0, 1] * y + matrix[0, 2]
     source_y = matrix[1, 0] * x + matrix[1, 1] * y + matrix[1, 2]
     left, top = jnp.floor(source_x), jnp.floor(source_y)
@@ -39,22 +40,22 @@ def warp(planes: jax.Array, matrix: jax.Array) -> jax.Array:
 
 
 def posterize(planes: jax.Array) -> jax.Array:
-    """Keeps the three highest bits."""
+    """Keeps the three highest bits of each level."""
     return planes & jnp.uint8(POSTERIZE_MASK)
 
 
 def solarize(planes: jax.Array) -> jax.Array:
-    """Inverts what is at least 230."""
+    """Inverts levels of at least 230."""
     return jnp.where(planes >= SOLARIZE_FROM, 255 - planes, planes)
 
 
 def enhance_color(planes: jax.Array) -> jax.Array:
-    """Away from the grey frame."""
+    """Moves the frame away from its grey version."""
     return _enhance(planes, _grey(planes))
 
 
 def enhance_contrast(planes: jax.Array) -> jax.Array:
-    """Away from the frame's mean grey, a whole level."""
+    """Moves the frame away from its mean grey, which is rounded to a whole level."""
     grey = _grey(planes)
     pixels = grey.shape[-2] * grey.shape[-1]
     mean = (2 * grey.sum((-2, -1), keepdims=True) + pixels) // (2 * pixels)
@@ -62,12 +63,15 @@ def enhance_contrast(planes: jax.Array) -> jax.Array:
 
 
 def enhance_brightness(planes: jax.Array) -> jax.Array:
-    """Away from black."""
+    """Moves the frame away from black."""
     return _enhance(planes, jnp.zeros((), jnp.int32))
 
 
 def enhance_sharpness(planes: jax.Array) -> jax.Array:
-    """Away from the smoothed frame: 3 x 3 of ones with 5 in the middle, by 13, rounded; pixels on the border stay."""
+    """Moves the frame away from its smoothed version; pixels on the border stay.
+
+    The smoothing kernel is 3 x 3 ones with 5 in the middle, divided by 13; smoothed levels are rounded.
+    """
     height, width = planes.shape[-2:]
     padded = jnp.pad(planes.astype(jnp.int32), ((0, 0), (0, 0), (1, 1), (1, 1)))
     window = sum(padded[..., row : row + height, column : column + width] for row in range(3) for column in range(3))
@@ -78,16 +82,16 @@ def enhance_sharpness(planes: jax.Array) -> jax.Array:
 
 
 def autocontrast(planes: jax.Array) -> jax.Array:
-    """Stretches each channel of each frame to 0..255, truncated; a channel of one level stays."""
+    """Stretches each channel of each frame to 0..255, truncated; a channel with only one level stays."""
     lowest = planes.min((-2, -1), keepdims=True).astype(jnp.float32)
     highest = planes.max((-2, -1), keepdims=True).astype(jnp.float32)
-    # half a unit more than the integer numerator: the floor is exact however the device rounds a division
+    # with half a unit added to the integer numerator, the floor is exact however the device rounds a division
     stretched = jnp.floor(((planes - lowest) * 255 + 0.5) / jnp.maximum(highest - lowest, 1))
     return jnp.where(highest > lowest, stretched, planes).astype(jnp.uint8)
 
 
 def equalize(planes: jax.Array) -> jax.Array:
-    """Flattens the histogram of each channel of each frame; a channel of one level stays."""
+    """Flattens the histogram of each channel of each frame; a channel with only one level stays."""
     pixels = planes.shape[-2] * planes.shape[-1]
     flat = planes.reshape(*planes.shape[:-2], pixels)
     counts = _histogram(flat)
@@ -100,34 +104,34 @@ def equalize(planes: jax.Array) -> jax.Array:
 
 
 def invert(planes: jax.Array) -> jax.Array:
-    """255 - v."""
+    """Returns 255 - level."""
     return 255 - planes
 
 
 def cutout(planes: jax.Array, box: jax.Array) -> jax.Array:
-    """Greys out the rows box[0]..box[2]-1, columns box[1]..box[3]-1; box is `[4]` int32."""
+    """Greys out rows box[0]..box[2]-1 of columns box[1]..box[3]-1; `box` is `[4]` int32."""
     y, x = jnp.mgrid[: planes.shape[-2], : planes.shape[-1]]
     inside = (y >= box[0]) & (x >= box[1]) & (y < box[2]) & (x < box[3])
     return jnp.where(inside, jnp.uint8(CUTOUT_VALUE), planes)
 
 
 def _enhance(planes: jax.Array, degenerate: jax.Array) -> jax.Array:
-    """degenerate + 1.72 * (planes - degenerate), clipped and truncated; degenerate is int32."""
+    """Returns degenerate + 1.72 * (planes - degenerate), clipped and truncated; `degenerate` is int32."""
     hundredfold = ENHANCE_PERCENT * planes.astype(jnp.int32) - (ENHANCE_PERCENT - 100) * degenerate
     return (jnp.clip(hundredfold, 0, 25500) // 100).astype(jnp.uint8)
 
 
 def _grey(planes: jax.Array) -> jax.Array:
-    """[n, 1, H, W] int32: 0.299 R + 0.587 G + 0.114 B in 16-bit fixed point, rounded, as the imaging library's "L"."""
+    """Returns 0.299 R + 0.587 G + 0.114 B, [n, 1, H, W] int32, rounded in 16-bit fixed point as PIL's mode "L"."""
     red, green, blue = (planes[:, channel : channel + 1].astype(jnp.int32) for channel in range(3))
     return (19595 * red + 38470 * green + 7471 * blue + 32768) >> 16
 
 
 def _histogram(flat: jax.Array) -> jax.Array:
-    """Counts [n, 3, 256] int32 of the levels of [n, 3, pixels] uint8.
+    """Returns the counts [n, 3, 256] int32 of the levels of [n, 3, pixels] uint8.
 
-    A count of (high four bits, low four bits) is a matrix product of zeros and ones, exact in bfloat16 with sums in
-    float32; scattered additions are slow on accelerators.
+    The counts of (high four bits, low four bits) are a matrix product of zeros and ones, which is exact in bfloat16
+    with sums in float32. Scattered additions would be slow on accelerators.
     """
     nibbles = jnp.arange(16, dtype=jnp.uint8)[:, None]
 

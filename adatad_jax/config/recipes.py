@@ -1,7 +1,7 @@
-"""The published recipes, one function a data set: what its runs share. A file in `configs/` adds what is its own.
+"""The published recipes: one function per data set returns the settings that its runs share.
 
-All figures are those of the PyTorch release's configurations (AdaTAD, arXiv 2311.17241). Paths are relative to the
-folder a command runs in.
+A file in `configs/` adds the settings of a single run. All figures are those of the PyTorch release's configurations
+(AdaTAD, arXiv 2311.17241). Paths are relative to the folder in which a command runs.
 """
 
 from ml_collections import ConfigDict
@@ -10,7 +10,7 @@ from adatad_jax.config.fields import default
 from adatad_jax.detection.points import regression_ranges
 from adatad_jax.errors import UserError
 
-# Size -> the VideoMAE file the release starts from, and where to get it.
+# Size -> the VideoMAE file that the release starts from, and where to get this file.
 BACKBONES = {
     "S": (
         "vit-small-p16_videomae-k400-pre_16x4x1_kinetics-400_my.pth",
@@ -33,8 +33,8 @@ BACKBONES = {
         "VideoMAEv2's model zoo, by its request form (ViT-g, hybrid pre-training, K710)",
     ),
 }
-TRAIN_SHORT_SIDE = {160: 182, 192: 220, 224: 256}  # of a crop's side, pixels
-# Classifier of ActivityNet's videos -> its file of scores, and whether a detection's score is a root of the product.
+TRAIN_SHORT_SIDE = {160: 182, 192: 220, 224: 256}  # side of the crop -> short side of training frames, pixels
+# Classifier of ActivityNet's videos -> its file of scores, and whether detections score the square root of the product.
 CLASSIFIERS = {
     "CUHK": ("cuhk_val_simp_7.json", False),
     "InternVideo": ("new_3ensemble_uniformerv2_large_only_global_anet_16x10x3.json", True),
@@ -44,12 +44,12 @@ DENSE_TIOUS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
 
 def with_backbone(size: str, adaptation: str, crop: int = 160) -> ConfigDict:
-    """The defaults, with a published backbone of that size and what its adaptation brings along on every data set.
+    """Returns the defaults with a published backbone and the settings that its adaptation has on every data set.
 
     Args:
-      size: S, B, L, H or g.
+      size: size of the backbone: S, B, L, H or g.
       adaptation: tia, side (adapters beside the backbone), frozen or full (fine-tuning).
-      crop: side of the model's frames, pixels: 160, 192 or 224.
+      crop: side of the model's frames, in pixels: 160, 192 or 224.
 
     Raises:
       UserError: no run was published with that size or crop.
@@ -67,7 +67,7 @@ def with_backbone(size: str, adaptation: str, crop: int = 160) -> ConfigDict:
     config.data.crop = crop
     config.data.train_short_side = TRAIN_SHORT_SIDE[crop]
     config.data.test_short_side = crop
-    if adaptation == "frozen":  # its features could be kept: nothing is random before the detector
+    if adaptation == "frozen":  # nothing is random before the detector, so that features could be stored
         config.model.remat = False
         config.data.train_short_side = crop
         config.data.random_resized_crop = False
@@ -78,7 +78,7 @@ def with_backbone(size: str, adaptation: str, crop: int = 160) -> ConfigDict:
 
 
 def thumos(size: str, adaptation: str = "tia", crop: int = 160) -> ConfigDict:
-    """THUMOS-14: 20 classes, windows of 768 positions."""
+    """Returns the recipe of THUMOS-14: 20 classes, windows of 768 positions."""
     config = with_backbone(size, adaptation, crop)
     config.data.videos = "data/thumos14/videos"
     config.data.annotations = "data/thumos14/thumos_14_anno.json"
@@ -104,7 +104,7 @@ def thumos(size: str, adaptation: str = "tia", crop: int = 160) -> ConfigDict:
 
 
 def multithumos(size: str, crop: int = 160) -> ConfigDict:
-    """Multi-THUMOS: 65 classes on the videos of THUMOS-14, many at once."""
+    """Returns the recipe of Multi-THUMOS: 65 classes on the videos of THUMOS-14, many of them at once."""
     config = with_backbone(size, "tia", crop)
     config.data.videos = "data/thumos14/videos"
     config.data.annotations = "data/multithumos/multithumos_anno.json"
@@ -126,7 +126,7 @@ def multithumos(size: str, crop: int = 160) -> ConfigDict:
 
 
 def charades(size: str) -> ConfigDict:
-    """Charades: 157 classes, 8 levels over windows of 512 positions."""
+    """Returns the recipe of Charades: 157 classes, 8 pyramid levels over windows of 512 positions."""
     config = with_backbone(size, "tia")
     config.data.videos = "data/charades/videos"
     config.data.annotations = "data/charades/charades.json"
@@ -134,7 +134,7 @@ def charades(size: str) -> ConfigDict:
     config.data.classes = "data/charades/category_idx.txt"
     config.data.class_count = 157
     config.data.come_from = (
-        "videos: the Charades site (480 px), re-encoded at 30 frames a second; annotations, class list: OpenTAD's "
+        "videos: the Charades site (480 px), re-encoded at 30 frames per second; annotations, class list: OpenTAD's "
         "Charades page, which also links the re-encoded videos"
     )
     config.data.ignore_labels = ()
@@ -160,7 +160,16 @@ def charades(size: str) -> ConfigDict:
 
 
 def activitynet(size: str, adaptation: str = "tia", crop: int = 160, classifier: str = "CUHK") -> ConfigDict:
-    """ActivityNet-1.3: a whole video in 192 positions of 4 frames; one class, whose detections a classifier labels."""
+    """Returns the recipe of ActivityNet-1.3: whole videos in 192 positions of 4 frames.
+
+    The model has one class; the scores of a video classifier label its detections.
+
+    Args:
+      size: as for `with_backbone`.
+      adaptation: as for `with_backbone`.
+      crop: as for `with_backbone`.
+      classifier: the classifier of videos: CUHK, InternVideo or InternVideo2.
+    """
     config = with_backbone(size, adaptation, crop)
     config.data.videos = "data/activitynet/videos"
     config.data.video_prefix = "v_"
@@ -202,7 +211,7 @@ def activitynet(size: str, adaptation: str = "tia", crop: int = 160, classifier:
 
 
 def epic_kitchens(task: str) -> ConfigDict:
-    """EPIC-Kitchens-100: windows of 768 positions of 8 frames, a ViT-L fine-tuned on the nouns or verbs.
+    """Returns a recipe of EPIC-Kitchens-100: windows of 768 positions of 8 frames, a ViT-L tuned on nouns or verbs.
 
     Args:
       task: noun or verb.
@@ -216,8 +225,8 @@ def epic_kitchens(task: str) -> ConfigDict:
     config.data.classes = f"data/epic_kitchens/category_idx_{task}.txt"
     config.data.class_count = {"noun": 293, "verb": 97}[task]
     config.data.come_from = (
-        "videos: EPIC-Kitchens' download scripts, re-encoded at 30 frames a second (512x288); annotations, class list: "
-        "OpenTAD's EPIC-Kitchens page"
+        "videos: EPIC-Kitchens' download scripts, re-encoded at 30 frames per second (512x288); annotations, class "
+        "list: OpenTAD's EPIC-Kitchens page"
     )
     config.data.ignore_labels = ()
     config.data.train_subset = "train"
@@ -245,7 +254,10 @@ def epic_kitchens(task: str) -> ConfigDict:
 
 
 def ego4d() -> ConfigDict:
-    """Ego4D moment queries: 110 classes, 10 levels over whole clips of up to 1800 positions of 4 frames."""
+    """Returns the recipe of Ego4D moment queries: 110 classes, 10 pyramid levels.
+
+    Windows are whole clips of up to 1800 positions of 4 frames.
+    """
     config = with_backbone("L", "tia", crop=192)
     config.weights = "pretrained/vit-large-p16_videomae_k700_mq_ft_internvideo.pth"
     config.weights_from = "the authors' Google Drive (InternVideo1-MQ, ViT-L), linked from OpenTAD's AdaTAD page"

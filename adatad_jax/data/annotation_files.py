@@ -1,6 +1,6 @@
-"""Annotation files as they lie on disk: read as text or JSON, and brought to one form, video name -> annotation.
+"""Reading of annotation files: as text or JSON, and in one form, a mapping from video name to annotation.
 
-Files of other kinds are read as text and JSON here too.
+Other text and JSON files are read by these functions too.
 """
 
 from __future__ import annotations
@@ -13,24 +13,25 @@ from typing import Any
 
 from adatad_jax.errors import UserError, one_line
 
-# BMN ships ActivityNet as a JSON object by video name with these names for lengths, and subsets in a table beside it.
+# BMN's ActivityNet file is a JSON object keyed by video name. It names durations and frame counts like this, and a
+# table beside it holds the subsets.
 BMN_NAMES = {"duration_second": "duration", "duration_frame": "frame"}
 BMN_TABLE = "video_info_new.csv"
 ANNOTATIONS = "ActivityNet-style annotations, or a table video,start,end,label whose name ends in .csv"
 
 
 def read_text(path: Path) -> str:
-    """The whole file.
+    """Reads a text file, with or without a byte-order mark.
 
     Raises:
-      UserError: there is none, it is a folder, or it is not UTF-8.
+      UserError: the file is missing, a folder, unreadable, or not UTF-8.
     """
     if path.is_dir():
         advice = "give the file itself"
         if any(name.endswith(("_val.txt", "_test.txt")) for name in _names_in(path)):
             advice = (
                 "THUMOS' own lists have no video lengths and are not read: take the JSON file of OpenTAD's THUMOS-14 "
-                "page, or write their lines into one table video,start,end,label,subset (.csv)"
+                "page, or write the lines of the lists into one table video,start,end,label,subset (.csv)"
             )
         raise UserError(f"{path}: a folder, expected one annotation file, JSON or CSV; {advice}")
     try:
@@ -44,14 +45,18 @@ def read_text(path: Path) -> str:
 
 
 def read_json(path: Path, expected: str = ANNOTATIONS) -> tuple[Any, list[str]]:
-    """The parsed file, and the names that one object in it holds twice (JSON readers silently take the last).
+    """Reads a JSON file.
 
     Args:
       path: the file.
-      expected: what it should hold, in words.
+      expected: what the file should hold, in words, for the message.
+
+    Returns:
+      The parsed content, and the keys that occur more than once in one JSON object (JSON readers silently keep the last
+      value).
 
     Raises:
-      UserError: as `read_text`, or it is not JSON.
+      UserError: as `read_text`, or the file is not JSON.
     """
     repeated: list[str] = []
 
@@ -63,18 +68,22 @@ def read_json(path: Path, expected: str = ANNOTATIONS) -> tuple[Any, list[str]]:
 
     try:
         return json.loads(read_text(path), object_pairs_hook=unique), repeated
-    except (ValueError, RecursionError) as error:  # also of a number of thousands of digits
+    except (ValueError, RecursionError) as error:  # a number with thousands of digits is a ValueError too
         raise UserError(f"{path}: not a JSON file ({one_line(error)}); expected {expected}") from None
 
 
 def by_video(content: Any, path: Path) -> dict[str, Any]:
-    """Video name -> annotation, from the object "database", or from an object that is one itself.
+    """Returns the mapping from video name to annotation: the object "database", or the content itself.
 
-    The latter is how BMN ships ActivityNet: its `duration_second` and `duration_frame` are renamed, and subsets are
-    taken from `video_info_new.csv` beside the file.
+    The latter is the form of BMN's ActivityNet file. Its `duration_second` and `duration_frame` are renamed, and
+    subsets are taken from `video_info_new.csv` beside the file.
+
+    Args:
+      content: the parsed file.
+      path: the file, for messages, and to find the table of subsets.
 
     Raises:
-      UserError: the content is neither, or tells no subsets.
+      UserError: the content has neither form, or subsets are missing.
     """
     if isinstance(content, dict):
         database = content.get("database")
@@ -95,11 +104,12 @@ def by_video(content: Any, path: Path) -> dict[str, Any]:
 
 
 def _names_in(folder: Path) -> list[str]:
-    """Names in a folder and in those below it."""
+    """Returns the names in a folder and in its subfolders."""
     return [path.name for pattern in ("*", "*/*") for path in folder.glob(pattern)]
 
 
 def _with_subsets(entries: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Returns the annotations with missing subsets taken from BMN's table beside the file."""
     lacking = sum("subset" not in entry for entry in entries.values())
     if not lacking:
         return entries

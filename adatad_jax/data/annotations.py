@@ -1,6 +1,6 @@
-"""Annotations: JSON files in the field's forms to videos; subsets and class lists.
+"""Annotated videos, read from JSON files in the usual forms; subsets and class lists.
 
-One's own table of segments is read by `annotation_table`.
+A user's own table of segments is read by `annotation_table`.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ class Video:
     """One annotated video.
 
     Attributes:
-      name: its key in the annotation file.
-      subset: the subset it belongs to, spelled as in the file.
-      duration: seconds.
-      frames: source frames; 0 where they are not read (see `load_annotations`).
+      name: the video's key in the annotation file.
+      subset: the subset of the video, spelled as in the file.
+      duration: duration in seconds.
+      frames: number of source frames; 0 where frame counts are not read (see `load_annotations`).
       segments: [G, 2] float64, start and end in seconds, in the order of the file.
-      labels: one per segment.
-      fixed_fps: the frame rate that positions refer to, for data sets defined at a nominal one (EPIC-Kitchens and
-        Charades: 30); None derives it from frames and duration.
+      labels: G class names, one per segment.
+      fixed_fps: the frame rate that positions refer to, for data sets that define a nominal rate (EPIC-Kitchens and
+        Charades: 30); with None the rate is `frames / duration`.
     """
 
     name: str
@@ -49,33 +49,37 @@ class Video:
 
     @property
     def fps(self) -> float:
-        """Frames a second, as positions are converted back to seconds."""
+        """Returns the frame rate, in frames per second, that converts positions back to seconds."""
         return self.frames / self.duration if self.fixed_fps is None else self.fixed_fps
 
 
 def load_annotations(
     path: str | Path, *, fixed_fps: float | None = None, with_frames: bool = True, with_duration: bool = True
 ) -> dict[str, Video]:
-    """Read `{"database": {name: {"subset", "duration", "frame" or "fps", "annotations": [{"segment", "label"}]}}}`.
+    """Reads `{"database": {name: {"subset", "duration", "frame" or "fps", "annotations": [{"segment", "label"}]}}}`.
 
-    That is the form of the release, ActionFormer, ActivityNet and the conversions of other data sets to it; further
-    keys are ignored, and BMN's form is read too (`annotation_files.by_video`). Numbers may be given as strings.
+    This is the form of the release, of ActionFormer and ActivityNet, and of other data sets converted to that form.
+    Further keys are ignored. BMN's form is read too (`annotation_files.by_video`). Numbers may be given as strings.
 
     The frame count is `int(duration * fixed_fps)` if `fixed_fps` is given, else "frame", else `int(duration * fps)`
     with the video's own "fps". A video without "annotations" (the test videos of Ego4D and EPIC-Kitchens) has no
-    segments. A segment that ends before it starts (Multi-THUMOS has 30) could be neither learned nor matched: it is
-    left out. One that lies outside its video stays (release rule). Warnings log how many there are of each.
+    segments. A segment that ends before it starts (Multi-THUMOS has 30) is left out, because it could be neither
+    learned nor matched. A segment that lies outside its video is kept (the release's rule). A warning is logged about
+    each of these three cases, with the count.
 
     Args:
       path: the JSON file.
       fixed_fps: see `Video.fixed_fps`.
-      with_frames: whether frame counts are read, and a video without one is a problem. Sampling by `resize` needs
-        none: a data set may have them or not, and they may be of other copies of its videos.
-      with_duration: whether a video without "duration" is a problem; else its duration is NaN. To measure detections
-        needs none.
+      with_frames: whether frame counts are read, and a video without one is a problem. Sampling by `resize` needs no
+        frame counts: the file may lack them, or they may describe other copies of the videos.
+      with_duration: whether a video without "duration" is a problem; if false, its duration is NaN. Evaluation of
+        detections needs no durations.
+
+    Returns:
+      A mapping from name to video, in the order of the file.
 
     Raises:
-      UserError: the file is missing or not of this form; all problems of the file are listed together.
+      UserError: the file is missing or not of this form; the message lists the problems of all videos.
     """
     path = Path(path)
     content, repeated = read_json(path)
@@ -111,22 +115,22 @@ def load_annotations(
 def select_subset(
     videos: Mapping[str, Video], subset: str, path: str | Path, remedy: str | None = None
 ) -> dict[str, Video]:
-    """The videos whose subset is exactly `subset`.
+    """Returns the videos of one subset.
 
     Args:
-      videos: of the file at `path`.
-      subset: as it is spelled there.
-      path: what to call the file in a message.
-      remedy: what to do where there is none; by default, to set the configuration's subsets.
+      videos: the videos of the file at `path`.
+      subset: name of the subset, spelled exactly as in the file.
+      path: the annotation file, for the message.
+      remedy: what the message advises if no video is in the subset; by default, to set the configuration's subsets.
 
     Raises:
-      UserError: there is none; the message lists the subsets of the file.
+      UserError: no video is in the subset; the message lists the subsets of the file.
     """
     chosen = {name: video for name, video in videos.items() if video.subset == subset}
     if not chosen:
         found = Counter(video.subset for video in videos.values())
         names = ", ".join(f'"{name}" ({count} videos)' for name, count in sorted(found.items()))
-        # As data sets use them: of training, validation, testing the first two; of Validation and Test those.
+        # The usual choice: training and validation where there is testing too; Validation and Test where there are two.
         order = [name for kind in ("train", "val", "test") for name in sorted(found) if name.lower().startswith(kind)]
         train, test, *_ = *order, "NAME", "NAME"
         raise UserError(
@@ -137,15 +141,18 @@ def select_subset(
 
 
 def read_classes(path: str | Path) -> tuple[str, ...]:
-    """Class names from a text file, one a line; blank lines are ignored.
+    """Reads class names from a text file, one per line; blank lines are ignored.
+
+    Returns:
+      K class names, in the order of the file.
 
     Raises:
-      UserError: the file is missing, empty, or names a class twice.
+      UserError: the file is missing, empty, or names a class more than once.
     """
     path = Path(path)
     names = [line.strip() for line in read_text(path).splitlines() if line.strip()]
     if not names:
-        raise UserError(f"{path}: the class list is empty; expected one label a line")
+        raise UserError(f"{path}: the class list is empty; expected one label per line")
     repeated = [f'"{name}"' for name, count in Counter(names).items() if count > 1]
     if repeated:
         raise UserError(f"{path}: listed more than once: {', '.join(repeated)}; keep each label once")
@@ -153,17 +160,23 @@ def read_classes(path: str | Path) -> tuple[str, ...]:
 
 
 def classes_of(videos: Mapping[str, Video]) -> tuple[str, ...]:
-    """The sorted labels of all segments (release rule: give it the videos of all subsets)."""
+    """Returns the sorted labels of all segments (the release's rule, given the videos of all subsets)."""
     return tuple(sorted({label for video in videos.values() for label in video.labels}))
 
 
 def check_labels(
     videos: Mapping[str, Video], classes: Sequence[str], ignore_labels: Iterable[str], path: str | Path
 ) -> None:
-    """Check that every label of `videos` is a class or ignored.
+    """Checks that every label is a class or ignored.
+
+    Args:
+      videos: the videos whose labels are checked.
+      classes: class names.
+      ignore_labels: labels whose segments are skipped.
+      path: the annotation file, for the message.
 
     Raises:
-      UserError: some are neither; all of them are listed with their number of segments.
+      UserError: some labels are neither; the message lists each with its number of segments.
     """
     known = {*classes, *ignore_labels}
     unknown = Counter(label for video in videos.values() for label in video.labels if label not in known)
@@ -176,22 +189,22 @@ def check_labels(
 
 
 def without_classes(video: Video, ignore_labels: Iterable[str]) -> Video:
-    """The video as a class-agnostic model sees it: every label but the ignored ones is `ACTION`.
+    """Returns the video as a class-agnostic model sees it: every label except the ignored ones becomes `ACTION`.
 
-    Equal segments of different labels become duplicates, of which the ground truth keeps one. That changes nothing of
-    what is learned: both would give a point the same class and the same boundaries.
+    Equal segments with different labels become duplicates, of which the ground truth keeps one. The model learns the
+    same from one as from several: all of them assign the same class and the same boundaries to a point.
     """
     ignored = set(ignore_labels)
     return replace(video, labels=tuple(label if label in ignored else ACTION for label in video.labels))
 
 
 def _is_silent(entry: Any) -> bool:
-    """Whether a video that is otherwise whole tells nothing of segments."""
+    """Returns whether an otherwise valid annotation lacks "annotations"."""
     return isinstance(entry, dict) and isinstance(entry.get("subset"), str) and "annotations" not in entry
 
 
 def finite_number(value: Any) -> float | None:
-    """A finite number, given as such or as a string; None for anything else."""
+    """Returns a number or a string as a finite float; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
@@ -202,7 +215,7 @@ def finite_number(value: Any) -> float | None:
 
 
 def _span(value: Any) -> tuple[float, float] | None:
-    """Two finite numbers, or None."""
+    """Returns a list of two finite numbers as (start, end); None for anything else."""
     ends = [finite_number(end) for end in value] if isinstance(value, list) else []
     if len(ends) != 2 or ends[0] is None or ends[1] is None:
         return None
@@ -218,7 +231,7 @@ def _video(
     problems: list[str],
     left_out: list[str],
 ) -> Video | None:
-    """One video, or None with `problems` telling what is wrong with it; reversed segments go to `left_out`."""
+    """Returns one video, or None after adding what is wrong to `problems`; adds reversed segments to `left_out`."""
     before = len(problems)
 
     def wrong(key: str, value: Any, expected: str) -> None:
@@ -240,7 +253,7 @@ def _video(
 
     frames: float | None = None
     if not with_frames:
-        pass  # whatever the file says
+        pass  # a frame count in the file may even be wrong
     elif fixed_fps is not None:
         frames = duration * fixed_fps
     elif "frame" in entry:
@@ -293,6 +306,7 @@ def _video(
 
 
 def _short(value: Any) -> str:
+    """Returns a value as JSON of at most 80 characters, or "missing" for None."""
     if value is None:
         return "missing"
     text = json.dumps(value)

@@ -1,10 +1,10 @@
-"""The frame cache: the frames that windows can load, of every video, decoded once and resized.
+"""The frame cache: for every video, the frames that windows can load, decoded once and resized.
 
-A folder holds `SHORT_SIDE/NAME.array_record` with the frames and `SHORT_SIDE/NAME.json` with what they are (`Entry`).
-A record is a strip, 24 pixels wide, of 32 frames, set side by side in one JPEG, or lossless. A window reads only its
-groups of frames, a crop only its strips: a random resized crop is less than half as wide as a frame of 16:9. The JPEGs
-have chroma at full resolution, as at half it would run over the seams, and at a lower quality instead.
-`benchmarks/loading.py` measures.
+A cache folder holds `SHORT_SIDE/NAME.array_record` with the frames of a video and `SHORT_SIDE/NAME.json` with their
+description (`Entry`). A record is a strip, 24 pixels wide, of 32 frames set side by side, as one JPEG or lossless. A
+window reads only its groups of frames, and a crop reads only its strips: a random resized crop is less than half as
+wide as a 16:9 frame. The JPEGs have chroma at full resolution, because chroma at half resolution would blur across the
+seams between frames; a lower chroma quality makes up for the size. `benchmarks/loading.py` measures the loading.
 """
 
 from __future__ import annotations
@@ -33,33 +33,33 @@ from adatad_jax.video.transforms import Box, resize_short_side
 
 Images = NDArray[np.uint8]
 
-FORMAT = 1  # of the records; other ones are made anew
+FORMAT = 1  # version of the records; records of another version are written again
 GROUP, STRIP = 32, 24  # frames, pixels
 DECODED_AT_ONCE = 8
 DEFAULT_QUALITY, CHROMA_LESS = 90, 10
 REMEDY = "run python -m adatad_jax.prepare"
 
-# A record is one chunk, read by itself. JPEGs do not compress further; what is lossless is compressed by zstd.
+# A record is one chunk, read by itself. JPEGs do not compress further; zstd compresses lossless strips.
 WRITE_JPEG, WRITE_LOSSLESS = "group_size:1,uncompressed", "group_size:1,zstd:1"
 READ = "readahead_buffer_size:0,max_parallelism:0"
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What the record file of one video at one short side holds.
+    """The description of one record file: one video at one short side.
 
     Attributes:
       source: file name of the video.
-      source_bytes: its size.
-      source_mtime_ns: when it was last changed.
-      frame_count: frames in its container.
-      fps: its frames a second.
-      frames: which of its frames are kept (`kept_frames`).
-      height: of a kept frame, in pixels.
-      width: of a kept frame, in pixels.
-      quality: of the JPEGs' luma, 1 to 100; None is lossless.
-      bytes: size of the record file.
-      sha256: of the record file.
+      source_bytes: size of the video file, in bytes.
+      source_mtime_ns: time of the video file's last change, in nanoseconds.
+      frame_count: number of frames in the video's container.
+      fps: frame rate of the video, in frames per second.
+      frames: which frames of the video are kept (`kept_frames`).
+      height: height of a kept frame, in pixels.
+      width: width of a kept frame, in pixels.
+      quality: luma quality of the JPEGs, 1 to 100; None means lossless.
+      bytes: size of the record file, in bytes.
+      sha256: checksum of the record file.
       format: version of the records.
     """
 
@@ -77,26 +77,26 @@ class Entry:
     format: int = FORMAT
 
     def is_of(self, source: Path, data: DataConfig, quality: int | None) -> bool:
-        """Whether it was made of this file, as it is now, with these settings."""
+        """Returns whether the records were made from this file, as it is now, with these settings."""
         status = source.stat()
         made_of = self.source, self.source_bytes, self.source_mtime_ns, self.frames, self.quality
         return made_of == (source.name, status.st_size, status.st_mtime_ns, kept_frames(data), quality)
 
 
 def kept_frames(data: DataConfig) -> dict[str, str | int]:
-    """What decides which frames of a video its windows can load."""
+    """Returns the settings that decide which frames of a video its windows can load."""
     if data.sampling == "resize":
         return {"sampling": data.sampling, "frames": data.window * data.frames_per_position}
     return {"sampling": data.sampling, "step": data.stride // data.frames_per_position}
 
 
 def record_file(folder: Path, short_side: int, name: str) -> Path:
-    """Where the frames of a video are kept."""
+    """Returns the path of a video's record file."""
     return folder / str(short_side) / f"{name}.array_record"
 
 
 def read_entry(records: Path) -> Entry | None:
-    """The entry of a record file; None if there is none, or none of this format, or the file is of another size."""
+    """Reads a record file's entry; returns None if it is missing, of another format, or gives another file size."""
     try:
         entry = Entry(**json.loads(records.with_suffix(".json").read_text()))
         return entry if entry.format == FORMAT and records.stat().st_size == entry.bytes else None
@@ -105,26 +105,26 @@ def read_entry(records: Path) -> Entry | None:
 
 
 def checksum(records: Path) -> str:
-    """SHA-256 of a file."""
+    """Returns the SHA-256 of a file, in hexadecimal."""
     with records.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class WriteError(UserError):
-    """The cache cannot be written: the disk is full, or files may not be made. No other video would fare better."""
+    """An error of writing the cache: the disk is full, or files cannot be created. Other videos would fail as well."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """What `cache_video` does.
+    """The job of one call of `cache_video`.
 
     Attributes:
-      folder: of the cache.
-      name: of the video.
-      source: its file.
-      short_sides: in pixels; a record file is written for each.
+      folder: the cache folder.
+      name: name of the video.
+      source: the video file.
+      short_sides: short sides in pixels; a record file is written for each.
       data: the `data` section of the configuration.
-      quality: of the JPEGs, 1 to 100; None is lossless.
+      quality: luma quality of the JPEGs, 1 to 100; None means lossless.
     """
 
     folder: Path
@@ -136,22 +136,22 @@ class Task:
 
 
 def cache_video(task: Task) -> int:
-    """Decodes a video once and writes its record files and entries, each whole or not at all.
+    """Decodes a video once and writes its record files and entries, each completely or not at all.
 
     Returns:
-      the number of frames kept.
+      The number of frames kept.
 
     Raises:
       WriteError: the files cannot be written.
       UserError: the video cannot be decoded.
     """
-    cv2.setNumThreads(1)  # videos are what is done in parallel
+    cv2.setNumThreads(1)  # whole videos are processed in parallel, so OpenCV's own threads would only compete
     source = task.source
     reader = open_video(source)
     status = source.stat()
     kept = make_sampling(task.data).loadable(reader.frame_count)
     outputs = [record_file(task.folder, short_side, task.name) for short_side in task.short_sides]
-    # a worker that outlives a killed run may still be writing the same video
+    # the name holds the process id, because a worker that outlives a killed run may still be writing the same video
     partial = [path.with_name(f".{path.name}.{os.getpid()}.partial") for path in outputs]
     try:
         with _writing(task):
@@ -191,7 +191,7 @@ def cache_video(task: Task) -> int:
 
 
 def _resized(reader: VideoReader, indices: NDArray[np.int64], short_sides: Sequence[int]) -> list[Images]:
-    """The frames of a group at each short side; few at a time are held at full size."""
+    """Returns the frames of a group at each short side, with only a few at a time held at full size."""
     parts = []
     for first in range(0, len(indices), DECODED_AT_ONCE):
         decoded = reader.read(indices[first : first + DECODED_AT_ONCE])
@@ -201,6 +201,7 @@ def _resized(reader: VideoReader, indices: NDArray[np.int64], short_sides: Seque
 
 @contextmanager
 def _writing(task: Task) -> Iterator[None]:
+    """Turns failures to write the cache into `WriteError`."""
     try:
         yield
     # array_record reports the failures of its files as RuntimeError
@@ -214,17 +215,17 @@ def _writing(task: Task) -> Iterator[None]:
 
 
 def open_cache(folder: Path, data: DataConfig, short_side: int, files: Mapping[str, Path | None]) -> FrameCache:
-    """The cached frames of videos, after a check that they are there and are those that the configuration asks for.
+    """Opens the cached frames of videos, after a check that the cache holds the frames the configuration needs.
 
     Args:
-      folder: of the cache.
+      folder: the cache folder.
       data: the `data` section of the configuration.
-      short_side: in pixels.
-      files: name -> video file, of the videos that will be read; None where it is not there any more.
+      short_side: short side of the frames, in pixels.
+      files: a mapping from name to video file, for the videos that will be read; None for a file that is gone.
 
     Raises:
-      UserError: videos are missing in the cache, are kept for other settings, or were made of another file; the first
-        of them are listed.
+      UserError: the folder is missing, or some videos are missing from the cache, were cached with other settings, or
+        from another file; the message lists the first of these videos.
     """
     if not folder.is_dir():
         raise UserError(f"config.data.cache={folder}: no such folder; {REMEDY} --output {folder}")
@@ -233,7 +234,7 @@ def open_cache(folder: Path, data: DataConfig, short_side: int, files: Mapping[s
         records = record_file(folder, short_side, name)
         entry = read_entry(records)
         if entry is None:
-            problems.append(f"{records}: not there, or not whole")
+            problems.append(f"{records}: not there or incomplete")
         elif entry.frames != wanted:
             fields = [
                 f"{field} {entry.frames.get(field)}, not {value}"
@@ -242,7 +243,9 @@ def open_cache(folder: Path, data: DataConfig, short_side: int, files: Mapping[s
             ]
             problems.append(f"{records}: {', '.join(fields)} of the configuration")
         elif source is not None and (source.name, source.stat().st_size) != (entry.source, entry.source_bytes):
-            problems.append(f"{records}: made of {entry.source}, {entry.source_bytes} bytes, not of {source} as it is")
+            problems.append(
+                f"{records}: made from {entry.source} of {entry.source_bytes} bytes, not from {source} as it is now"
+            )
         else:
             entries[name] = entry
     if problems:
@@ -254,7 +257,7 @@ def open_cache(folder: Path, data: DataConfig, short_side: int, files: Mapping[s
 
 
 class FrameCache:
-    """Frames from a cache in place of those from the videos. Threads may share it: each read opens its file."""
+    """Frames read from a cache instead of the videos. Threads may share it: each read opens the record file anew."""
 
     def __init__(self, folder: Path, data: DataConfig, short_side: int, entries: Mapping[str, Entry]) -> None:
         self._folder = folder
@@ -263,15 +266,15 @@ class FrameCache:
         self._kept = make_sampling(data).loadable
 
     def count(self, video: str) -> int:
-        """Frames in the video's container."""
+        """Returns the number of frames in the video's container."""
         return self._entries[video].frame_count
 
     def fps(self, video: str) -> float:
-        """Frames a second of the video."""
+        """Returns the frame rate of the video, in frames per second."""
         return self._entries[video].fps
 
     def size(self, video: str) -> tuple[int, int]:
-        """Height and width of the video's kept frames in pixels."""
+        """Returns the height and width of the video's kept frames, in pixels."""
         return self._entries[video].height, self._entries[video].width
 
     def read(
@@ -281,19 +284,20 @@ class FrameCache:
         box: Box | None = None,
         transform: Callable[[Images], Images] | None = None,
     ) -> Images:
-        """Frames of a video.
+        """Reads frames of a video.
 
         Args:
-          video: its name.
-          indices: [n] frames of the video, in any order, repeats decoded once.
-          box: the part that is wanted, or None for whole frames.
-          transform: maps frames [b, h, w, 3] of the box's size to [b, h', w', 3], each frame by itself.
+          video: name of the video.
+          indices: [N] frame indices in the video, in any order; a repeated index is decoded once.
+          box: the part of each frame to read; None means whole frames.
+          transform: maps frames [b, h, w, 3] of the box's size to [b, h', w', 3], each frame by itself; None leaves
+            frames as they are.
 
         Returns:
-          [n, h', w', 3], as `transform` gives them, or uint8 RGB.
+          [N, h', w', 3], with the dtype that `transform` returns, or uint8 RGB.
 
         Raises:
-          UserError: a frame is not among those that are kept, or its record cannot be read.
+          UserError: a frame is not in the cache, or its record cannot be read.
         """
         entry = self._entries[video]
         records = record_file(self._folder, self._short_side, video)
@@ -313,7 +317,7 @@ class FrameCache:
         return out if np.array_equal(back, np.arange(len(out))) else out[back]
 
     def _places(self, records: Path, entry: Entry, indices: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Where among the kept frames the given ones are."""
+        """Returns the places of the given frames among the kept ones; raises `UserError` for a frame not kept."""
         kept = self._kept(entry.frame_count)
         places = np.minimum(np.searchsorted(kept, indices), len(kept) - 1)
         absent = indices[kept[places] != indices]
@@ -327,10 +331,15 @@ class FrameCache:
 
 
 def encode_strip(strip: Images, quality: int | None) -> bytes:
-    """Frames [G, h, w, 3] of a strip to one record."""
+    """Encodes a strip of frames as one record.
+
+    Args:
+      strip: [N, h, w, 3] uint8 RGB.
+      quality: luma quality of the JPEG, 1 to 100; None means lossless.
+    """
     side_by_side = strip.transpose(1, 0, 2, 3).reshape(len(strip[0]), -1, 3)
     if quality is None:
-        # differences of rows compress as well as PNG, and come back four times faster
+        # differences between rows compress as well as PNG and decode four times faster
         return np.diff(side_by_side, axis=0, prepend=np.uint8(0)).tobytes()
     settings = [cv2.IMWRITE_JPEG_LUMA_QUALITY, quality]
     settings += [cv2.IMWRITE_JPEG_CHROMA_QUALITY, max(1, quality - CHROMA_LESS)]
@@ -339,10 +348,19 @@ def encode_strip(strip: Images, quality: int | None) -> bytes:
 
 
 def decode_strip(record: bytes, height: int, width: int, quality: int | None) -> Images:
-    """The frames [h, G, w, 3] of one record of strips of this size.
+    """Decodes one record.
+
+    Args:
+      record: the encoded strip.
+      height: height of the strip, in pixels.
+      width: width of the strip, in pixels.
+      quality: as given to `encode_strip`.
+
+    Returns:
+      [h, N, w, 3] uint8 RGB: rows, frames, columns.
 
     Raises:
-      ValueError: it does not hold such frames.
+      ValueError: the record does not hold frames of this size.
     """
     data = np.frombuffer(record, np.uint8)
     if quality is None:
@@ -355,7 +373,7 @@ def decode_strip(record: bytes, height: int, width: int, quality: int | None) ->
 
 
 def _read_group(reader: Any, records: Path, entry: Entry, group: int, wanted: NDArray[np.int64], box: Box) -> Images:
-    """The box [n, h, w, 3] of the wanted frames of a group, which are distinct and ascend."""
+    """Reads `box` [n, h, w, 3] of the wanted frames of a group; `wanted` are ascending places in it, each once."""
     top, left, height, width = box
     frames = np.empty((len(wanted), height, width, 3), np.uint8)
     consecutive = wanted[-1] - wanted[0] + 1 == len(wanted)
@@ -371,6 +389,7 @@ def _read_group(reader: Any, records: Path, entry: Entry, group: int, wanted: ND
 
 
 def _read_record(reader: Any, records: Path, index: int, entry: Entry, width: int) -> Images:
+    """Reads and decodes one record; raises `UserError` if that fails."""
     try:
         if not reader.ok():
             raise ValueError("the file cannot be opened")

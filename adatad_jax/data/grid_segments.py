@@ -1,4 +1,4 @@
-"""Ground truth of a whole video: labelled seconds to source frames, to grid positions, and class indices."""
+"""Ground truth of a whole video: segments in source frames, seconds or grid positions, and their class indices."""
 
 from __future__ import annotations
 
@@ -14,13 +14,19 @@ from adatad_jax.errors import UserError
 def ground_truth_in_frames(
     video: Video, classes: Sequence[str], ignore_labels: Iterable[str] = (), *, filter_gt: bool = False
 ) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-    """Segments in source frames, whole numbers (release rule).
+    """Returns the segments of a video in source frames, as whole numbers (the release's rule).
 
-    A second becomes frame `int(second / duration * frames)`, or `int(second * fixed_fps)`. A segment that equals an
-    earlier one in frames and label is dropped; with `filter_gt` also one whose end is not after its start.
+    A time becomes frame `int(time / duration * frames)`, or `int(time * fixed_fps)`. A segment that equals an earlier
+    one in frames and label is dropped.
+
+    Args:
+      video: the video.
+      classes: K class names; a label becomes its index in this list.
+      ignore_labels: labels whose segments are skipped ("Ambiguous" in THUMOS).
+      filter_gt: whether to drop segments whose end frame is not after their start frame.
 
     Returns:
-      segments [G, 2] float32 in frames, labels [G] int32 indices into `classes`.
+      Segments [G, 2] float32 in frames, and labels [G] int32, indices into `classes`.
 
     Raises:
       UserError: a label is neither a class nor ignored, or the frame count of the video is not known.
@@ -28,7 +34,7 @@ def ground_truth_in_frames(
     if video.frames < 1:
         raise UserError(f'video "{video.name}": its frame count is not known; give "frame" or "fps" in the annotations')
     if video.fixed_fps is None:
-        # in this order, as rounding decides which whole frame is reached
+        # the order of the operations matters: rounding decides which whole frame is reached
         frames = np.trunc(video.segments / video.duration * video.frames)
     else:
         frames = np.trunc(video.segments * video.fixed_fps)
@@ -39,12 +45,18 @@ def ground_truth_in_frames(
 def ground_truth_in_seconds(
     video: Video, classes: Sequence[str], ignore_labels: Iterable[str] = (), *, filter_gt: bool = True
 ) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-    """Segments in seconds, for sampling by `resize` (ActivityNet; release rule).
+    """Returns the segments of a video in seconds, for sampling by `resize` (ActivityNet; the release's rule).
 
-    As `ground_truth_in_frames`, but `filter_gt` drops a segment of at most 1% of the duration.
+    A segment that equals an earlier one in time and label is dropped.
+
+    Args:
+      video: the video; its frame count is not needed.
+      classes: K class names; a label becomes its index in this list.
+      ignore_labels: labels whose segments are skipped.
+      filter_gt: whether to drop segments of at most 1% of the duration.
 
     Returns:
-      segments [G, 2] float32 in seconds, labels [G] int32 indices into `classes`.
+      Segments [G, 2] float32 in seconds, and labels [G] int32, indices into `classes`.
 
     Raises:
       UserError: a label is neither a class nor ignored.
@@ -63,18 +75,20 @@ def ground_truth_on_grid(
     *,
     filter_gt: bool = False,
 ) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-    """Segments of the whole video in grid positions, `(frame - offset_frames) / snippet_stride` (release rule).
+    """Returns the segments of a video in grid positions: `(frame - offset_frames) / snippet_stride`.
+
+    This is the release's rule.
 
     Args:
       video: the video.
-      classes: class names; a label is its index.
+      classes: K class names; a label becomes its index in this list.
       ignore_labels: labels whose segments are skipped ("Ambiguous" in THUMOS).
-      snippet_stride: source frames a grid position: feature stride times sample stride.
+      snippet_stride: source frames per grid position: feature stride times sample stride.
       offset_frames: the source frame that position 0 stands for; it does not move the frames that are loaded.
-      filter_gt: drop segments that end in the frame they start in.
+      filter_gt: as in `ground_truth_in_frames`.
 
     Returns:
-      segments [G, 2] float32 in grid positions, labels [G] int32; G may be 0.
+      Segments [G, 2] float32 in grid positions, and labels [G] int32; G may be 0.
 
     Raises:
       UserError: as `ground_truth_in_frames`.
@@ -90,6 +104,7 @@ def _ground_truth(
     classes: Sequence[str],
     ignore_labels: Iterable[str],
 ) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+    """Returns the segments and class indices without ignored, too short and repeated segments."""
     index = {label: number for number, label in enumerate(classes)}
     ignored = set(ignore_labels)
     kept: dict[tuple[float, float, str], None] = {}  # an ordered set: the first of equal segments stays

@@ -1,4 +1,4 @@
-"""The windows of videos to detect in, read in order; no frame is decoded twice where windows overlap."""
+"""The windows of videos to detect actions in, read in order. Overlapping windows share frames that are decoded once."""
 
 import itertools
 from collections.abc import Iterator
@@ -19,18 +19,23 @@ from adatad_jax.video import transforms
 
 
 class Piece(NamedTuple):
-    """What lies between two neighbouring ends of windows: source indices, ascending, and their pixels."""
+    """The frames of a video between two neighbouring window boundaries.
+
+    Attributes:
+      indices: [N] ascending source frame indices; N may be 0 beyond the end of the file.
+      pixels: [N, H, W, 3] uint8 RGB.
+    """
 
     indices: np.ndarray
     pixels: Images
 
 
 class InferenceWindows:
-    """The windows of some videos.
+    """The test windows of some videos.
 
     Attributes:
-      videos: name -> annotation.
-      windows: all windows, video by video, those of a video by their start.
+      videos: a mapping from name to annotated video.
+      windows: all windows, grouped by video, and sorted by start within a video.
     """
 
     def __init__(self, videos: dict[str, Video], frames: Frames, config: Config) -> None:
@@ -44,20 +49,20 @@ class InferenceWindows:
         return len(self.windows)
 
     def seconds(self, window: Window, segments: np.ndarray) -> np.ndarray:
-        """Segments `[N, 2]` float32 in grid positions of a window to seconds of its video, clipped to it."""
+        """Converts segments [G, 2] float32 from grid positions of a window to seconds, clipped to the video."""
         return self._sampling.seconds(segments, window, self.videos[window.video])
 
     def stream(self, threads: int, ahead: int) -> Iterator[tuple[Window, Sample | Exception]]:
-        """Every window with its frames: centre crop, no augmentation, no ground truth.
+        """Yields every window with its frames: centre crop, no augmentation, no ground truth.
 
-        Videos are decoded in pieces, by several threads, each piece once; what no later window needs is dropped.
+        Several threads decode the videos in pieces, each piece once. Pieces that no later window needs are dropped.
 
         Args:
-          threads: that decode.
-          ahead: windows that may be in memory before they are asked for.
+          threads: number of threads that decode.
+          ahead: number of windows that may be held in memory before the caller asks for them.
 
         Yields:
-          a window, and its sample or why it cannot be read.
+          A window, and its sample or the exception that reading it raised.
         """
         pieces = pieces_of(self.windows)
         most = max(2, ahead * len(pieces) // max(len(self.windows), 1))
@@ -71,13 +76,13 @@ class InferenceWindows:
                 sample: Sample | Exception
                 try:
                     sample = self._sample(number, [piece for span, piece in kept if span.first < window.end])
-                except Exception as error:  # handed to the caller, as by `load_ahead`
+                except Exception as error:  # the caller gets it, as from `load_ahead`
                     sample = error
                 yield window, sample
             self._frames.finish(video)
 
     def _load(self, span: Window) -> Piece:
-        """Decodes a part of a video, which may lie beyond the end of the file."""
+        """Decodes one piece of a video, which may lie beyond the end of the file."""
         video, data = span.video, self._data
         s = data.frames_per_position
         indices = self._sampling.loadable(self._frames.count(video))[span.first * s : span.end * s]
@@ -87,6 +92,7 @@ class InferenceWindows:
         return Piece(indices, self._frames.read(video, indices, box, data.crop))
 
     def _sample(self, number: int, parts: list[Piece | Exception]) -> Sample:
+        """Returns the sample of a window from its pieces; raises what a piece failed with."""
         window, data = self.windows[number], self._data
         pieces: list[Piece] = [unwrap(part) for part in parts]
         try:
@@ -95,26 +101,30 @@ class InferenceWindows:
             raise UserError(f"video {window.video}: {error}") from error
         require_valid(window.video, mask)
         read, pixels = np.concatenate([p.indices for p in pieces]), np.concatenate([p.pixels for p in pieces])
-        if not np.array_equal(read, indices):  # a last frame is repeated
+        if not np.array_equal(read, indices):  # the last frame is repeated to fill the window
             pixels = pixels[np.searchsorted(read, indices)]
         pixels = shuffle_within(pixels, data.shuffle_within, np.random.default_rng([SHUFFLE_STREAM, number]))
         return Sample(pixels, mask, np.zeros((0, 2), np.float32), np.zeros(0, np.int32))
 
 
 def inference_windows(subset: Subset, config: Config) -> InferenceWindows:
-    """The windows of a subset's videos; raises `UserError` where a cache does not hold them."""
+    """Returns the test windows of a subset's videos.
+
+    Raises:
+      UserError: the cache that the configuration names does not hold the frames of these videos.
+    """
     frames = FrameSource(subset, config, config.data.test_short_side, onwards=True)
     return InferenceWindows(subset.videos, frames, config)
 
 
 def pieces_of(windows: list[Window]) -> list[Window]:
-    """Cuts videos at every end of a window, so that each window is a run of whole pieces.
+    """Cuts videos at every start and end of a window, so that each window consists of whole pieces.
 
     Args:
-      windows: video by video, those of a video by their start.
+      windows: windows grouped by video, and sorted by start within a video.
 
     Returns:
-      the pieces that some window needs, in order.
+      The pieces that some window needs, in order.
     """
     by_video: dict[str, list[Window]] = {}
     for window in windows:

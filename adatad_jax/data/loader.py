@@ -1,4 +1,4 @@
-"""Samples in order, loaded ahead by Grain's threads: batches to train on, and windows to detect in."""
+"""Loading of samples in order and ahead of time by Grain's threads, and the training batches made of samples."""
 
 from __future__ import annotations
 
@@ -25,14 +25,20 @@ def load_ahead(
 ) -> Iterator[tuple[Any, Any | Exception]]:
     """Yields `(item, load(item))` in order, with up to `ahead` items loaded in advance.
 
-    What a failing `load` raises is yielded in the place of its result: inside the reader's threads an exception can
-    wedge it.
+    An exception that `load` raises is yielded in place of the result, because an exception inside Grain's threads can
+    block its reader for ever.
+
+    Args:
+      items: arguments of `load`, one per call.
+      load: loads one item; it must be safe to call from several threads.
+      threads: number of threads that load.
+      ahead: number of items loaded in advance.
     """
 
-    def guarded(index: int) -> tuple[Any | Exception]:  # in a tuple, as Grain drops what is None
+    def guarded(index: int) -> tuple[Any | Exception]:  # a tuple, because Grain drops elements that are None
         try:
             return (load(items[index]),)
-        except Exception as error:  # handed to the caller
+        except Exception as error:  # the caller gets it
             return (error,)
 
     dataset = grain.MapDataset.range(len(items)).map(guarded)
@@ -42,19 +48,19 @@ def load_ahead(
 
 
 def unwrap(result: Any | Exception) -> Any:
-    """A result of `load_ahead`; raises what is an exception."""
+    """Returns a result of `load_ahead`, or raises it if it is an exception."""
     if isinstance(result, Exception):
         raise result
     return result
 
 
 class Loaded(NamedTuple):
-    """A batch and what happened on the way.
+    """A training batch, and what happened while it was loaded.
 
     Attributes:
       batch: B windows, or this process's share of them.
-      unmatched: windows that were drawn 200 times without keeping a segment; they are used as they are.
-      skipped: why videos of the batch could not be read, one message each; windows of weight 0 are in their places.
+      unmatched: number of windows that were drawn 200 times without keeping a segment; they are used as they are.
+      skipped: why videos of the batch could not be read, one message per video; windows of weight 0 replace them.
     """
 
     batch: Batch
@@ -63,17 +69,23 @@ class Loaded(NamedTuple):
 
 
 class TrainingBatches:
-    """The batches of a run, from any step on.
+    """The training batches of a run, from any step on.
 
-    The order of the videos and all that is drawn for a window depend on (seed, epoch, index) alone, so that the number
-    of the next step is the whole state: a run is continued by `from_step`, with any number of threads.
+    The order of the videos and every random draw for a window depend only on (seed, epoch, index). The number of the
+    next step is therefore the whole state: `from_step` continues a run, with any number of threads.
 
     Attributes:
-      steps_per_epoch: the last batch of an epoch may be filled up with windows of weight 0.
+      steps_per_epoch: number of batches per epoch; the last one may be filled up with windows of weight 0.
     """
 
     def __init__(self, windows: TrainingWindows, config: Config, process: int = 0, processes: int = 1) -> None:
-        """Prepares to load; with several processes each loads its rows of every batch.
+        """Prepares to load. With several processes, each loads its own rows of every batch.
+
+        Args:
+          windows: the training windows.
+          config: the configuration of the run.
+          process: index of this process.
+          processes: number of processes.
 
         Raises:
           UserError: the batch does not divide among the processes.
@@ -89,10 +101,10 @@ class TrainingBatches:
         self.steps_per_epoch = math.ceil(len(windows.order(0)) / size)
 
     def from_step(self, first: int, end: int) -> Iterator[Loaded]:
-        """The batches of steps first, ..., end - 1.
+        """Yields the batches of steps `first`, ..., `end - 1`.
 
         Raises:
-          UserError: a video cannot be read, unless `data.skip_broken`.
+          UserError: a video cannot be read, and `data.skip_broken` is not set.
         """
         places = range(first * self._rows, end * self._rows)
         samples = load_ahead(places, self._load, self._config.data.threads, ahead=2 * self._rows)
@@ -100,7 +112,7 @@ class TrainingBatches:
             yield self._gather([next(samples)[1] for _ in range(self._rows)])
 
     def _load(self, place: int) -> Sample | None:
-        """The sample at a place of the run; None in those that fill up an epoch's last batch."""
+        """Returns the sample at a place of the run; None for a place that fills up the last batch of an epoch."""
         step, row = divmod(place, self._rows)
         epoch, number = divmod(step, self.steps_per_epoch)
         position = number * self._config.train.batch_size + self._first_row + row
@@ -108,6 +120,7 @@ class TrainingBatches:
         return self._windows.load(epoch, int(order[position])) if position < len(order) else None
 
     def _gather(self, found: Sequence[Sample | Exception | None]) -> Loaded:
+        """Returns the batch of these samples; raises the first exception that may not be skipped."""
         failures = [one for one in found if isinstance(one, Exception)]
         broken = [one for one in failures if not (self._config.data.skip_broken and isinstance(one, UserError))]
         if broken:
@@ -119,13 +132,13 @@ class TrainingBatches:
 
 
 def training_batch(samples: Sequence[Sample | None], config: Config, segment_rows: int, first_row: int = 0) -> Batch:
-    """Stacks samples to a batch of fixed shape: rows of label -1 fill up ground truth, windows of weight 0 the batch.
+    """Stacks samples into a batch of fixed shape: rows of label -1 pad the ground truth, windows of weight 0 the batch.
 
     Args:
-      samples: of this process; None for a place to fill up.
-      config: of the run; its window and crop shape what fills up.
-      segment_rows: rows of ground truth.
-      first_row: of this process's share in the global batch.
+      samples: B samples of this process; None for a place to fill up.
+      config: the configuration of the run; it sets the shape of the windows that fill up the batch.
+      segment_rows: G, the number of rows of ground truth.
+      first_row: first row of this process's share in the global batch.
 
     Raises:
       ValueError: a sample has more segments than rows.
@@ -148,7 +161,7 @@ def training_batch(samples: Sequence[Sample | None], config: Config, segment_row
 
 
 def filler(config: Config) -> Sample:
-    """A black window that only fills up a batch."""
+    """Returns a black window that only fills up a batch."""
     data = config.data
     frames = np.zeros((data.window * data.frames_per_position, data.crop, data.crop, 3), np.uint8)
     nothing = np.zeros((0, 2), np.float32), np.zeros(0, np.int32)
@@ -158,7 +171,7 @@ def filler(config: Config) -> Sample:
 
 
 def placed_ahead(batches: Iterator[Loaded], devices: Sequence[jax.Device]) -> Iterator[Loaded]:
-    """Places each batch on the devices, with a leading device axis, while they still compute the step before it."""
+    """Yields the batches placed on devices, with a leading device axis, one batch ahead of the step being computed."""
     waiting: collections.deque[Loaded] = collections.deque()
     for loaded in batches:
         waiting.append(loaded._replace(batch=place(loaded.batch, devices)))

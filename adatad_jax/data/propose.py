@@ -1,16 +1,16 @@
-"""What a configuration leaves open, chosen for its data set: sampling, pyramid, batch and length of the training.
+"""Values for the fields that a configuration leaves open, chosen for its data set: sampling, pyramid, batch, epochs.
 
-The rules, with the published THUMOS-14 recipe as their fixed point (a test checks that they give it):
+For the THUMOS-14 training set, the rules reproduce the published recipe (a test checks this):
 
-* `data.rate`: the median of the training videos.
-* `data.stride`: the largest power of two at which a median segment spans at least 8 positions and there are at least 6
-  positions a second; then doubled until 95% of the segments fit into a window.
+* `data.rate`: the median frame rate of the training videos.
+* `data.stride`: the largest power of two (times `data.frames_per_position`) at which a median segment spans at least 8
+  positions and there are at least 6 positions per second; then doubled until 95% of the segments fit into a window.
 * `data.window`: 768 positions, or what the longest training video needs if that is less.
 * `model.regression_ranges`: 0 to 4 positions at the finest level, doubled from level to level.
-* `train.batch_size`: as many windows as make the 1536 frames of two published ones, at most 16 and at most a quarter of
-  the training videos.
-* `train.epochs`: 30 windows a training video, within 2000 to 6000 steps, and at least 15 epochs; the schedule ends with
-  them, a twelfth of them is warm-up, at least 2 steps, and ten checkpoints are written on the way.
+* `train.batch_size`: as many windows as hold 1536 frames, like two published windows; at most 16 windows, and at most
+  a quarter of the training videos.
+* `train.epochs`: 30 steps per training video, but 2000 to 6000 steps in all, and at least 15 epochs. The schedule ends
+  with the last epoch. A twelfth of the epochs, and at least 2 steps, is warm-up. About ten checkpoints are written.
 """
 
 import math
@@ -31,7 +31,7 @@ from adatad_jax.errors import UserError
 from adatad_jax.models.sizes import CHUNK_FRAMES
 
 MEDIAN_SPAN = 8  # positions
-RATE = 6  # positions a second
+RATE = 6  # positions per second
 FITTING = 0.95  # of the segments
 WINDOW, RESIZED_WINDOW = 768, 192  # positions, as published for THUMOS-14 and ActivityNet
 BATCH_FRAMES, BATCH = 1536, 16
@@ -39,11 +39,11 @@ STEPS_PER_VIDEO, STEPS, EPOCHS = 30, (2000, 6000), 15
 
 
 class Proposal(NamedTuple):
-    """A configuration without open fields.
+    """A configuration whose open fields were filled.
 
     Attributes:
-      config: whole.
-      reasons: field -> why it was given its value, for those that were open.
+      config: the configuration, without open fields.
+      reasons: a mapping from each field that was open to the reason for its value.
     """
 
     config: Config
@@ -51,13 +51,14 @@ class Proposal(NamedTuple):
 
 
 class Facts(NamedTuple):
-    """What the rules look at, of the training videos that have segments.
+    """The input of the rules: statistics of the training videos that have segments.
 
     Attributes:
-      videos: their number.
-      rate: frames a second, the median.
-      longest: frames of the longest.
-      median, most: frames of a median segment, and of one that only 5% exceed.
+      videos: number of videos.
+      rate: median frame rate, in frames per second.
+      longest: number of frames of the longest video.
+      median: median length of the segments, in frames.
+      most: length that only 5% of the segments exceed, in frames.
     """
 
     videos: int
@@ -68,17 +69,19 @@ class Facts(NamedTuple):
 
 
 def resolve(config: Config, console: Console) -> Config:
-    """The configuration with its open fields proposed from its annotations and said on the console; or as it is.
+    """Fills a configuration's open fields from its annotations and prints them with their reasons on the console.
+
+    A configuration without `propose` is returned as it is.
 
     Raises:
-      UserError: the annotations are wrong, or the fields that are set leave no value for the open ones.
+      UserError: the annotations are wrong, or the fields that are set leave no valid value for the open ones.
     """
     if not config.propose:
         return config
     training = select_subset(load_videos(config), config.data.train_subset, config.data.annotations)
     proposal = propose(config, training)
     validate(proposal.config)
-    console.print(f"chosen for {config.data.annotations}, as the configuration leaves it open:")
+    console.print(f"chosen for {config.data.annotations}, because the configuration leaves these fields open:")
     for field, reason in proposal.reasons.items():
         console.print(f"  --config.{field}={proposal.config.flat()[field]}  {reason}")
     return proposal.config
@@ -88,8 +91,8 @@ def propose(config: Config, videos: Mapping[str, Video]) -> Proposal:
     """Fills the open fields of a configuration by the rules above; a field that has a value keeps it.
 
     Args:
-      config: with `propose` set; it is not changed.
-      videos: of the training subset.
+      config: a configuration with `propose` set; it is not changed.
+      videos: a mapping from name to video, for the training subset.
 
     Raises:
       UserError: no video has a segment, or the window of the configuration is too short for the pyramid.
@@ -133,14 +136,14 @@ def propose(config: Config, videos: Mapping[str, Video]) -> Proposal:
 
 
 def _lengths(config: Config, facts: Facts) -> Iterator[tuple[str, int, str]]:
-    """Yields the fields that say how long a run is, with their values and why."""
+    """Yields (field, value, reason) for the fields that set the length of a run."""
     train = config.train
     steps = math.ceil(facts.videos / train.batch_size)
     wanted = min(max(STEPS_PER_VIDEO * facts.videos, STEPS[0]), STEPS[1])
     chosen = min(max(EPOCHS, round(wanted / steps)), train.schedule_epochs or 10**9)
     yield "train.epochs", chosen, f"of {steps} steps, {chosen * steps} in all, for {facts.videos} training videos"
     epochs = train.epochs or chosen
-    # a schedule needs two steps of warm-up and some after it, in a trial of one epoch too
+    # a schedule needs two steps of warm-up and some steps after it, even in a trial of one epoch
     warmup = max(math.ceil(2 / steps), round(epochs / 12))
     yield "train.schedule_epochs", max(epochs, warmup + 1), "the learning rate falls to 0 with the last epoch"
     yield "train.warmup_epochs", warmup, "a twelfth of the epochs, at least 2 steps"
@@ -148,7 +151,11 @@ def _lengths(config: Config, facts: Facts) -> Iterator[tuple[str, int, str]]:
 
 
 def look(config: Config, videos: Mapping[str, Video]) -> Facts:
-    """What the rules look at.
+    """Computes the statistics that the rules use.
+
+    Args:
+      config: the configuration; its `data.ignore_labels` are left out.
+      videos: a mapping from name to video, for the training subset.
 
     Raises:
       UserError: no video has a segment.
@@ -177,7 +184,13 @@ def look(config: Config, videos: Mapping[str, Video]) -> Facts:
 
 
 def choose_stride(facts: Facts, frames_per_position: int, window: int) -> int:
-    """Source frames a grid position, `frames_per_position` times a power of two."""
+    """Returns the stride in source frames per grid position: `frames_per_position` times a power of two.
+
+    Args:
+      facts: statistics of the training videos.
+      frames_per_position: number of frames loaded per position.
+      window: number of positions into which 95% of the segments must fit.
+    """
     stride = frames_per_position
     while 2 * stride <= min(facts.median / MEDIAN_SPAN, facts.rate / RATE):
         stride *= 2
@@ -187,7 +200,7 @@ def choose_stride(facts: Facts, frames_per_position: int, window: int) -> int:
 
 
 def _multiple(length: int, config: Config) -> int:
-    """The shortest window of at least `length` positions that the backbone's chunks and the pyramid divide."""
+    """Returns the shortest window of at least `length` positions that the backbone's chunks and the pyramid divide."""
     chunk = CHUNK_FRAMES // math.gcd(CHUNK_FRAMES, config.data.frames_per_position)
     factor = math.lcm(chunk, make_detector(config, classes=1).length_factor)
     return math.ceil(length / factor) * factor

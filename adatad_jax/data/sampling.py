@@ -1,7 +1,8 @@
-"""The two ways a video becomes windows, each with its way from seconds to grid positions and back.
+"""The two ways to sample windows from a video, each with its conversion from seconds to grid positions and back.
 
-`RegularGrid`: a position every so many source frames, and windows that slide over it (THUMOS and most others).
-`ResizedVideo`: the whole video, whatever its length, spread over the positions of one window (ActivityNet).
+`RegularGrid`: one position every fixed number of source frames, and windows that slide over this grid (THUMOS and most
+other data sets). `ResizedVideo`: the whole video, whatever its length, spread over the positions of one window
+(ActivityNet).
 """
 
 from __future__ import annotations
@@ -35,7 +36,13 @@ Labels = NDArray[np.int32]
 
 
 class Window(NamedTuple):
-    """A window of a video: grid positions first..end-1."""
+    """A window of a video.
+
+    Attributes:
+      video: name of the video.
+      first: first grid position.
+      end: end in grid positions, exclusive.
+    """
 
     video: str
     first: int
@@ -43,49 +50,57 @@ class Window(NamedTuple):
 
 
 class Sampling(Protocol):
-    """How videos become windows.
+    """A way to sample windows from videos.
 
     Attributes:
-      needs_frame_counts: whether positions depend on the frame count and rate that the annotations give.
+      needs_frame_counts: whether positions depend on the frame count and frame rate in the annotations.
     """
 
     needs_frame_counts: ClassVar[bool]
 
     def ground_truth(self, video: Video, classes: Sequence[str]) -> tuple[Segments, Labels]:
-        """Segments `[G, 2]` float32 in grid positions of the whole video, labels `[G]` int32."""
+        """Returns segments [G, 2] float32 in grid positions of the whole video, and labels [G] int32.
+
+        Raises:
+          UserError: a label is neither a class nor ignored, or a frame count that is needed is unknown.
+        """
         ...
 
     def loadable(self, total_frames: int) -> FrameIndices:
-        """Every source frame that a window can load of a video with so many frames in its container, ascending."""
+        """Returns every source frame that windows can load, ascending, for a container of `total_frames` frames."""
         ...
 
     def draw(
         self, segments: Segments, labels: Labels, total_frames: int, randint: Callable[[int, int], int]
     ) -> RandomWindow:
-        """A training window; `randint` as for `windows.random_window`."""
+        """Draws a training window; arguments and errors are those of `windows.random_window`."""
         ...
 
     def lay_out(self, video: Video) -> list[Window]:
-        """The test windows of a video, in order."""
+        """Returns the test windows of a video, in order."""
         ...
 
     def frames(self, window: Window, total_frames: int) -> tuple[FrameIndices, Mask]:
-        """Source frames `[T]` of a test window, and its valid grid positions `[positions]`."""
+        """Returns the source frames [T] int64 of a test window, and a mask [positions] bool of its valid positions.
+
+        Raises:
+          UserError: no frame of the window is among the `total_frames` of the container.
+        """
         ...
 
     def seconds(self, segments: Segments, window: Window, video: Video) -> Segments:
-        """Segments `[N, 2]` in grid positions of a test window to seconds, clipped to the video."""
+        """Converts segments [G, 2] from grid positions of a test window to seconds, clipped to the video."""
         ...
 
 
 def make_sampling(data: DataConfig) -> Sampling:
-    """The sampling that a configuration's `data` section describes."""
+    """Returns the sampling that the `data` section of a configuration describes."""
     return ResizedVideo(data) if data.sampling == "resize" else RegularGrid(data)
 
 
 @dataclass(frozen=True)
 class RegularGrid:
-    """`Sampling` over a grid of `data.stride` source frames."""
+    """`Sampling` over a grid with one position every `data.stride` source frames."""
 
     needs_frame_counts: ClassVar[bool] = True
     data: DataConfig
@@ -143,7 +158,7 @@ class RegularGrid:
 
 @dataclass(frozen=True)
 class ResizedVideo:
-    """`Sampling` of whole videos; their frame counts are the containers', never the annotations'."""
+    """`Sampling` of whole videos. Frame counts come from the containers, never from the annotations."""
 
     needs_frame_counts: ClassVar[bool] = False
     data: DataConfig
@@ -159,7 +174,7 @@ class ResizedVideo:
     def draw(
         self, segments: Segments, labels: Labels, total_frames: int, randint: Callable[[int, int], int]
     ) -> RandomWindow:
-        # nothing is random: the window is the video
+        # nothing is drawn, because the window is the whole video
         return RandomWindow(*self._frames(total_frames), segments, labels, found=True)
 
     def lay_out(self, video: Video) -> list[Window]:

@@ -1,7 +1,7 @@
-"""Windows: which part of a video is one sample, its source frames, its ground truth, and the way back to seconds.
+"""Windows, the parts of a video that are one sample each: source frames, ground truth, and conversion to seconds.
 
-The grid of a video has one position every `stride` source frames; a window is the positions `first`, ..., `end - 1`
-of it. A position is represented by `frames_per_position` frames, evenly spread over the stride.
+The grid of a video has one position every `stride` source frames. A window is the grid positions `first`, ...,
+`end - 1`. Each position is represented by `frames_per_position` frames, evenly spread over the stride.
 """
 
 from __future__ import annotations
@@ -14,32 +14,32 @@ from numpy.typing import NDArray
 
 from adatad_jax.errors import UserError
 
-RANDOM_WINDOW_TRIES = 200  # release rule
+RANDOM_WINDOW_TRIES = 200  # the release's rule
 
 FrameIndices = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
 
 def grid_length(frames: int, stride: int) -> int:
-    """Number of grid positions of a video of `frames` source frames: `ceil(frames / stride)`."""
+    """Returns the number of grid positions of a video with `frames` source frames: `ceil(frames / stride)`."""
     return -(-frames // stride)
 
 
 def sliding_windows(
     length: int, window: int, overlap: float, *, release_windows: bool = False
 ) -> list[tuple[int, int]]:
-    """Lay windows over a grid.
+    """Lays windows over a grid.
 
-    Windows start every `int(window * (1 - overlap))` positions; a last one ends with the grid, so that each position
-    is in some window and no window occurs twice. The release lays out `max(1, length // step)` starts instead: a
-    length that is a multiple of the step gives the last window twice, and for overlaps below one half the tail of
-    some videos is in no window. `release_windows` reproduces that.
+    Windows start every `int(window * (1 - overlap))` positions, and a last window ends with the grid. Every position is
+    then in some window, and no window occurs twice. The release lays out `max(1, length // step)` starts instead. With
+    this rule, a length that is a multiple of the step gives the last window twice, and for overlaps below one half the
+    tail of some videos is in no window. `release_windows` reproduces this.
 
     Args:
-      length: grid positions of the video.
-      window: grid positions of a window; a shorter video gives one window of its length.
-      overlap: share of a window that the next one repeats, in [0, 1).
-      release_windows: lay out as the release does.
+      length: number of grid positions of the video.
+      window: number of grid positions of a window; a shorter video gets one window of its own length.
+      overlap: share of a window that the next window repeats, in [0, 1).
+      release_windows: whether to lay out windows as the release does.
 
     Returns:
       (first, end) of each window, in order; `end` is exclusive.
@@ -76,23 +76,23 @@ def window_ground_truth(
     offset_frames: int = 0,
     ioa_threshold: float = 0.75,
 ) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
-    """Ground truth of one window of a video (release rule).
+    """Returns the ground truth of one window of a video (the release's rule).
 
     A segment is kept if more than `ioa_threshold` of its length lies between the first and the last frame of the
-    window's grid, and is cut to them. A threshold of 0 keeps all segments uncut.
+    window's grid. Kept segments are cut to these frames. A threshold of 0 keeps all segments uncut.
 
     Args:
-      segments: [G, 2] in source frames (`ground_truth.ground_truth_in_frames`); in frames, as the division by a
-        stride that is no power of two rounds.
-      labels: [G].
+      segments: [G, 2] float32 in source frames (`grid_segments.ground_truth_in_frames`), not in grid positions, because
+        division by a stride that is not a power of two would round.
+      labels: [G] int32 class indices.
       first: first grid position of the window.
-      end: its end, exclusive.
-      stride: source frames a grid position.
-      offset_frames: as in `ground_truth.ground_truth_on_grid`.
-      ioa_threshold: see above.
+      end: end of the window in grid positions, exclusive.
+      stride: source frames per grid position.
+      offset_frames: as in `grid_segments.ground_truth_on_grid`.
+      ioa_threshold: share of a segment's length, see above.
 
     Returns:
-      segments [G', 2] float64 in grid positions from the start of the window, labels [G'].
+      Segments [G', 2] float64, in grid positions from the start of the window, and labels [G'] int32.
     """
     cut = segments.astype(np.float64)
     if ioa_threshold > 0:
@@ -106,25 +106,26 @@ def window_ground_truth(
 def window_frames(
     first: int, end: int, *, total_frames: int, stride: int, frames_per_position: int, window: int
 ) -> tuple[FrameIndices, Mask]:
-    """Source frames of a window (release rule).
+    """Returns the source frames of a window (the release's rule).
 
-    Windows are laid out from the annotation's frame count, frames come from the container, which may hold fewer: the
-    end is padded by repeating the last frame.
+    Windows are laid out from the annotation's frame count, but frames come from the container, which may hold fewer.
+    The end is padded by repeating the last frame.
 
     Args:
-      first: first grid position.
-      end: end of the window, exclusive; at most `first + window`.
-      total_frames: frames in the container.
-      stride: source frames a grid position; a multiple of `frames_per_position`.
-      frames_per_position: s, frames loaded for each position.
-      window: W, positions of a full window.
+      first: first grid position of the window.
+      end: end of the window in grid positions, exclusive; at most `first + window`.
+      total_frames: number of frames in the container.
+      stride: source frames per grid position; a multiple of `frames_per_position`.
+      frames_per_position: number of frames loaded per position.
+      window: number of positions of a full window.
 
     Returns:
-      frame indices [W * s] int64, mask [W] bool: true where all frames of a position are in the video. A window that
-      holds less than one whole position has a mask of false only.
+      Frame indices [T] int64, T = window * frames_per_position, and a mask [window] bool that is true where all frames
+      of a position are in the video. If the window holds less than one whole position, the mask is false everywhere.
 
     Raises:
-      UserError: no frame of the window is in the container.
+      UserError: no frame of the window is in the container, or `stride` is not a multiple of `frames_per_position`.
+      ValueError: the positions do not fit the window.
     """
     if end - first > window:
         raise ValueError(f"positions {first} to {end} do not fit a window of {window}")
@@ -140,13 +141,13 @@ def window_frames(
 
 @dataclass(frozen=True, eq=False)
 class RandomWindow:
-    """A random training window of W positions with s frames each.
+    """A random training window.
 
     Attributes:
-      frames: [W * s] int64, source frame indices.
-      mask: [W] bool, valid positions.
+      frames: [T] int64 source frame indices, the same number for each position.
+      mask: [positions] bool, true for valid positions.
       segments: [G, 2] float32, in grid positions from the start of the window.
-      labels: [G].
+      labels: [G] int32 class indices.
       found: whether a window was found in which some segment keeps enough of its length.
     """
 
@@ -169,29 +170,30 @@ def random_window(
     crop_ratio: Sequence[float] | None,
     randint: Callable[[int, int], int],
 ) -> RandomWindow:
-    """Draw a training window (release rule).
+    """Draws a training window (the release's rule).
 
-    Starts are drawn, up to 200 times, until some segment keeps at least `trunc_thresh` of its length inside; segments
-    that keep less are dropped and the others cut. If all tries fail, the last one is taken as it is. A video that
-    fits the window is first cropped to a random share of its length, or with no crop ratio, or a crop of full
-    length, returned whole with its segments untouched.
+    Starts are drawn, up to 200 times, until some segment keeps at least `trunc_thresh` of its length inside the window.
+    Segments that keep less are dropped, and the others are cut to the window. If all tries fail, the last window is
+    used without segments. A video that fits into the window is first cropped to a random share of its length. Without a
+    crop ratio, or if the crop has the full length, the video is returned whole and its segments stay as they are.
 
     Args:
       segments: [G, 2] in grid positions of the video.
-      labels: [G].
-      total_frames: frames in the container.
-      stride: source frames a grid position; a multiple of `frames_per_position`.
-      frames_per_position: s, frames loaded for each position.
-      window: W, positions of the window.
-      trunc_thresh: least share of a segment's length to keep it.
-      crop_ratio: least and largest share of its length that a video shorter than the window is cropped to, or None.
+      labels: [G] int32 class indices.
+      total_frames: number of frames in the container.
+      stride: source frames per grid position; a multiple of `frames_per_position`.
+      frames_per_position: number of frames loaded per position.
+      window: number of positions of the window.
+      trunc_thresh: smallest share of a segment's length that must lie inside to keep the segment.
+      crop_ratio: smallest and largest share of its length to which a video that fits into the window is cropped, or
+        None.
       randint: draws a whole number between its two arguments, both included.
 
     Returns:
-      the window; `found` false means that no try kept a segment.
+      The window. Its `found` is false if no try kept a segment.
 
     Raises:
-      UserError: the video has no frames.
+      UserError: the video has no frames, or `stride` is not a multiple of `frames_per_position`.
     """
     if total_frames < 1:
         raise UserError(f"a video of {total_frames} frames has no window; it needs at least one frame")
@@ -209,7 +211,7 @@ def random_window(
     for _ in range(RANDOM_WINDOW_TRIES):
         start = randint(0, n - length)
         cut = np.clip(scaled, np.float32(start), np.float32(start + length))
-        # a segment of length 0 has no share: it is kept at no threshold
+        # a segment of length 0 has no share, so no threshold keeps it
         ratio = np.divide(cut[:, 1] - cut[:, 0], full, out=np.full_like(full, -1), where=full > 0)
         kept = ratio >= trunc_thresh
         if kept.any():
@@ -219,15 +221,17 @@ def random_window(
 
 
 def resize_sampling(*, total_frames: int, positions: int, frames_per_position: int) -> tuple[FrameIndices, Mask]:
-    """Source frames that spread a fixed number of positions over a whole video (sampling by `resize`; release rule).
+    """Returns source frames that spread a fixed number of positions over a whole video.
+
+    This is sampling by `resize` (the release's rule).
 
     Args:
-      total_frames: frames in the container.
-      positions: W, grid positions the video is resized to.
-      frames_per_position: s, frames loaded for each position.
+      total_frames: number of frames in the container.
+      positions: number of grid positions that the video is resized to.
+      frames_per_position: number of frames loaded per position.
 
     Returns:
-      frame indices [W * s] int64, mask [W] bool, all true.
+      Frame indices [T] int64, T = positions * frames_per_position, and a mask [positions] bool that is true everywhere.
 
     Raises:
       UserError: the video has no frames.
@@ -236,14 +240,23 @@ def resize_sampling(*, total_frames: int, positions: int, frames_per_position: i
         raise UserError(f"a video of {total_frames} frames cannot be resampled; it needs at least one frame")
     count = positions * frames_per_position
     step = total_frames / count
-    # numpy's own arange decides the last bit of every centre (start + i * step rounds differently); for some lengths
-    # it gives one entry too many
+    # as in the release, np.arange decides the last bit of every centre (start + i * step would round differently);
+    # for some lengths it returns one entry too many
     centres = np.arange(step / 2 - 0.5, total_frames + step / 2 - 0.5, step)[:count]
     return np.clip(centres, 0, total_frames - 1).round().astype(np.int64), np.ones(positions, bool)
 
 
 def resize_ground_truth(segments: NDArray[np.float32], *, duration: float, positions: int) -> NDArray[np.float32]:
-    """Segments [G, 2] float32 in seconds to positions of `resize_sampling`, cut to the video (release rule)."""
+    """Converts segments from seconds to positions of `resize_sampling`, cut to the video (the release's rule).
+
+    Args:
+      segments: [G, 2] float32 in seconds.
+      duration: duration of the video, in seconds.
+      positions: number of grid positions that the video is resized to.
+
+    Returns:
+      [G, 2] float32 in grid positions.
+    """
     share = np.asarray(segments, np.float32) / np.float32(duration)
     return np.clip(share, np.float32(0), np.float32(1)) * np.float32(positions)
 
@@ -257,40 +270,42 @@ def to_seconds(
     fps: float,
     duration: float,
 ) -> NDArray[np.float32]:
-    """Grid positions of a window to seconds of its video, clipped to [0, duration].
+    """Converts segments from grid positions of a window to seconds of the video, clipped to [0, duration].
 
     Args:
-      segments: [N, 2] float32 grid positions.
-      stride: source frames from one grid position to the next.
-      window_start_frame: source frame of position 0; offset_frames is added to it (release rule).
-      fps: source frames per second (frames / duration of the annotation).
-      duration: seconds.
+      segments: [G, 2] float32 in grid positions.
+      stride: source frames per grid position.
+      window_start_frame: source frame of position 0.
+      offset_frames: source frames added to `window_start_frame` (the release's rule).
+      fps: source frames per second (the annotation's frames / duration, or the fixed rate).
+      duration: duration of the video, in seconds.
 
     Returns:
-      [N, 2] float32.
+      [G, 2] float32 in seconds.
     """
-    # float(): a numpy scalar, such as an int64 frame, would turn the arithmetic into float64.
+    # float(): a numpy scalar, such as an int64 frame index, would promote the arithmetic to float64
     frames = np.asarray(segments, np.float32) * float(stride) + float(window_start_frame) + float(offset_frames)
     return np.clip(frames / float(fps), 0, float(duration))
 
 
 def resized_to_seconds(segments: NDArray[np.float32], *, positions: int, duration: float) -> NDArray[np.float32]:
-    """As `to_seconds`, for a window that is the whole video resampled to `positions` grid positions."""
+    """Converts as `to_seconds` does, for a window that is the whole video, resampled to `positions` grid positions."""
     seconds = np.asarray(segments, np.float32) / float(positions) * float(duration)
     return np.clip(seconds, 0, float(duration))
 
 
 def _frame_list(total_frames: int, stride: int, frames_per_position: int) -> FrameIndices:
+    """Returns every source frame that the grid can load; raises `UserError` if they do not spread over the stride."""
     if stride % frames_per_position:
         raise UserError(
-            f"{frames_per_position} frames a position cannot be spread evenly over a stride of {stride} source frames; "
-            f"the stride (feature stride x sample stride) must be a multiple of it"
+            f"{frames_per_position} frames per position cannot be spread evenly over a stride of {stride} source "
+            f"frames; the stride (feature stride x sample stride) must be a multiple of the frames per position"
         )
     return np.arange(0, total_frames, stride // frames_per_position)
 
 
 def _padded(frames: FrameIndices, frames_per_position: int, window: int) -> tuple[FrameIndices, Mask]:
-    """Fill a window by repeating its last frame; positions whose frames are not all real are masked."""
+    """Fills a window by repeating its last frame; masks the positions whose frames are not all real."""
     valid = len(frames) // frames_per_position
     padded = np.pad(frames, (0, window * frames_per_position - len(frames)), mode="edge")
     return padded, np.arange(window) < valid

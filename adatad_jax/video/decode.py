@@ -1,13 +1,14 @@
-"""Video files to frames: the exact frames at given indices, in RGB, upright, at full size.
+"""Decoding of video files: the exact frames at given indices, in RGB, upright, at full size.
 
-PyAV reads every file: forward from the nearest key frame, telling frames apart by their timestamps. decord, the usual
-choice of the field, is not used: it returns the pictures that FFmpeg makes up for damaged data without a word, its
-random access is off by some frames, silently, in files with open groups of pictures and in AVI, MPEG-TS, MPEG-PS and
-ASF, a program that ends while it reads is aborted, and per core it is slower. Tests compare with it.
+PyAV reads every file. Decoding runs forward from the nearest key frame, and presentation timestamps tell frames apart.
 
-Damage in a file: a frame that FFmpeg loses or reports as damaged, and every frame that may be predicted from it (up
-to the next key frame), is refused. What decodes without complaint cannot be told from a sound picture: FFmpeg notices
-most damage in H.264 and MPEG-4, next to none in HEVC and VP9. Only checksums show that.
+decord, the usual choice in the field, is not used. It silently returns the pictures that FFmpeg makes up for damaged
+data. Its random access is silently off by some frames in files with open groups of pictures and in AVI, MPEG-TS,
+MPEG-PS and ASF. A program that ends while decord reads is aborted. Per core it is slower. Tests compare with it.
+
+Damage: a frame that FFmpeg loses or reports as damaged is refused, and so is every frame that may be predicted from
+it (up to the next key frame). Damage that FFmpeg does not report cannot be told from a sound picture: FFmpeg notices
+most damage in H.264 and MPEG-4, but next to none in HEVC and VP9. Only checksums reveal the rest.
 """
 
 from __future__ import annotations
@@ -30,12 +31,12 @@ Images = NDArray[np.uint8]
 
 
 class VideoReader(Protocol):
-    """An opened video. A reader belongs to one thread.
+    """An opened video. Only one thread at a time may use a reader.
 
     Attributes:
-      frame_count: frames in the container.
-      fps: average frames a second.
-      size: height and width of an upright frame in pixels.
+      frame_count: number of frames in the container.
+      fps: average frame rate, in frames per second.
+      size: height and width of an upright frame, in pixels.
     """
 
     frame_count: int
@@ -43,22 +44,30 @@ class VideoReader(Protocol):
     size: tuple[int, int]
 
     def read(self, indices: ArrayLike) -> Images:
-        """The frames at `indices` [n], any order, repeats decoded once: [n, H, W, 3] uint8 RGB.
+        """Returns the frames at the given indices.
 
-        Containers may declare a few frames that do not decode: if no more than 5 after some frame fail, or are asked
-        for beyond the end, that frame stands for them.
+        A container may declare a few frames at its end that do not decode. The last frame that decodes stands for
+        these, and for frames asked for beyond the end, as long as they lie at most 5 frames after it.
+
+        Args:
+          indices: [N] frame indices, in any order; a repeated index is decoded once.
+
+        Returns:
+          [N, H, W, 3] uint8 RGB.
 
         Raises:
           UserError: a frame cannot be decoded, is damaged, or lies further beyond the end.
+          ValueError: there is no index, or a negative one.
         """
         ...
 
 
 def open_video(path: str | Path) -> VideoReader:
-    """Open a video file.
+    """Opens a video file.
 
     Raises:
-      UserError: no such file, an empty one, not a video, no video stream or no frames in it, or cut short.
+      UserError: the file is missing, empty, not a video, without a video stream or frames, cut short, or has a gap
+        (see `scan`), or its first frame cannot be decoded.
     """
     path = Path(path)
     return _AvReader(path, scan(path))
@@ -67,19 +76,20 @@ def open_video(path: str | Path) -> VideoReader:
 def frames_at(
     reader: VideoReader, indices: ArrayLike, transform: Callable[[Images], Images], batch: int = 32
 ) -> Images:
-    """Decode, transform and gather frames with at most `batch` full-size frames in memory.
+    """Decodes, transforms and gathers frames, with at most `batch` full-size frames in memory.
 
     Args:
       reader: the opened video.
-      indices: [n] frame indices; repeats are decoded and transformed once.
+      indices: [N] frame indices, in any order; a repeated index is decoded and transformed once.
       transform: maps frames [b, H, W, 3] to [b, h, w, 3], each frame by itself.
-      batch: frames decoded at a time.
+      batch: number of frames decoded at a time.
 
     Returns:
-      [n, h, w, 3], as `transform` gives them.
+      [N, h, w, 3], with the dtype that `transform` returns.
 
     Raises:
       UserError: as `VideoReader.read`.
+      ValueError: there is no index, or a negative one.
     """
     wanted, place = np.unique(np.asarray(indices), return_inverse=True)
     if not len(wanted):
@@ -96,6 +106,8 @@ def frames_at(
 
 
 class _AvReader:
+    """A `VideoReader` that decodes with PyAV."""
+
     _container: Any = None
 
     def __init__(self, path: Path, index: PacketIndex) -> None:
@@ -103,7 +115,7 @@ class _AvReader:
         self.fps = index.fps
         self._path = path
         self._index = index
-        self._to_rgb = VideoReformatter()  # kept, as setting it up costs as much as converting a small frame
+        self._to_rgb = VideoReformatter()  # kept, because setting it up costs as much as converting a small frame
         try:
             self._restart()
             decodes = self._advance(0)
@@ -116,7 +128,7 @@ class _AvReader:
         self.size = self._shape[::-1] if self._turns % 2 else self._shape
 
     def _close(self) -> None:
-        """Frees the decoder now: PyAV's containers are cycles, tens of megabytes each until they are looked for."""
+        """Frees the decoder now: PyAV's containers are reference cycles and hold tens of megabytes until collected."""
         if self._container is not None:
             self._container.close()
 
@@ -136,19 +148,20 @@ class _AvReader:
         return frames if np.array_equal(place, np.arange(len(wanted))) else frames[place]
 
     def _restart(self) -> None:
-        """Back to before the first frame. Opened anew, as a seek to 0 is not exact in every container."""
+        """Reopens the file before its first frame, because a seek to 0 is not exact in every container."""
         self._close()
         self._container, self._stream = open_container(self._path)
         self._frame: Any = None
         self._start()
 
     def _start(self) -> None:
+        """Starts to decode where the container now stands."""
         self._sound = _sound_frames(self._container, self._stream, self._index)
         self._place = -1  # index of self._frame
         self._ended = False
 
     def _advance(self, index: int) -> bool:
-        """Decode up to frame `index`; false if the video ends before it or it is not among the sound frames."""
+        """Decodes up to frame `index`; returns false if the video ends before it, or if the frame is not sound."""
         for place, frame in self._sound:
             self._place, self._frame = place, frame
             if place >= index:
@@ -157,6 +170,7 @@ class _AvReader:
         return False
 
     def _go_to(self, index: int) -> None:
+        """Makes frame `index` the current frame, or the last frame where that one stands for it."""
         key = self._index.key_before(index)
         if not (key - 1 <= self._place <= index and self._frame is not None) and not self._seek(key):
             self._restart()
@@ -172,7 +186,7 @@ class _AvReader:
             )
 
     def _seek(self, key: int) -> bool:
-        """To key frame `key`; false if seeking does not lead to it, as in containers without an index."""
+        """Seeks to key frame `key`; returns false if the seek does not reach it, as in containers without an index."""
         if self._index.stamps is None or key == 0:
             return False
         self._container.seek(int(self._index.stamps[key]), stream=self._stream)
@@ -180,17 +194,17 @@ class _AvReader:
         return self._advance(key)
 
 
-# Functions, not methods: a generator that refers to its reader would make it a cycle, too.
+# Functions, not methods: a generator that refers to its reader would make the reader part of a reference cycle.
 
 
 def _decoded(container: Any, stream: Any, index: PacketIndex) -> Iterator[tuple[int, Any]]:
-    """Place and frame in the order shown, None for a frame that is lost, which comes in the order stored."""
+    """Yields (index, frame) in presentation order; a lost frame is None and comes in storage order."""
     last = -1
     for packet in container.demux(stream):
         try:
             frames = packet.decode()
         except av.error.InvalidDataError:
-            if index.stamps is None:  # a lost frame would shift the count of all later ones
+            if index.stamps is None:  # a lost frame would shift the count of all later frames
                 yield last + 1, None
                 return
             yield index.place(packet.pts) or 0, None
@@ -203,9 +217,9 @@ def _decoded(container: Any, stream: Any, index: PacketIndex) -> Iterator[tuple[
 
 
 def _sound_frames(container: Any, stream: Any, index: PacketIndex) -> Iterator[tuple[int, Any]]:
-    """Place and frame in order, without the damaged ones and those that may be predicted from them.
+    """Yields (index, frame) in order, without damaged frames and frames that may be predicted from damaged ones.
 
-    A frame is held back until all that it can be predicted from are out: only then is it known to be sound.
+    A frame is held back until every frame it can be predicted from has been decoded: only then is it known to be sound.
     """
     settled = index.settled
     held: deque[tuple[int, Any]] = deque()
@@ -222,10 +236,10 @@ def _sound_frames(container: Any, stream: Any, index: PacketIndex) -> Iterator[t
         if frame is None:
             continue
         if last is not None:
-            damaged.extend(range(last + 1, place))  # dropped by the decoder without an error
+            damaged.extend(range(last + 1, place))  # frames that the decoder dropped without an error
         last = place
         held.append((place, frame))
-        # where nothing tells the order of decoding, the next frame that is no B-frame ends the wait
+        # where nothing tells the decoding order, the next frame that is not a B-frame ends the wait
         while held and (frame.pict_type != PictureType.B if settled is None else settled[held[0][0]] <= place):
             if is_sound(held[0][0]):
                 yield held[0]
@@ -234,6 +248,7 @@ def _sound_frames(container: Any, stream: Any, index: PacketIndex) -> Iterator[t
 
 
 def _checked(indices: ArrayLike) -> NDArray[np.int64]:
+    """Returns frame indices as int64; raises `ValueError` unless there is at least one and none is negative."""
     checked = np.asarray(indices, np.int64)
     if checked.ndim != 1 or not len(checked) or checked.min() < 0:
         raise ValueError(f"expected one or more frame indices of at least 0, got {indices!r}")

@@ -1,7 +1,8 @@
-"""Time limits for reading videos: a decoder can hang in C, where no exception of Python reaches it.
+"""Time limits for reading videos: a decoder can hang in C code, where no Python exception reaches it.
 
-A thread cannot be stopped, only left behind: `within`, for training. A process can be killed: `map_in_processes`, for
-going through whole data sets. Nothing heavy is imported here, as every worker process imports it.
+`within` runs a read in a thread, which cannot be stopped, only abandoned; training uses it. `map_in_processes` runs
+reads in processes, which can be killed; work on whole data sets uses it. This module imports nothing heavy, because
+every worker process imports this module.
 """
 
 from __future__ import annotations
@@ -29,11 +30,11 @@ from adatad_jax.errors import UserError
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-# Threads left behind that still hang; each keeps the memory of its decoder.
+# Most abandoned threads that may hang at a time; each keeps the memory of its decoder.
 MOST_STUCK = 16
-# Seconds a worker process may take to import what it runs.
+# Seconds in which a worker process must import what it runs.
 START_LIMIT = 120.0
-# Seconds after its limit at which a worker ends itself; its parent does it sooner, unless it is gone.
+# Seconds past the limit after which a worker ends itself. Its parent kills it sooner, unless the parent is gone.
 GRACE = 10.0
 
 _ABANDONED = "reading was abandoned, as the program ends"
@@ -45,18 +46,21 @@ _stuck: dict[Thread, str] = {}
 
 
 def within(seconds: float, what: str, function: Callable[[], Result]) -> Result:
-    """`function()`, computed in a thread of its own, which is left behind if it takes longer.
+    """Runs `function` in a thread of its own, and abandons the thread if the call takes longer than the limit.
 
-    It works for calls that release the interpreter's lock, as all of PyAV's do. A thread left behind does not keep
-    the program from ending; when its call returns after all, the result is dropped. Ctrl-C ends the wait.
+    The limit works for calls that release the interpreter's lock, as all calls of PyAV do. An abandoned thread does not
+    keep the program from ending. If its call returns after all, the result is dropped. Ctrl-C ends the wait.
 
     Args:
       seconds: the limit.
-      what: the file that is read, for the message.
-      function: takes no arguments; it may raise anything, which is raised here.
+      what: name of the file that is read, for the message.
+      function: takes no arguments. Any exception that it raises is raised here.
+
+    Returns:
+      The result of `function`.
 
     Raises:
-      UserError: the limit has passed, or 16 earlier calls still hang.
+      UserError: the limit has passed, 16 earlier calls still hang, or the program is ending.
     """
     with _lock:
         for thread in [thread for thread in _stuck if not thread.is_alive()]:
@@ -71,7 +75,7 @@ def within(seconds: float, what: str, function: Callable[[], Result]) -> Result:
     def call() -> None:
         try:
             result = function()
-        except BaseException as error:  # raised in the caller's thread
+        except BaseException as error:  # to be raised in the caller's thread
             outcome.put((None, error))
         else:
             outcome.put((result, None))
@@ -94,25 +98,32 @@ def within(seconds: float, what: str, function: Callable[[], Result]) -> Result:
     try:
         raise error
     finally:
-        del error  # a frame that holds its own exception would keep decoded frames alive
+        del error  # a stack frame that holds its own exception would keep decoded video frames alive
 
 
 def _abandon_all() -> None:
-    """Ends the waits of `within` in all threads, and all that come after."""
+    """Ends every wait in `within`, in all threads, and makes later calls of `within` fail at once."""
     _ending.set()
     for outcome in list(_waiting):
         outcome.put((None, UserError(_ABANDONED)))
 
 
-# A program that ends joins the threads of executors, grain's among them, which would wait out their limits, sample
-# after sample. This hook, which executors use themselves, runs before that; those of `atexit` run after it. Hooks run
-# last in, first out, hence the import of the executors' module above.
+# A program that ends joins the threads of its executors, Grain's among them. These threads would wait for one sample
+# after another up to the limit. The hooks of `atexit` would run after that join; this hook, which executors use
+# themselves, runs before it. Such hooks run last in, first out, so the executors' module must be imported first (see
+# above).
 threading._register_atexit(_abandon_all)  # type: ignore[attr-defined]
 
 
 @dataclass
 class _Worker:
-    """A process, the item it reads (none while it starts), and until when it may."""
+    """A worker process.
+
+    Attributes:
+      process: the process.
+      deadline: the time, as of `time.monotonic`, at which it is killed.
+      items: the one item that it reads; empty while it starts.
+    """
 
     process: subprocess.Popen
     deadline: float
@@ -126,25 +137,28 @@ def map_in_processes(
     limit: float,
     name: Callable[[Item], object] = str,
 ) -> Iterator[tuple[Item, Result | UserError]]:
-    """Yields `(item, function(item))` as they are done, each computed in a process that is killed at the limit.
+    """Yields `(item, function(item))` in order of completion; each call runs in a process that is killed at the limit.
 
-    The processes are fresh interpreters: they do not import the program's main module, and jax only if `function`'s
-    module does. They end with the iterator, which must be run to its end or closed; Ctrl-C does not reach them.
+    The processes are fresh interpreters. They do not import the program's main module, and they import jax only if
+    the module of `function` does. They end with the iterator, which must be exhausted or closed. Ctrl-C does not reach
+    them.
 
     Args:
-      function: importable by its name, not from a script run as `__main__`; it keeps nothing between calls.
-      items: what to call it with; pickled, as are the results.
-      workers: how many processes.
+      function: a function that can be imported by name, so not from a script that runs as `__main__`, and that keeps
+        nothing between calls.
+      items: arguments of `function`, one per call. Items and results are pickled.
+      workers: number of processes.
       limit: seconds for one item.
-      name: what messages call an item.
+      name: returns what messages call an item.
 
     Yields:
-      Each item, with the result, or the `UserError` that `function` raised, or one that says that the limit has
-      passed or that the process died (of a crash in a decoder, or for want of memory).
+      Each item with its result. In place of a result: the `UserError` that `function` raised, or one that says that
+      the limit has passed or that the process died (its decoder crashed, or memory ran out).
 
     Raises:
-      Exception: any other that `function` raised, with the worker's traceback as a note.
-      ValueError: no worker, or a function that they cannot import.
+      UserError: a worker process ended as it started, or did not start in time.
+      Exception: any other exception that `function` raised, with the worker's traceback as a note.
+      ValueError: `workers` is less than 1, or the processes cannot import `function`.
     """
     if workers < 1:
         raise ValueError(f"expected at least one worker, got {workers}")
@@ -169,7 +183,7 @@ def map_in_processes(
                 done = worker.items
                 if waiting and lives:
                     worker.items, worker.deadline = [waiting.popleft()], time.monotonic() + limit
-                    with suppress(OSError):  # it has died since: its end of the pipe says so, the next time around
+                    with suppress(OSError):  # if it has died since, its end of the pipe says so the next time around
                         connection.send(worker.items[0])
                 else:
                     _dismiss(crew, connection)
@@ -185,6 +199,7 @@ def map_in_processes(
 
 
 def _too_long(what: object, seconds: float) -> str:
+    """Returns the message about a read that took too long."""
     return (
         f"{what}: not read within {seconds:g} s: its decoder hangs, or the disk is too slow; convert the file or take "
         "it out, or raise --config.data.time_limit"
@@ -192,7 +207,7 @@ def _too_long(what: object, seconds: float) -> str:
 
 
 def _hire(crew: dict[Connection, _Worker], work: bytes, limit: float) -> None:
-    """Starts a worker; its first message says that it is ready."""
+    """Starts a worker and adds it to `crew`; the worker's first message says that it is ready."""
     ours, theirs = Pipe()
     code = (
         "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
@@ -203,14 +218,14 @@ def _hire(crew: dict[Connection, _Worker], work: bytes, limit: float) -> None:
             [sys.executable, "-c", code, json.dumps(sys.path), str(theirs.fileno())],
             stdin=subprocess.DEVNULL,
             pass_fds=[theirs.fileno()],
-            process_group=0,  # so that Ctrl-C is the parent's to handle
+            process_group=0,  # so that Ctrl-C reaches only the parent
         )
     crew[ours] = _Worker(process, time.monotonic() + START_LIMIT, [])
     ours.send((work, limit + GRACE))
 
 
 def _answer(connection: Connection, worker: _Worker, name: Callable[[Any], object]) -> tuple[Any, bool]:
-    """What a worker has sent, the result or a `UserError`, also of one that has died instead; and whether it lives."""
+    """Returns what a worker has sent, or a `UserError` if it has died instead, and whether the worker is alive."""
     try:
         result, error, where = connection.recv()
     except (EOFError, OSError):
@@ -230,12 +245,14 @@ def _answer(connection: Connection, worker: _Worker, name: Callable[[Any], objec
 
 
 def _late(worker: _Worker, limit: float, name: Callable[[Any], object]) -> UserError:
+    """Returns the error of a worker past its deadline; raises `UserError` for one that has not even started."""
     if not worker.items:
         raise UserError(f"a worker process did not start within {START_LIMIT:g} s; use fewer workers")
     return UserError(_too_long(name(worker.items[0]), limit))
 
 
 def _dismiss(crew: dict[Connection, _Worker], connection: Connection) -> None:
+    """Kills a worker and removes it from `crew`."""
     process = crew.pop(connection).process
     connection.close()
     process.kill()
@@ -244,7 +261,7 @@ def _dismiss(crew: dict[Connection, _Worker], connection: Connection) -> None:
 
 
 def _work(descriptor: int) -> None:
-    """A worker process: answers each item it is sent with (result, exception, traceback), until nobody listens."""
+    """Runs a worker process: answers each item with (result, exception, traceback) until nobody listens."""
     connection = Connection(descriptor)
     with suppress(EOFError, BrokenPipeError, ConnectionResetError), connection:
         work, limit = connection.recv()
@@ -257,7 +274,7 @@ def _work(descriptor: int) -> None:
         while True:
             connection.send_bytes(answer)
             item = connection.recv_bytes()
-            signal.setitimer(signal.ITIMER_REAL, limit)  # which kills this process, in whatever it is
+            signal.setitimer(signal.ITIMER_REAL, limit)  # SIGALRM kills this process, even inside C code
             try:
                 answer = pickle.dumps((function(pickle.loads(item)), None, ""))
             except Exception as error:
@@ -266,10 +283,11 @@ def _work(descriptor: int) -> None:
 
 
 def _failure(error: Exception) -> bytes:
+    """Returns a worker's answer about an exception, with its traceback."""
     where = traceback.format_exc()
     try:
         answer = pickle.dumps((None, error, where))
         pickle.loads(answer)
-    except Exception:  # not every exception can be sent; this one says the same
+    except Exception:  # not every exception can be pickled; this one says the same
         answer = pickle.dumps((None, RuntimeError(f"{type(error).__name__}: {error}"), where))
     return answer

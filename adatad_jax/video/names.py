@@ -1,4 +1,4 @@
-"""Video files by the names of their videos, however these are written."""
+"""The files that belong to names of videos, and hints about names that are spelled differently."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from pathlib import Path, PurePath
 from adatad_jax.errors import UserError
 
 EXTENSIONS = (".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".flv", ".wmv")
-# Names of the classifiers' videos have no prefix; annotations and files of ActivityNet may have this one.
+# ActivityNet's annotations and files may have this prefix; the classifiers' names of its videos do not.
 VIDEO_PREFIX = "v_"
 
 
 def find_files(folder: Path, names: Sequence[str], prefix: str = "") -> tuple[dict[str, Path], dict[str, str]]:
-    """The file of every video: `folder/PREFIXNAME` with any of the usual extensions.
+    """Finds the file of every video: `folder/PREFIXNAME` with one of `EXTENSIONS`.
 
     Args:
-      folder: of the videos.
-      names: as in the annotations.
-      prefix: what file names have in front; a name that carries it already is found too.
+      folder: folder of the video files.
+      names: names of the videos, as in the annotations.
+      prefix: text at the start of the file names; a name that has the prefix already is found too.
 
     Returns:
-      name -> file; and name -> what is wrong, for the videos that have no file, or several.
+      A mapping from name to file, and a mapping from name to problem, for videos with no file or with several.
 
     Raises:
       UserError: there is no such folder.
@@ -36,7 +36,7 @@ def find_files(folder: Path, names: Sequence[str], prefix: str = "") -> tuple[di
     files: dict[str, Path] = {}
     problems: dict[str, str] = {}
     for name in names:
-        # the prefix first: an id of a data set with prefix "v_" may itself begin with "v_"
+        # prefix + name comes first: in a data set with prefix "v_", a name may itself begin with "v_"
         stem = name if name.startswith(prefix) and prefix + name not in found else prefix + name
         match found.get(stem, []):
             case [path]:
@@ -49,9 +49,9 @@ def find_files(folder: Path, names: Sequence[str], prefix: str = "") -> tuple[di
 
 
 def name_hint(strangers: Iterable[str], known: Iterable[str]) -> str:
-    """How names of videos that are not known would be, if only their spelling differs; else an empty text.
+    """Returns a hint about unknown names that differ from known ones only in spelling; an empty text if there are none.
 
-    Spelled differently are names with and without "v_" in front, the extension of a video file, or folders.
+    Spelling covers a "v_" at the start, the extension of a video file, and folders before the name.
     """
     spelled = {_bare(name): name for name in known}
     renamed = {name: spelled[_bare(name)] for name in strangers if _bare(name) in spelled}
@@ -62,5 +62,6 @@ def name_hint(strangers: Iterable[str], known: Iterable[str]) -> str:
 
 
 def _bare(name: str) -> str:
+    """Returns a name without folders, extension of a video file, and "v_" at its start."""
     path = PurePath(name)
     return (path.stem if path.suffix.lower() in EXTENSIONS else path.name).removeprefix(VIDEO_PREFIX)

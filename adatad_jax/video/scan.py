@@ -1,4 +1,4 @@
-"""What the packets of a video file say about its frames, found without decoding: count, rate, order, key frames."""
+"""The index of a video file, from its packets and without decoding: frame count, frame rate, order, key frames."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 
 from adatad_jax.errors import UserError
 
-# Frames a container may declare, and not hold or not decode at its end.
+# Most frames that a container may declare at its end but not hold, or that may fail to decode there.
 MISSING_FRAMES_ALLOWED = 5
-# Seconds without a frame, in a video that else has a constant rate, that are taken for lost data.
+# A longer gap without a frame, in seconds, counts as lost data in a video of otherwise constant rate.
 LONGEST_GAP = 0.5
-# A title or comment that is no UTF-8 must not keep a file from opening. Before PyAV 19 it does, unless told otherwise;
-# since then such bytes are always let through, and the setting is gone.
+# A title or comment that is not UTF-8 must not keep a file from opening. Before PyAV 19 it does unless this setting
+# says otherwise. Since PyAV 19 such bytes are always let through, and the setting is gone.
 _ANY_METADATA: dict[str, Any] = (
     {"metadata_errors": "ignore"} if hasattr(av.container.Container, "metadata_errors") else {}
 )
@@ -28,16 +28,16 @@ _ANY_METADATA: dict[str, Any] = (
 
 @dataclass(frozen=True, eq=False)
 class PacketIndex:
-    """The frames of a file, in the order they are shown.
+    """The frames of a video file, in presentation order.
 
     Attributes:
-      count: number of frames.
-      fps: average frames a second.
-      stamps: [count] int64 presentation timestamps, ascending, or None if they do not tell frames apart.
+      count: number of frames, N.
+      fps: average frame rate, in frames per second.
+      stamps: [N] int64 presentation timestamps, ascending, or None if the timestamps do not tell frames apart.
       keys: [k] int64 indices of the key frames, ascending; empty if `stamps` is None.
-      settled: [count] int64; frame i is predicted from none after frame settled[i]; None if `stamps` is.
-      tick: seconds a unit of `stamps`.
-      lead: seconds from when players start their clock, with the earliest of all streams, to the first frame.
+      settled: [N] int64; frame i is predicted from no frame after frame settled[i]; None if `stamps` is None.
+      tick: seconds per unit of `stamps`.
+      lead: seconds from the start of a player's clock, which is the start of the earliest stream, to the first frame.
     """
 
     count: int
@@ -49,10 +49,14 @@ class PacketIndex:
     lead: float = 0.0
 
     def clock(self, fps: float | None = None) -> NDArray[np.float64]:
-        """[count + 1] seconds from the first frame to each, and to the end of the last.
+        """Returns the times of the frames.
 
         Args:
-          fps: frames a second, if not those of the file; at its average rate where `stamps` do not tell.
+          fps: a constant frame rate, in frames per second, to use in place of the timestamps. If None and `stamps` is
+            None, the average rate is used.
+
+        Returns:
+          [N + 1] float64 seconds from the first frame to each frame, and to the end of the last one.
         """
         if fps is not None or self.stamps is None:
             return np.arange(self.count + 1) / (fps or self.fps)
@@ -60,12 +64,12 @@ class PacketIndex:
         return np.append(times, times[-1] + 1 / self.fps)
 
     def key_before(self, index: int) -> int:
-        """The frame from which decoding leads to frame `index`: its last key frame, or the first frame."""
+        """Returns where decoding must start to reach frame `index`: the last key frame up to it, or the first frame."""
         place = int(np.searchsorted(self.keys, index, side="right"))
         return int(self.keys[place - 1]) if place else 0
 
     def place(self, stamp: int | None) -> int | None:
-        """The index of the frame with this timestamp; None if there is none."""
+        """Returns the index of the frame with this timestamp; None if there is no such frame."""
         if self.stamps is None or stamp is None:
             return None
         place = int(np.searchsorted(self.stamps, stamp))
@@ -73,10 +77,11 @@ class PacketIndex:
 
 
 def scan(path: Path) -> PacketIndex:
-    """Reads the packets of a video file; of an unchanged file (size, time of change) once.
+    """Reads the packets of a video file. The index of an unchanged file (same size and time of change) is cached.
 
     Raises:
-      UserError: no such file, an empty one, not a video, no video stream or no frames in it, cut short, or with a hole.
+      UserError: the file is missing, empty, not a video, without a video stream, frames or a frame rate, cut short, or
+        has a gap in its frames.
     """
     try:
         status = path.stat()
@@ -92,11 +97,14 @@ def scan(path: Path) -> PacketIndex:
 
 
 def open_container(path: Path) -> tuple[Any, Any]:
-    """The opened container and its video stream, set to decode in one thread; the container must be closed.
+    """Opens a video file to decode in one thread. The caller must close the container.
+
+    Returns:
+      The container and its video stream.
 
     Raises:
-      UserError: not a video, no video stream, or no decoder for it.
-      av.error.FFmpegError: FFmpeg cannot open it.
+      UserError: the file is not a video, has no video stream, or FFmpeg has no decoder for that stream.
+      av.error.FFmpegError: FFmpeg cannot open the file.
     """
     container = av.open(f"file:{path}", **_ANY_METADATA)  # without "file:", "a:b.mp4" is taken for an address
     try:
@@ -106,9 +114,9 @@ def open_container(path: Path) -> tuple[Any, Any]:
         raise
 
 
-@lru_cache(maxsize=256)  # 16 bytes a frame: an hour at 30 frames a second is 1.7 MB
+@lru_cache(maxsize=256)  # 16 bytes per frame: an hour at 30 frames per second takes 1.7 MB
 def _scan(path: Path, size: int, changed: int) -> PacketIndex:
-    """`size` and `changed` only tell versions of a file apart."""
+    """Reads the packets; `size` and `changed` only tell versions of a file apart in the cache."""
     try:
         container, stream = open_container(path)
         with container:
@@ -136,14 +144,14 @@ def _scan(path: Path, size: int, changed: int) -> PacketIndex:
         )
     if rate <= 0:
         raise UserError(f"{path}: the video stream has no frame rate; convert the file (constant rate) to mp4")
-    # Matroska declares no frames, but how long the longest of its streams is
+    # Matroska declares no frame count, only the duration of its longest stream
     if kind.startswith("matroska") and (duration - end) * rate > MISSING_FRAMES_ALLOWED:
         raise UserError(
             f"{path}: declares {duration:.2f} s but ends after {end:.2f} s: cut short; copy or download it again"
         )
 
     count, stamps = len(shown), [pts for pts, _ in shown]
-    # AVI stores no presentation times: with B-frames the ones made up for it are wrong
+    # AVI stores no presentation timestamps, and with B-frames those that FFmpeg makes up are wrong
     if None in stamps or len(set(stamps)) < count or (kind == "avi" and reordered):
         return PacketIndex(count, rate, None, np.empty(0, np.int64), None, tick)
     decoded = np.array(stamps, np.int64)
@@ -153,9 +161,9 @@ def _scan(path: Path, size: int, changed: int) -> PacketIndex:
     settled = np.maximum.accumulate(places)[order]
     keys = np.sort(places[[is_key for _, is_key in shown]])
     steps = np.diff(decoded[order]) * tick
-    if not kind.startswith("mov,"):  # which says where each frame lies; in others, frames around damage just vanish
+    if not kind.startswith("mov,"):  # mov, mp4: tables locate each frame; elsewhere damaged ones just vanish
         _require_no_hole(path, steps)
-    # At a variable rate the header's figure can be far from the average; within 1% it is the more exact one.
+    # At a variable rate the header's figure can be far from the average. Within 1% of it, the header is more exact.
     span = steps.sum()
     if span and abs((count - 1) / span / rate - 1) > 0.01:
         rate = float((count - 1) / span)
@@ -164,17 +172,19 @@ def _scan(path: Path, size: int, changed: int) -> PacketIndex:
 
 
 def _require_no_hole(path: Path, steps: NDArray[np.float64]) -> None:
-    """Refuses a video of constant rate, seconds `steps` [frames - 1] from frame to frame, with frames missing."""
+    """Raises `UserError` if a video of constant rate lacks frames; `steps` [N - 1] are seconds from frame to frame."""
     if len(steps) and steps.max() > LONGEST_GAP and np.quantile(steps, 0.95) < min(1.5 * np.median(steps), LONGEST_GAP):
         raise UserError(
-            f"{path}: no frame for {steps.max():.2f} s after frame {steps.argmax()}, at a rate that is else constant: "
-            "damaged there; copy or download it again, or if it must be so, convert it (constant rate) to mp4"
+            f"{path}: no frame for {steps.max():.2f} s after frame {steps.argmax()}, in a video of otherwise constant "
+            "rate: damaged there; copy or download it again, or if the gap is intended, convert it (constant rate) to "
+            "mp4"
         )
 
 
 def _video_stream(container: Any, path: Path) -> Any:
+    """Returns the first video stream that is not a cover picture; raises `UserError` if there is none."""
     name = container.format.name
-    if name == "tty" or name == "image2" or name.endswith("_pipe"):  # FFmpeg opens texts and pictures, too
+    if name == "tty" or name == "image2" or name.endswith("_pipe"):  # FFmpeg opens text and image files too
         raise UserError(f'{path}: not a video (its content is of the kind "{name}"); expected a video file')
     for stream in container.streams.video:
         if not stream.disposition & Disposition.attached_pic:  # the cover picture of an audio file

@@ -1,7 +1,7 @@
-"""Geometry of a clip: resizing, cropping, flipping. One draw serves all frames of a window.
+"""Geometric transforms of a clip: resizing, cropping, flipping. One random draw applies to all frames of a window.
 
-Frames are [T, H, W, 3] uint8 RGB before and after every step; resizing is bilinear between half-pixel centres without
-antialias, as in the release.
+Frames are [T, H, W, 3] uint8 RGB before and after every transform. Resizing is bilinear with half-pixel centres and
+without antialiasing, as in the release.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ CROP_TRIES = 10
 
 
 def short_side_shape(height: int, width: int, size: int) -> tuple[int, int]:
-    """Height and width in pixels after scaling the short side to `size`: each side int(side * scale + 0.5)."""
+    """Returns the height and width, in pixels, after scaling the short side to `size`: int(side * scale + 0.5) each."""
     scale = size / min(height, width)
     return int(height * scale + 0.5), int(width * scale + 0.5)
 
 
 def resize_short_side(frames: Images, size: int) -> Images:
-    """Scale frames [T, H, W, 3] so that their short side is `size` pixels."""
+    """Resizes frames [T, H, W, 3] so that their short side is `size` pixels."""
     height, width = frames.shape[1:3]
     return _resize(frames, *short_side_shape(height, width, size))
 
 
 def centre_box(height: int, width: int, size: int) -> Box:
-    """The centred square of `size` pixels, its offset rounded down.
+    """Returns the box of the centred square with a side of `size` pixels; its offsets are rounded down.
 
     Raises:
       ValueError: the frames are smaller than the square.
@@ -42,14 +42,15 @@ def centre_box(height: int, width: int, size: int) -> Box:
 
 
 def random_resized_crop_box(height: int, width: int, rng: np.random.Generator) -> Box:
-    """Draw the box of a random resized crop (release rule).
+    """Draws the box of a random resized crop (the release's rule).
 
-    Ten draws of an area share U(0.08, 1) and an aspect ratio (width / height) exp(U(log 3/4, log 4/3)); the first box
-    that fits is placed uniformly. If none fits, the centred square of the short side.
+    Up to ten times, a share of the area is drawn from U(0.08, 1) and an aspect ratio (width / height) from
+    exp(U(log 3/4, log 4/3)). The first box that fits is placed uniformly. If none fits, the box is the centred square
+    of the short side.
 
     Args:
-      height: of the frames, in pixels.
-      width: of the frames, in pixels.
+      height: height of the frames, in pixels.
+      width: width of the frames, in pixels.
       rng: the source of randomness.
 
     Returns:
@@ -68,13 +69,13 @@ def random_resized_crop_box(height: int, width: int, rng: np.random.Generator) -
 
 
 def crop_resize(frames: Images, box: Box, size: int) -> Images:
-    """The part `box` of frames [T, H, W, 3], resized to [T, size, size, 3]."""
+    """Cuts `box` out of frames [T, H, W, 3] and resizes it to [T, size, size, 3]."""
     top, left, height, width = box
     return _resize(frames[:, top : top + height, left : left + width], size, size)
 
 
 def flip(frames: Images) -> Images:
-    """Frames [T, H, W, 3] mirrored left to right."""
+    """Mirrors frames [T, H, W, 3] left to right."""
     out = np.empty_like(frames)
     for source, target in zip(frames, out, strict=True):
         cv2.flip(source, 1, dst=target)  # fifteen times faster than numpy's copy of a reversed axis
@@ -82,6 +83,7 @@ def flip(frames: Images) -> Images:
 
 
 def _resize(frames: Images, height: int, width: int) -> Images:
+    """Resizes frames to this height and width; returns frames that have that size already as they are."""
     if frames.shape[1:3] == (height, width):
         return frames
     out = np.empty((len(frames), height, width, 3), np.uint8)

@@ -1,4 +1,6 @@
-"""The augmentation of a batch: which operations run, on which window, and that frames share the draw."""
+"""The augmentation of a batch: which operations run, on which window, and that all frames share the draw."""
+
+import re
 
 import jax
 import numpy as np
@@ -167,7 +169,8 @@ def test_switched_off_is_the_identity_and_compiles_to_nothing() -> None:
 
 @pytest.mark.parametrize("frames", [FRAMES.astype(np.float32), FRAMES[0], FRAMES[..., :1]])
 def test_refuses_other_frames(frames: np.ndarray) -> None:
-    with pytest.raises(ValueError, match=r"expected uint8\[B, T, H, W, 3\]"):
+    found = re.escape(f"{frames.dtype}{list(frames.shape)}")
+    with pytest.raises(ValueError, match=rf"{found}.*uint8\[B, T, H, W, 3\]"):
         augment(frames, drawn(0, 1))
 
 

@@ -1,4 +1,4 @@
-"""What is drawn for a window."""
+"""The random draws of a window's augmentation."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""The steps of the colour jitter against OpenCV and arithmetic done by hand."""
+"""The steps of the colour jitter, compared with OpenCV and with arithmetic by hand."""
 
 import cv2
 import jax
@@ -9,7 +9,7 @@ from adatad_jax.augmentation import jitter
 
 
 def cube() -> np.ndarray:
-    """Frames [n, H, W, 3] of the levels 0, 3, ..., 255 of every channel."""
+    """Returns frames [n, H, W, 3] with all combinations of the levels 0, 3, ..., 255."""
     levels = np.arange(0, 256, 3, dtype=np.uint8)
     return np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), -1)
 

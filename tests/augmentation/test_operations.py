@@ -1,4 +1,4 @@
-"""Each operation against PIL, OpenCV or arithmetic done by hand."""
+"""Each operation, compared with PIL, OpenCV or arithmetic by hand."""
 
 from collections.abc import Callable
 
@@ -16,7 +16,7 @@ HEIGHT, WIDTH = 48, 56
 
 
 def smooth(seed: int, low: int = 0, high: int = 255) -> np.ndarray:
-    """A blurred random frame [H, W, 3] whose levels reach from low to high in every channel."""
+    """Returns a blurred random frame [H, W, 3] whose levels reach from low to high in every channel."""
     rng = np.random.default_rng(seed)
     frame = cv2.GaussianBlur(rng.random((HEIGHT, WIDTH, 3)), (0, 0), 4)
     lowest, highest = frame.min((0, 1)), frame.max((0, 1))
@@ -35,14 +35,14 @@ FRAMES = np.stack(
 
 
 def run(operation: Callable[..., jax.Array], frames: np.ndarray, *arguments: np.ndarray) -> np.ndarray:
-    """The operation on frames [n, H, W, 3]."""
+    """Applies the operation to frames [n, H, W, 3]."""
     planes = jax.jit(operation)(np.moveaxis(frames, -1, 1), *arguments)
     assert planes.dtype == jnp.uint8
     return np.moveaxis(np.asarray(planes), 1, -1)
 
 
 def each(function: Callable[[Image.Image], Image.Image], frames: np.ndarray) -> np.ndarray:
-    """What PIL makes of every frame."""
+    """Applies a function of PIL to every frame."""
     return np.stack([np.asarray(function(Image.fromarray(frame))) for frame in frames])
 
 

@@ -1,8 +1,9 @@
-"""The frame cache, written from real encoded videos and compared with decoding them."""
+"""The frame cache, written from encoded videos and compared with the decoded videos."""
 
 import dataclasses
 import json
 import os
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ import av
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adatad_jax.config.fields import DataConfig
@@ -41,7 +42,7 @@ Cached = Callable[..., FrameCache]
 
 @pytest.fixture(scope="module")
 def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """150 frames of 116 x 60 pixels at 25 a second: smooth colours that drift, and a saturated bar that runs."""
+    """Writes 150 frames of 116 x 60 pixels, 25 per second: smooth colours that drift, and a saturated bar that runs."""
     path = tmp_path_factory.mktemp("videos") / "clip.mp4"
     scene = cv2.resize(np.random.default_rng(0).integers(0, 256, (9, 16, 3), np.uint8), (300, 160))
     with av.open(str(path), "w") as container:
@@ -62,7 +63,7 @@ def data() -> DataConfig:
 
 @pytest.fixture
 def cached(video: Path, data: DataConfig, tmp_path: Path) -> Cached:
-    """Caches the video and opens the cache."""
+    """Returns a function that caches the video and opens the cache."""
 
     def run(quality: int | None = None) -> FrameCache:
         cache_video(Task(tmp_path, "clip", video, (SHORT_SIDE,), data, quality))
@@ -120,6 +121,7 @@ def test_frames_are_transformed_as_they_are_read(cached: Cached, video: Path) ->
     np.testing.assert_array_equal(frames, expected, strict=True)
 
 
+@settings(deadline=None)
 @given(st.integers(1, GROUP), st.integers(1, 9), st.integers(1, STRIP), st.integers(0, 9))
 def test_lossless_records_give_back_what_they_were_made_of(count: int, height: int, width: int, seed: int) -> None:
     strip = np.random.default_rng(seed).integers(0, 256, (count, height, width, 3), np.uint8)
@@ -137,9 +139,11 @@ def test_resized_sampling_keeps_the_frames_it_asks_for(video: Path, tmp_path: Pa
 
 
 def test_a_frame_that_is_not_kept(cached: Cached) -> None:
-    with pytest.raises(UserError, match=r"clip.array_record: frame 3 .* keeps 75 frames .* step 2"):
+    with pytest.raises(
+        UserError, match=r"clip\.array_record: frame 3\b.*\b75 frames\b.*\b150\b.*\bstep 2\b.*adatad_jax\.prepare"
+    ):
         cached().read("clip", [0, 3])
-    with pytest.raises(UserError, match="frame 150 is not in the cache"):
+    with pytest.raises(UserError, match=r"clip\.array_record: frame 150\b.*\bcache\b"):
         cached().read("clip", [150])
 
 
@@ -154,17 +158,19 @@ def test_two_short_sides_from_one_decoding(data: DataConfig, video: Path, tmp_pa
 def test_another_configuration_is_refused(cached: Cached, data: DataConfig, video: Path, tmp_path: Path) -> None:
     cached()
     files = {"clip": video}
-    with pytest.raises(UserError, match=r"1 of 1 videos .*\n.*/20/clip.array_record: not there"):
+    with pytest.raises(
+        UserError, match=r"\b1 of 1 videos\b.*adatad_jax\.prepare.*\n.*/20/clip\.array_record: not there\b"
+    ):
         open_cache(tmp_path, data, 20, files)
     data = dataclasses.replace(data, stride=4)
-    with pytest.raises(UserError, match="step 2, not 4 of the configuration"):
+    with pytest.raises(UserError, match=r"clip\.array_record: step 2, not 4\b"):
         open_cache(tmp_path, data, SHORT_SIDE, files)
     data = dataclasses.replace(data, frames_per_position=2)  # the same frames
     open_cache(tmp_path, data, SHORT_SIDE, files)
     data = dataclasses.replace(data, sampling="resize")
-    with pytest.raises(UserError, match="sampling windows, not resize"):
+    with pytest.raises(UserError, match=r"clip\.array_record: sampling windows, not resize\b"):
         open_cache(tmp_path, data, SHORT_SIDE, files)
-    with pytest.raises(UserError, match=r"config.data.cache=.*/none: no such folder; run python -m"):
+    with pytest.raises(UserError, match=r"config\.data\.cache=.*/none: no such folder\b.*adatad_jax\.prepare"):
         open_cache(tmp_path / "none", data, SHORT_SIDE, files)
 
 
@@ -172,7 +178,8 @@ def test_another_video_is_refused(cached: Cached, data: DataConfig, video: Path,
     cached()
     longer = tmp_path / "clip.mp4"
     longer.write_bytes(video.read_bytes() + b"more")
-    with pytest.raises(UserError, match=r"made of clip.mp4, \d+ bytes, not of .*clip.mp4 as it is"):
+    told = rf"clip\.array_record: .*\bclip\.mp4\b.*\b{video.stat().st_size} bytes\b.*{re.escape(str(longer))}"
+    with pytest.raises(UserError, match=told):
         open_cache(tmp_path, data, SHORT_SIDE, {"clip": longer})
     open_cache(tmp_path, data, SHORT_SIDE, {"clip": None})  # the video may be gone
 
@@ -205,10 +212,10 @@ def test_a_damaged_file(
     else:
         content[500] ^= 0xFF  # of the first record
         path.write_bytes(content[: len(content) // 2] if damage == "truncate" else content)
-    with pytest.raises(UserError, match=rf"{path}: record \d+ cannot be read .*; delete this file, then run python -m"):
+    with pytest.raises(UserError, match=rf"{re.escape(str(path))}: record \d+ .*\bdelete\b.*adatad_jax\.prepare"):
         cache.read("clip", np.arange(0, FRAMES, STEP))
     if damage != "flip":  # a flip is found by the checksum alone
-        with pytest.raises(UserError, match="not there, or not whole"):
+        with pytest.raises(UserError, match=r"clip\.array_record: .*\bincomplete\b"):
             open_cache(tmp_path, data, SHORT_SIDE, {"clip": video})
 
 
@@ -225,7 +232,7 @@ def test_an_entry_of_another_format_is_none(cached: Cached, tmp_path: Path) -> N
 def test_a_full_disk_leaves_nothing_behind(data: DataConfig, video: Path, tmp_path: Path) -> None:
     (tmp_path / str(SHORT_SIDE)).mkdir()
     (tmp_path / str(SHORT_SIDE) / f".clip.array_record.{os.getpid()}.partial").symlink_to("/dev/full")
-    with pytest.raises(WriteError, match=r"clip.mp4 cannot be written: the disk is full; make room"):
+    with pytest.raises(WriteError, match=r"clip\.mp4 .*\bdisk is full\b"):
         cache_video(Task(tmp_path, "clip", video, (SHORT_SIDE,), data, 95))
     assert list((tmp_path / str(SHORT_SIDE)).iterdir()) == []
 
@@ -233,7 +240,7 @@ def test_a_full_disk_leaves_nothing_behind(data: DataConfig, video: Path, tmp_pa
 def test_a_broken_video_leaves_nothing_behind(data: DataConfig, video: Path, tmp_path: Path) -> None:
     broken = tmp_path / "clip.mp4"
     broken.write_bytes(video.read_bytes()[:2000])
-    with pytest.raises(UserError, match=r"clip.mp4: not a video, or damaged") as caught:
+    with pytest.raises(UserError, match=r"clip\.mp4: .*\bdamaged\b") as caught:
         cache_video(Task(tmp_path / "cache", "clip", broken, (SHORT_SIDE,), data, 95))
     assert not isinstance(caught.value, WriteError)
     assert not (tmp_path / "cache").exists()

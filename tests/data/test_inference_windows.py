@@ -1,4 +1,4 @@
-"""Windows streamed to a detector: the right frames, each read once."""
+"""Test windows streamed to a detector: the right frames, and no frame read twice."""
 
 import threading
 from pathlib import Path
@@ -43,7 +43,7 @@ def samples_of(windows: InferenceWindows) -> list[tuple[Window, Sample]]:
 
 
 class Numbered:
-    """Frames that show their own number, and count how often each is read."""
+    """`Frames` that show their own index and count how often each frame is read."""
 
     def __init__(self, counts: dict[str, int]) -> None:
         self.counts = counts
@@ -70,7 +70,7 @@ class Numbered:
 @settings(deadline=None, max_examples=60)
 @given(
     lengths=st.lists(st.integers(1, 400), min_size=1, max_size=3),
-    # The container may hold other than the annotation says.
+    # The container may hold fewer or more frames than the annotation says.
     extra=st.integers(-3, 3),
     stride=st.sampled_from([1, 2, 4]),
     overlap=st.sampled_from([0.0, 0.25, 0.5, 0.75]),
@@ -92,7 +92,8 @@ def test_every_window_gets_its_frames_and_no_frame_is_read_twice(
     assert [window for window, _ in found] == windows.windows
     for window, sample in found:
         if window.first * stride >= frames.counts[window.video]:
-            assert f"video {window.video}: the window of grid positions {window.first}" in str(sample)
+            assert str(sample).startswith(f"video {window.video}: ")
+            assert f"positions {window.first} to {window.end - 1} " in str(sample)
             continue
         indices, mask = rule.frames(window, frames.counts[window.video])
         got = unwrap(sample)
@@ -103,7 +104,7 @@ def test_every_window_gets_its_frames_and_no_frame_is_read_twice(
 
 
 def test_pieces_lie_between_the_ends_of_windows() -> None:
-    """Windows 0-8, 4-12 and a tail 6-14 of one video, one window of another."""
+    """One video has windows 0-8, 4-12 and a tail 6-14, the other has one window."""
     windows = [Window("a", 0, 8), Window("a", 4, 12), Window("a", 6, 14), Window("b", 0, 5)]
     ends = [(0, 4), (4, 6), (6, 8), (8, 12), (12, 14)]
     assert pieces_of(windows) == [*(Window("a", *span) for span in ends), Window("b", 0, 5)]

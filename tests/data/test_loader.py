@@ -1,4 +1,4 @@
-"""The training batches: order, continuation from any step, shares of processes, broken videos; loading ahead."""
+"""Training batches: order, continuation from any step, shares of processes, broken videos; loading ahead."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,7 +41,7 @@ def windows(config: Config) -> TrainingWindows:
 
 
 def test_a_run_continues_at_any_sample_with_any_number_of_threads(config: Config, windows: TrainingWindows) -> None:
-    """Three epochs of 5 videos in batches of 2, the last of each filled up: 9 steps."""
+    """Three epochs of 5 videos in batches of 2, the last batch of each epoch filled up: 9 steps."""
     whole = list(TrainingBatches(windows, config).from_step(0, 9))
     assert [one.batch.weight.sum() for one in whole] == [2, 2, 1] * 3
     for threads, first in ((1, 1), (3, 5), (7, 8)):
@@ -76,12 +76,12 @@ def test_processes_share_each_batch(config: Config, windows: TrainingWindows) ->
         joined = jax.tree.map(lambda *rows: np.concatenate(rows), *parts)
         jax.tree.map(np.testing.assert_array_equal, joined, one.batch)
     config = config.with_fields({"train.batch_size": 3})
-    with pytest.raises(UserError, match="multiple of the 2 processes"):
+    with pytest.raises(UserError, match=r"config\.train\.batch_size=3\b.*\b2 processes"):
         TrainingBatches(windows, config, 0, 2)
 
 
 def break_video(config: Config, folder: Path, count: int) -> Config:
-    """Names a copy of the data set in which the first videos turn out broken after the run has checked them."""
+    """Returns a configuration for a copy of the data set whose first videos are empty files."""
     copy = folder / "videos"
     copy.mkdir()
     names = [f"train_{number:03d}" for number in range(count)]
@@ -103,7 +103,7 @@ def test_a_broken_video_ends_the_run_or_is_skipped_by_name(config: Config, tmp_p
 
 
 def test_a_batch_of_broken_videos_counts_for_nothing(config: Config, tmp_path: Path) -> None:
-    """As the sampling of pairs would sooner or later meet two, it does not end a run that may skip them."""
+    """Sooner or later all videos of a batch are broken; a run that may skip videos goes on."""
     config = break_video(config, tmp_path, 5)
     config = config.with_fields({"data.skip_broken": True})
     found = list(TrainingBatches(windows_of(config), config).from_step(0, 3))

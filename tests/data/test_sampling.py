@@ -1,4 +1,4 @@
-"""Both samplings by hand: what a second becomes on the grid, which frames are loaded, and the way back."""
+"""Both samplings by hand: from seconds to the grid, which frames are loaded, and back to seconds."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ def sampling_of(**fields: object) -> Sampling:
 def test_a_regular_grid() -> None:
     sampling = sampling_of(stride=4, frames_per_position=2, window=8, overlap=0.5)
     assert isinstance(sampling, RegularGrid)
-    # 25 frames a second, 80 frames: 20 positions, windows of 8 every 4
+    # 25 frames per second, 80 frames: 20 positions, windows of 8 every 4
     video = video_of((1.0, 2.0), duration=3.2, frames=80)
     assert sampling.lay_out(video) == [Window("v", 0, 8), Window("v", 4, 12), Window("v", 8, 16), Window("v", 12, 20)]
     segments, labels = sampling.ground_truth(video, ["a"])
@@ -39,7 +39,7 @@ def test_a_regular_grid() -> None:
 
 def test_a_nominal_rate_goes_both_ways() -> None:
     sampling = sampling_of(stride=16, frames_per_position=8, window=8)
-    # 30 frames a second by definition, although 303 frames in 10.4 s are not
+    # 30 frames per second by definition, although 303 frames in 10.4 s give another rate
     video = video_of((4.99, 9.0), duration=10.4, frames=303, fixed_fps=30)
     assert sampling.ground_truth(video, ["a"])[0].tolist() == [[149 / 16, 270 / 16]]
     seconds = sampling.seconds(np.array([[0, 3.75]], np.float32), Window("v", 4, 12), video)

@@ -1,4 +1,4 @@
-"""Video files with one fault each, for tests of what bad input gets."""
+"""Video files with one fault each, for tests of error messages about bad input."""
 
 import os
 from pathlib import Path
@@ -11,7 +11,7 @@ SIZE = (48, 64)  # height, width
 
 
 def write_video(path: Path, frames: int = FRAMES) -> Path:
-    """A sound H.264 video of moving noise with a key frame every 10 frames."""
+    """Writes a sound H.264 video of random noise with a key frame every 10 frames."""
     rng = np.random.default_rng(0)
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=RATE, options={"g": "10", "x264-params": "log-level=none"})
@@ -25,7 +25,7 @@ def write_video(path: Path, frames: int = FRAMES) -> Path:
 
 
 def write_audio(path: Path) -> Path:
-    """A second of silence, and no picture."""
+    """Writes a file with one second of silence and no picture."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("aac", rate=16000)
         for _ in range(16):
@@ -37,7 +37,7 @@ def write_audio(path: Path) -> Path:
 
 
 def write_broken(folder: Path) -> dict[str, str]:
-    """Files of every fault by name, and what a message about each says; `missing` has no file."""
+    """Writes one file per fault; returns name -> text of the message about it. `missing` has no file."""
     whole = write_video(folder / "whole.mp4").read_bytes()
     (folder / "whole.mp4").unlink()
     (folder / "empty.mp4").write_bytes(b"")

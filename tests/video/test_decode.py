@@ -1,10 +1,11 @@
-"""Decoding: the right frame at the right index, whatever the file, and clear words about files that cannot be read."""
+"""Decoding: the right frame at the right index in every kind of file, and clear messages about unreadable files."""
 
 import gc
 import os
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ def write_video(
     frames: int = N,
     container_options: dict[str, str] | None = None,
 ) -> Path:
-    """A video in which frame i shows the bits of i as black and white bars, with key frames every 12 frames."""
+    """Writes a video in which frame i shows the bits of i as black and white bars, with a key frame every 12 frames."""
     with av.open(str(path), "w", container_options=container_options) as container:
         stream: Any = container.add_stream(codec, rate=25, options=dict(options or {}))
         stream.height, stream.width = SIZE
@@ -54,7 +55,7 @@ def write_video(
 
 
 def shown(frame: np.ndarray) -> int:
-    """The index that a frame shows."""
+    """Returns the index that a frame shows."""
     return sum(int(frame[:, 16 * bit + 4 : 16 * bit + 12].mean() > 125) << bit for bit in range(BITS))
 
 
@@ -72,7 +73,7 @@ def mp4(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("hevc.mp4", "libx265", 3, X265),
         ("vp8.webm", "libvpx", 0, {"auto-alt-ref": "1", "lag-in-frames": "16", "b": "200k"}),
         ("vp9.webm", "libvpx-vp9", 0, {"auto-alt-ref": "1", "lag-in-frames": "16", "b": "200k", "cpu-used": "8"}),
-        # in these decord's random access is silently off by up to 20 frames
+        # in these files decord's random access is silently off by up to 20 frames
         ("open.mp4", "libx264", 2, X264_OPEN),
         ("open.mkv", "libx264", 2, X264_OPEN),
         ("mpeg4.mp4", "mpeg4", 2, {}),
@@ -108,18 +109,29 @@ def test_why_not_decord_it_is_silently_off_in_open_groups(tmp_path: Path) -> Non
     assert any(shown(video[int(index)].asnumpy()) != index for index in order)
 
 
+def handles(path: Path) -> int:
+    """Returns how many file descriptors of this process are open on a file."""
+    count = 0
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):  # closed meanwhile, as the one that lists the folder is
+            count += os.readlink(descriptor) == str(path.resolve())
+    return count
+
+
 def test_a_reader_is_freed_when_it_is_dropped(mp4: Path) -> None:
-    """Decoders hold tens of megabytes: they must not wait for the garbage collector to find cycles."""
-    files = Path("/proc/self/fd")
-    if not files.exists():
+    """Decoders hold tens of megabytes, so they must not wait for the garbage collector to find cycles."""
+    if not Path("/proc/self/fd").exists():
         pytest.skip("needs /proc to count open files")
     gc.collect()
     gc.disable()
     try:
-        before = len(list(files.iterdir()))
+        before = handles(mp4)
+        reader = open_video(mp4)
+        assert handles(mp4) == before + 1
+        del reader
         for _ in range(5):
             open_video(mp4).read([80, 5])
-        assert len(list(files.iterdir())) == before
+        assert handles(mp4) == before
     finally:
         gc.enable()
 
@@ -148,11 +160,11 @@ def test_frames_at_transforms_small_batches(mp4: Path) -> None:
 
 
 def test_senseless_indices_are_refused(mp4: Path) -> None:
-    with pytest.raises(ValueError, match="at least 0"):
+    with pytest.raises(ValueError, match=r"at least 0.*\[3, -1\]"):
         open_video(mp4).read([3, -1])
-    with pytest.raises(ValueError, match="one or more"):
+    with pytest.raises(ValueError, match=r"one or more.*\[\]"):
         open_video(mp4).read([])
-    with pytest.raises(ValueError, match="no frame index"):
+    with pytest.raises(ValueError, match="frame index"):
         frames_at(open_video(mp4), [], lambda batch: batch)
 
 
@@ -160,17 +172,18 @@ def test_a_little_beyond_the_end_repeats_the_last_frame(mp4: Path) -> None:
     reader = open_video(mp4)
     assert [shown(frame) for frame in reader.read([N + 4, N - 2, N])] == [N - 1, N - 2, N - 1]
     assert shown(reader.read([3])[0]) == 3
-    with pytest.raises(UserError, match=f"closed.mp4: frame {N + 5} is wanted, but the video ends with frame 89"):
+    with pytest.raises(UserError, match=rf"closed\.mp4: frame {N + 5}\b.*\bends with frame 89\b.*\b{N} frames"):
         reader.read([N + 5])
 
 
 def packets(path: Path) -> list[tuple[int, int, int]]:
-    """Timestamp, position and size of each packet of a file, in its order."""
+    """Returns the timestamp, position and size of each packet of a file, in storage order."""
     with av.open(str(path)) as container:
         return [(p.pts or 0, p.pos or 0, p.size) for p in container.demux(video=0) if p.size]
 
 
 def overwritten(path: Path, spans: list[tuple[int, int, int]], new: Path) -> Path:
+    """Writes a copy of a file with the given packets zeroed."""
     content = bytearray(path.read_bytes())
     for _, position, size in spans:
         content[position : position + size] = bytes(size)
@@ -186,25 +199,25 @@ def test_frames_that_do_not_decode(tmp_path: Path, capfd: pytest.CaptureFixture[
     reader = open_video(overwritten(source, in_order[-3:], tmp_path / "end.mp4"))
     assert reader.frame_count == N
     assert [shown(frame) for frame in reader.read([N - 5, N - 4, N - 3, N - 1])] == [N - 5, N - 4, N - 4, N - 4]
-    # with seven it is not a matter of a few frames any more
+    # seven are more than the few frames that may be missing
     reader = open_video(overwritten(source, in_order[-7:], tmp_path / "short.mp4"))
     assert shown(reader.read([N - 8])[0]) == N - 8
-    with pytest.raises(UserError, match=rf"short.mp4: frame 89 is wanted, but the video ends with frame {N - 8}"):
+    with pytest.raises(UserError, match=rf"short\.mp4: frame 89\b.*\bends with frame {N - 8}\b"):
         reader.read([N - 1])
-    with pytest.raises(UserError, match=r"none.mp4: its first frame cannot be decoded"):
+    with pytest.raises(UserError, match=r"none\.mp4: .*first frame"):
         open_video(overwritten(source, in_order, tmp_path / "none.mp4"))
-    # in the middle: those up to the next key frame, 48, are predicted from the missing one
+    # in the middle: frames up to the next key frame, 48, are predicted from the missing one
     reader = open_video(overwritten(source, in_order[40:41], tmp_path / "hole.mp4"))
     assert shown(reader.read([39])[0]) == 39
     for index in (40, 41, 47):
-        with pytest.raises(UserError, match=rf"hole.mp4: frame {index} cannot be decoded: damaged"):
+        with pytest.raises(UserError, match=rf"hole\.mp4: frame {index}\b.*damaged"):
             reader.read([39, index])
     assert [shown(frame) for frame in reader.read([50, 48, 38])] == [50, 48, 38]
     assert "".join(capfd.readouterr()) == ""
 
 
 def write_waves(path: Path, codec: str, options: dict[str, str], frames: int = 60) -> Path:
-    """Moving waves and noise: damage shows, and spreads, as it does in videos of the world. Key frames every 20."""
+    """Writes moving waves and noise: damage shows and spreads as in real videos. A key frame every 20 frames."""
     rng = np.random.default_rng(0)
     y, x = np.mgrid[:240, :320]
     with av.open(str(path), "w") as container:
@@ -267,7 +280,7 @@ def test_why_not_decord_it_returns_damaged_pictures_without_a_word(tmp_path: Pat
     damaged = tmp_path / "damaged.mp4"
     damaged.write_bytes(content)
     assert np.abs(decord.VideoReader(str(damaged), num_threads=1)[30].asnumpy() - clean).max() > 50
-    with pytest.raises(UserError, match=r"damaged\.mp4: frame 30 cannot be decoded: damaged"):
+    with pytest.raises(UserError, match=r"damaged\.mp4: frame 30\b.*damaged"):
         open_video(damaged).read([30])
 
 
@@ -319,7 +332,7 @@ def half_with_the_index_in_front(path: Path) -> None:
 
 
 def matroska_with_a_hole(path: Path) -> None:
-    """Noise over its middle: Matroska goes on behind it, as if the frames there had never been."""
+    """Writes noise over the middle: Matroska readers go on after it, as if the frames there had never existed."""
     whole = path.with_suffix(".whole.mkv")
     write_video(whole, options=X264, container_options={"cluster_time_limit": "200"})
     content = bytearray(whole.read_bytes())
@@ -329,7 +342,7 @@ def matroska_with_a_hole(path: Path) -> None:
 
 
 def without_decoder(path: Path) -> None:
-    """An H.264 video that says it is of a codec nobody knows."""
+    """Writes an H.264 video that declares an unknown codec."""
     content = write_video(path.with_suffix(".whole.mp4"), options=X264).read_bytes()
     path.write_bytes(content.replace(b"avc1", b"zzzz"))
 
@@ -337,20 +350,20 @@ def without_decoder(path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "make", "told"),
     [
-        ("absent.mp4", None, "no such video file"),
-        ("empty.mp4", Path.touch, "empty"),
+        ("absent.mp4", None, "no such .*file"),
+        ("empty.mp4", Path.touch, "0 bytes"),
         ("folder.mp4", Path.mkdir, "not a file"),
         ("words.mp4", text_file, "not a video"),
         ("words.txt", text_file, "not a video"),
         ("noise.mp4", noise, "not a video"),
         ("picture.png", picture, "not a video"),
-        ("sound.mp4", sound, "no video stream .only: audio"),
-        ("cut.mp4", cut_before_index, "not a video, or damaged"),
+        ("sound.mp4", sound, "no video stream.*audio"),
+        ("cut.mp4", cut_before_index, "not a video.*damaged"),
         ("unknown.mp4", without_decoder, "no decoder"),
-        ("half.avi", half_an_avi, "declares 90 frames but holds only"),
-        ("half.mkv", half_a_matroska, "declares 3.60 s but ends after"),
-        ("half.mp4", half_with_the_index_in_front, "declares 90 frames but holds only"),
-        ("hole.mkv", matroska_with_a_hole, "no frame for .* s after frame .* damaged"),
+        ("half.avi", half_an_avi, r"\b90 frames\b.*cut short"),
+        ("half.mkv", half_a_matroska, r"\b3\.60 s\b.*cut short"),
+        ("half.mp4", half_with_the_index_in_front, r"\b90 frames\b.*cut short"),
+        ("hole.mkv", matroska_with_a_hole, r"\bno frame for \d+\.\d\d s after frame \d+\b.*damaged"),
         ("pipe.mp4", os.mkfifo, "not a file"),
     ],
 )
@@ -433,7 +446,7 @@ def test_video_without_a_duration() -> None:
 
 @pytest.mark.parametrize("file", ["variable.mp4", "variable.mkv"])
 def test_rate_of_a_variable_rate_video_is_the_average(tmp_path: Path, file: str) -> None:
-    """30 frames a tenth of a second apart, then 30 a fiftieth: 59 steps in 30 * 0.1 + 29 * 0.02 seconds."""
+    """Steps of 0.1 s for 30 frames, then of 0.02 s: 59 steps in 30 * 0.1 + 29 * 0.02 seconds."""
     path = tmp_path / file
     with av.open(str(path), "w") as container:
         stream: Any = container.add_stream("libx264", rate=50, options=X264)
@@ -450,7 +463,7 @@ def test_rate_of_a_variable_rate_video_is_the_average(tmp_path: Path, file: str)
 
 
 def test_trimmed_without_encoding_anew(tmp_path: Path) -> None:
-    """Such files begin with the key frame before the cut and say that it is not to be shown."""
+    """Such files begin with the key frame before the cut and mark frames before the cut as not shown."""
     source, path = write_video(tmp_path / "whole.mp4", options=X264), tmp_path / "trimmed.mp4"
     with (
         av.open(str(source)) as whole,

@@ -1,14 +1,15 @@
-"""Time limits, tried on real hangs: a named pipe that nobody writes to blocks FFmpeg inside `open`, in C."""
+"""Time limits, tested on real hangs: a named pipe that nobody writes to blocks FFmpeg in C code as it opens."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from threading import active_count
 
 import av
 import pytest
@@ -17,7 +18,7 @@ from adatad_jax.errors import UserError
 from adatad_jax.video import limits
 from adatad_jax.video.limits import map_in_processes, within
 
-SOON = 10.0  # seconds; a hang would last for ever
+SOON = 30.0  # seconds, enough on a loaded machine; a hang would last for ever
 
 
 @pytest.fixture
@@ -33,8 +34,23 @@ def open_with_ffmpeg(path: Path) -> str:
 
 
 def let_go(path: Path) -> None:
-    """Ends the hang of all who read the pipe: it is opened and closed, and they find it empty."""
-    os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK))
+    """Ends the hang of every reader of the pipe: opens and closes the pipe, so that readers find it empty."""
+    with suppress(OSError):  # nobody has opened it yet
+        os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK))
+
+
+def reading(path: Path) -> list[threading.Thread]:
+    """Returns the threads of `within` that still read a file."""
+    return [thread for thread in threading.enumerate() if thread.name == f"reads {path}"]
+
+
+def end_reading(path: Path) -> None:
+    """Ends the threads that read the pipe; a slow machine's threads may not have opened it yet."""
+    start = time.monotonic()
+    while reading(path):
+        assert time.monotonic() - start < SOON
+        let_go(path)
+        time.sleep(0.01)
 
 
 # ---- threads ----
@@ -56,31 +72,28 @@ def test_a_result_and_an_exception_come_through() -> None:
 
 
 def test_a_hanging_read_is_left_behind_and_named(pipe: Path) -> None:
-    before, start = active_count(), time.monotonic()
-    with pytest.raises(UserError, match=r"clip\.mp4: not read within 0\.2 s.*--config\.data\.time_limit"):
+    start = time.monotonic()
+    with pytest.raises(UserError, match=r"clip\.mp4: .*\b0\.2 s\b.*--config\.data\.time_limit"):
         within(0.2, str(pipe), lambda: open_with_ffmpeg(pipe))
     assert 0.2 <= time.monotonic() - start < SOON
-    assert active_count() == before + 1
+    assert len(reading(pipe)) == 1
     assert within(SOON, "next.mp4", lambda: "goes on") == "goes on"
-    let_go(pipe)
-    while active_count() > before:
-        assert time.monotonic() - start < SOON
-        time.sleep(0.01)
+    assert len(reading(pipe)) == 1
+    end_reading(pipe)
 
 
 def test_many_that_hang_are_not_added_to(pipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "MOST_STUCK", 2)
     monkeypatch.setattr(limits, "_stuck", {})
     for _ in range(2):
-        with pytest.raises(UserError, match="not read within"):
+        with pytest.raises(UserError, match=r"clip\.mp4: .*\b0\.05 s\b"):
             within(0.05, str(pipe), lambda: open_with_ffmpeg(pipe))
-    with pytest.raises(UserError, match=r"next\.mp4: not read, as 2 earlier reads still hang, .*clip\.mp4"):
+    with pytest.raises(UserError, match=r"next\.mp4: .*\b2 earlier reads\b.*clip\.mp4"):
         within(SOON, "next.mp4", lambda: 1)
     start = time.monotonic()
     while limits._stuck:
         assert time.monotonic() - start < SOON
-        with suppress(OSError):  # a slow machine's threads may not have come to the pipe yet
-            let_go(pipe)
+        let_go(pipe)
         try:
             assert within(SOON, "next.mp4", lambda: 1) == 1
         except UserError:
@@ -88,9 +101,10 @@ def test_many_that_hang_are_not_added_to(pipe: Path, monkeypatch: pytest.MonkeyP
 
 
 def run_script(code: str, *arguments: object) -> tuple[subprocess.CompletedProcess, float]:
+    """Runs a program; returns its outcome and how many seconds it took."""
     start = time.monotonic()
     done = subprocess.run(
-        [sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True, timeout=120, check=False
     )
     return done, time.monotonic() - start
 
@@ -110,7 +124,7 @@ def read(seconds):
 def test_a_program_ends_with_its_exit_code_while_a_read_hangs(pipe: Path) -> None:
     done, took = run_script(READS + "read(0.2)\nsys.exit(7)", pipe)
     assert (done.returncode, done.stderr) == (7, "")
-    assert "clip.mp4: not read within 0.2 s" in done.stdout
+    assert re.search(r"told: .*clip\.mp4: .*\b0\.2 s\b", done.stdout)
     assert took < SOON
 
 
@@ -119,8 +133,10 @@ def test_a_program_ends_while_threads_of_grain_wait_for_a_hanging_read(pipe: Pat
 import grain
 stream = iter(grain.MapDataset.range(8).map(lambda _: read(300)).to_iter_dataset(grain.ReadOptions(2, 4)))
 import threading
+from adatad_jax.video import limits
 threading.Thread(target=next, args=(stream,), daemon=True).start()
-time.sleep(1)
+while not limits._waiting:
+    time.sleep(0.01)
 sys.exit(7)
 """
     done, took = run_script(READS + code, pipe)
@@ -128,21 +144,33 @@ sys.exit(7)
     assert took < 3 * SOON
 
 
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """Makes SIGINT raise `KeyboardInterrupt`, which processes started in the background otherwise ignore."""
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, previous)
+
+
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_ends_the_wait(pipe: Path) -> None:
-    timer = threading.Timer(0.3, os.kill, [os.getpid(), signal.SIGINT])
-    timer.start()
+    def interrupt() -> str:  # called inside the wait, so that the signal cannot come before it
+        time.sleep(0.3)
+        os.kill(os.getpid(), signal.SIGINT)
+        return open_with_ffmpeg(pipe)
+
     start = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
-        within(60, str(pipe), lambda: open_with_ffmpeg(pipe))
+        within(2 * SOON, str(pipe), interrupt)
     assert time.monotonic() - start < SOON
-    let_go(pipe)
+    end_reading(pipe)
 
 
 # ---- processes ----
 
 
 def act(item: tuple[str, object]) -> object:
-    """What a worker is told to do."""
+    """Does in a worker what the item says."""
     action, value = item
     if action == "hang":
         return open_with_ffmpeg(Path(str(value)))
@@ -154,6 +182,10 @@ def act(item: tuple[str, object]) -> object:
         raise KeyError(value)
     if action == "process":
         return os.getpid(), sorted(sys.modules)
+    if action == "wait":
+        while not Path(str(value)).exists():
+            time.sleep(0.01)
+        return value
     time.sleep(float(str(value)))
     return value
 
@@ -163,7 +195,7 @@ def named(item: tuple[str, object]) -> str:
 
 
 def children() -> set[int]:
-    """Processes whose parent is this one, zombies included."""
+    """Returns the ids of this process's child processes, zombies included."""
     out = subprocess.run(["ps", "-eo", "pid=,ppid=,comm="], capture_output=True, text=True, check=True).stdout
     rows = [line.split() for line in out.splitlines()]
     return {int(pid) for pid, parent, command, *_ in rows if int(parent) == os.getpid() and command != "ps"}
@@ -179,19 +211,23 @@ def test_each_item_is_done_in_a_process_that_is_killed_at_the_limit(pipe: Path) 
     results = {str(item): outcome for item, outcome in done}
     assert [results[str(items[place])] for place in (0, 4)] == [0.01, 0.02]
     for place, told in (
-        (1, "clip.mp4: not read within 1 s"),
-        (2, "b.mp4: refused"),
-        (3, "c.mp4: the process that read it died (SIGSEGV)"),
+        (1, r"clip\.mp4: .*\b1 s\b.*--config\.data\.time_limit"),
+        (2, r"b\.mp4: refused"),
+        (3, r"c\.mp4: .*\bdied\b.*\bSIGSEGV\b"),
     ):
         outcome = results[str(items[place])]
         assert isinstance(outcome, UserError)
-        assert told in str(outcome)
-    assert children() == before
+        assert re.search(told, str(outcome))
+    assert not children() - before
 
 
-def test_results_come_as_they_are_done() -> None:
-    items = [("sleep", 1.0), ("sleep", 0.0)]
-    assert [outcome for _, outcome in map_in_processes(act, items, workers=2, limit=SOON)] == [0.0, 1.0]
+def test_results_come_as_they_are_done(tmp_path: Path) -> None:
+    """The first item ends only after the result of the second has come."""
+    done = tmp_path / "done"
+    results = map_in_processes(act, [("wait", done), ("sleep", 0.0)], workers=2, limit=SOON)
+    assert next(results)[1] == 0.0
+    done.touch()
+    assert [outcome for _, outcome in results] == [done]
     assert list(map_in_processes(act, [], workers=2, limit=SOON)) == []
 
 
@@ -208,7 +244,7 @@ def test_other_exceptions_keep_their_type_and_say_where() -> None:
     with pytest.raises(KeyError, match=r"the key") as raised:
         list(map_in_processes(act, [("fail", "the key"), ("sleep", 60)], workers=2, limit=120))
     assert any("in act" in note for note in raised.value.__notes__)
-    assert children() == before
+    assert not children() - before
 
 
 def test_leaving_early_kills_the_workers(pipe: Path) -> None:
@@ -217,22 +253,23 @@ def test_leaving_early_kills_the_workers(pipe: Path) -> None:
     assert next(results) == (("sleep", 0), 0)
     assert children() - before
     results.close()  # type: ignore[attr-defined]
-    assert children() == before
+    assert not children() - before
 
 
 def test_senseless_calls_are_refused() -> None:
-    with pytest.raises(ValueError, match="at least one worker"):
+    with pytest.raises(ValueError, match=r"worker.*\b0\b"):
         next(map_in_processes(act, [1], workers=0, limit=1))
     done, _ = run_script(
         "from adatad_jax.video.limits import map_in_processes\n"
         "def act(item): pass\n"
         "next(map_in_processes(act, [1], 1, 1))"
     )
-    assert "defined in the main module" in done.stderr
+    assert re.search(r"ValueError: .*\bact\b.*main module", done.stderr)
 
 
 MAPS = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from pathlib import Path
 from adatad_jax.video import limits
 from tests.video.test_limits import act
@@ -244,7 +281,7 @@ for item, outcome in limits.map_in_processes(act, items, 2, float(sys.argv[2])):
 
 
 def start_mapping(pipe: Path, limit: float) -> tuple[subprocess.Popen, int]:
-    """A program whose workers hang (one has answered), and the process id of a worker."""
+    """Starts a program whose workers hang after one has answered; returns the program and that worker's process id."""
     program = subprocess.Popen(
         [sys.executable, "-c", MAPS, str(pipe), str(limit)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -253,6 +290,7 @@ def start_mapping(pipe: Path, limit: float) -> tuple[subprocess.Popen, int]:
 
 
 def is_gone(process: int, within_seconds: float) -> bool:
+    """Waits for a process to end; returns whether it did in time."""
     end = time.monotonic() + within_seconds
     while time.monotonic() < end:
         try:
@@ -267,7 +305,7 @@ def test_ctrl_c_ends_the_program_and_its_workers(pipe: Path) -> None:
     program, worker = start_mapping(pipe, 600)
     start = time.monotonic()
     program.send_signal(signal.SIGINT)
-    _, said = program.communicate(timeout=30)
+    _, said = program.communicate(timeout=2 * SOON)
     assert time.monotonic() - start < SOON
     assert program.returncode == -signal.SIGINT
     assert said.count("KeyboardInterrupt") == 1, "workers should say nothing"
@@ -277,5 +315,5 @@ def test_ctrl_c_ends_the_program_and_its_workers(pipe: Path) -> None:
 def test_workers_end_by_themselves_if_the_program_is_killed(pipe: Path) -> None:
     program, worker = start_mapping(pipe, 1.0)
     program.kill()
-    program.communicate(timeout=30)
+    program.communicate(timeout=2 * SOON)
     assert is_gone(worker, SOON)

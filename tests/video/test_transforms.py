@@ -1,17 +1,17 @@
-"""Geometry of a clip."""
+"""Geometric transforms of a clip."""
 
 import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adatad_jax.video.transforms import centre_box, crop_resize, flip, random_resized_crop_box, resize_short_side
 
 
 def columns(*values: int, height: int = 4) -> np.ndarray:
-    """One frame [1, height, W, 3] whose columns have these values."""
+    """Returns one frame [1, height, W, 3] whose columns have these values."""
     return np.broadcast_to(np.array(values, np.uint8)[None, None, :, None], (1, height, len(values), 3)).copy()
 
 
@@ -34,7 +34,7 @@ def test_short_side(height: int, width: int, size: int, expected: tuple[int, int
 
 def test_resize_has_half_pixel_centres_and_no_antialias() -> None:
     # 8 columns to 2: centres 1.5 and 5.5, so the means of columns 1, 2 and 5, 6; an antialiased resize would see the
-    # other columns, too
+    # other columns too
     frame = columns(255, 100, 50, 255, 255, 10, 30, 255, height=8)
     assert resize_short_side(frame, 2)[0, 0, :, 0].tolist() == [75, 20]
 
@@ -54,7 +54,7 @@ def test_centre_crop_rounds_its_offset_down() -> None:
     # offsets (5 - 2) // 2 = 1 and (8 - 2) // 2 = 3
     box = centre_box(*frames.shape[1:3], 2)
     assert crop_resize(frames, box, 2)[0, :, :, 0].tolist() == [[11, 12], [19, 20]]
-    with pytest.raises(ValueError, match="5 x 8 pixels hold no square of 6"):
+    with pytest.raises(ValueError, match=r"\b5 x 8 pixels\b.*\b6\b"):
         centre_box(*frames.shape[1:3], 6)
 
 
@@ -72,6 +72,7 @@ def test_flip_mirrors_columns_only() -> None:
     np.testing.assert_array_equal(flip(flip(frames)), frames)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 400), st.integers(1, 400), st.integers(0, 2**32 - 1))
 def test_random_box_lies_in_the_frame(height: int, width: int, seed: int) -> None:
     top, left, box_height, box_width = random_resized_crop_box(height, width, np.random.default_rng(seed))
@@ -84,7 +85,7 @@ def test_random_box_area_and_aspect() -> None:
     rng = np.random.default_rng(0)
     boxes = np.array([random_resized_crop_box(1000, 1400, rng) for _ in range(2000)])
     area, aspect = boxes[:, 2] * boxes[:, 3] / (1000 * 1400), boxes[:, 3] / boxes[:, 2]
-    # the fallback, a square of 1000 / 1400 = 0.71 of the area, lies in both ranges, too
+    # the fallback, a square of 1000 / 1400 = 0.71 of the area, lies in both ranges too
     assert 0.079 < area.min() < 0.09
     assert area.max() <= 1
     assert 0.75 - 0.01 < aspect.min() < 0.76
