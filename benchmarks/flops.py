@@ -18,8 +18,8 @@ from adatad_jax.config.fields import Config
 from adatad_jax.data.batch import Batch
 from adatad_jax.devices import AXIS, shard
 from adatad_jax.models.adatad import ActionFormer, AdaTAD
+from adatad_jax.models.backbone import Backbone
 from adatad_jax.models.sizes import SIZES
-from adatad_jax.models.vit import VisionTransformer
 from adatad_jax.training.detection_loss import make_detection_loss
 from adatad_jax.training.optimizer import OptimizerConfig, make_optimizer
 from adatad_jax.training.parameters import merge, split
@@ -44,7 +44,7 @@ def gflop(function: Callable[..., Any], *arguments: Any) -> float:
 def main() -> None:
     """Prints the counts and whether they are within 2% of what they should be."""
     model = AdaTAD(VIT, DETECTOR, unroll=True)
-    backbone = VisionTransformer(VIT, unroll=True)
+    backbone = Backbone(VIT, unroll=True)
     frames = np.zeros((1, FRAMES, SIDE, SIDE, 3), np.uint8)
     mask = np.ones((1, FRAMES), bool)
     ids = np.arange(1, dtype=np.int32)

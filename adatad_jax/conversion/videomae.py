@@ -18,9 +18,9 @@ from adatad_jax.conversion.layout import Leaf, backbone_leaves
 from adatad_jax.conversion.names import MMACTION, Layout, Naming, recognise
 from adatad_jax.conversion.torch_file import TensorFile
 from adatad_jax.errors import UserError
+from adatad_jax.models.backbone import Backbone
 from adatad_jax.models.positions import sinusoid_table
 from adatad_jax.models.sizes import CHUNK_FRAMES, CHUNK_TUBELETS, SIZES, TUBELET, ViTConfig
-from adatad_jax.models.vit import VisionTransformer
 
 Params = dict  # nested, string keys, array leaves
 Shapes = dict[tuple[str, ...], tuple[int, ...]]
@@ -36,7 +36,7 @@ class ConvertedBackbone:
     """A converted backbone and what became of each tensor.
 
     Attributes:
-      params: frozen parameters of a `VisionTransformer` without adapters: all blocks in one stack, float32.
+      params: frozen parameters of a `Backbone` without adapters: all blocks in one stack, float32.
       source: the file's name.
       layout: in words, such as "Hugging Face VideoMAE (pre-training)".
       size: the name in `SIZES`, or "custom".
@@ -302,7 +302,7 @@ def _read(leaf: Leaf, tensors: Tensors, naming: Naming, shapes: Shapes) -> np.nd
 def backbone_shapes(config: ViTConfig) -> Shapes:
     """Path -> shape of every leaf of a backbone of these dimensions."""
     frames = jax.ShapeDtypeStruct((1, CHUNK_FRAMES, config.image_size, config.image_size, 3), jnp.uint8)
-    shapes = jax.eval_shape(VisionTransformer(config).init, jax.random.key(0), frames)["params"]
+    shapes = jax.eval_shape(Backbone(config).init, jax.random.key(0), frames)["params"]
     return {path: leaf.shape for path, leaf in flax.traverse_util.flatten_dict(shapes).items()}
 
 

@@ -6,12 +6,12 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from adatad_jax.models.backbone import Backbone
 from adatad_jax.models.head import Head, Neck
 from adatad_jax.models.layers import Dtype, dropout
 from adatad_jax.models.positions import resize_time
 from adatad_jax.models.projection import Projection
 from adatad_jax.models.sizes import DetectorConfig, ViTConfig
-from adatad_jax.models.vit import VisionTransformer
 
 
 class Predictions(NamedTuple):
@@ -79,7 +79,7 @@ class AdaTAD(nn.Module):
     unroll: bool = False
 
     def setup(self) -> None:
-        self.backbone = VisionTransformer(self.vit, self.dtype, self.remat, self.unroll)
+        self.backbone = Backbone(self.vit, self.dtype, self.remat, self.unroll)
         self.detector = ActionFormer(self.detector_config, self.dtype)
 
     def features(self, frames: jax.Array, positions: int, sample_ids: jax.Array | None = None) -> jax.Array:

@@ -12,7 +12,7 @@ from transformers import (
     VideoMAEModel,
 )
 
-from adatad_jax.models.vit import PIXEL_MEAN, PIXEL_STD
+from adatad_jax.models.encoder import PIXEL_MEAN, PIXEL_STD
 
 # Small, in the proportions of each published size: heads, depth (a quarter), MLP ratio, patch.
 PROPORTIONS: dict[str, dict[str, int]] = {

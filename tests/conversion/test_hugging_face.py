@@ -14,8 +14,8 @@ import torch
 from adatad_jax.conversion.torch_file import read_tensors
 from adatad_jax.conversion.videomae import ConvertedBackbone, convert_backbone
 from adatad_jax.errors import UserError
+from adatad_jax.models.backbone import Backbone
 from adatad_jax.models.sizes import ViTConfig
-from adatad_jax.models.vit import VisionTransformer
 from tests.conversion import live_models
 
 ATOL = 5e-5  # as tests/golden/README.md for features
@@ -23,7 +23,7 @@ ATOL = 5e-5  # as tests/golden/README.md for features
 
 @functools.partial(jax.jit, static_argnums=0)
 def apply(config: ViTConfig, params: dict[str, Any], frames: np.ndarray) -> jax.Array:
-    return VisionTransformer(config).apply({"params": params}, frames)
+    return Backbone(config).apply({"params": params}, frames)
 
 
 def our_features(backbone: ConvertedBackbone, frames: np.ndarray) -> np.ndarray:

@@ -9,8 +9,9 @@ from transformers import VideoMAEConfig, VideoMAEModel
 
 from adatad_jax.conversion.torch_file import TensorFile
 from adatad_jax.conversion.videomae import convert_backbone
+from adatad_jax.models.backbone import Backbone
+from adatad_jax.models.encoder import PIXEL_MEAN, PIXEL_STD
 from adatad_jax.models.sizes import ViTConfig
-from adatad_jax.models.vit import PIXEL_MEAN, PIXEL_STD, VisionTransformer
 
 
 def to_mmaction(model: VideoMAEModel) -> dict[str, np.ndarray]:
@@ -65,9 +66,9 @@ def test_vit_with_tia_at_its_start_equals_live_torch_model() -> None:
 
     backbone = convert_backbone(TensorFile(Path("live model"), to_mmaction(live), {}, {}))
     ours = ViTConfig(width=64, depth=3, heads=4, mlp_hidden=192, image_size=48, tia_blocks=(0, 1, 2), tia_hidden=16)
-    fresh = VisionTransformer(ours).init(jax.random.key(0), frames)["params"]
+    fresh = Backbone(ours).init(jax.random.key(0), frames)["params"]
     blocks = {**backbone.params["blocks_0_2"], "tia": fresh["blocks_0_2"]["tia"]}
     params = {"patch_embed": backbone.params["patch_embed"], "blocks_0_2": blocks}
-    features = jax.jit(VisionTransformer(ours).apply)({"params": params}, frames)
+    features = jax.jit(Backbone(ours).apply)({"params": params}, frames)
     assert np.abs(expected).max() > 1
     np.testing.assert_allclose(features, expected, rtol=0, atol=5e-5)

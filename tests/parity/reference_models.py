@@ -10,8 +10,8 @@ import numpy as np
 from adatad_jax.conversion.layout import backbone_leaves, detector_leaves
 from adatad_jax.conversion.videomae import assemble
 from adatad_jax.models.adatad import ActionFormer
+from adatad_jax.models.backbone import Backbone
 from adatad_jax.models.sizes import CHUNK_FRAMES, DetectorConfig, ViTConfig
-from adatad_jax.models.vit import VisionTransformer
 from tests.golden import synth
 
 
@@ -50,7 +50,7 @@ def vit_config(upstream: dict[str, Any], state: dict[str, np.ndarray], prefix: s
 def vit_params(config: ViTConfig, state: dict[str, np.ndarray], prefix: str) -> dict[str, Any]:
     """Backbone parameters from the tensors behind `prefix`."""
     frames = jax.ShapeDtypeStruct((1, CHUNK_FRAMES, config.image_size, config.image_size, 3), jnp.uint8)
-    shapes = jax.eval_shape(VisionTransformer(config).init, jax.random.key(0), frames)["params"]
+    shapes = jax.eval_shape(Backbone(config).init, jax.random.key(0), frames)["params"]
     backbone = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
     leaves = backbone_leaves(config)
     params, used = assemble(leaves, flat_shapes(shapes), backbone, Path("ref"), ["fc_norm.weight", "fc_norm.bias"])

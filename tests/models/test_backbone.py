@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from adatad_jax.errors import UserError
+from adatad_jax.models.backbone import Backbone
 from adatad_jax.models.layers import LayerNorm, drop_path, dropout
 from adatad_jax.models.sizes import SIZES, ViTConfig
-from adatad_jax.models.vit import VisionTransformer
 
 SMALL = ViTConfig(width=32, depth=2, heads=2, mlp_hidden=64, patch=16, image_size=32, tia_blocks=(0, 1), tia_hidden=8)
 
@@ -21,7 +21,7 @@ def frames(seed: int = 0, batch: int = 1, length: int = 48) -> np.ndarray:
 
 def moved_params(config: ViTConfig) -> dict:
     """Initial parameters with the adapters off their zero start."""
-    params = jax.jit(VisionTransformer(config).init)(jax.random.key(0), frames())["params"]
+    params = jax.jit(Backbone(config).init)(jax.random.key(0), frames())["params"]
     return jax.tree.map(lambda x: x + 0.05 * jax.random.normal(jax.random.key(x.size), x.shape), params)
 
 
@@ -31,7 +31,7 @@ def test_adapters_are_the_only_path_across_chunks() -> None:
     for blocks, reaches_neighbour in (((), False), ((1,), True)):
         config = dataclasses.replace(SMALL, tia_blocks=blocks, tia_hidden=8)
         params = {"params": moved_params(config)}
-        apply = jax.jit(VisionTransformer(config).apply)
+        apply = jax.jit(Backbone(config).apply)
         difference = np.abs(apply(params, frames()) - apply(params, changed)).max((0, 2))
         assert difference[8:16].min() > 0
         # One adapter reaches one tubelet beyond the chunk on each side, and no further.
@@ -47,7 +47,7 @@ def test_remat_and_unrolled_layers_change_nothing(side: bool) -> None:
 
     def run(**options: bool) -> tuple[jax.Array, dict]:
         def features(p: dict) -> jax.Array:
-            return VisionTransformer(config, **options).apply({"params": p}, frames())
+            return Backbone(config, **options).apply({"params": p}, frames())
 
         return jax.jit(lambda p: (features(p), jax.grad(lambda q: features(q).sum())(p)))(params)
 
@@ -60,16 +60,16 @@ def test_remat_and_unrolled_layers_change_nothing(side: bool) -> None:
 
 def test_side_adapters_add_to_the_last_chosen_block_and_send_no_gradient_into_the_blocks() -> None:
     config = dataclasses.replace(SMALL, depth=3, side=True)  # blocks 0 and 1 of 3
-    fresh = VisionTransformer(config).init(jax.random.key(0), frames())["params"]
+    fresh = Backbone(config).init(jax.random.key(0), frames())["params"]
     plain = dataclasses.replace(SMALL, tia_blocks=(), tia_hidden=0)  # 2 blocks
     blocks = {"patch_embed": fresh["patch_embed"], "blocks_0_1": {**fresh["blocks_0_1"]}}
     del blocks["blocks_0_1"]["tia"]
-    expected = VisionTransformer(plain).apply({"params": blocks}, frames())
+    expected = Backbone(plain).apply({"params": blocks}, frames())
     # Adapters start without effect, and what follows the last chosen block does not matter.
-    np.testing.assert_allclose(VisionTransformer(config).apply({"params": fresh}, frames()), expected, atol=1e-6)
+    np.testing.assert_allclose(Backbone(config).apply({"params": fresh}, frames()), expected, atol=1e-6)
 
     moved = moved_params(config)
-    gradient = jax.jit(jax.grad(lambda p: VisionTransformer(config).apply({"params": p}, frames()).sum()))(moved)
+    gradient = jax.jit(jax.grad(lambda p: Backbone(config).apply({"params": p}, frames()).sum()))(moved)
     adapters = gradient["blocks_0_1"].pop("tia")
     assert all(np.abs(leaf).max() > 0 for leaf in jax.tree.leaves(adapters))
     assert not any(np.abs(leaf).max() for leaf in jax.tree.leaves(gradient))
@@ -117,7 +117,7 @@ def test_runs_group_consecutive_blocks_of_a_kind() -> None:
 
 def test_window_that_is_no_multiple_of_a_chunk_is_refused() -> None:
     with pytest.raises(ValueError, match="multiple of 16"):
-        VisionTransformer(SMALL).init(jax.random.key(0), frames(length=40))
+        Backbone(SMALL).init(jax.random.key(0), frames(length=40))
 
 
 @pytest.mark.parametrize("blocks", [(0, 0), (1, 0), (2,), (-1,)])

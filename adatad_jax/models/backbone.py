@@ -1,0 +1,136 @@
+"""The backbone of a long window: the encoder on its 16-frame chunks, temporal adapters across them, pooling.
+
+Attention never crosses chunks. A temporal adapter (TIA) runs over all tubelets of the window: whatever maps the blocks
+over groups of chunks maps `Block` (attention and MLP), and never the adapter.
+"""
+
+from typing import TypeVar
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from adatad_jax.models.encoder import PIXEL_MEAN, PIXEL_STD, Block, PatchEmbed, drop_path_rates, run_blocks
+from adatad_jax.models.layers import Dtype
+from adatad_jax.models.positions import resize_positions, sinusoid_table
+from adatad_jax.models.sizes import CHUNK_FRAMES, CHUNK_TUBELETS, ViTConfig
+from adatad_jax.models.tia import TIA
+
+AnyBlock = TypeVar("AnyBlock", bound=Block)
+Stream = tuple[jax.Array, jax.Array | None]
+"""Tokens `[B*N, 8*h*w, C]` float32 and, where adapters stand beside the backbone, the sum of theirs so far."""
+
+
+class PlainBlock(Block):
+    """A block without an adapter."""
+
+    @nn.compact
+    def __call__(self, carry: Stream, rate: jax.Array, chunk_ids: jax.Array | None) -> Stream:  # type: ignore[override]
+        """Maps the tokens of the stream; see `Block`."""
+        x, side = carry
+        return super().__call__(x, rate, chunk_ids), side
+
+
+class AdaptedBlock(Block):
+    """A block with a temporal adapter: at its end, or beside the backbone (AdaTAD-dagger).
+
+    Attributes:
+      chunks: N, chunks per window.
+      remat: recompute a side adapter in the backward pass.
+    """
+
+    chunks: int
+    remat: bool
+
+    @nn.compact
+    def __call__(self, carry: Stream, rate: jax.Array, chunk_ids: jax.Array | None) -> Stream:  # type: ignore[override]
+        """Maps the tokens of the stream, then lets the adapter act on the whole window; see `Block`."""
+        x, side = carry
+        x = super().__call__(x, rate, chunk_ids)
+        batch, (tokens, width) = x.shape[0] // self.chunks, x.shape[1:]
+        window = x.reshape(batch, self.chunks * CHUNK_TUBELETS, tokens // CHUNK_TUBELETS, width)
+        adapter = nn.remat(TIA, prevent_cse=False) if self.remat else TIA
+        if side is not None:
+            window = jax.lax.stop_gradient(window)
+        change = adapter(self.config.tia_hidden, self.dtype, name="tia")(window).reshape(x.shape)
+        return (x + change, None) if side is None else (x, side + change)
+
+
+class Backbone(nn.Module):
+    """VideoMAE on every 16-frame chunk of a window; the adapters' convolution runs over the whole window.
+
+    With `config.side` (AdaTAD-dagger of the paper) the output is that of the last block with an adapter plus the sum of
+    all adapters, and no gradient flows through the blocks.
+
+    Parameters of consecutive blocks of one kind are stacked on a leading layer axis under `blocks_FIRST_LAST`. A
+    `pos_embed` `[8*grid*grid, C]` among the parameters replaces the fixed sinusoid table.
+
+    Attributes:
+      remat: recompute activations in the backward pass instead of keeping them.
+      unroll: lay the blocks out one by one instead of as a loop (longer to compile; lets XLA drop more of block 0).
+    """
+
+    config: ViTConfig
+    dtype: Dtype = jnp.float32
+    remat: bool = False
+    unroll: bool = False
+
+    @nn.compact
+    def __call__(self, frames: jax.Array, sample_ids: jax.Array | None = None) -> jax.Array:
+        """Encodes windows.
+
+        Args:
+          frames: `[B, T, H, W, 3]` uint8 RGB; T a multiple of 16.
+          sample_ids: `[B]` int, each window's index in the global batch, in training; None draws no stochastic depth.
+
+        Returns:
+          `[B, T/2, C]` float32, the mean over h, w of the last block's output (no final norm).
+        """
+        cfg = self.config
+        batch, total, height, width = frames.shape[:4]
+        if total % CHUNK_FRAMES:
+            raise ValueError(f"frames {frames.shape}: the window's {total} frames are no multiple of {CHUNK_FRAMES}")
+        chunks = total // CHUNK_FRAMES
+        x = (frames.astype(jnp.float32) - PIXEL_MEAN) / PIXEL_STD
+        x = x.reshape(batch * chunks, CHUNK_FRAMES, height, width, 3)
+        x = PatchEmbed(cfg.width, cfg.patch, self.dtype, name="patch_embed")(x).astype(jnp.float32)
+        x = x + self._positions(height // cfg.patch, width // cfg.patch)
+        chunk_ids = None
+        if sample_ids is not None:
+            chunk_ids = (sample_ids[:, None] * chunks + jnp.arange(chunks)).reshape(-1)
+        x = self._blocks(x, chunks, chunk_ids)
+        return x.reshape(batch, chunks * CHUNK_TUBELETS, -1, cfg.width).mean(2)
+
+    def _blocks(self, x: jax.Array, chunks: int, chunk_ids: jax.Array | None) -> jax.Array:
+        """Runs all blocks with their adapters on tokens `[B*N, 8*h*w, C]`."""
+        cfg, rates = self.config, drop_path_rates(self.config)
+        # A scan's body is never merged with its recomputation, so remat needs no barrier against that. With side
+        # adapters the blocks have no gradient, so nothing of them is kept or computed again.
+        rematted = self.remat and not cfg.side
+
+        def maybe_remat(block: type[AnyBlock]) -> type[AnyBlock]:
+            return nn.remat(block, prevent_cse=False) if rematted else block
+
+        carry: Stream = (x, jnp.zeros_like(x) if cfg.side else None)
+        for first, last, has_tia in cfg.runs():
+            name = f"blocks_{first}_{last}"
+            if has_tia:
+                remat_adapter = self.remat and cfg.side
+                block: Block = maybe_remat(AdaptedBlock)(cfg, self.dtype, chunks, remat_adapter, name=name)
+            else:
+                block = maybe_remat(PlainBlock)(cfg, self.dtype, name=name)
+            carry = run_blocks(block, carry, rates[first : last + 1], chunk_ids, self.unroll)
+            if cfg.side and last == cfg.tia_blocks[-1]:
+                tokens, side = carry
+                assert side is not None
+                beside = jax.lax.stop_gradient(tokens) + side
+        return beside if cfg.side else carry[0]
+
+    def _positions(self, h: int, w: int) -> jax.Array | np.ndarray:
+        grid = self.config.image_size // self.config.patch
+        if self.has_variable("params", "pos_embed"):
+            table: jax.Array | np.ndarray = self.get_variable("params", "pos_embed")
+        else:
+            table = sinusoid_table(CHUNK_TUBELETS * grid * grid, self.config.width)
+        return resize_positions(table, grid, h, w)
