@@ -72,20 +72,20 @@ def load_table(data: DataConfig) -> dict[str, Video]:
       UserError: the table is missing or wrong (all lines are listed), or its videos are missing or cannot be read.
     """
     path, folder = Path(data.annotations), Path(data.videos)
-    text = read_text(path)
+    if not path.is_file():
+        read_text(path)  # which says why
     if not data.videos or not folder.is_dir():
         where = data.videos or "(not set)"
         raise UserError(f"config.data.videos={where}: no such folder; the lengths of the videos are read there")
-    files = sorted(file for file in folder.iterdir() if file.suffix.lower() in EXTENSIONS)
+    files = [path, *sorted(file for file in folder.iterdir() if file.suffix.lower() in EXTENSIONS)]
     state = tuple((file, (status := file.stat()).st_size, status.st_mtime_ns) for file in files)
     settings = data.video_prefix, data.fps, data.split, data.threads, data.time_limit, data.skip_broken
-    return dict(_load(path, text, folder, state, *settings))
+    return dict(_load(path, folder, state, *settings))
 
 
 @lru_cache(maxsize=2)
 def _load(
     path: Path,
-    text: str,
     folder: Path,
     state: tuple[tuple[Path, int, int], ...],
     prefix: str,
@@ -97,7 +97,7 @@ def _load(
 ) -> dict[str, Video]:
     """As `load_table`; the sizes and times of `state` only tell whether files have changed."""
     problems: list[str] = []
-    rows = parse_table(path, text, problems)
+    rows = parse_table(path, read_text(path), problems)
     names = _names({row.video for row in rows}, folder, prefix)
     files, missing = find_files(folder, list(dict.fromkeys(names[row.video] for row in rows)), prefix)
     broken = [f"line {row.line}: {missing[names[row.video]]}" for row in rows if names[row.video] in missing]
@@ -135,7 +135,7 @@ def _load(
     }
     if problems:
         raise UserError(f"{path}: {len(problems)} problem(s) to correct:{listed(problems)}")
-    unused = sorted({file.name for file, _, _ in state} - {file.name for file in files.values()})
+    unused = sorted({file.name for file, _, _ in state[1:]} - {file.name for file in files.values()})
     if unused:
         _logger.warning("%s: not in %s, not used: %d videos:%s", folder, path.name, len(unused), listed(unused))
     return videos

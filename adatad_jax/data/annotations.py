@@ -11,6 +11,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -82,34 +83,51 @@ def load_annotations(
       UserError: the file is missing or not of this form; the message lists the problems of all videos.
     """
     path = Path(path)
+    try:
+        status = path.stat()
+        changed = status.st_size, status.st_mtime_ns
+    except OSError:  # told when the file is read
+        changed = 0, 0
+    videos, warnings = _load(path, changed, fixed_fps, with_frames, with_duration)
+    for warning in warnings:
+        _logger.warning("%s: %s", path, warning)
+    return dict(videos)
+
+
+@lru_cache(maxsize=4)
+def _load(
+    path: Path, changed: tuple[int, int], fixed_fps: float | None, with_frames: bool, with_duration: bool
+) -> tuple[dict[str, Video], tuple[str, ...]]:
+    """Reads the videos of a file and what is odd about them; of an unchanged file (size, time of change) once."""
     content, repeated = read_json(path)
     database = by_video(content, path)
     problems = [f'key "{key}" occurs more than once in one JSON object' for key in repeated]
     left_out: list[str] = []
-    videos = {
+    found = {
         name: _video(name, entry, fixed_fps, with_frames, with_duration, problems, left_out)
         for name, entry in database.items()
     }
+    videos = {name: video for name, video in found.items() if video is not None}
     silent = Counter(entry["subset"] for entry in database.values() if _is_silent(entry))
     if silent.total() == len(database):
         problems.append('no video has "annotations", the list of its segments')
     if problems:
         raise UserError(f"{path}: {len(problems)} problem(s) to correct in the annotations:{listed(problems)}")
+    warnings = []
     if silent:
         where = ", ".join(f'{count} of subset "{subset}"' for subset, count in silent.items())
-        _logger.warning('%s: videos without "annotations" are taken to have no segments: %s', path, where)
+        warnings.append(f'videos without "annotations" are taken to have no segments: {where}')
     if left_out:
-        _logger.warning("%s: %d segments end before they start, left out:%s", path, len(left_out), listed(left_out))
+        warnings.append(f"{len(left_out)} segments end before they start, left out:{listed(left_out)}")
     outside = [
         f'video "{name}" of {video.duration:g} seconds: {segment}'
         for name, video in videos.items()
-        if video is not None
         for segment in video.segments.tolist()
         if segment[0] >= video.duration or segment[1] < 0
     ]
     if outside:
-        _logger.warning("%s: %d segments lie outside their video:%s", path, len(outside), listed(outside))
-    return {name: video for name, video in videos.items() if video is not None}
+        warnings.append(f"{len(outside)} segments lie outside their video:{listed(outside)}")
+    return videos, tuple(warnings)
 
 
 def select_subset(

@@ -7,7 +7,6 @@ import numpy as np
 from adatad_jax.augmentation.draws import NO_AUGMENTATION, Augmentation, draw_augmentation
 from adatad_jax.config.fields import Config
 from adatad_jax.data.frames import FrameSource
-from adatad_jax.data.sampling import make_sampling
 from adatad_jax.data.subset import Subset
 from adatad_jax.errors import UserError
 from adatad_jax.video import transforms
@@ -45,8 +44,13 @@ class TrainingWindows:
         self._subset = subset
         self._config = config
         self._names = list(subset.videos)
-        self._frames = FrameSource(subset, config, config.data.train_short_side)
-        self._sampling = make_sampling(config.data)
+        self._frames = FrameSource(
+            {name: subset.files.get(name) for name in subset.videos},
+            config.data,
+            config.data.train_short_side,
+            subset.probes,
+        )
+        self._sampling = subset.sampling
         gpus = config.train.release_gpus
         if len(self._names) < gpus:
             raise UserError(

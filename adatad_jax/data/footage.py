@@ -4,6 +4,7 @@ A detector has learned how actions move at the frame rate of its training videos
 from it, or changes, is read as if it had been filmed steadily: at every tick the frame that lies nearest in time.
 """
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,6 @@ from adatad_jax.config.fields import Config
 from adatad_jax.data.annotations import Video
 from adatad_jax.data.cache import Images
 from adatad_jax.data.frames import Frames, FrameSource
-from adatad_jax.data.subset import Subset
 from adatad_jax.errors import UserError
 from adatad_jax.video.limits import within
 from adatad_jax.video.scan import scan
@@ -52,9 +52,8 @@ def open_footage(path: Path, config: Config, fps: float | None = None) -> Footag
     """
     rate = None if fps is None else check_fps(fps)
     index = within(config.data.time_limit, str(path), lambda: scan(path))
-    config = config.with_fields({"data.in_memory": False, "data.cache": ""})  # it may be hours long, and is in no cache
-    subset = Subset({path.stem: _video(path.stem, 0.0, 0)}, {path.stem: path}, (), {})
-    frames = FrameSource(subset, config, config.data.test_short_side, onwards=True)
+    data = dataclasses.replace(config.data, in_memory=False, cache="")  # it may be hours long, and is in no cache
+    frames = FrameSource({path.stem: path}, data, data.test_short_side, onwards=True)
     return _steadied(path.stem, frames, index.clock(rate), rate or index.fps, config.data.rate)
 
 

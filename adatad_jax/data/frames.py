@@ -1,36 +1,34 @@
 """Where the frames of a window come from: video files, memory, an array, or a cache that `prepare` has written."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 
-from adatad_jax.config.fields import Config
-from adatad_jax.data.cache import FrameCache, Images, open_cache
+from adatad_jax.config.fields import DataConfig
+from adatad_jax.data.cache import Images, open_cache
 from adatad_jax.data.sampling import make_sampling
 from adatad_jax.video.decode import VideoReader, frames_at, open_video
 from adatad_jax.video.limits import within
+from adatad_jax.video.probe import Probe
 from adatad_jax.video.transforms import Box, crop_resize, resize_short_side, short_side_shape
-
-if TYPE_CHECKING:
-    from adatad_jax.data.subset import Subset
 
 
 class Frames(Protocol):
     """The frames of some videos, scaled to a short side; threads may share them."""
 
     def count(self, video: str) -> int:
-        """Number of frames."""
+        """Returns the number of frames."""
         ...
 
     def size(self, video: str) -> tuple[int, int]:
-        """Height and width of the scaled frames, in pixels."""
+        """Returns height and width of the scaled frames, pixels."""
         ...
 
     def read(self, video: str, indices: np.ndarray, box: Box, size: int) -> Images:
-        """A part of some frames.
+        """Reads a part of some frames.
 
         Args:
           video: its name.
@@ -52,43 +50,51 @@ class Frames(Protocol):
 
 
 class FrameSource:
-    """`Frames` of a subset's videos.
+    """`Frames` of video files.
 
     With `data.in_memory` all that windows can load is decoded once and stays. With `data.cache` nothing is decoded from
     the videos, which need not be there any more.
     """
 
-    def __init__(self, subset: "Subset", config: Config, short_side: int, onwards: bool = False) -> None:
+    def __init__(
+        self,
+        files: Mapping[str, Path | None],
+        data: DataConfig,
+        short_side: int,
+        probes: Mapping[str, Probe] | None = None,
+        onwards: bool = False,
+    ) -> None:
         """Prepares to read.
 
         Args:
-          subset: the videos.
-          config: of the run.
+          files: name -> video file; None where a cache stands for a file that is missing.
+          data: cache, memory and time limit.
           short_side: of the scaled frames, pixels.
-          onwards: whether a video is read from its start to its end: readers are then kept until `finish`, so that
+          probes: what is known of the containers; other videos are opened to find out.
+          onwards: whether a video is read from its start to its end. Readers are then kept until `finish`, so that
             files without an index are not decoded from their start each time.
 
         Raises:
-          UserError: the cache does not hold the subset as the configuration needs it.
+          UserError: the cache does not hold the videos as the configuration needs them.
         """
-        data = config.data
-        self._files = subset.files
+        self._files = files
         self._short_side = short_side
-        self._cache: FrameCache | None = None
-        if data.cache:
-            files = {name: subset.files.get(name) for name in subset.videos}
-            self._cache = open_cache(Path(data.cache), data, short_side, files)
+        self._cache = open_cache(Path(data.cache), data, short_side, files) if data.cache else None
         self._limit = data.time_limit
         self._in_memory = data.in_memory
         self._loadable = make_sampling(data).loadable
         self._kept: dict[str, tuple[np.ndarray, Images]] = {}  # source indices, ascending, and their frames
-        self._locks = {name: Lock() for name in subset.videos}
-        self._facts: dict[str, tuple[int, tuple[int, int]]] = {}
+        self._locks = {name: Lock() for name in files}
+        self._facts = {
+            name: (one.frames, short_side_shape(*one.size, short_side))
+            for name, one in (probes or {}).items()
+            if one.size is not None
+        }
         self._onwards = onwards
         self._idle: dict[str, list[VideoReader]] = {}
 
     def count(self, video: str) -> int:
-        """Frames in the container, or in the cache of it."""
+        """Returns the number of frames in the container, or in the cache of it."""
         return self._cache.count(video) if self._cache is not None else self._look(video)[0]
 
     def size(self, video: str) -> tuple[int, int]:
@@ -116,7 +122,7 @@ class FrameSource:
             scaled = resize_short_side(frames, self._short_side)
             return transform(scaled[:, top : top + height, left : left + width])
 
-        path = self._files[video]
+        path = self._path(video)
 
         def decode() -> Images:
             idle = self._idle.setdefault(video, [])
@@ -133,7 +139,12 @@ class FrameSource:
 
     def _look(self, video: str) -> tuple[int, tuple[int, int]]:
         if video not in self._facts:
-            path = self._files[video]
+            path = self._path(video)
             reader = within(self._limit, str(path), lambda: open_video(path))
             self._facts[video] = reader.frame_count, short_side_shape(*reader.size, self._short_side)
         return self._facts[video]
+
+    def _path(self, video: str) -> Path:
+        path = self._files[video]
+        assert path is not None, f"{video}: no file and no cache"
+        return path

@@ -113,7 +113,8 @@ def inference_windows(subset: Subset, config: Config) -> InferenceWindows:
     Raises:
       UserError: the cache that the configuration names does not hold the frames of these videos.
     """
-    frames = FrameSource(subset, config, config.data.test_short_side, onwards=True)
+    files = {name: subset.files.get(name) for name in subset.videos}
+    frames = FrameSource(files, config.data, config.data.test_short_side, subset.probes, onwards=True)
     return InferenceWindows(subset.videos, frames, config)
 
 

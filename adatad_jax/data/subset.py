@@ -18,9 +18,10 @@ from adatad_jax.data.annotations import (
     select_subset,
     without_classes,
 )
-from adatad_jax.data.sampling import make_sampling
+from adatad_jax.data.sampling import Sampling, make_sampling
 from adatad_jax.errors import UserError, listed
 from adatad_jax.video.names import find_files
+from adatad_jax.video.probe import Probe
 
 
 @dataclass(frozen=True)
@@ -29,21 +30,25 @@ class Subset:
 
     Attributes:
       videos: name -> annotation, in the order of the file.
-      files: name -> video file; with `data.cache` some may be gone.
+      files: name -> video file; with `data.cache` some may be missing.
       classes: the model's class names.
       truth: name -> segments `[G, 2]` float32 in grid positions of the video, labels `[G]` int32 of these classes.
+      sampling: how the videos become windows.
       missing: name -> why it has no file, where `data.skip_broken` allows that; `usable` takes such videos out.
+      probes: name -> what the container holds, where `usable` has looked.
     """
 
     videos: dict[str, Video]
     files: dict[str, Path]
     classes: tuple[str, ...]
     truth: dict[str, tuple[np.ndarray, np.ndarray]]
+    sampling: Sampling
     missing: dict[str, str] = field(default_factory=dict)
+    probes: dict[str, Probe] = field(default_factory=dict)
 
 
 def load_videos(config: Config) -> dict[str, Video]:
-    """The annotations of all subsets, read as the configuration's data set defines them.
+    """Reads the annotations of all subsets, as the configuration's data set defines them.
 
     Raises:
       UserError: no file is set; or as `load_table` for a file that ends in .csv, else as `load_annotations`.
@@ -59,9 +64,12 @@ def load_videos(config: Config) -> dict[str, Video]:
 
 
 def load_classes(config: Config) -> tuple[str, ...]:
-    """The model's classes: the config's file, or the sorted labels of the annotations that are not ignored.
+    """Reads the model's classes: the class list, or the sorted labels of the annotations that are not ignored.
 
-    A class-agnostic model has one, "action", whatever the file and the annotations say.
+    A class-agnostic model has one class, "action", whatever the list and the annotations say.
+
+    Raises:
+      UserError: a file is missing or wrong, or the number of classes is not `data.class_count`.
     """
     if config.data.class_agnostic:
         return (ACTION,)
@@ -81,7 +89,7 @@ def load_classes(config: Config) -> tuple[str, ...]:
 def load_subset(config: Config, subset: str, classes: Sequence[str], training: bool) -> Subset:
     """Reads the annotations of a subset and finds its video files.
 
-    In training, videos without a segment are left out. `usable` looks into the files.
+    In training, videos without a segment are left out. `usable_videos.usable` looks into the files.
 
     Raises:
       UserError: annotations or labels are wrong, the subset is empty, or files are missing.
@@ -99,7 +107,7 @@ def load_subset(config: Config, subset: str, classes: Sequence[str], training: b
         if not videos:
             raise UserError(f"{data.annotations}: no video of subset {subset!r} has a segment of the class list")
     if data.cache and not Path(data.videos).is_dir():
-        return Subset(videos, {}, tuple(classes), truth, {})
+        return Subset(videos, {}, tuple(classes), truth, sampling)
     files, missing = find_files(Path(data.videos), list(videos), data.video_prefix)
     if data.cache:
         missing = {}  # the cache stands for files that are not there any more
@@ -108,4 +116,4 @@ def load_subset(config: Config, subset: str, classes: Sequence[str], training: b
             f"{data.videos}: {len(missing)} of {len(videos)} annotated videos are missing, or there twice:"
             f"{listed(list(missing.values()))}"
         )
-    return Subset(videos, files, tuple(classes), truth, missing)
+    return Subset(videos, files, tuple(classes), truth, sampling, missing)

@@ -9,51 +9,23 @@ import logging
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
 
 from adatad_jax.config.fields import Config, DataConfig
 from adatad_jax.console import watched
 from adatad_jax.data.annotations import Video
 from adatad_jax.data.cache import REMEDY, read_entry, record_file
-from adatad_jax.data.sampling import Sampling, make_sampling
+from adatad_jax.data.sampling import Sampling
+from adatad_jax.data.subset import Subset
 from adatad_jax.errors import UserError, listed
-from adatad_jax.video.decode import open_video
 from adatad_jax.video.limits import within
-
-if TYPE_CHECKING:
-    from adatad_jax.data.subset import Subset
+from adatad_jax.video.probe import Probe, probe
 
 FRAMES_APART, SECONDS_APART = 30, 1.0  # a container's length may differ so much from the annotated one, or by a tenth
 _logger = logging.getLogger(__name__)
 
 
-class Probe(NamedTuple):
-    """A video file that opens: frames in the container, frames a second."""
-
-    frames: int
-    fps: float
-
-
-def probe(path: Path) -> Probe:
-    """Opens a video and decodes its first frame.
-
-    Raises:
-      UserError: it cannot be read; the message names the file.
-    """
-    reader = open_video(path)
-    reader.read([0])
-    return Probe(reader.frame_count, reader.fps)
-
-
-def probe_throughout(path: Path) -> Probe:
-    """As `probe`, and decodes a frame in the middle and the last one, too."""
-    reader = open_video(path)
-    reader.read([0, reader.frame_count // 2, reader.frame_count - 1])
-    return Probe(reader.frame_count, reader.fps)
-
-
 def probe_cached(name: str, data: DataConfig) -> Probe:
-    """What a cache says of a video.
+    """Returns what a cache says of a video.
 
     Raises:
       UserError: the video is not in it.
@@ -68,7 +40,7 @@ def probe_cached(name: str, data: DataConfig) -> Probe:
 
 
 def length_problem(video: Video, path: Path, found: Probe) -> str | None:
-    """What is wrong if a file is of another length than annotated, by more than a tenth and a second (30 frames).
+    """Returns what is wrong if a file is of another length than annotated, by more than a tenth and a second (30 frames).
 
     Frame counts are compared where the annotations give them: at a nominal frame rate, files of another rate are
     refused.
@@ -85,7 +57,7 @@ def length_problem(video: Video, path: Path, found: Probe) -> str | None:
 
 
 def window_problem(video: Video, path: Path, found: Probe, sampling: Sampling) -> str | None:
-    """What is wrong if one of the video's windows would hold no whole grid position of the file."""
+    """Returns what is wrong if one of the video's windows would hold no whole grid position of the file."""
     for window in sampling.lay_out(video):
         try:
             if sampling.frames(window, found.frames)[1].any():
@@ -96,18 +68,18 @@ def window_problem(video: Video, path: Path, found: Probe, sampling: Sampling) -
     return None
 
 
-def broken_files(subset: Subset, config: Config) -> dict[str, str]:
-    """Opens every video, decodes a frame of it and compares its length with the annotations, in parallel.
+def look_at(subset: Subset, config: Config) -> tuple[dict[str, Probe], dict[str, str]]:
+    """Opens every video once, decodes a frame and compares the length with the annotations, in parallel.
 
-    With `data.cache` it looks at what the cache says of the video.
+    With `data.cache` the entry of the video in the cache stands for the file.
 
     Returns:
-      name -> what is wrong, for the videos that cannot be read within `data.time_limit`, are of another length than
-      annotated, or hold no frames of one of their windows.
+      name -> what the container holds, of the videos that are as annotated; and name -> what is wrong, for the videos
+      that cannot be read within `data.time_limit`, are of another length than annotated, or hold no frames of one of
+      their windows.
     """
-    sampling = make_sampling(config.data)
 
-    def problem(name: str) -> str | None:
+    def look(name: str) -> Probe | str:
         path, video = subset.files.get(name, Path(name)), subset.videos[name]
         try:
             if config.data.cache:
@@ -116,23 +88,26 @@ def broken_files(subset: Subset, config: Config) -> dict[str, str]:
                 found = within(config.data.time_limit, str(path), lambda: probe(path))
         except UserError as error:
             return str(error)
-        return length_problem(video, path, found) or window_problem(video, path, found, sampling)
+        return length_problem(video, path, found) or window_problem(video, path, found, subset.sampling) or found
 
     names = [name for name in subset.videos if name in subset.files or config.data.cache]
     with ThreadPoolExecutor(config.data.threads) as pool:
-        found = watched(pool.map(problem, names), "checking videos", len(names))
-        return {name: text for name, text in zip(names, found, strict=True) if text}
+        found = dict(zip(names, watched(pool.map(look, names), "checking videos", len(names)), strict=True))
+    probes = {name: one for name, one in found.items() if isinstance(one, Probe)}
+    return probes, {name: one for name, one in found.items() if isinstance(one, str)}
 
 
 def usable(subset: Subset, config: Config) -> Subset:
-    """The subset without the videos that cannot be used, if `data.skip_broken` allows it; they are listed.
+    """Returns the subset without the videos that cannot be used, if `data.skip_broken` allows that; they are listed.
 
-    The truth that detections are measured against keeps them: their segments count as missed.
+    The ground truth that detections are measured against keeps them: their segments count as missed.
 
     Raises:
       UserError: some cannot be used and may not be skipped, or none can.
     """
-    broken = {**subset.missing, **broken_files(subset, config)}
+    probes, wrong = look_at(subset, config)
+    subset = replace(subset, probes=probes)
+    broken = {**subset.missing, **wrong}
     if not broken:
         return subset
     what = f"{len(broken)} of {len(subset.videos)} videos cannot be read or are not the annotated ones"
@@ -150,5 +125,5 @@ def usable(subset: Subset, config: Config) -> Subset:
 
 
 def _about(found: float, annotated: float, apart: float) -> bool:
-    """Whether two lengths are within a tenth of each other, or within `apart`."""
+    """Tells whether two lengths are within a tenth of each other, or within `apart`."""
     return abs(found - annotated) <= max(0.1 * annotated, apart)

@@ -1,4 +1,4 @@
-"""What a data set holds and what is wrong with it: `diagnose` looks at everything and stops at no problem."""
+"""Finds out what a data set holds and what is wrong with it; `diagnose` checks everything and stops at no problem."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from adatad_jax.data.annotations import Video, classes_of, select_subset, withou
 from adatad_jax.data.propose import resolve
 from adatad_jax.data.sampling import Sampling, make_sampling
 from adatad_jax.data.subset import load_classes, load_videos
-from adatad_jax.data.usable_videos import Probe, length_problem, probe_throughout, window_problem
+from adatad_jax.data.usable_videos import length_problem, window_problem
 from adatad_jax.detection.reach import levels_of_segments
 from adatad_jax.diagnosis.costs import Clip, Cost, measure
 from adatad_jax.diagnosis.report import (
@@ -40,15 +40,24 @@ from adatad_jax.diagnosis.segment_problems import segment_problems
 from adatad_jax.errors import UserError, all_listed
 from adatad_jax.video.limits import map_in_processes
 from adatad_jax.video.names import find_files
+from adatad_jax.video.probe import Probe, probe_throughout
 
-MEASURED = 4  # videos that decoding is timed on
-USUAL_FPS = 30  # where neither file nor annotations tell the number of frames
+MEASURED = 4  # videos per subset on which decoding is timed
+USUAL_FPS = 30  # assumed where neither the file nor the annotations give the number of frames
 
 
 def diagnose(config: Config, console: Console) -> Report:
-    """Looks at the annotations, the segments and the files of both subsets of a configuration.
+    """Checks the annotations, the segments and the files of both subsets of a configuration.
 
-    Only a field that cannot work raises; all else is a finding of the report.
+    Args:
+      config: the configuration to check.
+      console: where progress is shown.
+
+    Returns:
+      The report. Every problem of the data is a finding in it.
+
+    Raises:
+      UserError: a field of the configuration cannot work.
     """
     report = Report()
     origin = f"; get it from: {config.data.come_from}" if config.data.come_from else ""
@@ -56,7 +65,7 @@ def diagnose(config: Config, console: Console) -> Report:
     with all_listed():
         try:
             config, videos = _load_videos(config, report)
-            with _warnings_into(Report()):  # those of loading are told
+            with _warnings_into(Report()):  # those of loading are in the report already
                 config = resolve(config, console)
         except UserError as error:
             report.tell(f"{error}{origin}", fatal=True)
@@ -65,7 +74,7 @@ def diagnose(config: Config, console: Console) -> Report:
             with _warnings_into(Report()):
                 classes = load_classes(config)
         except UserError as error:
-            report.tell(f"{error}{origin} (the labels of the annotations stand in)", fatal=True)
+            report.tell(f"{error}{origin} (the labels in the annotations are used instead)", fatal=True)
             classes = tuple(label for label in classes_of(videos) if label not in config.data.ignore_labels)
     config = config.with_fields({"data.skip_broken": skip_broken})
     data = config.data
@@ -78,15 +87,15 @@ def diagnose(config: Config, console: Console) -> Report:
         if subset is not None:
             report.subsets.append(subset)
     if data.train_subset == data.test_subset:
-        report.tell("config.data.test_subset is the training subset: results say nothing of other videos")
+        report.tell("config.data.test_subset is the training subset: results say nothing about other videos")
     _diagnose_files(config, report, console)
     return report
 
 
 def _load_videos(config: Config, report: Report) -> tuple[Config, dict[str, Video]]:
-    """All annotations, and the configuration with which they load.
+    """Loads all annotations; returns the configuration with which they load, and the videos by name.
 
-    Reading a table opens its videos: where some are broken, that is told, and the others are read.
+    Reading a table opens its videos: broken ones become a finding, and the others are read.
 
     Raises:
       UserError: the annotations cannot be read.
@@ -106,7 +115,7 @@ def _load_videos(config: Config, report: Report) -> tuple[Config, dict[str, Vide
 
 @contextlib.contextmanager
 def _warnings_into(report: Report) -> Iterator[None]:
-    """What the package logs as a warning becomes findings, each once."""
+    """Turns the warnings that the package logs into findings, each once."""
 
     class Handler(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
@@ -124,7 +133,7 @@ def _warnings_into(report: Report) -> Iterator[None]:
 def _diagnose_subset(
     config: Config, name: str, videos: Mapping[str, Video], classes: tuple[str, ...], report: Report
 ) -> SubsetReport | None:
-    """Annotations of a subset: labels, segments, levels and windows; None if it has no videos."""
+    """Checks a subset's annotations: labels, segments, levels and windows; returns None if it has no videos."""
     data = config.data
     assert report.detector is not None
     try:
@@ -163,11 +172,11 @@ def _diagnose_subset(
 
     # ---- Segments.
     odd: dict[str, list[str]] = {"outside": [], "empty": [], "duplicated": []}
-    for key in chosen:  # as it is annotated: without classes, more would be duplicates
+    for key in chosen:  # with its own labels: class-agnostic, more segments would count as duplicates
         for kind, line in segment_problems(videos[key], skipped):
             odd[kind].append(line)
     report.add(name, "segments beyond the ends of their video", odd["outside"])
-    report.add(name, "segments of no length: never learned, nor measured", odd["empty"])
+    report.add(name, "segments of zero length: never learned or measured", odd["empty"])
     report.add(name, "segments that are annotated twice: they count once", odd["duplicated"])
     subset = SubsetReport(
         name=name,
@@ -197,7 +206,7 @@ def _diagnose_subset(
 def _levels(
     config: Config, videos: Iterable[str], truth: Mapping[str, tuple[NDArray, NDArray]], report: Report
 ) -> NDArray[np.bool_]:
-    """`[G, L]`: which levels can learn each segment of these videos; none those that no window holds."""
+    """Returns `[G, L]`: which levels can learn each segment of these videos; none, if no window can hold it."""
     assert report.detector is not None
     data = config.data
     segments = np.concatenate([truth[name][0] for name in videos])
@@ -207,10 +216,10 @@ def _levels(
 
 
 def _diagnose_files(config: Config, report: Report, console: Console) -> None:
-    """Files of all subsets: found, decoded in processes, compared with the annotations; then decoding is timed."""
+    """Finds the files of all subsets, decodes them in processes, compares them with the annotations, times decoding."""
     data, sampling = config.data, make_sampling(config.data)
     files: dict[str, Path] = {}
-    problems: dict[str, tuple[str, str]] = {}  # name -> one of FILE_PROBLEMS, a line
+    problems: dict[str, tuple[str, str]] = {}  # name -> one of FILE_PROBLEMS, and a line that describes it
     videos = {name: video for subset in report.subsets for name, video in subset.videos.items()}
     folder = Path(data.videos)
     if data.videos and folder.is_dir():
@@ -240,10 +249,10 @@ def _diagnose_files(config: Config, report: Report, console: Console) -> None:
         else:
             probes[name] = found
 
-    remedy = "they are skipped" if data.skip_broken else "mend them, or set --config.data.skip_broken=True"
+    remedy = "they are skipped" if data.skip_broken else "repair them, or set --config.data.skip_broken=True"
     for subset in report.subsets:
         for kind in FILE_PROBLEMS:
-            # in the order of the annotations, whichever was done first
+            # In the order of the annotations: processes finish in any order.
             lines = [problems[name][1] for name in subset.videos if problems.get(name, ("",))[0] == kind]
             report.add(subset.name, f"of {len(subset.videos)} videos {kind}; {remedy}", lines, not data.skip_broken)
             subset.files[kind] = len(lines)
@@ -262,7 +271,7 @@ def _diagnose_files(config: Config, report: Report, console: Console) -> None:
 def _measure(
     config: Config, subset: SubsetReport, files: Mapping[str, Path], probes: Mapping[str, Probe], workers: int
 ) -> Costs:
-    """Costs of a subset, from some of the videos that `probes` found fit."""
+    """Estimates the costs of a subset from some of the videos that passed all checks (`probes`)."""
     data, sampling = config.data, make_sampling(config.data)
     training = subset.name == data.train_subset
     rng = np.random.default_rng(config.seed)
@@ -300,14 +309,14 @@ def _measure(
 
 
 def _seconds_per_position(sampling: Sampling, videos: Iterable[Video]) -> float:
-    """Of the grid, the median over videos."""
+    """Returns the seconds per grid position, the median over videos."""
     position = np.array([[0, 1]], np.float32)
     spans = [np.diff(sampling.seconds(position, sampling.lay_out(video)[0], video)) for video in videos]
     return float(np.median(spans)) if spans else math.nan
 
 
 def _segment_lines(subset: SubsetReport, sampling: Sampling, classes: Sequence[str]) -> Iterator[tuple[str, float]]:
-    """A line on each segment of the videos, in the order of `SubsetReport.levels`, and its length in positions."""
+    """Yields a line per segment and its length in grid positions, in the order of `SubsetReport.levels`."""
     for name, video in subset.videos.items():
         segments, labels = subset.truth[name]
         seconds = sampling.seconds(segments, sampling.lay_out(video)[0], video)

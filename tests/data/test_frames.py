@@ -59,12 +59,12 @@ def validation_subset(config: Config) -> Subset:
 def test_a_box_of_the_scaled_frames_is_read(config: Config) -> None:
     subset = training_subset(config)
     (name, path), *_ = subset.files.items()
-    source, indices = FrameSource(subset, config, SIDE), np.array([4, 0, 4])
+    source, indices = FrameSource(subset.files, config.data, SIDE), np.array([4, 0, 4])
     whole = resize_short_side(open_video(path).read([4, 0, 4]), SIDE)
     assert source.size(name) == whole.shape[1:3]
     np.testing.assert_array_equal(source.read(name, indices, (3, 5, 20, 20), 20), whole[:, 3:23, 5:25])
     config = config.with_fields({"data.in_memory": True})
-    kept = FrameSource(subset, config, SIDE)
+    kept = FrameSource(subset.files, config.data, SIDE)
     np.testing.assert_array_equal(kept.read(name, indices, (3, 5, 20, 20), 20), whole[:, 3:23, 5:25])
 
 

@@ -13,22 +13,15 @@ from adatad_jax.data import usable_videos
 from adatad_jax.data.annotations import Video
 from adatad_jax.data.sampling import make_sampling
 from adatad_jax.data.subset import Subset
-from adatad_jax.data.usable_videos import (
-    Probe,
-    broken_files,
-    length_problem,
-    probe,
-    probe_throughout,
-    usable,
-    window_problem,
-)
+from adatad_jax.data.usable_videos import length_problem, look_at, usable, window_problem
 from adatad_jax.diagnosis.costs import Clip, measure
 from adatad_jax.diagnosis.segment_problems import segment_problems
 from adatad_jax.errors import UserError
 from adatad_jax.inference.test_set import load_evaluation
 from adatad_jax.postprocessing.detections import Detections
 from adatad_jax.video.names import find_files
-from tests.video.broken_files import FRAMES, RATE, write_broken, write_video
+from adatad_jax.video.probe import Probe, probe, probe_throughout
+from tests.video.broken_files import FRAMES, RATE, SIZE, write_broken, write_video
 
 SECONDS = FRAMES / RATE
 
@@ -43,7 +36,7 @@ def make_subset(folder: Path, names: list[str]) -> Subset:
     files, missing = find_files(folder, names)
     videos = {name: make_video(name) for name in names}
     truth = {name: (np.zeros((2, 2), np.float32), np.zeros(2, np.int32)) for name in names}
-    return Subset(videos, files, ("jump", "run"), truth, missing)
+    return Subset(videos, files, ("jump", "run"), truth, make_sampling(Config().data), missing)
 
 
 @pytest.fixture
@@ -84,10 +77,10 @@ def test_every_fault_is_found_and_named(tmp_path: Path, config: Config) -> None:
         if name != "damaged":  # in its middle, where only a decoder of every frame would see it
             [line] = [line for line in str(e.value).splitlines() if f"/{name}" in line]
             assert words in line, line
-    assert probe(tmp_path / "damaged.mp4") == probe(tmp_path / "sound.mp4") == Probe(FRAMES, RATE)
+    assert probe(tmp_path / "damaged.mp4") == probe(tmp_path / "sound.mp4") == Probe(FRAMES, RATE, SIZE)
     with pytest.raises(UserError, match=r"damaged\.mp4: frame 50 cannot be decoded"):
         probe_throughout(tmp_path / "damaged.mp4")
-    assert probe_throughout(tmp_path / "sound.mp4") == Probe(FRAMES, RATE)
+    assert probe_throughout(tmp_path / "sound.mp4") == Probe(FRAMES, RATE, SIZE)
 
 
 def test_broken_videos_are_skipped_and_listed_where_that_is_allowed(
@@ -107,7 +100,7 @@ def test_broken_videos_are_skipped_and_listed_where_that_is_allowed(
     assert "count as missed" in message
     assert "b.mp4: not a video" in message
     assert f"{tmp_path}/c: no file" in message
-    assert usable(left, config) is left
+    assert usable(left, config) == left
     with pytest.raises(UserError, match=r"1 of 1 videos.*none is left"):
         usable(make_subset(tmp_path, ["b"]), config)
 
@@ -124,8 +117,9 @@ def test_a_decoder_that_hangs_is_left_behind(tmp_path: Path, config: Config, mon
 
     monkeypatch.setattr(usable_videos, "probe", read)
     config = config.with_fields({"data.time_limit": 0.2})
-    broken = broken_files(make_subset(tmp_path, ["a", "stuck", "b"]), config)
+    probes, broken = look_at(make_subset(tmp_path, ["a", "stuck", "b"]), config)
     end.set()
+    assert list(probes) == ["a", "b"]
     assert list(broken) == ["stuck"]
     assert "stuck.mp4: not read within 0.2 s" in broken["stuck"]
 
