@@ -48,32 +48,8 @@ def oddities(
             f"detections in {there} of the {len(measured.videos)} videos that have segments; the segments of the "
             f"other videos count as missed: {few(missed)}"
         )
-    filled = {video: len(found) for video, found in results.items() if len(found)}
-    elsewhere = {video: count for video, count in filled.items() if video not in measured.videos}
-    if empty := {video: count for video, count in elsewhere.items() if video in durations}:
-        notes.append(
-            f"{sum(empty.values())} detections in {len(empty)} videos that are annotated without a segment count as "
-            f"false positives: {few(empty)}"
-        )
-    if strange := {video: count for video, count in elsewhere.items() if video not in durations}:
-        hint = name_hint(strange, durations.keys() - filled.keys())
-        notes.append(
-            f"{sum(strange.values())} detections in {len(strange)} videos that are not annotated in this subset "
-            f"count as false positives: {few(strange)}" + (f"; {hint}" if hint else "")
-        )
-    unknown = Counter(
-        label for found in results.values() for label in found.labels.tolist() if label not in measured.positives
-    )
-    if unknown:
-        names = [f"{classes[label]} ({count})" for label, count in unknown.most_common()]
-        notes.append(f"{unknown.total()} detections of labels without an annotated segment are ignored: {few(names)}")
-    detected = {label for found in results.values() for label in found.labels.tolist()}
-    silent = [classes[label] for label in measured.positives if label not in detected]
-    if silent and total:
-        notes.append(
-            f"{len(silent)} of the {len(measured.positives)} annotated labels have no detection and an average "
-            f"precision of 0: {few(silent)}"
-        )
+    notes += _detections_elsewhere(measured, results, durations)
+    notes += _odd_labels(measured, results, classes)
     notes += _odd_segments(results, durations)
     if measured.dropped:
         notes.append(
@@ -94,6 +70,40 @@ def _overlaps(truth: CountedTruth, results: Mapping[str, Detections]) -> bool:
         for video, found in results.items()
         for _, mine, segments in by_class(truth, video, found)
     )
+
+
+def _detections_elsewhere(
+    truth: CountedTruth, results: Mapping[str, Detections], durations: Mapping[str, float]
+) -> Iterator[str]:
+    """Yields notes on detections in videos that have no annotated segment or are not annotated at all."""
+    filled = {video: len(found) for video, found in results.items() if len(found)}
+    elsewhere = {video: count for video, count in filled.items() if video not in truth.videos}
+    if empty := {video: count for video, count in elsewhere.items() if video in durations}:
+        yield (
+            f"{sum(empty.values())} detections in {len(empty)} videos that are annotated without a segment count as "
+            f"false positives: {few(empty)}"
+        )
+    if strange := {video: count for video, count in elsewhere.items() if video not in durations}:
+        hint = name_hint(strange, durations.keys() - filled.keys())
+        yield (
+            f"{sum(strange.values())} detections in {len(strange)} videos that are not annotated in this subset "
+            f"count as false positives: {few(strange)}" + (f"; {hint}" if hint else "")
+        )
+
+
+def _odd_labels(truth: CountedTruth, results: Mapping[str, Detections], classes: Sequence[str]) -> Iterator[str]:
+    """Yields notes on labels that are detected but not annotated, or annotated but not detected."""
+    detected = Counter(label for found in results.values() for label in found.labels.tolist())
+    unknown = Counter({label: count for label, count in detected.items() if label not in truth.positives})
+    if unknown:
+        names = [f"{classes[label]} ({count})" for label, count in unknown.most_common()]
+        yield f"{unknown.total()} detections of labels without an annotated segment are ignored: {few(names)}"
+    silent = [classes[label] for label in truth.positives if label not in detected]
+    if silent and detected:
+        yield (
+            f"{len(silent)} of the {len(truth.positives)} annotated labels have no detection and an average "
+            f"precision of 0: {few(silent)}"
+        )
 
 
 def _odd_segments(results: Mapping[str, Detections], durations: Mapping[str, float]) -> Iterator[str]:

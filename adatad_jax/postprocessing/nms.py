@@ -4,7 +4,9 @@ All arithmetic is float32, as in the release, so that ties of overlaps or scores
 unit (seconds, grid positions); only `t2` depends on it.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, assert_never
 
 import numpy as np
@@ -79,17 +81,54 @@ def soft_nms(
     Returns:
       Indices [N] int64 into the input in the order taken, and their decayed scores [N] float32, never rising.
     """
-    count = len(scores)
-    limit = count if max_num is None else min(max_num, count)
+    table = _candidate_table(segments, scores)
+    can_drop = min_score > 0 or "gaussian" not in method or not _stays_nonnegative(table)
+    taken = _take_by_score(
+        table,
+        partial(_decay_factors, method, iou_threshold, sigma, t1, t2),
+        min_score=min_score if can_drop else None,
+        max_num=max_num,
+    )
+    return table[4, :taken].view(np.int32).astype(np.int64), table[3, :taken].copy()
+
+
+def _candidate_table(segments: Array, scores: Array) -> Array:
+    """Returns a table [5, M] float32 with one column per candidate, so that a candidate moves in one copy.
+
+    The rows are its start (negated, so that both ends are clipped by the same operation), its end, its length, its
+    score (which decays in place) and the bits of its index.
+    """
     start, end = np.asarray(segments, np.float32).reshape(-1, 2).T
-    # A candidate is one column, so that it moves in one copy. The rows are its start (negated, so that both ends are
-    # clipped by the same operation), its end, its length, its score (which decays in place) and the bits of its index.
-    bits = np.arange(count, dtype=np.int32).view(np.float32)
-    table = np.stack([-start, end, end - start + _LENGTH_EPSILON, np.asarray(scores, np.float32), bits])
-    # Where decay factors are sure to be in [0, 1], scores of at least 0 stay at least 0. If `min_score` is not above 0,
-    # none can fall below it, and the search for dropped candidates is skipped.
-    usual = np.isfinite(table[:4]).all() and (end >= start).all() and (table[3] >= 0).all()
-    can_drop = min_score > 0 or "gaussian" not in method or not usual
+    bits = np.arange(len(scores), dtype=np.int32).view(np.float32)
+    return np.stack([-start, end, end - start + _LENGTH_EPSILON, np.asarray(scores, np.float32), bits])
+
+
+def _stays_nonnegative(table: Array) -> bool:
+    """Checks that the scores are at least 0 and that gaussian decay, with factors sure to be in [0, 1], keeps them so.
+
+    If `min_score` is not above 0, no score can then fall below it, and the search for dropped candidates is skipped.
+    """
+    starts, ends, _, scores, _ = table
+    return bool(np.isfinite(table[:4]).all() and (ends >= -starts).all() and (scores >= 0).all())
+
+
+def _take_by_score(
+    table: Array, decay: Callable[[Array, Array], Array], *, min_score: float | None, max_num: int | None
+) -> int:
+    """Moves the candidates taken to the front of the table, in the order taken and with their decayed scores.
+
+    Args:
+      table: the candidates, as from `_candidate_table`; changed in place.
+      decay: returns the factors of the other candidates' scores, given the column just taken and their tIoU with it,
+        which it may overwrite.
+      min_score: lowest score that is kept, or None if no score can fall below it.
+      max_num: most candidates to take, or None for all.
+
+    Returns:
+      How many candidates were taken.
+    """
+    count = table.shape[1]
+    limit = count if max_num is None else min(max_num, count)
     starts, ends, lengths, decaying, _ = table
     # Buffers and zeros are allocated once. Zeros are an array because numpy clips by an array several times as fast as
     # by a number.
@@ -116,29 +155,45 @@ def soft_nms(
         np.add(lengths[others], chosen[2], out=union)
         union -= overlap
         overlap /= union
-        if method == "gaussian":
-            rest *= _gaussian(overlap, sigma)
-        elif method == "improved_gaussian":
-            acts = overlap >= t1 + t2 * (chosen[1] + chosen[0])
-            rest *= np.where(acts, _gaussian(overlap, sigma), 1)
-        elif method == "linear":
-            rest *= np.where(overlap >= iou_threshold, 1 - overlap, 1)
-        elif method == "hard":
-            rest *= overlap < iou_threshold
-        else:
-            assert_never(method)
+        rest *= decay(chosen, overlap)
 
-        if not can_drop:
+        if min_score is None:
             continue
         survives = rest >= min_score
         survivors = int(np.count_nonzero(survives))
         if survivors < len(rest):
-            # The last survivors fill the places of dropped candidates, last first, which is again the release's order.
-            holes = taken + np.flatnonzero(~survives[:survivors])
-            fillers = taken + survivors + np.flatnonzero(survives[survivors:])[::-1]
-            table[:, holes] = table[:, fillers]
+            _close_gaps(table[:, others], survives, survivors)
             count = taken + survivors
-    return table[4, :taken].view(np.int32).astype(np.int64), decaying[:taken].copy()
+    return taken
+
+
+def _decay_factors(
+    method: SoftNmsMethod, iou_threshold: float, sigma: float, t1: float, t2: float, chosen: Array, overlap: Array
+) -> Array:
+    """Returns what the scores of the other candidates are multiplied by; it may overwrite `overlap`.
+
+    The arguments are those of `soft_nms`, the column just taken, and the tIoU of the others with it.
+    """
+    if method == "gaussian":
+        return _gaussian(overlap, sigma)
+    if method == "improved_gaussian":
+        acts = overlap >= t1 + t2 * (chosen[1] + chosen[0])
+        return np.where(acts, _gaussian(overlap, sigma), 1)
+    if method == "linear":
+        return np.where(overlap >= iou_threshold, 1 - overlap, 1)
+    if method == "hard":
+        return overlap < iou_threshold
+    assert_never(method)
+
+
+def _close_gaps(rest: Array, survives: Array, survivors: int) -> None:
+    """Moves the columns of surviving candidates to the front of `rest`, in place.
+
+    The last survivors fill the places of dropped candidates, last first, which is again the release's order.
+    """
+    holes = np.flatnonzero(~survives[:survivors])
+    fillers = survivors + np.flatnonzero(survives[survivors:])[::-1]
+    rest[:, holes] = rest[:, fillers]
 
 
 def _gaussian(overlap: Array, sigma: float) -> Array:
