@@ -20,8 +20,8 @@ FLOORS = (
     ("report", "diagnosis"),
     ("pipelines",),
     ("cli",),
-    ("train", "evaluate", "detect", "prepare", "doctor", "demo"),
-    ("__init__",),
+    ("train", "evaluate", "detect", "prepare", "doctor", "demo", "commands"),
+    ("__main__", "__init__"),
 )
 
 
