@@ -20,7 +20,8 @@ def usable_devices(batch_size: int) -> list[jax.Device]:
     """Returns as many local devices as share a batch evenly."""
     devices = jax.local_devices()
     count = max(n for n in range(1, len(devices) + 1) if batch_size % n == 0)
-    return devices[:count]
+    result: list[jax.Device] = devices[:count]
+    return result
 
 
 def map_over_devices(
@@ -39,7 +40,7 @@ def map_over_devices(
       out_axes: the same of what the function returns.
       donate: positions of the arguments whose memory the result may take.
     """
-    return jax.pmap(
+    result: Callable[..., Any] = jax.pmap(
         function,
         axis_name=AXIS,
         in_axes=tuple(in_axes),
@@ -47,6 +48,7 @@ def map_over_devices(
         donate_argnums=tuple(donate),
         devices=devices,
     )
+    return result
 
 
 def replicate(tree: Any, devices: Sequence[jax.Device]) -> Any:
@@ -55,7 +57,8 @@ def replicate(tree: Any, devices: Sequence[jax.Device]) -> Any:
 
     def one(leaf: Any) -> jax.Array:
         if isinstance(leaf, jax.Array):
-            return jax.device_put(leaf, sharding)
+            result: jax.Array = jax.device_put(leaf, sharding)
+            return result
         host = np.asarray(leaf)
         return jax.make_array_from_callback(host.shape, sharding, lambda index: host[index])
 

@@ -45,7 +45,10 @@ def texture(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
         plane = np.fft.irfft2(amplitude * np.exp(1j * phase), (height, width))
         planes.append(contrast * plane / plane.std())
     light, red, blue = planes
-    return np.clip(np.stack([light + red, light - red / 2 - blue / 4, light + blue], -1) + 128, 0, 255).astype(np.uint8)
+    result: np.ndarray = np.clip(
+        np.stack([light + red, light - red / 2 - blue / 4, light + blue], -1) + 128, 0, 255
+    ).astype(np.uint8)
+    return result
 
 
 def write_video(path: Path, width: int, height: int, frames: int, preset: str) -> None:

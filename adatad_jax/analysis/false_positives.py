@@ -106,4 +106,5 @@ def _cost(matching: Matching, kinds: Array) -> Array:
             for kind in range(len(KINDS)):
                 gone = np.cumsum(kinds[t, matching.of_class(k)] == kind + 1)[hits]
                 gains[kind, t, k] = area(found / (seen - gone), positives) - ap
-    return gains.mean(axis=(1, 2))
+    result: Array = gains.mean(axis=(1, 2))
+    return result

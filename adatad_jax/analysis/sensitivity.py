@@ -134,7 +134,8 @@ def _map_n(matching: Matching, buckets: Array) -> Array:
                 recalled = np.arange(1, mine.sum() + 1) / positives[k, b] * normal
                 ap[t, k, b] = area(recalled / (recalled + false[mine]), positives[k, b])
     annotated = positives > 0
-    return np.where(annotated, ap.mean(axis=0), 0).sum(axis=0) / annotated.sum(axis=0)
+    result: Array = np.where(annotated, ap.mean(axis=0), 0).sum(axis=0) / annotated.sum(axis=0)
+    return result
 
 
 def _missed(matching: Matching, t: int) -> Array:

@@ -33,7 +33,8 @@ def augment(frames: jax.Array, draws: Augmentation) -> jax.Array:
         raise ValueError(f"frames are {frames.dtype}{list(frames.shape)}, expected uint8[B, T, H, W, 3]")
     if draws.operations is None and draws.jitter is None:
         return frames
-    return jax.lax.map(lambda window: _augment_window(*window), (frames, draws))
+    result: jax.Array = jax.lax.map(lambda window: _augment_window(*window), (frames, draws))
+    return result
 
 
 def _augment_window(frames: jax.Array, draw: Augmentation) -> jax.Array:
@@ -48,7 +49,8 @@ def _augment_window(frames: jax.Array, draw: Augmentation) -> jax.Array:
         return jnp.moveaxis(planes, 1, -1)
 
     size = math.gcd(len(frames), FRAMES_AT_ONCE)
-    return jax.lax.map(augment_group, frames.reshape(-1, size, *frames.shape[1:])).reshape(frames.shape)
+    result: jax.Array = jax.lax.map(augment_group, frames.reshape(-1, size, *frames.shape[1:])).reshape(frames.shape)
+    return result
 
 
 def _apply_operations(planes: jax.Array, draw: OperationsDraw) -> jax.Array:
@@ -69,9 +71,11 @@ def _apply_operations(planes: jax.Array, draw: OperationsDraw) -> jax.Array:
             lambda planes: operations.cutout(planes, draw.cutout),
         )
         branch = jnp.maximum(draw.operations[slot] - Operation.ROTATE, 0)
-        return jax.lax.switch(branch, branches, planes)
+        result: jax.Array = jax.lax.switch(branch, branches, planes)
+        return result
 
-    return jax.lax.fori_loop(0, len(draw.operations), apply, planes)
+    result: jax.Array = jax.lax.fori_loop(0, len(draw.operations), apply, planes)
+    return result
 
 
 def _apply_jitter(planes: jax.Array, draw: JitterDraw) -> jax.Array:
@@ -84,7 +88,8 @@ def _apply_jitter(planes: jax.Array, draw: JitterDraw) -> jax.Array:
             lambda pixels: jitter.adjust_saturation(pixels, draw.factors[2]),
             lambda pixels: jitter.adjust_hue(pixels, draw.hue),
         )
-        return jax.lax.switch(draw.order[position], branches, pixels)
+        result: jax.Array = jax.lax.switch(draw.order[position], branches, pixels)
+        return result
 
     pixels = jax.lax.fori_loop(0, len(draw.order), apply, planes.astype(jnp.float32))
     return jnp.clip(pixels, 0, 255).astype(jnp.uint8)

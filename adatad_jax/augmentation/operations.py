@@ -41,7 +41,8 @@ def warp(planes: jax.Array, matrix: jax.Array) -> jax.Array:
 
 def posterize(planes: jax.Array) -> jax.Array:
     """Keeps the three highest bits of each level."""
-    return planes & jnp.uint8(POSTERIZE_MASK)
+    result: jax.Array = planes & jnp.uint8(POSTERIZE_MASK)
+    return result
 
 
 def solarize(planes: jax.Array) -> jax.Array:
@@ -141,4 +142,5 @@ def _histogram(flat: jax.Array) -> jax.Array:
         pairs = jnp.einsum("chp,clp->chl", high, low, preferred_element_type=jnp.float32)
         return pairs.reshape(len(frame), 256).astype(jnp.int32)
 
-    return jax.lax.map(counts, flat)
+    result: jax.Array = jax.lax.map(counts, flat)
+    return result

@@ -21,10 +21,10 @@ from adatad_jax.conversion.layout import BACKBONE_PREFIX, Leaf, model_leaves
 from adatad_jax.conversion.torch_file import TensorFile
 from adatad_jax.errors import UserError
 from adatad_jax.models.adatad import AdaTAD
+from adatad_jax.models.layers import Params
 from adatad_jax.models.positions import sinusoid_table
 from adatad_jax.models.sizes import CHUNK_FRAMES, CHUNK_TUBELETS, ViTConfig
 
-Params = dict
 Tensors = dict[str, np.ndarray]
 
 STATE, AVERAGED = "state_dict", "state_dict_ema"

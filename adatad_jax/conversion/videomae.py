@@ -19,10 +19,10 @@ from adatad_jax.conversion.names import MMACTION, Layout, Naming, recognise
 from adatad_jax.conversion.torch_file import TensorFile
 from adatad_jax.errors import UserError
 from adatad_jax.models.backbone import Backbone
+from adatad_jax.models.layers import Params
 from adatad_jax.models.positions import sinusoid_table
 from adatad_jax.models.sizes import CHUNK_FRAMES, CHUNK_TUBELETS, SIZES, TUBELET, ViTConfig
 
-Params = dict  # nested, string keys, array leaves
 Shapes = dict[tuple[str, ...], tuple[int, ...]]
 Tensors = Mapping[str, np.ndarray]
 

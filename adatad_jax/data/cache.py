@@ -269,10 +269,6 @@ class FrameCache:
         """Returns the number of frames in the video's container."""
         return self._entries[video].frame_count
 
-    def fps(self, video: str) -> float:
-        """Returns the frame rate of the video, in frames per second."""
-        return self._entries[video].fps
-
     def size(self, video: str) -> tuple[int, int]:
         """Returns the height and width of the video's kept frames, in pixels."""
         return self._entries[video].height, self._entries[video].width

@@ -111,4 +111,5 @@ def shuffle_within(frames: np.ndarray, group: int, rng: np.random.Generator) -> 
     order = np.concatenate(
         [start + rng.permutation(min(group, len(frames) - start)) for start in range(0, len(frames), group)]
     )
-    return frames[order]
+    result: np.ndarray = frames[order]
+    return result

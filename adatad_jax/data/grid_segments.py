@@ -71,20 +71,16 @@ def ground_truth_on_grid(
     classes: Sequence[str],
     ignore_labels: Iterable[str],
     snippet_stride: int,
-    offset_frames: int = 0,
     *,
     filter_gt: bool = False,
 ) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-    """Returns the segments of a video in grid positions: `(frame - offset_frames) / snippet_stride`.
-
-    This is the release's rule.
+    """Returns the segments of a video in grid positions, `frame / snippet_stride` (the release's rule).
 
     Args:
       video: the video.
       classes: K class names; a label becomes its index in this list.
       ignore_labels: labels whose segments are skipped ("Ambiguous" in THUMOS).
       snippet_stride: source frames per grid position: feature stride times sample stride.
-      offset_frames: the source frame that position 0 stands for; it does not move the frames that are loaded.
       filter_gt: as in `ground_truth_in_frames`.
 
     Returns:
@@ -94,7 +90,7 @@ def ground_truth_on_grid(
       UserError: as `ground_truth_in_frames`.
     """
     segments, labels = ground_truth_in_frames(video, classes, ignore_labels, filter_gt=filter_gt)
-    return (segments - np.float32(offset_frames)) / np.float32(snippet_stride), labels
+    return segments / np.float32(snippet_stride), labels
 
 
 def _ground_truth(

@@ -40,7 +40,7 @@ def probe_cached(name: str, data: DataConfig) -> Probe:
 
 
 def length_problem(video: Video, path: Path, found: Probe) -> str | None:
-    """Returns what is wrong if a file is of another length than annotated, by more than a tenth and a second (30 frames).
+    """Returns what is wrong if a file is longer or shorter than annotated by more than a tenth and a second (30 frames).
 
     Frame counts are compared where the annotations give them: at a nominal frame rate, files of another rate are
     refused.

@@ -66,43 +66,6 @@ def sliding_windows(
     return [(first, min(first + window, length)) for first in firsts]
 
 
-def window_ground_truth(
-    segments: NDArray[np.float32],
-    labels: NDArray[np.int32],
-    first: int,
-    end: int,
-    *,
-    stride: int,
-    offset_frames: int = 0,
-    ioa_threshold: float = 0.75,
-) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
-    """Returns the ground truth of one window of a video (the release's rule).
-
-    A segment is kept if more than `ioa_threshold` of its length lies between the first and the last frame of the
-    window's grid. Kept segments are cut to these frames. A threshold of 0 keeps all segments uncut.
-
-    Args:
-      segments: [G, 2] float32 in source frames (`grid_segments.ground_truth_in_frames`), not in grid positions, because
-        division by a stride that is not a power of two would round.
-      labels: [G] int32 class indices.
-      first: first grid position of the window.
-      end: end of the window in grid positions, exclusive.
-      stride: source frames per grid position.
-      offset_frames: as in `grid_segments.ground_truth_on_grid`.
-      ioa_threshold: share of a segment's length, see above.
-
-    Returns:
-      Segments [G', 2] float64, in grid positions from the start of the window, and labels [G'] int32.
-    """
-    cut = segments.astype(np.float64)
-    if ioa_threshold > 0:
-        cut = np.clip(cut, first * stride, (end - 1) * stride)
-        completeness = (cut[:, 1] - cut[:, 0]) / np.maximum(segments[:, 1] - segments[:, 0], 1e-6)
-        kept = completeness > ioa_threshold
-        cut, labels = cut[kept], labels[kept]
-    return (cut - first * stride - offset_frames) / stride, labels
-
-
 def window_frames(
     first: int, end: int, *, total_frames: int, stride: int, frames_per_position: int, window: int
 ) -> tuple[FrameIndices, Mask]:
@@ -258,7 +221,8 @@ def resize_ground_truth(segments: NDArray[np.float32], *, duration: float, posit
       [G, 2] float32 in grid positions.
     """
     share = np.asarray(segments, np.float32) / np.float32(duration)
-    return np.clip(share, np.float32(0), np.float32(1)) * np.float32(positions)
+    result: NDArray[np.float32] = np.clip(share, np.float32(0), np.float32(1)) * np.float32(positions)
+    return result
 
 
 def to_seconds(
@@ -266,7 +230,6 @@ def to_seconds(
     *,
     stride: int,
     window_start_frame: int,
-    offset_frames: int = 0,
     fps: float,
     duration: float,
 ) -> NDArray[np.float32]:
@@ -276,7 +239,6 @@ def to_seconds(
       segments: [G, 2] float32 in grid positions.
       stride: source frames per grid position.
       window_start_frame: source frame of position 0.
-      offset_frames: source frames added to `window_start_frame` (the release's rule).
       fps: source frames per second (the annotation's frames / duration, or the fixed rate).
       duration: duration of the video, in seconds.
 
@@ -284,14 +246,16 @@ def to_seconds(
       [G, 2] float32 in seconds.
     """
     # float(): a numpy scalar, such as an int64 frame index, would promote the arithmetic to float64
-    frames = np.asarray(segments, np.float32) * float(stride) + float(window_start_frame) + float(offset_frames)
-    return np.clip(frames / float(fps), 0, float(duration))
+    frames = np.asarray(segments, np.float32) * float(stride) + float(window_start_frame)
+    result: NDArray[np.float32] = np.clip(frames / float(fps), 0, float(duration))
+    return result
 
 
 def resized_to_seconds(segments: NDArray[np.float32], *, positions: int, duration: float) -> NDArray[np.float32]:
     """Converts as `to_seconds` does, for a window that is the whole video, resampled to `positions` grid positions."""
     seconds = np.asarray(segments, np.float32) / float(positions) * float(duration)
-    return np.clip(seconds, 0, float(duration))
+    result: NDArray[np.float32] = np.clip(seconds, 0, float(duration))
+    return result
 
 
 def _frame_list(total_frames: int, stride: int, frames_per_position: int) -> FrameIndices:

@@ -58,7 +58,8 @@ def segment_tiou(a: Array, b: Array) -> Array:
     inter = np.maximum(np.minimum(a[..., 1], b[..., 1]) - np.maximum(a[..., 0], b[..., 0]), 0)
     with np.errstate(over="ignore"):  # an absurdly long segment has an infinite union, and so a tIoU of 0
         union = (a[..., 1] - a[..., 0]) + (b[..., 1] - b[..., 0]) - inter
-    return inter / np.maximum(union, _UNION_FLOOR)
+    result: Array = inter / np.maximum(union, _UNION_FLOOR)
+    return result
 
 
 def distinct_segments(segments: Array, labels: Array) -> Array:

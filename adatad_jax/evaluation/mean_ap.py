@@ -138,7 +138,8 @@ def average_precision(hits: Array, positives: int) -> Array:
       [...] float64: the sum over true positives of the best precision at or after them, divided by `positives`.
     """
     precision = np.cumsum(hits, axis=-1) / np.arange(1, hits.shape[-1] + 1)
-    return np.where(hits, best_from_here(precision), 0).sum(axis=-1) / positives
+    result: Array = np.where(hits, best_from_here(precision), 0).sum(axis=-1) / positives
+    return result
 
 
 def best_from_here(precision: Array) -> Array:

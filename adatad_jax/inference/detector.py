@@ -29,8 +29,9 @@ from adatad_jax.data.sampling import Window
 from adatad_jax.devices import set_precision
 from adatad_jax.errors import UserError, one_line
 from adatad_jax.inference.predictor import Predictor, detect_windows
+from adatad_jax.models.layers import Params
 from adatad_jax.postprocessing.detections import Detection, named
-from adatad_jax.weights.load import Params, Trained, load_trained
+from adatad_jax.weights.load import Trained, load_trained
 
 
 def load(

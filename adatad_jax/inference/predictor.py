@@ -50,7 +50,8 @@ class Predictor:
             stacked = np.stack(list(arrays))
             return stacked.reshape(len(self._devices), -1, *stacked.shape[1:])
 
-        return self._apply(self._params, stack(s.frames for s in filled), stack(s.mask for s in filled))
+        result: Proposals = self._apply(self._params, stack(s.frames for s in filled), stack(s.mask for s in filled))
+        return result
 
     def collect(self, started: Proposals, count: int) -> list[Proposals]:
         """Proposals (numpy, `[P, ...]`, valid points only) of the first `count` windows of a started batch."""

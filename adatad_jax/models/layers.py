@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 Dtype = Any  # what jax takes for one
+Params = dict[str, Any]  # nested; the leaves are arrays
 Initializer = Callable[..., jax.Array]
 
 

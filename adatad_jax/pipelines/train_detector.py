@@ -15,6 +15,7 @@ from adatad_jax.config.build import make_loss, make_model
 from adatad_jax.config.fields import Config
 from adatad_jax.console import progress_bar
 from adatad_jax.conversion.detector import check_parameters
+from adatad_jax.conversion.folders import PASSENGERS_FILE
 from adatad_jax.conversion.torch_file import write_tensors
 from adatad_jax.data.dataset import TrainingWindows
 from adatad_jax.data.loader import TrainingBatches, placed_ahead
@@ -27,15 +28,15 @@ from adatad_jax.errors import UserError
 from adatad_jax.inference.predictor import Predictor
 from adatad_jax.inference.test_set import Evaluation, load_evaluation
 from adatad_jax.models.adatad import AdaTAD
+from adatad_jax.models.layers import Params
 from adatad_jax.training import checkpoints, hooks, loop
 from adatad_jax.training.detection_loss import make_detection_loss
 from adatad_jax.training.history import Tally, read_history, report_evaluations, write_history
 from adatad_jax.training.optimizer import OptimizerConfig, make_optimizer, make_optimizer_config
-from adatad_jax.training.parameters import Params, groups_table, merge, parameter_groups, split
+from adatad_jax.training.parameters import groups_table, merge, parameter_groups, split
 from adatad_jax.training.schedule import warmup_cosine
 from adatad_jax.training.state import TrainState, create_state
 from adatad_jax.training.step import make_train_step, map_step
-from adatad_jax.weights.backbone_store import PASSENGERS_FILE
 from adatad_jax.weights.frozen import read_frozen, write_frozen
 from adatad_jax.weights.initialize import initialize, parameter_shapes
 from adatad_jax.weights.run_folder import check_config, locked, write_config
@@ -136,7 +137,8 @@ def train(config: Config, workdir: Path, console: Console) -> TrainState:
         checkpoints.finish(manager)
     report_evaluations(workdir, console)
     console.print(f"trained for {config.train.epochs} epochs; checkpoints are in {manager.directory}")
-    return jax.device_get(state)
+    result: TrainState = jax.device_get(state)
+    return result
 
 
 def check_inputs(config: Config, workdir: Path, console: Console) -> Inputs:

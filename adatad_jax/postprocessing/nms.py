@@ -200,7 +200,8 @@ def _gaussian(overlap: Array, sigma: float) -> Array:
     """Computes exp(-overlap^2 / sigma) in place."""
     overlap *= overlap
     overlap /= -sigma
-    return np.exp(overlap, out=overlap)
+    result: Array = np.exp(overlap, out=overlap)
+    return result
 
 
 def hard_nms(

@@ -18,7 +18,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from adatad_jax.errors import UserError, one_line
-from adatad_jax.training.parameters import Params
+from adatad_jax.models.layers import Params
 from adatad_jax.training.state import TrainState
 
 CHECKPOINTS_FOLDER = "checkpoints"
@@ -162,14 +162,17 @@ def _from_old(trees: dict[str, Any], metadata: dict[str, Any]) -> Saved:
     """Takes a checkpoint of version 0.1 apart: what has an average is trained."""
     leaves = flax.traverse_util.flatten_dict(trees["params"], sep="/")
     averages = trees["ema"]
-    unflatten = flax.traverse_util.unflatten_dict
     return Saved(
-        trained=unflatten({path: leaves[path] for path in averages}, sep="/"),
-        average=unflatten(averages, sep="/"),
-        frozen=unflatten({path: leaf for path, leaf in leaves.items() if path not in averages}, sep="/"),
+        trained=_nested({path: leaves[path] for path in averages}),
+        average=_nested(averages),
+        frozen=_nested({path: leaf for path, leaf in leaves.items() if path not in averages}),
         progress={"optimizer" if name == "opt_state" else name: leaf for name, leaf in trees["progress"].items()},
         metadata=metadata,
     )
+
+
+def _nested(flat: dict[str, Any]) -> Params:
+    return flax.traverse_util.unflatten_dict(flat, sep="/")
 
 
 def _abstract(tree: Any) -> Any:

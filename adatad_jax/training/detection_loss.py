@@ -8,7 +8,7 @@ from adatad_jax.augmentation.augment import augment
 from adatad_jax.data.batch import Batch
 from adatad_jax.detection.objective import LossConfig, objective
 from adatad_jax.models.adatad import AdaTAD
-from adatad_jax.training.parameters import Params
+from adatad_jax.models.layers import Params
 from adatad_jax.training.step import Loss, Metrics
 
 

@@ -12,10 +12,10 @@ from rich.progress import Progress
 
 from adatad_jax.config.fields import TrainConfig
 from adatad_jax.errors import UserError
+from adatad_jax.models.layers import Params
 from adatad_jax.training import checkpoints
 from adatad_jax.training.history import Tally, log_epoch
 from adatad_jax.training.loop import Done, Hook, Place
-from adatad_jax.training.parameters import Params
 from adatad_jax.training.state import TrainState
 
 

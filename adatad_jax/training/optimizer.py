@@ -10,7 +10,8 @@ import numpy as np
 import optax
 
 from adatad_jax.config.fields import Config
-from adatad_jax.training.parameters import BACKBONE, FROZEN, HEAD, TIA, Params, decays, label, map_paths
+from adatad_jax.models.layers import Params
+from adatad_jax.training.parameters import BACKBONE, FROZEN, HEAD, TIA, decays, label, map_paths
 from adatad_jax.training.schedule import warmup_cosine
 
 BETA1, BETA2, EPS = 0.9, 0.999, 1e-8

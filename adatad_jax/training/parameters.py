@@ -7,7 +7,7 @@ import jax
 import numpy as np
 from rich.table import Table
 
-Params = Any  # nested dicts of arrays
+from adatad_jax.models.layers import Params
 
 FROZEN, BACKBONE, TIA, HEAD = "frozen", "backbone", "tia", "head"
 

@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from adatad_jax.training.parameters import Params, merge
+from adatad_jax.models.layers import Params
+from adatad_jax.training.parameters import merge
 
 
 class TrainState(NamedTuple):

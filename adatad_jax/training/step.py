@@ -7,7 +7,8 @@ import jax
 import optax
 
 from adatad_jax.devices import AXIS, map_over_devices
-from adatad_jax.training.parameters import Params, merge
+from adatad_jax.models.layers import Params
+from adatad_jax.training.parameters import merge
 from adatad_jax.training.state import TrainState
 
 Metrics = dict[str, jax.Array]

@@ -41,7 +41,7 @@ _ABANDONED = "reading was abandoned, as the program ends"
 
 _lock = Lock()
 _ending = Event()
-_waiting: set[SimpleQueue] = set()
+_waiting: set[SimpleQueue[tuple[Any, BaseException | None]]] = set()
 _stuck: dict[Thread, str] = {}
 
 
@@ -71,6 +71,7 @@ def within(seconds: float, what: str, function: Callable[[], Result]) -> Result:
                 f"{next(iter(_stuck.values()))}; check that the disk or network that holds the videos answers"
             )
     outcome: SimpleQueue[tuple[Any, BaseException | None]] = SimpleQueue()
+    result: Result
 
     def call() -> None:
         try:
@@ -125,7 +126,7 @@ class _Worker:
       items: the one item that it reads; empty while it starts.
     """
 
-    process: subprocess.Popen
+    process: subprocess.Popen[bytes]
     deadline: float
     items: list[Any]
 

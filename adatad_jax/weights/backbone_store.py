@@ -13,9 +13,8 @@ from adatad_jax.conversion.torch_file import CONFIG_FILE, read_tensors, write_te
 from adatad_jax.conversion.videomae import ConvertedBackbone, convert_backbone
 from adatad_jax.errors import UserError, one_line
 from adatad_jax.files import write_text
+from adatad_jax.models.layers import Params
 from adatad_jax.models.sizes import CHUNK_TUBELETS, ViTConfig
-
-Params = dict
 
 
 @dataclass(frozen=True)

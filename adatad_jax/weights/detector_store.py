@@ -15,11 +15,12 @@ import flax.traverse_util
 
 from adatad_jax.config.fields import Config
 from adatad_jax.conversion import folders
-from adatad_jax.conversion.detector import AVERAGED, STATE, ConvertedDetector, Params, Tensors
+from adatad_jax.conversion.detector import AVERAGED, STATE, ConvertedDetector, Tensors
 from adatad_jax.conversion.folders import ACCOUNT_FILE, PARAMS_FOLDER, PASSENGERS_FILE
 from adatad_jax.conversion.torch_file import read_tensors, write_tensors
 from adatad_jax.errors import UserError, one_line
 from adatad_jax.files import write_text
+from adatad_jax.models.layers import Params
 from adatad_jax.weights.run_folder import CONFIG_FILE, write_config
 
 EMA_FOLDER = "ema"
@@ -40,7 +41,8 @@ class Stored(NamedTuple):
     def averaged(self) -> Params:
         """The whole tree with averaged leaves: what is evaluated."""
         leaves = flax.traverse_util.flatten_dict(self.params, sep="/")
-        return flax.traverse_util.unflatten_dict({**leaves, **self.ema}, sep="/")
+        result: Params = flax.traverse_util.unflatten_dict({**leaves, **self.ema}, sep="/")
+        return result
 
 
 def is_converted(folder: Path) -> bool:

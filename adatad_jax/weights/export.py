@@ -11,7 +11,6 @@ from adatad_jax.conversion.detector import (
     CLASSIFIER_NORM,
     NORMALIZER,
     STATE,
-    Params,
     Tensors,
     check_parameters,
     same_bits,
@@ -21,6 +20,7 @@ from adatad_jax.conversion.dimensions import POSITIONS
 from adatad_jax.conversion.layout import BACKBONE_PREFIX
 from adatad_jax.conversion.torch_file import write_tensors
 from adatad_jax.errors import UserError
+from adatad_jax.models.layers import Params
 from adatad_jax.models.positions import sinusoid_table
 from adatad_jax.models.sizes import CHUNK_TUBELETS, ViTConfig
 from adatad_jax.training import checkpoints

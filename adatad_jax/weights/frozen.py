@@ -7,8 +7,8 @@ import jax
 
 from adatad_jax.conversion import folders
 from adatad_jax.errors import UserError, one_line
+from adatad_jax.models.layers import Params
 from adatad_jax.training.checkpoints import Saved
-from adatad_jax.training.parameters import Params
 
 FROZEN_FOLDER = "frozen"
 

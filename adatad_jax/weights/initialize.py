@@ -10,8 +10,8 @@ import numpy as np
 
 from adatad_jax.config.fields import Config
 from adatad_jax.models.adatad import AdaTAD
+from adatad_jax.models.layers import Params
 from adatad_jax.models.sizes import CHUNK_FRAMES
-from adatad_jax.training.parameters import Params
 from adatad_jax.weights.backbone_store import insert_backbone, load_backbone
 
 

@@ -10,8 +10,9 @@ from adatad_jax.config.open_fields import take_open_fields
 from adatad_jax.conversion.detector import check_parameters
 from adatad_jax.conversion.torch_file import WEIGHT_FILES
 from adatad_jax.errors import UserError
+from adatad_jax.models.layers import Params
 from adatad_jax.training import checkpoints
-from adatad_jax.training.parameters import Params, merge
+from adatad_jax.training.parameters import merge
 from adatad_jax.weights import detector_store
 from adatad_jax.weights.frozen import read_frozen
 from adatad_jax.weights.restore import check_classes, check_model_fields, restore_config

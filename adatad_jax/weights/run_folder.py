@@ -83,7 +83,8 @@ def check_config(workdir: Path, config: Config, classes: tuple[str, ...] | None 
 
 def _plain(config: Config) -> dict[str, Any]:
     """The fields of a configuration as a file gives them back."""
-    return json.loads(json.dumps(config.flat()))
+    result: dict[str, Any] = json.loads(json.dumps(config.flat()))
+    return result
 
 
 def write_config(workdir: Path, config: Config, classes: tuple[str, ...]) -> None:

@@ -67,9 +67,9 @@ def test_nothing_left_gives_empty_arrays() -> None:
 
 
 def test_grid_positions() -> None:
-    # frames 30 and 75 with 8 frames per position and offset 6: (30 - 6) / 8 = 3, (75 - 6) / 8 = 8.625
-    segments, _ = ground_truth_on_grid(video_of((1.0, 2.5, "a")), ["a"], (), 8, 6)
-    assert segments.tolist() == [[3.0, 8.625]]
+    # frames 30 and 75 with 8 frames per position: 30 / 8 = 3.75, 75 / 8 = 9.375
+    segments, _ = ground_truth_on_grid(video_of((1.0, 2.5, "a")), ["a"], (), 8)
+    assert segments.tolist() == [[3.75, 9.375]]
     assert segments.dtype == np.float32
 
 

@@ -19,7 +19,6 @@ from adatad_jax.data.windows import (
     sliding_windows,
     to_seconds,
     window_frames,
-    window_ground_truth,
 )
 from adatad_jax.errors import UserError
 from tests.real_data import real_file
@@ -91,37 +90,6 @@ def test_windows_of_thumos(subset: str, release: bool, count: int) -> None:
         for window in sliding_windows(grid_length(video.frames, 4), 768, 0.5, release_windows=release)
     ]
     assert len(windows) == count
-
-
-def truth(*segments: tuple[float, float], **options: float) -> tuple[list[list[float]], list[int]]:
-    """Returns the ground truth of grid positions 10 to 19 at a stride of 4, that is, of frames 40 to 76."""
-    given = np.array(segments, np.float32)
-    kept, labels = window_ground_truth(given, np.arange(len(given), dtype=np.int32), 10, 20, stride=4, **options)  # type: ignore[arg-type]
-    return kept.tolist(), labels.tolist()
-
-
-def test_window_truth_ends_with_the_last_grid_frame() -> None:
-    # (40, 80) keeps 36 of 40 frames, cut to 76: (76 - 40) / 4 = 9
-    assert truth((40, 80), (44, 48)) == ([[0.0, 9.0], [1.0, 2.0]], [0, 1])
-
-
-def test_window_truth_needs_more_than_three_quarters() -> None:
-    # 30 of 40 frames: exactly 0.75; 31 of 41 frames: 0.756; a segment of no length; one outside
-    assert truth((30, 70), (30, 71), (50, 50), (0, 39)) == ([[0.0, 7.75]], [1])
-
-
-def test_window_truth_with_threshold_0_is_uncut() -> None:
-    assert truth((0, 39), (60, 200), ioa_threshold=0) == ([[-10.0, -0.25], [5.0, 40.0]], [0, 1])
-
-
-def test_window_truth_takes_the_offset_off() -> None:
-    assert truth((44, 48), offset_frames=2) == ([[0.5, 1.5]], [0])
-
-
-def test_window_truth_divides_frames_not_rounded_positions() -> None:
-    # stride 3, window from frame 30: (100 - 30) / 3 in float64; from float32 positions it would be off by 1e-6
-    kept, _ = window_ground_truth(np.array([[70, 100]], np.float32), np.zeros(1, np.int32), 10, 110, stride=3)
-    assert kept.tolist() == [[40 / 3, 70 / 3]]
 
 
 def test_window_frames_at_the_end_of_the_container() -> None:
@@ -297,9 +265,9 @@ def test_resize_ground_truth_is_cut_to_the_video() -> None:
 
 
 def test_to_seconds() -> None:
-    # (10 * 4 + 30 + 2) / 25 = 2.88; 100 * 4 + 32 = 432 frames lie after the 15 s
+    # (10 * 4 + 32) / 25 = 2.88; 100 * 4 + 32 = 432 frames lie after the 15 s
     segments = np.array([[10, 100], [-20, 0]], np.float32)
-    seconds = to_seconds(segments, stride=4, window_start_frame=30, offset_frames=2, fps=25.0, duration=15.0)
+    seconds = to_seconds(segments, stride=4, window_start_frame=32, fps=25.0, duration=15.0)
     np.testing.assert_array_equal(seconds, np.array([[2.88, 15], [0, 1.28]], np.float32))
     assert seconds.dtype == np.float32
     scalars: Any = {

@@ -30,8 +30,7 @@ def in_seconds(meta: Mapping[str, Any]) -> Any:
     return partial(
         to_seconds,
         stride=meta["snippet_stride"],
-        window_start_frame=meta.get("window_start_frame", 0),
-        offset_frames=meta["offset_frames"],
+        window_start_frame=meta.get("window_start_frame", 0) + meta["offset_frames"],
         fps=meta["fps"],
         duration=meta["duration"],
     )

@@ -17,7 +17,7 @@ from adatad_jax.conversion.detector import model_shapes
 from adatad_jax.conversion.torch_file import RECORD, read_tensors, write_tensors
 from adatad_jax.errors import UserError
 from adatad_jax.training import checkpoints
-from adatad_jax.training.parameters import split
+from adatad_jax.training.parameters import merge, split
 from adatad_jax.training.state import TrainState
 from adatad_jax.weights.backbone_store import PASSENGERS_FILE
 from adatad_jax.weights.convert_file import convert_file
