@@ -1,11 +1,15 @@
-# make demo   trains, evaluates and detects on generated videos
-# make test   checks style and types, then runs the test suite
-# Each installs what it needs into .venv, at the versions in constraints.txt.
+# make demo         trains, evaluates and detects on generated videos
+# make test         checks style and types, then runs the test suite
+# make test-newest  runs the test suite with the newest release of every library
+# Each installs what it needs: test-newest into .venv-newest, the others into .venv at the versions in constraints.txt.
+# ARGS="..." passes arguments on: make test ARGS="-k nms".
 
 PYTHON ?= python3
 BIN := .venv/bin
+NEWEST := .venv-newest/bin
+AT_LEAST_311 := import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, found " + sys.version)
 
-.PHONY: demo demo-controls test test-slow check
+.PHONY: demo demo-controls test test-slow test-newest check
 
 demo: .venv/installed
 	$(BIN)/python -m adatad_jax.demo.run $(ARGS)
@@ -19,13 +23,19 @@ test: check
 test-slow: check
 	$(BIN)/python -m pytest -m slow $(ARGS)
 
+test-newest:
+	$(PYTHON) -c '$(AT_LEAST_311)'
+	test -x $(NEWEST)/python || $(PYTHON) -m venv .venv-newest
+	$(NEWEST)/python -m pip install --quiet --upgrade --upgrade-strategy eager --editable ".[convert,test]"
+	$(NEWEST)/python -m pytest -m "not slow" $(ARGS)
+
 check: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
 .venv/installed: pyproject.toml constraints.txt
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, found " + sys.version)'
+	$(PYTHON) -c '$(AT_LEAST_311)'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[convert,test]"
 	touch $@

@@ -8,7 +8,7 @@ Files, from the folder the command runs in (it says where to get what is missing
 
     data/activitynet/videos/                     v_NAME.mp4
     data/activitynet/activity_net.v1-3.min.json  less the videos of blocked.json: 4,728 in `validation`
-    data/activitynet/category_idx.txt            the 200 classes, one a line
+    data/activitynet/category_idx.txt            the 200 classes, one per line
     pretrained/vit-large-p16_videomae-k400-pre_16x4x1_kinetics-400_20221013-229dbb03.pth
 """
 

@@ -6,9 +6,9 @@ Expected: 37.56 average mAP over tIoU 0.1:0.1:0.9, the published figure (4 GPUs)
 
 Files, from the folder the command runs in (it says where to get what is missing):
 
-    data/charades/videos/           NAME.mp4, at 30 frames a second
+    data/charades/videos/           NAME.mp4, at 30 frames per second
     data/charades/charades.json     subsets `training` and `testing`
-    data/charades/category_idx.txt  the 157 classes, one a line
+    data/charades/category_idx.txt  the 157 classes, one per line
     pretrained/vit-giant-p14_videomaev2-hybrid_pt_1200e_k710_ft_my.pth
 """
 

@@ -6,9 +6,9 @@ Expected: 33.94 average mAP over tIoU 0.1:0.1:0.9, the published figure (2 GPUs)
 
 Files, from the folder the command runs in (it says where to get what is missing):
 
-    data/charades/videos/           NAME.mp4, at 30 frames a second
+    data/charades/videos/           NAME.mp4, at 30 frames per second
     data/charades/charades.json     subsets `training` and `testing`
-    data/charades/category_idx.txt  the 157 classes, one a line
+    data/charades/category_idx.txt  the 157 classes, one per line
     pretrained/vit-huge-p16_videomae-k400-pre_16x4x1_kinetics-400_my.pth
 """
 

@@ -8,7 +8,7 @@ Files, from the folder the command runs in (it says where to get what is missing
 
     data/ego4d/videos/               NAME.mp4, the moment-query clips
     data/ego4d/ego4d_v2_220429.json  subsets `train` and `val`
-    data/ego4d/category_idx.txt      the 110 classes, one a line
+    data/ego4d/category_idx.txt      the 110 classes, one per line
     pretrained/vit-large-p16_videomae_k700_mq_ft_internvideo.pth
 """
 

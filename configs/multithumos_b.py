@@ -8,7 +8,7 @@ Files, from the folder the command runs in (it says where to get what is missing
 
     data/thumos14/videos/                   video_validation_0000051.mp4, ..., video_test_0001558.mp4
     data/multithumos/multithumos_anno.json  subsets `training` and `validation`
-    data/multithumos/category_idx.txt       the 65 classes, one a line
+    data/multithumos/category_idx.txt       the 65 classes, one per line
     pretrained/vit-base-p16_videomae-k400-pre_16x4x1_kinetics-400_20221013-860a3cd3.pth
 """
 

@@ -8,7 +8,7 @@ Files, from the folder the command runs in (it says where to get what is missing
 
     data/thumos14/videos/              video_validation_0000051.mp4, ..., video_test_0001558.mp4
     data/thumos14/thumos_14_anno.json  200 `training` and 211 `validation` videos
-    data/thumos14/category_idx.txt     the 20 classes, one a line
+    data/thumos14/category_idx.txt     the 20 classes, one per line
     pretrained/vit-base-p16_videomae-k400-pre_16x4x1_kinetics-400_20221013-860a3cd3.pth
 """
 
