@@ -240,9 +240,29 @@ def _span(value: Any) -> tuple[float, float] | None:
     return ends[0], ends[1]
 
 
+@dataclass
+class _Entry:
+    """One video's entry of the file while it is read, and where to put what is wrong with it."""
+
+    name: str
+    values: dict[str, Any]
+    problems: list[str]
+
+    def wrong(self, key: str, value: Any, expected: str) -> None:
+        self.problems.append(f'video "{self.name}": "{key}" is {_short(value)}, expected {expected}')
+
+    def positive(self, key: str) -> float:
+        """Returns a number above 0; NaN, after adding to the problems, where there is none."""
+        number = finite_number(self.values.get(key))
+        if number is None or number <= 0:
+            self.wrong(key, self.values.get(key), "a number above 0")
+            return math.nan
+        return number
+
+
 def _video(
     name: str,
-    entry: Any,
+    values: Any,
     fixed_fps: float | None,
     with_frames: bool,
     with_duration: bool,
@@ -251,76 +271,76 @@ def _video(
 ) -> Video | None:
     """Returns one video, or None after adding what is wrong to `problems`; adds reversed segments to `left_out`."""
     before = len(problems)
-
-    def wrong(key: str, value: Any, expected: str) -> None:
-        problems.append(f'video "{name}": "{key}" is {_short(value)}, expected {expected}')
-
-    def positive(key: str) -> float:
-        number = finite_number(entry.get(key))
-        if number is None or number <= 0:
-            wrong(key, entry.get(key), "a number above 0")
-            return math.nan
-        return number
-
-    if not isinstance(entry, dict):
-        problems.append(f'video "{name}": expected an object, found {_short(entry)}')
+    if not isinstance(values, dict):
+        problems.append(f'video "{name}": expected an object, found {_short(values)}')
         return None
-    if not isinstance(entry.get("subset"), str):
-        wrong("subset", entry.get("subset"), "a name")
-    duration = positive("duration") if with_duration or "duration" in entry else math.nan
+    entry = _Entry(name, values, problems)
+    if not isinstance(values.get("subset"), str):
+        entry.wrong("subset", values.get("subset"), "a name")
+    duration = entry.positive("duration") if with_duration or "duration" in values else math.nan
+    frames = _frame_count(entry, duration, fixed_fps) if with_frames else 0  # a count in the file may even be wrong
+    segments, labels = _labelled_segments(entry, left_out)
+    if len(problems) > before:
+        return None
+    return Video(
+        name=name,
+        subset=values["subset"],
+        duration=duration,
+        frames=frames,
+        segments=np.array(segments, np.float64).reshape(-1, 2),
+        labels=tuple(labels),
+        fixed_fps=fixed_fps,
+    )
 
-    frames: float | None = None
-    if not with_frames:
-        pass  # a frame count in the file may even be wrong
-    elif fixed_fps is not None:
+
+def _frame_count(entry: _Entry, duration: float, fixed_fps: float | None) -> int:
+    """Returns the number of source frames; any number after adding what is wrong to the problems."""
+    values = entry.values
+    if fixed_fps is not None:
         frames = duration * fixed_fps
-    elif "frame" in entry:
-        frames = positive("frame")
+    elif "frame" in values:
+        frames = entry.positive("frame")
         if frames % 1 > 0:
-            wrong("frame", entry["frame"], "a whole number of frames")
-    elif "fps" in entry:
-        frames = duration * positive("fps")
+            entry.wrong("frame", values["frame"], "a whole number of frames")
+    elif "fps" in values:
+        frames = duration * entry.positive("fps")
     else:
-        problems.append(
-            f'video "{name}": neither "frame" (the number of frames) nor "fps" is given; add one, or set '
+        entry.problems.append(
+            f'video "{entry.name}": neither "frame" (the number of frames) nor "fps" is given; add one, or set '
             "--config.data.fps to the rate that all videos have"
         )
-    if frames is not None and frames < 1:
-        problems.append(f'video "{name}": less than one frame in {duration} seconds; correct "frame" or "fps"')
+        return 0
+    if frames < 1:
+        entry.problems.append(
+            f'video "{entry.name}": less than one frame in {duration} seconds; correct "frame" or "fps"'
+        )
+    return 0 if math.isnan(frames) else int(frames)
 
-    annotations = entry.get("annotations", [])
+
+def _labelled_segments(entry: _Entry, left_out: list[str]) -> tuple[list[tuple[float, float]], list[str]]:
+    """Returns the segments of a video in seconds and their labels, without the reversed ones."""
+    annotations = entry.values.get("annotations", [])
     if not isinstance(annotations, list):
-        wrong("annotations", annotations, "a list (empty for a video without segments)")
+        entry.wrong("annotations", annotations, "a list (empty for a video without segments)")
         annotations = []
     segments: list[tuple[float, float]] = []
     labels: list[str] = []
     for number, annotation in enumerate(annotations):
         where = f"annotations[{number}]"
         if not isinstance(annotation, dict):
-            wrong(where, annotation, 'an object with "segment" and "label"')
+            entry.wrong(where, annotation, 'an object with "segment" and "label"')
             continue
         segment, label = _span(annotation.get("segment")), annotation.get("label")
         if segment is None:
-            wrong(f"{where}.segment", annotation.get("segment"), "[start, end] in seconds")
+            entry.wrong(f"{where}.segment", annotation.get("segment"), "[start, end] in seconds")
         elif not isinstance(label, str) or not label:
-            wrong(f"{where}.label", label, "a class name")
+            entry.wrong(f"{where}.label", label, "a class name")
         elif segment[0] > segment[1]:
-            left_out.append(f'video "{name}": "{where}.segment" is {list(segment)}')
+            left_out.append(f'video "{entry.name}": "{where}.segment" is {list(segment)}')
         else:
             segments.append(segment)
             labels.append(label)
-
-    if len(problems) > before:
-        return None
-    return Video(
-        name=name,
-        subset=entry["subset"],
-        duration=duration,
-        frames=int(frames or 0),
-        segments=np.array(segments, np.float64).reshape(-1, 2),
-        labels=tuple(labels),
-        fixed_fps=fixed_fps,
-    )
+    return segments, labels
 
 
 def _short(value: Any) -> str:

@@ -140,9 +140,8 @@ def map_in_processes(
 ) -> Iterator[tuple[Item, Result | UserError]]:
     """Yields `(item, function(item))` in order of completion; each call runs in a process that is killed at the limit.
 
-    The processes are fresh interpreters. They do not import the program's main module, and they import jax only if
-    the module of `function` does. They end with the iterator, which must be exhausted or closed. Ctrl-C does not reach
-    them.
+    The processes are fresh interpreters. They do not import the program's main module, and import jax only if the
+    module of `function` does. They end with the iterator, which must be exhausted or closed. Ctrl-C is the caller's.
 
     Args:
       function: a function that can be imported by name, so not from a script that runs as `__main__`, and that keeps
@@ -163,17 +162,14 @@ def map_in_processes(
     """
     if workers < 1:
         raise ValueError(f"expected at least one worker, got {workers}")
-    work = pickle.dumps(function)
-    if b"__main__" in work:
-        raise ValueError(f"{function} is defined in the main module, which worker processes do not import; move it")
+    work = _pickled(function)
     waiting = deque(items)
     crew: dict[Connection, _Worker] = {}
     try:
         for _ in range(min(workers, len(waiting))):
             _hire(crew, work, limit)
         while crew:
-            soonest = min(worker.deadline for worker in crew.values())
-            wait(list(crew), max(0.0, soonest - time.monotonic()))
+            wait(list(crew), max(0.0, min(worker.deadline for worker in crew.values()) - time.monotonic()))
             for connection, worker in list(crew.items()):
                 if connection.poll():
                     outcome, lives = _answer(connection, worker, name)
@@ -182,14 +178,12 @@ def map_in_processes(
                 else:
                     continue
                 done = worker.items
-                if waiting and lives:
-                    worker.items, worker.deadline = [waiting.popleft()], time.monotonic() + limit
-                    with suppress(OSError):  # if it has died since, its end of the pipe says so the next time around
-                        connection.send(worker.items[0])
-                else:
+                if not (waiting and lives):
                     _dismiss(crew, connection)
                     if waiting:
                         _hire(crew, work, limit)
+                else:
+                    _hand_out(connection, worker, waiting.popleft(), limit)
                 for item in done:
                     yield item, outcome
     finally:
@@ -197,6 +191,21 @@ def map_in_processes(
             worker.process.kill()
         for connection in list(crew):
             _dismiss(crew, connection)
+
+
+def _pickled(function: Callable[..., Any]) -> bytes:
+    """Returns a function as worker processes import it; raises `ValueError` if they cannot."""
+    work = pickle.dumps(function)
+    if b"__main__" in work:
+        raise ValueError(f"{function} is defined in the main module, which worker processes do not import; move it")
+    return work
+
+
+def _hand_out(connection: Connection, worker: _Worker, item: object, limit: float) -> None:
+    """Gives a worker its next item."""
+    worker.items, worker.deadline = [item], time.monotonic() + limit
+    with suppress(OSError):  # if it has died since, its end of the pipe says so the next time around
+        connection.send(item)
 
 
 def _too_long(what: object, seconds: float) -> str:
