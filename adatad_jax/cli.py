@@ -1,4 +1,4 @@
-"""What the entry points share: arguments, the config file with its overrides, and how errors reach the user."""
+"""Common parts of all commands: arguments, the configuration file with its overrides, and errors as messages."""
 
 import argparse
 import atexit
@@ -21,8 +21,14 @@ HELP_WIDTH, INDENT = 110, "      "
 
 
 def run(main: Callable[[Sequence[str]], None]) -> None:
-    """Runs an entry point on the command line's arguments; a `UserError` becomes its message and exit code 2."""
-    if isinstance(sys.stdout, io.TextIOWrapper):  # a name that the terminal's encoding lacks stops nothing
+    """Runs a command on the arguments of the command line, and exits with a code if it fails.
+
+    A `UserError` is printed as its message, with exit code 2. Ctrl-C gives exit code 130, a closed pipe 1.
+
+    Args:
+      main: the command; takes the arguments without the program's name.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):  # the terminal's encoding may lack characters of a name
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         with warnings_to(PrintedWarnings()):
@@ -34,19 +40,24 @@ def run(main: Callable[[Sequence[str]], None]) -> None:
         print("interrupted", file=sys.stderr)
         atexit.register(_leave)
         sys.exit(EXIT_INTERRUPTED)
-    except BrokenPipeError:  # whatever read our output has ended, as `head` does
+    except BrokenPipeError:  # the program that reads the output has ended, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
 
 
 def _leave() -> None:
-    """Ends the process before JAX takes itself down, which it does while threads of it still compile: they crash."""
+    """Ends the process before JAX shuts down, because threads that are still compiling would crash then."""
     sys.stdout.flush()
     os._exit(EXIT_INTERRUPTED)
 
 
 def config_parser(description: str, required: bool = True) -> argparse.ArgumentParser:
-    """Returns a parser with `--config`, whose help explains every field that `--config.FIELD=VALUE` can set."""
+    """Makes a parser with `--config` and `--workdir`, whose help explains every field of a configuration.
+
+    Args:
+      description: of the command.
+      required: whether `--config` must be given.
+    """
     parser = argparse.ArgumentParser(
         description=description,
         epilog=describe_fields(),
@@ -61,10 +72,15 @@ def config_parser(description: str, required: bool = True) -> argparse.ArgumentP
 
 
 def parse(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> tuple[argparse.Namespace, Config]:
-    """Parses arguments and the configuration with its overrides; sets the default workdir.
+    """Parses arguments, reads the configuration with its overrides, and sets the default workdir.
+
+    Args:
+      parser: from `config_parser`.
+      arguments: without the program's name.
 
     Raises:
-      UserError: the file is missing or fails, a field does not exist or has another type, or its values cannot work.
+      UserError: as `load_config`.
+      SystemExit: the arguments are wrong.
     """
     args, overrides = parse_overrides(parser, arguments)
     config = load_config(args.config, overrides)
@@ -74,7 +90,15 @@ def parse(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> tuple[ar
 
 
 def parse_overrides(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
-    """Parses arguments; the `--config.FIELD=VALUE` among them come back as they are."""
+    """Parses arguments, and returns the `--config.FIELD=VALUE` among them unparsed.
+
+    Args:
+      parser: from `config_parser`.
+      arguments: without the program's name.
+
+    Raises:
+      SystemExit: the arguments are wrong.
+    """
     args, overrides = parser.parse_known_args(arguments)
     stray = [argument for argument in overrides if not argument.startswith("--config.")]
     if stray:
@@ -83,7 +107,7 @@ def parse_overrides(parser: argparse.ArgumentParser, arguments: Sequence[str]) -
 
 
 def describe_fields() -> str:
-    """Returns a text on every field of a configuration: default, type, values it takes, and meaning, by section."""
+    """Describes every field of a configuration by section: default, meaning, type and allowed values."""
     lines = ["fields of a configuration, with their defaults:"]
     section = ""
     for name, value, setting in fields_of(Config()):

@@ -59,13 +59,14 @@ def progress_bar(console: Console, *, stays: bool = False) -> Progress:
       console: where the bar is shown, if that is a terminal.
       stays: whether the bar stays when the work is done, and ends up in a file that is no terminal, too.
     """
+    times = len("0:00:00")
     return Progress(
         TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)),
-        BarColumn(20),
+        BarColumn(min(20, max(6, console.width - 74))),  # all else fits a terminal of 80 columns
         _Status(table_column=Column(no_wrap=True)),
-        TimeElapsedColumn(),
+        TimeElapsedColumn(table_column=Column(no_wrap=True, min_width=times)),
         TextColumn("ETA"),
-        TimeRemainingColumn(),
+        TimeRemainingColumn(table_column=Column(no_wrap=True, min_width=times)),
         console=console,
         transient=not stays,
         expand=True,

@@ -1,7 +1,7 @@
 """Finds actions in any video: `python -m adatad_jax.detect --workdir DIR --output OUT VIDEO|FOLDER...`.
 
-With `--checkpoint FILE_OR_FOLDER` in place of `--workdir`, the detector is one of the PyTorch release, or one that
-convert/pth_to_flax.py converted.
+With `--checkpoint FILE_OR_FOLDER` in place of `--workdir`, the detector comes from a checkpoint of the PyTorch release,
+or from a folder that convert/pth_to_flax.py wrote.
 """
 
 import argparse
@@ -18,11 +18,18 @@ from adatad_jax.pipelines.detect_in_files import Options, detect_files
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Parses the command line and detects; the exit code is 1 if some video failed."""
+    """Parses the command line and detects; exits with code 1 if a video failed.
+
+    Args:
+      arguments: the command line without the program's name.
+
+    Raises:
+      UserError: the arguments, the detector or the output folder cannot be used.
+    """
     parser = argparse.ArgumentParser(
         description="Find actions in videos with a trained detector. For each, OUT gets NAME.json and NAME.csv (all "
         "detections), NAME.srt and NAME.vtt (subtitles that show the good ones in any player) and NAME.png (a "
-        "timeline). What an earlier run with the same detector and options has done is not done again.",
+        "timeline). Videos that an earlier run finished with the same detector and options are skipped.",
         allow_abbrev=False,
     )
     which = parser.add_mutually_exclusive_group(required=True)
@@ -35,15 +42,15 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument(
         "--config",
         type=Path,
-        help="configuration of --checkpoint, with --config.FIELD=VALUE; may be left out where the checkpoint tells it",
+        help="configuration of --checkpoint, with --config.FIELD=VALUE; not needed if the checkpoint determines it",
     )
     parser.add_argument("--output", type=Path, required=True, help="folder to write into")
     parser.add_argument("--threshold", type=float, help="least score of a detection, in [0, 1] (default: keep all)")
-    parser.add_argument("--top", type=int, metavar="N", help="keep at most N detections of a video, the best")
+    parser.add_argument("--top", type=int, metavar="N", help="keep at most the N best detections per video")
     parser.add_argument(
         "--label", action="append", metavar="NAME", help="keep detections of this class; may be given several times"
     )
-    parser.add_argument("--fps", type=float, help="frames a second of the videos, if not what their files say")
+    parser.add_argument("--fps", type=float, help="frames per second of the videos, if not as in the files")
     parser.add_argument("--batch", type=int, default=1, metavar="N", help="windows computed at once (default: 1)")
     parser.add_argument("--annotate", action="store_true", help=f"also write NAME{ANNOTATED}, with detections drawn in")
     parser.add_argument("--again", action="store_true", help="redo videos that an earlier run has done")
@@ -63,7 +70,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def entry() -> None:
-    """Console script."""
+    """Runs the command as a console script."""
     cli.run(main)
 
 

@@ -1,7 +1,7 @@
 """Checks a data set before a run: `python -m adatad_jax.doctor --config configs/thumos_s.py [--output DIR]`.
 
-It prints what the data set holds and everything that is wrong with it, and writes that as `report.json` and, as a
-picture, `report.png`. Exit code 0: a run can start; 1: it cannot; 2: wrong usage.
+The command prints what the data set holds and everything that is wrong with it, and writes the same to `report.json`
+and, as a picture, to `report.png`. Exit code 0: a run can start; 1: a run cannot start; 2: wrong usage.
 """
 
 import json
@@ -24,7 +24,14 @@ UNFIT = 1
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Parses the command line, checks, reports; leaves with exit code 1 if a run cannot start."""
+    """Parses the command line, checks the data set and reports; exits with code 1 if a run cannot start.
+
+    Args:
+      arguments: the command line without the program's name.
+
+    Raises:
+      UserError: the output folder cannot be made, or a field of the configuration cannot work.
+    """
     parser = cli.config_parser("Check a data set: annotations, segments, and every video file.")
     parser.add_argument("--output", type=Path, help="folder of report.json and report.png (default: WORKDIR/doctor)")
     args, config = cli.parse(parser, arguments)
@@ -46,7 +53,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def entry() -> None:
-    """Console script."""
+    """Runs the command as a console script."""
     cli.run(main)
 
 

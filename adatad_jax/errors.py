@@ -1,4 +1,4 @@
-"""The one exception a user is meant to read, and how its message is put together."""
+"""The exception that is meant for the user, and functions that compose its message."""
 
 import sys
 from collections.abc import Collection, Iterator, Sequence
@@ -11,20 +11,23 @@ _shown = ContextVar("shown", default=PROBLEMS_SHOWN)
 
 
 class UserError(Exception):
-    """Something the user gave is wrong; the message says what, and what to do.
+    """An error that the user can correct.
 
-    A message names the file, key or field, what was found, what was expected and the remedy. Entry points print it
+    The message names the file, key or field, what was found, what was expected, and what to do. Commands print it
     without a traceback and exit with code 2 (`adatad_jax.cli`).
     """
 
 
 def one_line(error: Exception, limit: int = 200) -> str:
-    """What another library says of a failure, on one line and cut, to stand inside a message of ours."""
+    """Returns the message of another library's exception on one line, cut to `limit` characters."""
     return " ".join(str(error).split())[:limit]
 
 
 def listed(lines: Sequence[str]) -> str:
-    """Lines to end a message with, at most `PROBLEMS_SHOWN` of them (`all_listed`) and how many more there are."""
+    """Formats lines for the end of a message: at most `PROBLEMS_SHOWN`, then the number of those left out.
+
+    Inside `all_listed`, no line is left out.
+    """
     shown = _shown.get()
     rest = [f"... and {len(lines) - shown} more"] if len(lines) > shown else []
     return "".join(f"\n  {line}" for line in (*lines[:shown], *rest))
@@ -32,7 +35,7 @@ def listed(lines: Sequence[str]) -> str:
 
 @contextmanager
 def all_listed() -> Iterator[None]:
-    """Inside it, `listed` leaves out nothing: for reports that go into a file."""
+    """Makes `listed` leave out no line inside the block: for reports that are written to a file."""
     token = _shown.set(sys.maxsize)
     try:
         yield
@@ -41,6 +44,9 @@ def all_listed() -> Iterator[None]:
 
 
 def few(names: Collection[str]) -> str:
-    """The first three, and how many there are; what a terminal would obey or could not show is written as in Python."""
+    """Formats the first three names, and their number if there are more.
+
+    A name with characters that a terminal would interpret or cannot show is written as a Python literal.
+    """
     shown = ", ".join(name if name.isprintable() else repr(name) for name in list(names)[:_NAMES_SHOWN])
     return f"{shown}, ... ({len(names)} in all)" if len(names) > _NAMES_SHOWN else shown

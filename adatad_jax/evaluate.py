@@ -3,8 +3,8 @@
     python -m adatad_jax.evaluate --config configs/thumos_s.py [--workdir DIR]
     python -m adatad_jax.evaluate --results results.json --annotations gt.json --subset validation --output DIR
 
-With `--checkpoint FILE_OR_FOLDER` the detector is one of the PyTorch release, or one that convert/pth_to_flax.py
-converted.
+With `--checkpoint FILE_OR_FOLDER` the detector comes from a checkpoint of the PyTorch release, or from a folder that
+convert/pth_to_flax.py wrote.
 """
 
 import argparse
@@ -24,7 +24,14 @@ _OF_RESULTS = ("annotations", "subset", "output", "tious", "classes", "blocked",
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Parses the command line and evaluates."""
+    """Parses the command line and evaluates.
+
+    Args:
+      arguments: the command line without the program's name.
+
+    Raises:
+      UserError: the files, the configuration or the detector cannot be used.
+    """
     parser = make_parser()
     args, overrides = cli.parse_overrides(parser, arguments)
     given = [f"--{name}" for name in _OF_RESULTS if getattr(args, name) is not None]
@@ -40,14 +47,14 @@ def main(arguments: Sequence[str]) -> None:
     if args.config is None and args.checkpoint is None:
         parser.error("one of --config and --checkpoint is needed, or --results")
     config = load_config(args.config, overrides) if args.config else None
-    # A folder's name may hold a dot.
+    # A folder's name may hold a dot, which is no suffix.
     checkpoint = args.checkpoint.resolve() if args.checkpoint else args.config
     workdir = args.workdir or Path("runs") / (checkpoint.name if checkpoint.is_dir() else checkpoint.stem)
     evaluate(config, workdir, make_console(), args.checkpoint, overrides)
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The options of both forms."""
+    """Makes the parser with the options of both forms."""
     parser = cli.config_parser(
         "Evaluate a trained detector on the config's test subset (--config, --checkpoint), or the detections of any "
         "tool against annotations (--results).",
@@ -57,8 +64,8 @@ def make_parser() -> argparse.ArgumentParser:
         "--checkpoint",
         type=Path,
         help="a detector checkpoint of the PyTorch release, or a folder of convert/pth_to_flax.py, in place of the "
-        "run's latest; results go to --workdir (default then: runs/NAME_OF_CHECKPOINT); --config may be left out "
-        "where the checkpoint tells which it is",
+        "run's latest; results go to --workdir (default then: runs/NAME_OF_CHECKPOINT); --config is not needed if the "
+        "checkpoint determines it",
     )
     group = parser.add_argument_group("detections of any tool")
     group.add_argument(
@@ -67,7 +74,7 @@ def make_parser() -> argparse.ArgumentParser:
         help="ActivityNet results format (JSON), or a table video,start,end,label,score (.csv); times in seconds",
     )
     group.add_argument("--annotations", type=Path, help="ground truth: any annotation file that training reads")
-    group.add_argument("--subset", help="spelled as in the annotations; may be left out where they have one only")
+    group.add_argument("--subset", help="spelled as in the annotations; not needed if they have only one")
     group.add_argument("--output", type=Path, help=f"folder for {METRICS_FILE} and {REPORT_FILE}")
     group.add_argument(
         "--tious",
@@ -76,17 +83,17 @@ def make_parser() -> argparse.ArgumentParser:
         "for THUMOS-14. ActivityNet-1.3: 0.5:0.05:0.95; Multi-THUMOS, Charades: 0.1:0.1:0.9; EPIC-Kitchens, Ego4D: "
         "0.1:0.1:0.5",
     )
-    group.add_argument("--classes", type=Path, help="class names, one a line: their order in tables (default: sorted)")
+    group.add_argument("--classes", type=Path, help="class names, one per line, in the tables' order (default: sorted)")
     group.add_argument("--blocked", type=Path, help="JSON list of videos to leave out, as ActivityNet's blocked.json")
     group.add_argument("--videos", type=Path, help="folder of the video files, for thumbnails in the report")
     return parser
 
 
 def parse_tious(text: str) -> tuple[float, ...]:
-    """Thresholds from `0.3,0.5` or `0.3:0.1:0.7` (start:step:end, with the end).
+    """Reads tIoU thresholds from `0.3,0.5` or `0.3:0.1:0.7` (start:step:end, with the end).
 
     Raises:
-      argparse.ArgumentTypeError: it is neither, has over 100 thresholds, repeats one, or one is not in (0, 1].
+      argparse.ArgumentTypeError: the text is neither, has over 100 thresholds, repeats one, or one is not in (0, 1].
     """
     tious: list[float] = []
     try:
@@ -100,7 +107,7 @@ def parse_tious(text: str) -> tuple[float, ...]:
                 case _:
                     raise ValueError
     except ValueError:
-        raise argparse.ArgumentTypeError(f'"{text}", expected such as 0.5,0.75 or 0.3:0.1:0.7') from None
+        raise argparse.ArgumentTypeError(f'"{text}": expected thresholds such as 0.5,0.75 or 0.3:0.1:0.7') from None
     if not all(0 < tiou <= 1 for tiou in tious):
         raise argparse.ArgumentTypeError(f'"{text}": thresholds are above 0 and at most 1')
     if len({f"{tiou:g}" for tiou in tious}) < len(tious) or len(tious) > _MOST_TIOUS:
@@ -109,7 +116,7 @@ def parse_tious(text: str) -> tuple[float, ...]:
 
 
 def entry() -> None:
-    """Console script."""
+    """Runs the command as a console script."""
     cli.run(main)
 
 

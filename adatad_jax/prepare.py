@@ -1,8 +1,10 @@
 """Fills a frame cache: `python -m adatad_jax.prepare --config configs/thumos_s.py --output DIR`.
 
-Every video of the training and test subset is decoded once; `--config.data.cache=DIR` then reads its frames from there.
-Interrupted, it goes on where it was: what is there and up to date is left. Exit code 0: the cache is complete; 1: some
-videos could not be decoded (unless `data.skip_broken`), or with `--check` some files are damaged; 2: wrong usage.
+Every video of the training and test subset is decoded once; `--config.data.cache=DIR` then reads the frames from there.
+An interrupted command can be run again: videos that are up to date are not decoded again.
+
+Exit codes: 0, the cache is complete; 1, some videos could not be decoded (unless `data.skip_broken`), or some files are
+damaged (`--check`); 2, wrong usage.
 """
 
 import os
@@ -19,16 +21,24 @@ INCOMPLETE = 1
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Parses the command line and prepares, or checks; leaves with exit code 1 if the cache is not complete."""
-    parser = cli.config_parser("Decode every video of a config once, into a folder that training reads frames from.")
+    """Parses the command line, and fills or checks the cache.
+
+    Args:
+      arguments: the command line without the program's name.
+
+    Raises:
+      UserError: the configuration or the annotations are wrong, or the cache cannot be written.
+      SystemExit: the arguments are wrong (code 2), or the cache is not complete (code 1).
+    """
+    parser = cli.config_parser("Decode every video of a configuration once, into a folder for training to read.")
     parser.add_argument("--output", type=Path, required=True, help="folder of the cache (for --config.data.cache)")
     codec = parser.add_mutually_exclusive_group()
     codec.add_argument(
-        "--quality", type=int, default=DEFAULT_QUALITY, help="of the JPEGs, 1 to 100 (default: %(default)s)"
+        "--quality", type=int, default=DEFAULT_QUALITY, help="of the JPEG frames, 1 to 100 (default: %(default)s)"
     )
-    codec.add_argument("--lossless", action="store_true", help="keep frames as they are decoded: five times the space")
-    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="videos at a time (default: the cores)")
-    parser.add_argument("--check", action="store_true", help="only compare all files of the cache with their checksums")
+    codec.add_argument("--lossless", action="store_true", help="store frames without loss: five times the space")
+    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="videos at a time (default: one per core)")
+    parser.add_argument("--check", action="store_true", help="only compare the cache's files with their checksums")
     args, config = cli.parse(parser, arguments)
     if not 1 <= args.quality <= 100:
         parser.error(f"--quality={args.quality}: expected 1 to 100")
@@ -44,7 +54,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def entry() -> None:
-    """Console script."""
+    """Runs the command as a console script."""
     cli.run(main)
 
 

@@ -1,6 +1,6 @@
-"""Time of the augmentation on the default device, by operation: `python benchmarks/augment.py [FRAMES]`.
+"""Time of the augmentation on the default device, for each operation: `python benchmarks/augment.py [FRAMES]`.
 
-One window of 160 x 160 px; beside it, what PIL and OpenCV take for the same on one host thread.
+One window of 160 x 160 px. For comparison, the time that PIL and OpenCV take on one host thread.
 """
 
 import sys
@@ -34,7 +34,7 @@ HOST: dict[Operation, Callable[[Frame], Any]] = {
 
 
 def milliseconds(function: Callable[[], Any]) -> float:
-    """Of one call, after a first one that compiles."""
+    """Returns the mean time of a call, in milliseconds, after a first call that compiles."""
     jax.block_until_ready(function())
     start = time.perf_counter()
     for _ in range(RUNS):
@@ -43,13 +43,13 @@ def milliseconds(function: Callable[[], Any]) -> float:
 
 
 def main() -> None:
-    """Prints the table, and the mean over random draws of the whole augmentation."""
+    """Prints the time of each operation, and the mean and maximum over random draws of the whole augmentation."""
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 64
     rng = np.random.default_rng(0)
     frames = rng.integers(0, 256, (1, count, SIDE, SIDE, 3), np.uint8)
     on_device = jax.device_put(frames)
     run = jax.jit(augment)
-    print(f"{jax.devices()[0].device_kind}, {count} frames of {SIDE} px, ms a window")
+    print(f"{jax.devices()[0].device_kind}, {count} frames of {SIDE} px, ms per window")
     for operation, host in HOST.items():
         matrices = np.array([[source_matrix(operation, 1, SIDE, SIDE), np.eye(2, 3)]], np.float32)
         chosen = OperationsDraw(
@@ -62,7 +62,7 @@ def main() -> None:
     for _ in range(WINDOWS):
         draw = jax.tree.map(lambda leaf: leaf[None], draw_augmentation(rng, SIDE, SIDE, True, True))
         spent.append(milliseconds(lambda draw=draw: run(on_device, draw)))  # type: ignore[misc]
-    print(f"two operations and jitter, {WINDOWS} draws: mean {np.mean(spent):.1f}, most {max(spent):.1f}")
+    print(f"two operations and jitter, {WINDOWS} draws: mean {np.mean(spent):.1f}, maximum {max(spent):.1f}")
 
 
 if __name__ == "__main__":

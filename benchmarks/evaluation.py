@@ -1,9 +1,9 @@
-"""Time of mAP beside an evaluator that loops, as ActivityNet's does, and of soft-NMS, all on one core.
+"""Time of mAP compared with an evaluator that loops, as ActivityNet's does, and time of soft-NMS, all on one core.
 
-`python benchmarks/evaluation.py [--videos N]`. The loop goes class by class, detection by detection and threshold by
-threshold over pandas frames; it is written here, and must give our numbers on tests/golden/map*.json and on what is
-timed. It takes minutes for the 211 videos of the default, fewer with fewer. Needs pandas (`pip install pandas`), which
-the project does not.
+`python benchmarks/evaluation.py [--videos N]`. The loop, which is written here, goes over pandas data frames class by
+class, detection by detection and threshold by threshold. It must give our numbers on tests/golden/map*.json and on the
+data that are timed. It takes minutes for the default of 211 videos. Needs pandas (`pip install pandas`), which the
+project does not.
 """
 
 import argparse
@@ -29,14 +29,14 @@ from adatad_jax.postprocessing.nms import nms_video
 
 GOLDEN = Path(__file__).parents[1] / "tests" / "golden"
 TIOUS = (0.3, 0.4, 0.5, 0.6, 0.7)
-DETECTIONS, CLASSES = 2000, 20  # of a video; of all
-CANDIDATES, ROUNDS = 3 * 2000, 15  # of three windows
+DETECTIONS, CLASSES = 2000, 20  # detections per video; classes in all
+CANDIDATES, ROUNDS = 3 * 2000, 15  # candidates of three windows
 
 Results = Mapping[str, Detections]
 
 
 def loop_evaluate(truth: GroundTruth, results: Results, tious: Sequence[float], classes: Sequence[str]) -> np.ndarray:
-    """Average precision [K, T] of the labels in the ground truth, by the loop."""
+    """Computes the average precision `[K, thresholds]` of the labels in the ground truth, by the loop."""
     pandas: Any = importlib.import_module("pandas")
     segments = frame(pandas, {video: (*own, np.ones(len(own[1]))) for video, own in truth.items()})
     found = frame(pandas, {video: (d.segments, d.labels, d.scores) for video, d in results.items()})
@@ -51,7 +51,7 @@ def loop_evaluate(truth: GroundTruth, results: Results, tious: Sequence[float], 
 
 
 def frame(pandas: Any, videos: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]]) -> Any:
-    """A row for each segment, label and score of all videos."""
+    """Makes a pandas data frame with one row per segment of all videos: video, start, end, label, score."""
     segments, labels, scores = (np.concatenate(columns) for columns in zip(*videos.values(), strict=True))
     names = np.repeat(list(videos), [len(labels) for _, labels, _ in videos.values()])
     columns = {"video": names, "start": segments[:, 0], "end": segments[:, 1], "label": labels, "score": scores}
@@ -59,7 +59,7 @@ def frame(pandas: Any, videos: Mapping[str, tuple[np.ndarray, np.ndarray, np.nda
 
 
 def loop_average_precision(truth: Any, found: Any, tious: Sequence[float]) -> list[float]:
-    """Average precision of one class at each threshold, from frames of its segments and detections."""
+    """Computes the average precision of one class at each threshold, from data frames of segments and detections."""
     found = found.sort_values("score", ascending=False, kind="stable").reset_index(drop=True)
     hits = np.zeros((len(tious), len(found)))
     taken = np.zeros((len(tious), len(truth)), bool)
@@ -83,7 +83,7 @@ def loop_average_precision(truth: Any, found: Any, tious: Sequence[float]) -> li
 
 
 def loop_tiou(detection: Any, own: Any) -> np.ndarray:
-    """tIoU of a detection with each of a video's segments."""
+    """Computes the tIoU of a detection with each of a video's segments."""
     start, end = own["start"].to_numpy(), own["end"].to_numpy()
     shared = (np.minimum(end, detection["end"]) - np.maximum(start, detection["start"])).clip(0)
     union = (end - start) + (detection["end"] - detection["start"]) - shared
@@ -92,7 +92,7 @@ def loop_tiou(detection: Any, own: Any) -> np.ndarray:
 
 
 def loop_area(hits: np.ndarray, positives: int) -> float:
-    """Area under the interpolated curve of precision over recall."""
+    """Computes the area under the interpolated curve of precision over recall."""
     right = np.cumsum(hits)
     precision = np.concatenate([[0], right / np.arange(1, len(hits) + 1), [0]])
     recall = np.concatenate([[0], right / positives, [1]])
@@ -103,7 +103,7 @@ def loop_area(hits: np.ndarray, positives: int) -> float:
 
 
 def check_golden() -> None:
-    """Both evaluators on the reference files; fails where they are not the same."""
+    """Runs both evaluators on the reference files; fails if they disagree."""
     for path in sorted(GOLDEN.glob("map*.json")):
         sidecar = json.loads(path.read_text())
         if "thresholds" not in sidecar:
@@ -116,9 +116,13 @@ def check_golden() -> None:
 
 
 def both(truth: GroundTruth, results: Results, tious: Sequence[float], classes: Sequence[str]) -> tuple[Any, ...]:
-    """Average precisions [K, T] and seconds of ours and of the loop, which have to agree."""
+    """Runs both evaluators, which must agree.
+
+    Returns:
+      Our average precisions `[K, thresholds]`, the loop's, our seconds, the loop's.
+    """
     ours, seconds = timed(lambda: mean_average_precision(truth, results, tious, classes).per_class)
-    # Which annotated segments count is the data set's rule, applied alike.
+    # The data set's rule on which annotated segments count is the same for both.
     counting = counted(truth, results, classes).videos
     loop, loop_seconds = timed(lambda: loop_evaluate(counting, results, tious, classes))
     np.testing.assert_allclose(ours, loop, rtol=0, atol=1e-12)
@@ -126,14 +130,17 @@ def both(truth: GroundTruth, results: Results, tious: Sequence[float], classes: 
 
 
 def timed(function: Callable[[], np.ndarray]) -> tuple[np.ndarray, float]:
-    """What a function gives, and the seconds it takes."""
+    """Returns the result of a function, and the seconds that it takes."""
     start = time.perf_counter()
     value = function()
     return value, time.perf_counter() - start
 
 
 def make_results(videos: int) -> tuple[GroundTruth, Results]:
-    """As of THUMOS-14: 16 segments of one or two classes a video. Half of the detections are near one of them."""
+    """Makes ground truth and detections like those of THUMOS-14.
+
+    Each video has 16 segments of one or two classes. Half of the detections are near one of the segments.
+    """
     rng = np.random.default_rng(0)
     truth, results = {}, {}
     for name in (f"video_{number:04}" for number in range(videos)):
@@ -153,13 +160,13 @@ def make_results(videos: int) -> tuple[GroundTruth, Results]:
 
 
 def spans(rng: np.random.Generator, count: int) -> np.ndarray:
-    """Segments [count, 2] of some seconds within 200 s."""
+    """Draws segments `[count, 2]` of a few seconds that start within 190 s."""
     start = rng.uniform(0, 190, count)
     return np.stack([start, start + rng.gamma(2, 2, count) + 0.2], axis=1)
 
 
 def time_soft_nms(classes: int, kept: int) -> None:
-    """Prints what soft-NMS of one video takes."""
+    """Prints the time of soft-NMS for one video."""
     rng = np.random.default_rng(0)
     segments, scores = spans(rng, CANDIDATES), rng.beta(0.5, 3, CANDIDATES)
     labels = rng.integers(0, classes, CANDIDATES)
@@ -171,14 +178,14 @@ def time_soft_nms(classes: int, kept: int) -> None:
         seconds.append(time.perf_counter() - start)
     print(
         f"soft-NMS, {CANDIDATES} candidates in {classes} class{'es' * (classes > 1)}, at most {kept} kept: median "
-        f"{1e3 * np.median(seconds):.1f} ms, least {1e3 * min(seconds):.1f} ms of {ROUNDS} rounds"
+        f"{1e3 * np.median(seconds):.1f} ms, minimum {1e3 * min(seconds):.1f} ms of {ROUNDS} rounds"
     )
 
 
 def main() -> None:
-    """Checks that both agree, then prints the times."""
+    """Checks that both evaluators agree, and prints the times."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--videos", type=int, default=211, help="to measure mAP on")
+    parser.add_argument("--videos", type=int, default=211, help="number of videos to measure mAP on")
     videos = parser.parse_args().videos
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     for classes in (CLASSES, 1):

@@ -1,8 +1,8 @@
-"""Loading of training samples: from H.264 and from the frame cache, by one thread and by many, and the memory it takes.
+"""Time and memory of loading training samples, from H.264 and from the frame cache, with one thread and with many.
 
-`python benchmarks/loading.py [VIDEO ...]`: with videos of one's own in place of the ones made here, which have the bit
-rate of web videos of 320x180 (about 250 kbit/s at CRF 23) and a key frame every 250 frames. Three minutes on two cores,
-which nothing else should use: whatever the machine does besides counts as time of the threads.
+`python benchmarks/loading.py [VIDEO ...]` takes the user's videos in place of the ones made here, which have the bit
+rate of web videos of 320x180 (about 250 kbit/s at CRF 23) and a key frame every 250 frames. It takes three minutes on
+two cores. Nothing else should run on the machine, because its work would count as time of the threads.
 """
 
 import json
@@ -36,7 +36,7 @@ CORES = len(os.sched_getaffinity(0))
 
 
 def texture(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """A picture [height, width, 3] uint8 with the spectrum of natural ones: bright and dark more than colours."""
+    """Makes an image `[height, width, 3]` uint8 with the spectrum of natural images: more luma than colour contrast."""
     frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width))
     amplitude = np.maximum(frequency, 1 / width) ** -1.5
     planes = []
@@ -52,7 +52,7 @@ def texture(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
 
 
 def write_video(path: Path, width: int, height: int, frames: int, preset: str) -> None:
-    """A camera that wanders and turns over a background, in front of which things move, with a little noise."""
+    """Writes a video of a camera that moves and turns over a background with moving objects, with a little noise."""
     rng = np.random.default_rng(len(path.stem))
     background = texture(rng, int(1.8 * height), int(1.8 * width))
     things = [texture(rng, height // 2, width // 5) for _ in range(3)]
@@ -77,7 +77,7 @@ def write_video(path: Path, width: int, height: int, frames: int, preset: str) -
 
 
 def make_config(folder: Path, videos: Sequence[Path]) -> Config:
-    """The published recipe on these videos, with a segment every 10 seconds."""
+    """Makes the configuration of the published recipe for these videos, with a segment every 10 seconds."""
     database = {}
     (folder / "videos").mkdir(parents=True)
     for path in videos:
@@ -95,14 +95,14 @@ def make_config(folder: Path, videos: Sequence[Path]) -> Config:
 
 
 def open_windows(config: Config, cache: Path | None = None) -> TrainingWindows:
-    """The training windows, from the videos or from a cache."""
+    """Opens the training windows, from the videos or from a cache."""
     config = config
     config = config.with_fields({"data.cache": str(cache or "")})
     return TrainingWindows(load_subset(config, "all", load_classes(config), training=True), config)
 
 
 def timed(windows: TrainingWindows, samples: Sequence[tuple[int, int]], threads: int) -> tuple[float, float]:
-    """Seconds a sample, of (epoch, index), takes: by the clock, and of work of all cores together."""
+    """Loads samples (epoch, index); returns the seconds per sample, by the clock and as CPU time of all cores."""
     clock, work = time.perf_counter(), time.process_time()
     for _, loaded in load_ahead(samples, lambda sample: windows.load(*sample), threads, threads):
         assert isinstance(loaded, Sample), loaded
@@ -110,7 +110,7 @@ def timed(windows: TrainingWindows, samples: Sequence[tuple[int, int]], threads:
 
 
 def measure_loading(folder: Path, videos: Sequence[Path], console: Console) -> None:
-    """Samples from each source, in turns, by one thread and by as many as there are cores."""
+    """Loads samples from each source in turns, with one thread and with one thread per core, and prints the times."""
     config = make_config(folder, videos)
     sources = {"H.264": open_windows(config)}
     for name, quality in (("cache", DEFAULT_QUALITY), ("cache, quality 95", 95), ("cache, lossless", None)):
@@ -120,16 +120,16 @@ def measure_loading(folder: Path, videos: Sequence[Path], console: Console) -> N
         size = sum(
             path.stat().st_size for path in (folder / name).glob(f"{config.data.train_short_side}/*.array_record")
         )
-        console.print(f"{name}: {size / frames / 1e3:.1f} kB a frame")
+        console.print(f"{name}: {size / frames / 1e3:.1f} kB per frame")
     spent: dict[tuple[str, int], list[tuple[float, float]]] = {}
     for epoch in range(ROUNDS):
         for threads in (1, CORES):
             samples = [(epoch * CORES + copy, index) for copy in range(CORES) for index in range(len(videos))]
             for name, windows in sources.items():
                 spent.setdefault((name, threads), []).append(timed(windows, samples, threads))
-    # the first round warms up
+    # The first round is a warm-up.
     mean = {key: np.mean(rounds[1:], axis=0) for key, rounds in spent.items()}
-    table = Table("seconds a sample", *sources, title="768 frames, random resized crop to 160 px")
+    table = Table("seconds per sample", *sources, title="768 frames, random resized crop to 160 px")
     for threads in (1, CORES):
         table.add_row(f"{threads} threads", *(f"{mean[name, threads][0]:.3f}" for name in sources))
         ratios = [mean["H.264", threads][0] / mean[name, threads][0] for name in sources]
@@ -141,12 +141,12 @@ def measure_loading(folder: Path, videos: Sequence[Path], console: Console) -> N
 
 
 def resident() -> float:
-    """MiB of memory that this process holds now."""
+    """Returns the resident memory of this process, in MiB."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 2**20
 
 
 def measure_peak(folder: Path) -> None:
-    """Two batches of two windows of 768 frames of large videos, in a process of its own: its peak of memory."""
+    """Loads two batches of two windows of 768 frames of large videos, and prints this process's peak memory."""
     start = resident()
     config = make_config(folder / "peak", sorted(folder.glob("large*.mp4")))
     config = config.with_fields({"data.stride": 1})
@@ -159,7 +159,7 @@ def measure_peak(folder: Path) -> None:
 
 
 def measure_growth(folder: Path) -> None:
-    """300 windows of 96 frames from each source: what memory is held after 100 and after all."""
+    """Loads 300 windows of 96 frames from each source, and prints the memory after 100 and after all windows."""
     config = make_config(folder / "growth", sorted(folder.glob("small*.mp4")))
     config = config.with_fields({"data.window": 96})
     for name, cache in (("H.264", None), ("cache", folder / "growth" / "cache")):
@@ -174,7 +174,7 @@ def measure_growth(folder: Path) -> None:
 
 
 def main() -> None:
-    """Makes the videos and prints all figures."""
+    """Makes the videos and prints all measurements."""
     parts = {"--peak": measure_peak, "--growth": measure_growth}
     if sys.argv[1:2] and sys.argv[1] in parts:
         parts[sys.argv[1]](Path(sys.argv[2]))

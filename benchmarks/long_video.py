@@ -1,8 +1,8 @@
 """Memory and speed of detection in a long video: `python benchmarks/long_video.py --workdir runs/demo`.
 
-Makes an H.264 file of an hour (320x180, 25 frames a second, a key frame every 250) and one of two minutes, runs
-`python -m adatad_jax.detect` on each, and follows the memory of the process. Flat means: the peak on the hour is about
-that on two minutes.
+Makes an H.264 file of an hour (320x180, 25 frames per second, a key frame every 250 frames) and one of two minutes,
+runs `python -m adatad_jax.detect` on each, and records the memory of the process. Memory does not grow with the length
+if the peak of the hour is about that of two minutes.
 """
 
 import argparse
@@ -17,11 +17,11 @@ import av
 import numpy as np
 
 RATE, WIDTH, HEIGHT = 25, 320, 180
-EVERY = 0.2  # seconds between two looks at the memory
+EVERY = 0.2  # seconds between two measurements of the memory
 
 
 def make_video(path: Path, seconds: int) -> None:
-    """A bright square that wanders over noise; a minute of it, encoded anew for every minute."""
+    """Writes a video of a bright square that moves over static noise."""
     rng = np.random.default_rng(0)
     noise = rng.integers(0, 80, (HEIGHT, WIDTH, 3), np.uint8)
     with av.open(str(path), "w") as container:
@@ -37,7 +37,7 @@ def make_video(path: Path, seconds: int) -> None:
 
 
 def memory(pid: int) -> int:
-    """Resident bytes of a process; 0 once it has ended."""
+    """Returns the resident memory of a process, in bytes; 0 once the process has ended."""
     try:
         pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     except OSError:
@@ -46,7 +46,7 @@ def memory(pid: int) -> int:
 
 
 def detect(video: Path, workdir: Path, output: Path) -> tuple[float, list[int]]:
-    """Seconds that detection takes, and the memory of the process over time, bytes."""
+    """Runs detection; returns its seconds, and the memory of its process over time, in bytes."""
     command = [sys.executable, "-m", "adatad_jax.detect", "--workdir", workdir, "--output", output, video]
     started = time.perf_counter()
     process = subprocess.Popen([str(part) for part in command])
@@ -67,9 +67,10 @@ def detect(video: Path, workdir: Path, output: Path) -> tuple[float, list[int]]:
 
 
 def main() -> None:
+    """Prints speed and memory of detection in both videos."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workdir", type=Path, default=Path("runs/demo"), help="folder of a trained run")
-    parser.add_argument("--minutes", type=int, default=60, help="of the long video")
+    parser.add_argument("--minutes", type=int, default=60, help="length of the long video")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         peaks = []
@@ -80,7 +81,7 @@ def main() -> None:
             quarters = [max(part) / 2**20 for part in np.array_split(seen, 4)]
             peaks.append(max(seen) / 2**20)
             print(
-                f"{minutes:3d} minutes: {seconds:.1f} s, {60 * minutes / seconds:.0f} s of video a second; "
+                f"{minutes:3d} minutes: {seconds:.1f} s, {60 * minutes / seconds:.0f} s of video per second; "
                 f"peak {peaks[-1]:.0f} MiB, in each quarter of the time {', '.join(f'{q:.0f}' for q in quarters)}"
             )
     print(f"peak of {args.minutes} minutes / 2 minutes: {peaks[1] / peaks[0]:.2f}")

@@ -1,4 +1,4 @@
-"""What the entry points share: how warnings and errors reach the user."""
+"""Common parts of the commands: how warnings and errors reach the user."""
 
 import io
 import logging
@@ -20,12 +20,13 @@ def test_warnings_are_printed_once_before_the_error(
             logging.getLogger("adatad_jax.data.annotations").warning("%s: %d segments", "a.json", 2)
         raise UserError("b.json: no such file")
 
+    before = list(logging.getLogger("adatad_jax").handlers)
     monkeypatch.setattr("sys.argv", ["train"])
     with pytest.raises(SystemExit) as end:
         cli.run(main)
     assert end.value.code == cli.EXIT_USER_ERROR
     assert capsys.readouterr().err == "warning: a.json: 2 segments\nerror: b.json: no such file\n"
-    assert not logging.getLogger("adatad_jax").handlers  # left as it was
+    assert logging.getLogger("adatad_jax").handlers == before
 
 
 def test_names_that_the_terminal_cannot_show(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -37,11 +38,12 @@ def test_names_that_the_terminal_cannot_show(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_an_interrupted_program_ends_before_libraries_crash() -> None:
-    """As JAX does where it is interrupted while it compiles."""
+    """Aborts at exit, as JAX does if it is interrupted while it compiles."""
     program = """
 import atexit, os, signal, time
 atexit.register(os.abort)
 from adatad_jax import cli
+signal.signal(signal.SIGINT, signal.default_int_handler)  # programs in the background are started without
 def main(_):
     print("so far")
     os.kill(os.getpid(), signal.SIGINT)

@@ -1,7 +1,9 @@
-"""The demo's whole path on real files, small, and the commands a user would then type."""
+"""The whole demo, small but on real files, and the commands that a user would run after it."""
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -14,7 +16,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 SIZE = ("--train-videos", "8", "--test-videos", "3", "--epochs", "2", "--seed", "5")
 
-# Imports nothing of torch, as on a machine without it, then runs a module of the package.
+# Blocks imports of torch, as on a machine without it, then runs a module of the package.
 WITHOUT_TORCH = """
 import runpy, sys
 class Blocker:
@@ -26,7 +28,7 @@ sys.argv = sys.argv[1:]
 runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 """
 
-# The commands below compile the same step again and again; they share what they compiled.
+# The commands below compile the same step repeatedly, so they share a compilation cache.
 _CACHE = tempfile.TemporaryDirectory(prefix="adatad-compiled-")
 COMPILED_ONCE = {"JAX_COMPILATION_CACHE_DIR": _CACHE.name, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "1"}
 
@@ -50,7 +52,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def overrides(folder: Path) -> list[str]:
-    """The flags that point configs/demo.py at the data of this folder, with the demo's two epochs."""
+    """Returns the flags for configs/demo.py to train two epochs on the data of a demo folder."""
     return [
         f"--config.weights={folder}/weights",
         f"--config.data.videos={folder}/data/videos",
@@ -82,12 +84,12 @@ def test_demo_writes_what_it_promises(demo: Path) -> None:
 def test_same_command_resumes_and_finds_nothing_left_to_do(demo: Path) -> None:
     before = (demo / "history.jsonl").read_text()
     done = run("adatad_jax.demo.run", "--workdir", demo, *SIZE, "--resume")
-    assert "after step 4 (epoch 2)" in done.stdout
+    assert re.search(r"\bstep 4\b.*\bepoch 2\b", done.stdout)
     assert (demo / "history.jsonl").read_text() == before
 
 
 def test_training_evaluating_and_detecting_need_no_torch(demo: Path, tmp_path: Path) -> None:
-    """From converted parameters; the run is continued in the middle of an epoch and equals the one made in one go."""
+    """Starts from converted parameters. A run continued inside an epoch equals an uninterrupted one."""
     flags = overrides(demo)
     config = ("--config", "configs/demo.py", "--workdir", tmp_path / "run", *flags, "--config.train.checkpoint_steps=1")
     run("adatad_jax.train", *config, torch=False)
@@ -106,7 +108,7 @@ def test_training_evaluating_and_detecting_need_no_torch(demo: Path, tmp_path: P
     # Take the last checkpoint away, as if the run had been killed, and continue.
     (tmp_path / "run/checkpoints/4").rename(tmp_path / "gone")
     done = run("adatad_jax.train", *config, torch=False)
-    assert "after step 3 (epoch 1.5)" in done.stdout
+    assert re.search(r"\bstep 3\b.*\bepoch 1\.5\b", done.stdout)
     second = [json.loads(line) for line in (tmp_path / "run/history.jsonl").read_text().splitlines()]
     for record in (*first, *second):
         assert record.pop("seconds") > 0
@@ -127,11 +129,11 @@ def test_one_bad_video_does_not_stop_the_others(demo: Path, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (["--config.data.annotations=nowhere.json"], "annotations: --config.data.annotations=nowhere.json"),
-        (["--config.data.train_subset=train"], '"training" (8 videos), "validation" (3 videos)'),
-        (["--config.model.size=S"], "weights unlike the config's backbone"),
-        (["--config.weights=nowhere.pth"], "nowhere.pth"),
-        (["--config.train.warmup_epochs=2"], "warm-up"),
+        (["--config.data.annotations=nowhere.json"], r"--config\.data\.annotations=nowhere\.json\b"),
+        (["--config.data.train_subset=train"], r'"training" .*\b8\b.*"validation" .*\b3\b'),
+        (["--config.model.size=S"], r"/weights: .*\bwidth 384\b(.|\n)*\bdepth: .*\b3\b.*\b12\b"),
+        (["--config.weights=nowhere.pth"], r"--config\.weights=nowhere\.pth\b"),
+        (["--config.train.warmup_epochs=2"], r"\b4 warm-up\b.*\bconfig\.train\.warmup_epochs\b"),
     ],
 )
 def test_bad_input_is_refused_in_words_and_leaves_nothing(
@@ -149,7 +151,7 @@ def test_bad_input_is_refused_in_words_and_leaves_nothing(
     )
     assert done.returncode == 2
     assert done.stderr.startswith("error: ")
-    assert message in done.stderr
+    assert re.search(message, done.stderr)
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "run").exists()
 
@@ -158,18 +160,20 @@ def test_workdir_of_another_config_is_refused(demo: Path) -> None:
     flags = [*overrides(demo), "--config.train.tia_rate=0.5"]
     done = run("adatad_jax.train", "--config", "configs/demo.py", "--workdir", demo, *flags, check=False)
     assert done.returncode == 2
-    assert "train.tia_rate: the run has" in done.stderr
+    assert re.search(r"\btrain\.tia_rate: .*\b0\.5\b", done.stderr)
 
 
 def test_a_run_goes_on_with_its_own_training_videos_alone(demo: Path, tmp_path: Path) -> None:
-    """One of eight is gone: an epoch has as many steps as before, but other windows in them."""
+    """With one video of eight removed, an epoch has the same number of steps, but other windows."""
+    run_folder = tmp_path / "run"  # a copy, because the command writes its configuration before it compares the videos
+    shutil.copytree(demo, run_folder, ignore=shutil.ignore_patterns("data", "detections"))
     content = json.loads((demo / "data/annotations.json").read_text())
     content["database"]["train_003"]["subset"] = "validation"
     (tmp_path / "annotations.json").write_text(json.dumps(content))
     flags = [*overrides(demo), f"--config.data.annotations={tmp_path}/annotations.json"]
-    done = run("adatad_jax.train", "--config", "configs/demo.py", "--workdir", demo, *flags, check=False)
+    done = run("adatad_jax.train", "--config", "configs/demo.py", "--workdir", run_folder, *flags, check=False)
     assert done.returncode == 2
-    assert "the training videos are not the same: 8 with" in done.stderr
+    assert re.search(rf"{re.escape(str(run_folder))}: .*\bvideos\b.*\b8\b.*\b7\b", done.stderr)
 
 
 def test_missing_and_broken_videos_are_listed_before_training(demo: Path, tmp_path: Path) -> None:
@@ -182,12 +186,12 @@ def test_missing_and_broken_videos_are_listed_before_training(demo: Path, tmp_pa
     flags = [*overrides(demo), f"--config.data.videos={videos}"]
     command = ("adatad_jax.train", "--config", "configs/demo.py", "--workdir", tmp_path / "run", *flags)
     done = run(*command, check=False)
-    assert "2 of 8 annotated videos are missing" in done.stderr
+    assert re.search(r"\b2 of 8\b.*\bmissing\b", done.stderr)
     assert all(f"{videos / name}: no file" in done.stderr for name in ("train_001", "train_004"))
     for name in ("train_001", "train_004"):
         (videos / f"{name}.mp4").write_bytes(np.arange(100, dtype=np.uint8).tobytes())
     done = run(*command, check=False)
-    assert "2 of 8 videos cannot be read" in done.stderr
+    assert re.search(r"\b2 of 8 videos\b", done.stderr)
     assert "train_001.mp4" in done.stderr
     assert "train_004.mp4" in done.stderr
     assert not (tmp_path / "run").exists()
@@ -198,18 +202,19 @@ def test_annotations_of_another_form_and_unknown_labels_are_refused(demo: Path, 
     path = tmp_path / "annotations.json"
     command = ("adatad_jax.train", "--config", "configs/demo.py", "--workdir", tmp_path / "run", *overrides(demo))
     path.write_text(json.dumps({"videos": content["database"]}))
-    assert 'non-empty object "database"' in run(*command, f"--config.data.annotations={path}", check=False).stderr
+    done = run(*command, f"--config.data.annotations={path}", check=False)
+    assert re.search(r'/annotations\.json: .*"database"', done.stderr)
     content["database"]["train_000"]["annotations"][0]["label"] = "juggle"
     path.write_text(json.dumps(content))
     done = run(*command, f"--config.data.annotations={path}", check=False)
-    assert '"juggle" (1 segments)' in done.stderr
+    assert re.search(r'"juggle" .*\b1\b', done.stderr)
     assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_demo_learns(tmp_path: Path, seed: int) -> None:
-    """At its full size, from nothing, on each of three data seeds."""
+    """Runs the demo at its full size on each of three data seeds."""
     run("adatad_jax.demo.run", "--workdir", tmp_path / "demo", "--seed", str(seed))
     metrics = json.loads((tmp_path / "demo/metrics.json").read_text())
     assert metrics["mAP@0.5"] >= 0.5

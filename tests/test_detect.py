@@ -1,4 +1,4 @@
-"""`detect` on files and folders: what it writes, skips, refuses and goes on after."""
+"""`detect` on files and folders: what it writes, skips and refuses, and which failures it survives."""
 
 import csv
 import io
@@ -27,7 +27,7 @@ def detector() -> Detector:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two videos, one of them further down, and one that is none."""
+    """Writes two videos, one of them in a subfolder, and a file that is not a video."""
     path = tmp_path_factory.mktemp("videos")
     (path / "more").mkdir()
     write_video(path / "a.mkv", moving_square(100), np.arange(100) / 20)
@@ -72,7 +72,7 @@ def test_options_choose_what_is_kept(detector: Detector, folder: Path, tmp_path:
     assert [row["score"] for row in content] == [detection.score for detection in best]
     assert detect(detector, [folder / "a.mkv"], tmp_path / "none", threshold=1.0)[0] == []
     assert json.loads((tmp_path / "none/a.json").read_text())["detections"] == []
-    with pytest.raises(UserError, match='"jumping" is none of the classes'):
+    with pytest.raises(UserError, match=r'"jumping" .*\bclasses\b'):
         detect(detector, [folder / "a.mkv"], tmp_path, labels=("jumping",))
     with pytest.raises(UserError, match="fps=0"):
         detect(detector, [folder / "a.mkv"], tmp_path, fps=0.0)
@@ -127,24 +127,24 @@ def test_a_video_that_changes_meanwhile_is_not_written(
         return Detector.find(detector, *arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(detector, "find", find)
-    assert "growing.mkv: was changed while it was read" in detect(detector, [video], tmp_path / "out")[0][0]
+    assert re.search(r"growing\.mkv: .*changed while", detect(detector, [video], tmp_path / "out")[0][0])
     assert not list((tmp_path / "out").iterdir())
 
 
 def test_any_name_of_a_file(detector: Detector, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Names that FFmpeg takes for addresses or patterns, that span lines, or are too long for the outputs."""
+    """Uses names that FFmpeg takes for addresses or patterns, that span lines, or that are too long for the outputs."""
     monkeypatch.chdir(tmp_path)
     names = ["http:b.mkv", "[red]\n%d.mkv", f"{'x' * 240}.mkv"]
     for name in names:
         Path(name).write_bytes((folder / "more/b.mkv").read_bytes())
     failures, _ = detect(detector, [Path(name) for name in names], Path("."), annotate=True)
     assert len(failures) == 1
-    assert "its results cannot be written as" in failures[0]
+    assert re.search(r"^x{240}\.mkv: .*\bcannot be written\b.*\bx{240}\b", failures[0])
     assert Path("http:b.annotated.mp4").stat().st_size > 1000
 
 
 def test_subtitles_keep_to_the_clock_of_the_file(detector: Detector, folder: Path, tmp_path: Path) -> None:
-    """Of 100 frames at 20 a second: said to be at 10, they take 10 s, but a player shows them in 5."""
+    """Uses 100 frames at 20 per second: given as 10 per second they last 10 s, but a player shows them in 5 s."""
     detect(detector, [folder / "a.mkv"], tmp_path, fps=10.0, threshold=0.0)
     found = json.loads((tmp_path / "a.json").read_text())["detections"]
     assert max(row["segment"][1] for row in found) > 9
@@ -165,7 +165,7 @@ def test_an_annotated_video_of_other_options_does_not_stay(detector: Detector, f
 def test_files_of_somebody_else_stay(detector: Detector, folder: Path, tmp_path: Path) -> None:
     (tmp_path / "a.srt").write_text("my own subtitles")
     failures, _ = detect(detector, [folder / "a.mkv"], tmp_path)
-    assert "a.srt: exists, and was not written by detect" in failures[0]
+    assert re.search(r"/a\.srt: exists\b.*\bnot written by detect\b", failures[0])
     assert [path.name for path in tmp_path.iterdir()] == ["a.srt"]
     assert (tmp_path / "a.srt").read_text() == "my own subtitles"
 

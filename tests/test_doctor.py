@@ -1,6 +1,7 @@
-"""The doctor on sound, broken and absent data: what it counts, what it finds, how it leaves."""
+"""The doctor on sound, broken and missing data: its counts, its findings, its exit codes."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -40,7 +41,7 @@ Doctor = Callable[..., tuple[int, dict[str, Any]]]
 
 @pytest.fixture
 def examine(tmp_path: Path) -> Doctor:
-    """Runs the doctor on the videos of `tmp_path/videos` and these annotations: exit code and report."""
+    """Returns a function that runs the doctor on `tmp_path/videos` and annotations, for its exit code and report."""
 
     def run(database: object, *arguments: str) -> tuple[int, dict[str, Any]]:
         annotations, config = tmp_path / "annotations.json", tmp_path / "mine.py"
@@ -54,7 +55,7 @@ def examine(tmp_path: Path) -> Doctor:
 
 
 def call(arguments: Sequence[str]) -> int:
-    """The exit code."""
+    """Runs the doctor; returns its exit code."""
     try:
         doctor.main(arguments)
     except SystemExit as leaving:
@@ -67,8 +68,8 @@ def read_report(folder: Path) -> dict[str, Any]:
 
 
 def found(report: dict[str, Any], words: str) -> dict[str, Any]:
-    """The one finding that says so."""
-    [finding] = [finding for finding in report["findings"] if words in finding["what"]]
+    """Returns the one finding whose text matches a pattern."""
+    [finding] = [finding for finding in report["findings"] if re.search(words, finding["what"])]
     return finding
 
 
@@ -88,7 +89,7 @@ def test_sound_data(tmp_path: Path, examine: Doctor, capsys: pytest.CaptureFixtu
     assert costs["frame_bytes"] > 0
     assert costs["window_seconds"] > 0
     out = capsys.readouterr().out
-    assert "fit: a run can start (0 errors, 0 warnings)" in out
+    assert re.search(r"^fit: .*\b0 errors, 0 warnings\b", out, re.MULTILINE)
     assert not set("┃│━─╇") & set(out)  # plain text where it is not a terminal
     picture = matplotlib.image.imread(tmp_path / "out" / doctor.PICTURE_FILE)
     assert min(picture.shape[:2]) > 500
@@ -147,9 +148,9 @@ def test_every_problem_is_listed_at_once(tmp_path: Path, examine: Doctor, capsys
         "end before they start": 1,
         "lie outside their video": 1,
         "beyond the ends": 1,
-        "of no length": 1,
+        "zero length": 1,
         "annotated twice": 1,
-        "no point of a level can learn": 2,  # of no length, and of less than a position
+        "no point of a level can learn": 2,  # of zero length, and of less than a position
         "without a segment to learn": 1,
     }
     for words, count in warnings.items():
@@ -160,7 +161,7 @@ def test_every_problem_is_listed_at_once(tmp_path: Path, examine: Doctor, capsys
     training = report["subsets"]["training"]
     assert (training["videos"], training["videos_used"]) == (11, 10)
     assert (training["segments"], training["segments_ignored"]) == (9 * 2 + 8, 2)
-    assert "unfit: a run cannot start" in capsys.readouterr().out
+    assert re.search(r"^unfit: .*\b[1-9]\d* errors\b", capsys.readouterr().out, re.MULTILINE)
 
 
 def test_what_may_be_skipped_is_a_warning_while_something_is_left(tmp_path: Path, examine: Doctor) -> None:
@@ -177,7 +178,7 @@ def test_what_may_be_skipped_is_a_warning_while_something_is_left(tmp_path: Path
     code, report = examine(database, "--config.data.skip_broken=True")
     assert code == 1
     assert found(report, "no video is fit")["subset"] == "validation"
-    assert found(report, "1 videos are fewer than config.train.release_gpus=2")["error"]
+    assert found(report, r"^1 videos\b.*\bconfig\.train\.release_gpus=2\b")["error"]
 
 
 def test_what_is_read_too_slowly_is_killed_and_named(tmp_path: Path, examine: Doctor) -> None:
@@ -212,14 +213,14 @@ def test_subsets_and_annotations_that_are_not_there(tmp_path: Path, examine: Doc
     write_video(tmp_path / "videos" / "a.mp4")
     code, report = examine({"a": SOUND})
     assert code == 1
-    assert 'no video of subset "validation"' in found(report, "no video of subset")["what"]
+    assert found(report, r'\bno video of subset "validation"')["error"]
     assert report["subsets"]["training"]["files"]["fit"] == 1
     code, report = examine({"a": {**SOUND, "duration": "long"}, "b": {**SOUND, "frame": -1}})
     assert code == 1
     assert report["subsets"] == {}
-    assert found(report, "2 problem(s)")["count"] == 2
+    assert found(report, r"\b2 problem\(s\)")["count"] == 2
     code, report = examine({"a": SOUND}, f"--config.data.classes={tmp_path}/nowhere.txt")
-    assert found(report, "nowhere.txt: no such file")["error"]
+    assert found(report, r"/nowhere\.txt: no such file\b")["error"]
     assert report["subsets"]["training"]["segments_by_class"] == {"jump": 1, "run": 1}
 
 
@@ -246,7 +247,7 @@ def test_exit_codes_of_the_command(tmp_path: Path, examine: Doctor) -> None:
     unfit = subprocess.run([*command, "--output", str(tmp_path / "o")], capture_output=True, text=True, check=False)
     assert (unfit.returncode, unfit.stderr) == (1, "")
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match="cannot be made"):
+    with pytest.raises(UserError, match=r"/file/out: .*\bmade\b.*--output"):
         doctor.main([*command[3:], "--output", str(tmp_path / "file" / "out")])
 
 
@@ -268,5 +269,5 @@ def test_thumos_without_its_videos(
     assert report["costs"]["validation"]["frame_bytes"] is None
     frames = [-(-video.frames // 4) for video in load_annotations(annotations).values() if video.subset == "validation"]
     assert report["costs"]["validation"]["frames"] == sum(frames)
-    assert "all 411 videos are missing" in capsys.readouterr().out
+    assert re.search(r"\bconfig\.data\.videos=.*\b411\s+videos\b", capsys.readouterr().out, re.DOTALL)
     assert (tmp_path / doctor.PICTURE_FILE).exists()

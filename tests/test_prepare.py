@@ -1,4 +1,4 @@
-"""`python -m adatad_jax.prepare` on the demo's videos: what it writes, leaves, redoes and survives."""
+"""`python -m adatad_jax.prepare` on the demo's videos: its files, its checks, and interruptions."""
 
 import fcntl
 import json
@@ -38,14 +38,14 @@ def get_config():
 
 
 class Place(NamedTuple):
-    """A copy of the data set, its configuration and where its cache goes."""
+    """A copy of the data set, its configuration, and the folder of its cache."""
 
     videos: Path
     config: Path
     cache: Path
 
     def run(self, *arguments: str) -> int:
-        """The exit code."""
+        """Runs the command, and returns its exit code."""
         try:
             prepare.main([f"--config={self.config}", f"--output={self.cache}", *arguments])
         except SystemExit as end:
@@ -53,7 +53,7 @@ class Place(NamedTuple):
         return 0
 
     def states(self) -> dict[str, int]:
-        """File -> when it was written."""
+        """Returns file name -> time of writing, in nanoseconds."""
         return {path.name: path.stat().st_mtime_ns for path in self.cache.glob("*/*")}
 
 
@@ -100,7 +100,7 @@ def test_open_fields_are_chosen_as_training_does(place: Place, capsys: pytest.Ca
 
 
 def test_what_is_missing_is_told_with_where_to_get_it(place: Place) -> None:
-    with pytest.raises(UserError, match=r"--config\.data\.videos=/nowhere\n    get it from: the makers"):
+    with pytest.raises(UserError, match=r"--config\.data\.videos=/nowhere\n.*\bthe makers$"):
         place.run("--config.data.videos=/nowhere", "--config.data.come_from=the makers")
 
 
@@ -135,7 +135,7 @@ def test_broken_videos_are_listed(place: Place, capsys: pytest.CaptureFixture[st
     assert "decoded 3 videos" in printed
     assert "holds 3 of 5 videos" in printed
     assert "2 videos are not in it:" in printed
-    assert "train_000.mp4: the video file is empty" in printed
+    assert re.search(r"/train_000\.mp4: .*\bempty\b", printed)
     assert "test_001.mp4: " in printed
     assert place.run("--config.data.skip_broken=True") == 0
     assert "2 videos to decode" in capsys.readouterr().out  # they are tried again, and the others left
@@ -143,12 +143,25 @@ def test_broken_videos_are_listed(place: Place, capsys: pytest.CaptureFixture[st
 
 def test_missing_videos_are_listed_if_they_may_be_skipped(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     (place.videos / "train_002.mp4").unlink()
-    with pytest.raises(UserError, match="train_002"):
+    with pytest.raises(UserError, match=r"/train_002: no file\b"):
         place.run()
     assert place.run("--config.data.skip_broken=True") == 0
     printed = capsys.readouterr().out
     assert "holds 4 of 5 videos" in printed
     assert "train_002: no file" in printed
+
+
+def processes(session: int) -> list[str]:
+    """Lists the processes of a session that are still running."""
+    running = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _, _, its_session, *_ = path.read_text().rpartition(")")[2].split()
+        except OSError:  # it has ended
+            continue
+        if int(its_session) == session and state not in "ZX":
+            running.append(path.parent.name)
+    return running
 
 
 def test_a_killed_run_is_continued(place: Place, tmp_path: Path) -> None:
@@ -161,8 +174,10 @@ def test_a_killed_run_is_continued(place: Place, tmp_path: Path) -> None:
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    # its worker ends the video that it is at, beside this run
+    # The worker of the killed run finishes its video during this run, or on a busy machine only after it.
     assert place.run() == 0
+    while processes(process.pid) and time.monotonic() < deadline + 60:
+        time.sleep(0.01)
     assert place.run("--check") == 0
     for path in whole.cache.glob("*/*.array_record"):
         ours = place.cache / path.relative_to(whole.cache)
@@ -171,11 +186,11 @@ def test_a_killed_run_is_continued(place: Place, tmp_path: Path) -> None:
 
 
 def test_checksums_are_checked(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(UserError, match="no cache there"):
+    with pytest.raises(UserError, match=r"--output=.*/cache: .*--check\b"):
         place.run("--check")
     assert place.run() == 0
     assert place.run("--check") == 0
-    assert "5 files are as they were written" in capsys.readouterr().out
+    assert re.search(r"\b5 files\b", capsys.readouterr().out)
     damaged, gone = place.cache / "40" / "train_001.array_record", place.cache / "32" / "test_001.array_record"
     content = bytearray(damaged.read_bytes())
     content[500] ^= 1
@@ -184,15 +199,15 @@ def test_checksums_are_checked(place: Place, capsys: pytest.CaptureFixture[str])
     assert place.run("--check") == 1
     printed = capsys.readouterr().out
     assert "2 of 5 files are damaged" in printed
-    assert f"{damaged}: its checksum is not that of its entry" in printed
-    assert f"{gone}: not there" in printed
+    assert re.search(rf"{re.escape(str(damaged))}: .*\bchecksum\b", printed)
+    assert f"{gone}: " in printed
 
 
 def test_only_one_run_writes_into_a_folder(place: Place) -> None:
     place.cache.mkdir()
     with (place.cache / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(UserError, match="another prepare writes into it"):
+        with pytest.raises(UserError, match=r"--output=.*/cache: another prepare\b"):
             place.run()
     (place.cache / ".lock").unlink()
     assert place.run() == 0
@@ -202,7 +217,7 @@ def test_a_disk_that_is_too_small_is_found_before_anything_is_decoded(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 9, 1000))  # type: ignore[attr-defined]
-    with pytest.raises(UserError, match=r"5 videos need about 0.0 GB, and 0.0 GB are free; make room"):
+    with pytest.raises(UserError, match=r"--output=.*/cache: 5 videos\b.*\b0\.0 GB\b.*\b0\.0 GB\b.*\bfree\b"):
         place.run()
     assert not list(place.cache.glob("*/*"))
 
@@ -211,7 +226,7 @@ def test_a_disk_that_fills_up_ends_the_run(place: Place) -> None:
     _, hard = limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, hard))
     try:
-        with pytest.raises(UserError, match=r"mp4 cannot be written: .*File too large.*what is finished is kept"):
+        with pytest.raises(UserError, match=r"\.mp4 .*\bFile too large\b"):
             place.run("--lossless", "--workers=1")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)

@@ -1,4 +1,4 @@
-"""Builds what a configuration describes: the model, the loss, the post-processing."""
+"""The objects that a configuration describes: the model, the loss, the post-processing."""
 
 import dataclasses
 
@@ -16,8 +16,15 @@ from adatad_jax.postprocessing.nms import NmsSettings
 def tia_blocks(text: str, depth: int) -> tuple[int, ...]:
     """Reads block indices from `all`, or from a list of numbers and ranges such as `0,2,20-39`.
 
+    Args:
+      text: the field `model.tia_blocks`.
+      depth: number of blocks of the backbone.
+
+    Returns:
+      The indices, ascending and without repetition.
+
     Raises:
-      UserError: anything else, or a block beyond the depth.
+      UserError: the text has another form, or names a block beyond the depth.
     """
     if text == "all":
         return tuple(range(depth))
@@ -33,7 +40,7 @@ def tia_blocks(text: str, depth: int) -> tuple[int, ...]:
 
 
 def make_vit(model: ModelConfig) -> ViTConfig:
-    """Returns the backbone's dimensions; raises `UserError` where the adapters do not fit them."""
+    """Returns the backbone's dimensions; raises `UserError` if the adapters do not fit them."""
     size = SIZES[model.size]
     has_tia = model.adaptation in ("tia", "side")
     return dataclasses.replace(
@@ -48,7 +55,7 @@ def make_vit(model: ModelConfig) -> ViTConfig:
 
 
 def make_detector(config: Config, classes: int) -> DetectorConfig:
-    """Returns the detector's dimensions; raises `UserError` where they do not fit each other."""
+    """Returns the detector's dimensions for a number of classes; raises `UserError` if they do not fit each other."""
     model = config.model
     levels = model.branch + 1
     windows = tuple(window or None for window in model.attention_windows)
@@ -71,7 +78,11 @@ def make_detector(config: Config, classes: int) -> DetectorConfig:
 
 
 def make_model(config: Config, classes: int) -> AdaTAD:
-    """Returns the whole detector."""
+    """Makes the whole detector for a number of classes, without parameters.
+
+    Raises:
+      UserError: the dimensions do not fit each other.
+    """
     return AdaTAD(
         vit=make_vit(config.model),
         detector_config=make_detector(config, classes),
@@ -81,7 +92,7 @@ def make_model(config: Config, classes: int) -> AdaTAD:
 
 
 def make_loss(train: TrainConfig) -> LossConfig:
-    """Returns what the loss is made of."""
+    """Returns the settings of the loss."""
     return LossConfig(
         regression_weight=train.regression_weight,
         label_smoothing=train.label_smoothing,
@@ -92,7 +103,7 @@ def make_loss(train: TrainConfig) -> LossConfig:
 
 
 def make_post_processing(config: Config) -> PostProcessing:
-    """Returns the way from a model's outputs to detections."""
+    """Returns the settings of the post-processing, from a model's outputs to detections."""
     test: EvaluationConfig = config.test
     nms = NmsSettings(
         use_soft_nms=test.soft_nms,

@@ -208,7 +208,7 @@ class TrainConfig:
     checkpoint_steps: int = setting(0, "steps between checkpoints inside an epoch; 0: none there", at_least=0)
     keep_checkpoints: int = setting(3, "how many checkpoints are kept, the latest", at_least=1)
     eval_from: int = setting(0, "first epoch after which to evaluate, counted from 1; 0: never", at_least=0)
-    eval_every: int = setting(2, "epochs between evaluations", at_least=1)
+    eval_every: int = setting(2, "epochs between evaluations, at least 1; without effect where eval_from is 0")
 
 
 @dataclass(frozen=True)
@@ -250,8 +250,19 @@ class Config:
 
     @classmethod
     def of(cls, values: ConfigDict) -> Self:
-        """Returns the record of what a configuration file has filled."""
-        return cls().with_fields(_flat_dict(values))
+        """Returns the record of what a configuration file has filled.
+
+        Raises:
+          KeyError: a field does not exist.
+          TypeError: a field is None.
+        """
+        flat, known = _flat_dict(values), cls().flat()
+        for name, value in flat.items():
+            if name not in known:
+                raise KeyError(name)
+            if value is None:
+                raise TypeError(f"{name}=None, expected a value such as {known[name]!r}")
+        return cls().with_fields(flat)
 
     def flat(self) -> dict[str, Any]:
         """Returns dotted field -> value, section by section."""

@@ -1,7 +1,9 @@
-"""Reads a configuration file, with the fields that the command line sets."""
+"""Reading of configurations: from a configuration file and the command line, or from saved fields."""
 
 import importlib.util
+import sys
 from collections.abc import Mapping, Sequence
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +19,12 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     """Runs a configuration file's `get_config()` and applies overrides of single fields.
 
     Args:
-      path: the file.
+      path: the Python file.
       overrides: `--config.FIELD=VALUE`.
 
     Raises:
-      UserError: the file is missing or fails, a field does not exist or has another type, or its values cannot work.
+      UserError: the file is missing or raises an exception, a field does not exist or has another type, or a value is
+        invalid.
     """
     if not path.is_file():
         what = "a folder" if path.is_dir() else "no such file"
@@ -41,7 +44,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     except (AttributeError, KeyError) as error:
         reason = " ".join(str(error.args[0] if error.args else error).split())
         raise UserError(f"{where}: no such field: {reason}; --help lists all") from error
-    # The file is the user's code: whatever it raises is theirs to read.
+    # The file is the user's code, so any exception of it is for the user to read.
     except Exception as error:
         raise UserError(f"{where}: {type(error).__name__}: {' '.join(str(error).split())}") from error
     validate(config)
@@ -49,10 +52,10 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
 
 
 def config_from_fields(fields: Mapping[str, Any]) -> Config:
-    """Returns the configuration of saved fields, on top of today's defaults; it is not validated.
+    """Returns the configuration of saved fields, without validation; other fields have today's defaults.
 
     Args:
-      fields: dotted field -> value as JSON has it.
+      fields: dotted field -> value, as JSON holds it.
 
     Raises:
       TypeError, ValueError, KeyError: a field does not exist or has another type.
@@ -64,16 +67,18 @@ def config_from_fields(fields: Mapping[str, Any]) -> Config:
 
 def _run(path: Path) -> Any:
     """Returns what the file's `get_config()` returns."""
-    spec = importlib.util.spec_from_file_location("adatad_config", path)
-    if spec is None or spec.loader is None:
-        raise UserError(f"--config={path}: expected a Python file, whose name ends in .py")
+    name = "adatad_config"
+    loader = SourceFileLoader(name, str(path))
+    spec = importlib.util.spec_from_loader(name, loader)
+    assert spec is not None  # there is a loader
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    sys.modules[name] = module  # where a dataclass in the file looks up its annotations
+    loader.exec_module(module)
     if not hasattr(module, "get_config"):
         raise UserError(f"--config={path}: has no function get_config(), expected one that returns the configuration")
     return module.get_config()
 
 
 def _tuples(value: Any) -> Any:
-    """Returns JSON's lists as the tuples they were."""
+    """Converts JSON's lists back to tuples, at any depth."""
     return tuple(_tuples(item) for item in value) if isinstance(value, list) else value

@@ -1,8 +1,8 @@
-"""Fields that a configuration leaves open, to be chosen for its data set."""
+"""The fields that a configuration may leave open, to be chosen for its data set."""
 
 from adatad_jax.config.fields import Config
 
-# Fields that can be left open, 0 or (), where `propose` is set.
+# Fields that may be open (0 or ()) if `propose` is set.
 PROPOSED = (
     "data.rate",
     "data.stride",
@@ -17,12 +17,12 @@ PROPOSED = (
 
 
 def open_fields(config: Config) -> tuple[str, ...]:
-    """Returns the fields that `data.propose` is to fill."""
+    """Returns the names of the open fields, which `adatad_jax.data.propose` fills."""
     values = config.flat()
     return tuple(name for name in PROPOSED if values[name] in (0, ())) if config.propose else ()
 
 
 def take_open_fields(config: Config, run: Config) -> Config:
-    """Returns the configuration with its open fields as in the whole configuration of a run."""
+    """Fills the open fields of a configuration with the values of a run's configuration, which has none open."""
     values = run.flat()
     return config.with_fields({"propose": False, **{name: values[name] for name in open_fields(config)}})

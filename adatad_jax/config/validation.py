@@ -1,5 +1,6 @@
-"""Checks what a configuration must satisfy before any file is opened."""
+"""The checks of a configuration that are possible before any file is opened."""
 
+import math
 from typing import Any
 
 from adatad_jax.config.build import make_detector, make_vit
@@ -8,12 +9,15 @@ from adatad_jax.config.open_fields import open_fields
 from adatad_jax.errors import UserError
 from adatad_jax.models.sizes import CHUNK_FRAMES, SIZES
 
+# Fields that the joint rules look up or divide by, so that they must be valid by themselves.
+COMPUTED_WITH = ("model.size", "data.frames_per_position")
+
 
 def validate(config: Config) -> None:
-    """Checks what can be checked before any file is opened; fields left open are not wrong.
+    """Checks a configuration as far as possible before any file is opened. Open fields are allowed.
 
     Raises:
-      UserError: listing every field that is wrong.
+      UserError: fields are invalid; all of them are listed.
     """
     missing = open_fields(config)
     problems: dict[str, str] = {}
@@ -23,8 +27,9 @@ def validate(config: Config) -> None:
             problems.setdefault(field, f"config.{field}={value!r}: expected {expected}")
 
     for name, value, setting in fields_of(config):
-        expect(setting.allows(value), name, value, setting.expected or "a finite number")
-    if not problems:  # the rules below compute with several fields
+        infinite = isinstance(value, float) and not math.isfinite(value)
+        expect(setting.allows(value), name, value, "a finite number" if infinite else setting.expected)
+    if problems.keys().isdisjoint(COMPUTED_WITH):
         for field, holds, expected in _joint_rules(config, missing):
             expect(holds, field, config.flat()[field], expected)
     if problems:
@@ -35,7 +40,7 @@ def validate(config: Config) -> None:
 
 
 def _joint_rules(config: Config, missing: tuple[str, ...]) -> list[tuple[str, bool, str]]:
-    """Lists rules over several fields, or over the parts of one: the field to blame, whether it holds, and the rule."""
+    """Lists the rules on several fields or on parts of one: (field to name, whether it holds, what is expected)."""
     data, model, train = config.data, config.model, config.train
     frames, patch = data.window * data.frames_per_position, SIZES[model.size].patch
     ratio, tious, levels = data.crop_ratio, config.test.tious, model.branch + 1
@@ -61,13 +66,13 @@ def _joint_rules(config: Config, missing: tuple[str, ...]) -> list[tuple[str, bo
         (
             "data.crop_ratio",
             len(ratio) == 2 and 0 < ratio[0] <= ratio[1] <= 1,
-            "two rising shares in (0, 1]",
+            "two ascending fractions in (0, 1]",
         ),
         (
             "model.attention_windows",
             len(model.attention_windows) in (1, levels)
             and all(isinstance(window, int) and window >= 0 for window in model.attention_windows),
-            f"odd numbers, 0 for all: one, or one for each of the {levels} levels",
+            f"odd numbers, or 0 for global attention: one for all levels, or one for each of the {levels} levels",
         ),
         (
             "model.max_length",
@@ -80,8 +85,14 @@ def _joint_rules(config: Config, missing: tuple[str, ...]) -> list[tuple[str, bo
                 isinstance(pair, tuple) and len(pair) == 2 and 0 <= pair[0] < pair[1]
                 for pair in model.regression_ranges
             ),
-            "pairs of rising distances, one per level",
+            "pairs of ascending distances, one per level",
         ),
+        (
+            "test.classifier",
+            not config.test.classifier or data.class_agnostic,
+            "none: the detector gives labels itself (data.class_agnostic=False)",
+        ),
+        ("train.eval_every", train.eval_from == 0 or train.eval_every >= 1, "at least 1"),
         (
             "test.tious",
             len(tious) > 0

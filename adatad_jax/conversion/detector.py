@@ -1,8 +1,8 @@
-"""A whole AdaTAD detector as the PyTorch release saves it: its tensors as our parameters, and back.
+"""Conversion of a whole AdaTAD detector between the PyTorch release's tensors and this package's parameters.
 
-The release saves two states, the parameters as trained and their running average, each with every tensor of the model,
-buffers and frozen ones too. What our parameters do not give back bit for bit (tensors that nothing reads, another
-precision) travels beside them as passengers, so that a file can be written again exactly.
+The release saves two states, the parameters as trained and their running average. Each state has every tensor of the
+model, including buffers and frozen tensors. Whatever the parameters here do not reproduce bit for bit (unused tensors,
+tensors of another precision) is kept beside them for export, so that the file can be written again exactly.
 """
 
 import functools
@@ -35,17 +35,18 @@ POSITION_TOLERANCE = 1e-6
 
 @dataclass(frozen=True)
 class ConvertedDetector:
-    """A converted detector and what became of each tensor.
+    """A converted detector, and what became of each tensor.
 
     Attributes:
-      params: parameters of an `AdaTAD`, of the state as trained (of the average, where the file has no other).
-      ema: `a/b/c` -> averaged leaf, for every leaf whose average differs. Frozen ones are among them where the
-        release's averaging has moved them by rounding, for that is what the release evaluates.
-      passengers: state -> tensor -> value, of all that `to_states` would not give back by itself.
-      states: the states that the file has.
-      read: number of tensors in a state.
-      groups: what they became -> numbers of tensors and of parameters.
-      kept: tensor that nothing reads -> why.
+      params: parameters of an `AdaTAD`, from the state as trained, or from the average if the file has nothing else.
+      ema: `a/b/c` -> averaged leaf, for every leaf whose average differs. This includes frozen leaves that the
+        release's averaging moved by rounding, since the release evaluates those values.
+      passengers: state -> tensor -> value: the tensors kept for export, which `to_states` cannot derive from the
+        parameters.
+      states: names of the states in the file.
+      read: number of tensors per state.
+      groups: part of the model -> numbers of tensors and of parameters.
+      kept: unused tensor -> why it is not used.
     """
 
     params: Params
@@ -58,44 +59,49 @@ class ConvertedDetector:
 
     @property
     def mapped(self) -> int:
-        """Number of tensors that became parameters."""
+        """Returns the number of tensors that became parameters."""
         return sum(tensors for tensors, _ in self.groups.values())
 
     def _averages(self) -> str:
+        """Describes the averages, and says which weights are evaluated."""
         if self.states == (AVERAGED,):
-            return "are all that the file holds; they are evaluated"
+            return "are the only weights in the file; they are evaluated"
         if self.states == (STATE,):
             return "none in the file; the weights as trained are evaluated"
         arrays = len(jax.tree.leaves(self.params))
         return f"{len(self.ema)} of {arrays} arrays differ from the weights as trained; the averages are evaluated"
 
     def account(self) -> str:
-        """The conversion in words, for a terminal."""
+        """Returns the conversion summary, for a terminal."""
         unlike = {str(v.dtype) for v in self.passengers[STATE].values() if v.dtype.kind not in "iub"} - {"float32"}
         lines = [
             f"read     {self.read} tensors in {' and '.join(self.states)}",
             f"mapped   {self.mapped} tensors, {sum(size for _, size in self.groups.values()):,} parameters:",
             *(f"  {name}: {tensors} tensors, {size:,} parameters" for name, (tensors, size) in self.groups.items()),
             f"averages {self._averages()}",
-            f"not used {len(self.kept)}, kept beside the parameters:",
+            f"unused   {len(self.kept)} tensors, kept for export:",
             *(f"  {key}: {reason}" for key, reason in self.kept.items()),
         ]
         if "pos_embed" in self.params["backbone"]:
             lines.append(f"{POSITIONS}: not the fixed sinusoid table; the file's own is used, resized to the frames")
         if unlike:
-            lines.append(f"tensors in {', '.join(sorted(unlike))} are used as float32, and kept as they are too")
+            lines.append(f"tensors in {', '.join(sorted(unlike))} are used as float32, and kept as they are for export")
         return "\n".join(lines)
 
 
 def convert_detector(file: TensorFile, model: AdaTAD) -> ConvertedDetector:
-    """Puts a detector file's tensors in the places of a model's parameters.
+    """Converts the tensors of a detector file to the parameters of a model.
+
+    Args:
+      file: the file of a whole detector.
+      model: the model that the file's configuration describes.
 
     Raises:
-      UserError: listing every tensor of either state that is missing, has a wrong shape, or is unknown.
+      UserError: tensors of either state are missing, have a wrong shape or type, or are unknown; lists all of them.
     """
     vit = model.vit
     leaves, shapes = list(model_leaves(vit, model.detector_config)), model_shapes(model)
-    is_average = file.averaged is file.tensors  # the file has nothing else
+    is_average = file.averaged is file.tensors  # the file has no weights as trained
     states = {STATE: file.tensors}
     if file.averaged and not is_average:
         states[AVERAGED] = file.averaged
@@ -112,6 +118,7 @@ def convert_detector(file: TensorFile, model: AdaTAD) -> ConvertedDetector:
     learned = any(_positions_apart(state) > POSITION_TOLERANCE for state in states.values())
 
     def arrays(state: Tensors) -> Iterator[tuple[tuple[str, ...], np.ndarray]]:
+        """Yields path and value of every leaf in a state."""
         for leaf in leaves:
             yield leaf.path, np.asarray(on_host(leaf.read(state)))
         if learned:
@@ -138,18 +145,20 @@ def convert_detector(file: TensorFile, model: AdaTAD) -> ConvertedDetector:
 def to_states(
     params: Params, ema: Tensors, passengers: Mapping[str, Tensors], model: AdaTAD
 ) -> tuple[Tensors, Tensors]:
-    """The release's two states, by tensor: the inverse of `convert_detector`.
+    """Writes parameters as the release's two states: the inverse of `convert_detector`.
 
     Args:
-      params, ema, passengers: as in `Detector`; passengers come before what the parameters say.
-      model: whose parameters these are.
+      params, ema, passengers: as in `ConvertedDetector`; the tensors kept for export (`passengers`) override what the
+        parameters give.
+      model: the model of these parameters.
 
     Returns:
-      The state as trained, and the averaged one, in full.
+      The state as trained and the averaged state, each with all its tensors by name.
     """
     leaves = {"/".join(leaf.path): leaf for leaf in model_leaves(model.vit, model.detector_config)}
 
     def write(flat: Mapping[str, np.ndarray]) -> Tensors:
+        """Returns the tensors of leaves, which are given as `a/b/c` -> value."""
         tensors: Tensors = {}
         for path, value in flat.items():
             if path == "backbone/pos_embed":
@@ -164,7 +173,7 @@ def to_states(
 
 @functools.cache
 def model_shapes(model: AdaTAD) -> dict[tuple[str, ...], tuple[int, ...]]:
-    """Path -> shape of every parameter of a model."""
+    """Returns path -> shape for every parameter of a model."""
     side = model.vit.patch
     frames = jax.ShapeDtypeStruct((1, CHUNK_FRAMES, side, side, 3), jnp.uint8)
     mask = jax.ShapeDtypeStruct((1, CHUNK_FRAMES), bool)
@@ -173,12 +182,12 @@ def model_shapes(model: AdaTAD) -> dict[tuple[str, ...], tuple[int, ...]]:
 
 
 def same_bits(a: np.ndarray, b: np.ndarray) -> bool:
-    """Whether two arrays are the same bit for bit, type and shape included."""
+    """Checks whether two arrays are equal bit for bit, in dtype and in shape."""
     return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
 
 
 def _groups(leaves: Iterable[Leaf], params: Mapping[tuple[str, ...], np.ndarray]) -> dict[str, tuple[int, int]]:
-    """Part of the model -> numbers of tensors and of parameters."""
+    """Returns part of the model -> numbers of tensors and of parameters."""
     tensors = {leaf.path: len(leaf.keys) for leaf in leaves}
     groups: dict[str, tuple[int, int]] = {}
     for path, value in params.items():
@@ -194,7 +203,7 @@ def _problems(
     state: Mapping[str, np.ndarray],
     vit: ViTConfig,
 ) -> list[str]:
-    """A line for every tensor that is missing, of a wrong shape or type, or unknown."""
+    """Returns a line for every tensor that is missing, has a wrong shape or type, or is unknown."""
     expected = {key: leaf.torch_shape(shapes[leaf.path]) for leaf in leaves for key in leaf.keys}
     lines = [f"missing: {key}" for key in expected if key not in state]
     positions = CHUNK_TUBELETS * (vit.image_size // vit.patch) ** 2
@@ -211,20 +220,20 @@ def _problems(
 
 
 def _spare(key: str, state: Mapping[str, np.ndarray]) -> str:
-    """Why a tensor is not used; nothing if it should be, or is unknown."""
+    """Returns why a tensor is not used; an empty text if it should be used, or is unknown."""
     if key == POSITIONS:
-        return f"recomputed: the fixed sinusoid table, {_positions_apart(state):.1e} apart at most"
+        return f"recomputed as the fixed sinusoid table, which differs by {_positions_apart(state):.1e} at most"
     if key == NORMALIZER:
-        return f"{state[key]}, where the training's loss normaliser stood"
+        return f"{state[key]}, the running loss normaliser of the training"
     if key.startswith(CLASSIFIER_NORM):
-        return "norm of the classifier; the detector reads the map after the last block"
+        return "norm of the classifier; the detector reads the output of the last block"
     if key.startswith("backbone.model.cls_head."):
         return "classifier of the pre-training"
     return ""
 
 
 def _positions_apart(state: Mapping[str, np.ndarray]) -> float:
-    """How far a file's position table is from the sinusoid table."""
+    """Returns the largest difference between a file's position table and the sinusoid table; 0 without a table."""
     if POSITIONS not in state:
         return 0.0
     table = state[POSITIONS][0].astype(np.float32)
@@ -232,15 +241,20 @@ def _positions_apart(state: Mapping[str, np.ndarray]) -> float:
 
 
 def check_parameters(params: Params, model: AdaTAD, where: Path) -> None:
-    """Compares a tree's shapes with what a model of the configuration needs.
+    """Checks the shapes of parameters against those that a model of the configuration needs.
+
+    Args:
+      params: the parameters.
+      model: the model of the configuration.
+      where: where the parameters are, for messages.
 
     Raises:
-      UserError: they differ; every array is listed.
+      UserError: shapes differ; lists every array that differs.
     """
     found = {path: np.shape(leaf) for path, leaf in flax.traverse_util.flatten_dict(params).items()}
     wanted = dict(model_shapes(model))
     vit, positions = model.vit, ("backbone", "pos_embed")
-    if positions in found:  # may be there in place of the sinusoid table
+    if positions in found:  # optional: replaces the sinusoid table
         wanted[positions] = (CHUNK_TUBELETS * (vit.image_size // vit.patch) ** 2, vit.width)
     lines = [
         f"{'/'.join(path)}: found {found.get(path, 'nothing')}, the configuration needs {wanted.get(path, 'nothing')}"
@@ -249,6 +263,6 @@ def check_parameters(params: Params, model: AdaTAD, where: Path) -> None:
     ]
     if lines:
         raise UserError(
-            f"{where}: the parameters are not of the sizes in its configuration ({len(lines)} arrays differ); give "
-            "the folder the config.json it was written with:\n  " + "\n  ".join(lines)
+            f"{where}: the parameters do not have the shapes of its configuration ({len(lines)} arrays differ); "
+            "restore the config.json that was written with the folder:\n  " + "\n  ".join(lines)
         )

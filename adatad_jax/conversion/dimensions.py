@@ -1,4 +1,4 @@
-"""What the tensors of a whole AdaTAD detector show of it, and whether a configuration agrees."""
+"""The dimensions of an AdaTAD detector, read off the names and shapes of its tensors."""
 
 import re
 from collections.abc import Mapping
@@ -21,9 +21,10 @@ class Shown:
 
     Attributes:
       size: the backbone's name in `SIZES`, or "custom".
-      backbone: its dimensions. No file shows the heads (those of the named size stand in) or to which blocks side
-        adapters belong (the last ones stand in).
-      has_positions: whether its position table is there to show `backbone.image_size`; without, 224 stands in.
+      backbone: dimensions of the backbone. Two of them no file shows: the number of attention heads is taken from the
+        published size of the same width, and side adapters are assumed to belong to the last blocks.
+      has_positions: whether the file has a position table, which shows `backbone.image_size`; without the table, the
+        image size is assumed to be 224 pixels.
       width, embed, stem, branch, head_convs, classes: as in `DetectorConfig`.
     """
 
@@ -38,7 +39,7 @@ class Shown:
     classes: int
 
     def model(self) -> AdaTAD:
-        """A model with these tensors; what no file shows (windows, ranges, lengths) is made up."""
+        """Makes a model with tensors of these shapes; windows, ranges and lengths, which no file shows, are made up."""
         levels = self.branch + 1
         return AdaTAD(
             self.backbone,
@@ -61,21 +62,26 @@ class Shown:
         )
 
     def __str__(self) -> str:
+        """Describes the dimensions for the conversion summary, in two lines."""
         vit = self.backbone
         return (
             f"size {self.size}: {backbone_words(vit)}, pre-trained on {vit.image_size} px"
             f"{'' if self.has_positions else ' (assumed)'}; {adapters_words(vit)}\n"
             f"  detector of width {self.width}: {self.embed} embedding convolutions, {self.stem} stem and "
-            f"{self.branch} branch blocks ({self.branch + 1} levels), {self.head_convs} convolutions a tower, "
+            f"{self.branch} branch blocks ({self.branch + 1} levels), {self.head_convs} convolutions per tower, "
             f"{self.classes} class{'es' * (self.classes != 1)}"
         )
 
 
 def read_dimensions(state: Mapping[str, np.ndarray], source: Path) -> Shown:
-    """Reads off the tensors' names and shapes what they determine.
+    """Reads the dimensions of a detector off the names and shapes of its tensors.
+
+    Args:
+      state: tensor by name.
+      source: the file, for messages.
 
     Raises:
-      UserError: the tensors that show it are not there: this is no whole detector.
+      UserError: tensors that show a dimension are missing, their numbering has gaps, or they contradict each other.
     """
     shows = {
         f"{BACKBONE_PREFIX}patch_embed.projection.weight": 5,
@@ -87,59 +93,67 @@ def read_dimensions(state: Mapping[str, np.ndarray], source: Path) -> Shown:
     if absent:
         some = ", ".join(list(state)[:5])
         raise UserError(
-            f"{source}: not a whole AdaTAD detector: {', '.join(absent)} not found, or of other dimensions. It holds "
+            f"{source}: not a whole AdaTAD detector: {', '.join(absent)} missing, or of another rank. It holds "
             f"{len(state)} tensors: {some}, ..."
         )
     patch_embed, mlp, embed, classes = (state[key].shape for key in shows)
-
-    def numbers(before: str, after: str = "") -> list[int]:
-        pattern = rf"{re.escape(before)}(\d+)\.{re.escape(after)}"
-        return sorted({int(match[1]) for key in state if (match := re.match(pattern, key))})
-
-    def count(before: str) -> int:
-        found = numbers(before)
-        if found != list(range(len(found))):
-            raise UserError(
-                f"{source}: of {before}0, {before}1, ... there are the numbers {', '.join(map(str, found))}: some are "
-                "missing, or do not belong there"
-            )
-        return len(found)
-
-    depth, beside = count(f"{BACKBONE_PREFIX}blocks."), count(f"{BACKBONE_PREFIX}ladders.adapters.")
-    inside = numbers(f"{BACKBONE_PREFIX}blocks.", "adapter.")
-    if (inside and beside) or beside > depth:
-        raise UserError(f"{source}: adapters in blocks {inside} and {beside} beside a backbone of {depth} blocks")
-    hidden = [state[key].shape[0] for key in state if key.endswith("down_proj.weight") and state[key].ndim]
-    width, patch = patch_embed[0], patch_embed[4]
-    named = next(
-        (name for name, known in SIZES.items() if backbone_size(known) == (width, depth, mlp[0], patch)), "custom"
+    vit = _backbone(state, patch_embed[0], patch_embed[4], mlp[0], source)
+    return Shown(
+        size=next((name for name, known in SIZES.items() if backbone_size(known) == backbone_size(vit)), "custom"),
+        backbone=vit,
+        has_positions=POSITIONS in state,
+        width=embed[0],
+        embed=_count(state, "projection.embed.", source),
+        stem=_count(state, "projection.stem.", source),
+        branch=_count(state, "projection.branch.", source),
+        head_convs=_count(state, "rpn_head.cls_convs.", source),
+        classes=classes[0],
     )
-    vit = ViTConfig(
+
+
+def _backbone(state: Mapping[str, np.ndarray], width: int, patch: int, mlp_hidden: int, source: Path) -> ViTConfig:
+    """Returns the dimensions of the backbone; those that are not arguments come from the other tensors."""
+    blocks, side_adapters = f"{BACKBONE_PREFIX}blocks.", f"{BACKBONE_PREFIX}ladders.adapters."
+    depth, beside = _count(state, blocks, source), _count(state, side_adapters, source)
+    inside = _numbers(state, blocks, "adapter.")
+    if (inside and beside) or beside > depth:
+        raise UserError(
+            f"{source}: adapters in blocks {inside} and {beside} side adapters, in a backbone of {depth} blocks; "
+            "expected one kind of adapters, at most one per block"
+        )
+    hidden = [state[key].shape[0] for key in state if key.endswith("down_proj.weight") and state[key].ndim]
+    return ViTConfig(
         width=width,
         depth=depth,
         heads=next((known.heads for known in SIZES.values() if known.width == width), 1),
-        mlp_hidden=mlp[0],
+        mlp_hidden=mlp_hidden,
         patch=patch,
         image_size=_image_size(state, width, patch, source),
         tia_blocks=tuple(inside or range(depth - beside, depth)),
         tia_hidden=hidden[0] if hidden else 1,
         side=bool(beside),
     )
-    return Shown(
-        size=named,
-        backbone=vit,
-        has_positions=POSITIONS in state,
-        width=embed[0],
-        embed=count("projection.embed."),
-        stem=count("projection.stem."),
-        branch=count("projection.branch."),
-        head_convs=count("rpn_head.cls_convs."),
-        classes=classes[0],
-    )
+
+
+def _count(state: Mapping[str, np.ndarray], before: str, source: Path) -> int:
+    """Returns how many numbers follow `before` in the names; raises `UserError` if they are not 0, 1, ... in a row."""
+    found = _numbers(state, before)
+    if found != list(range(len(found))):
+        raise UserError(
+            f"{source}: expected {before}0, {before}1, ... without gaps, found the numbers "
+            f"{', '.join(map(str, found))}: tensors are missing, or do not belong here"
+        )
+    return len(found)
+
+
+def _numbers(state: Mapping[str, np.ndarray], before: str, after: str = "") -> list[int]:
+    """Returns the numbers, ascending, that stand between `before` and `.` + `after` in the names."""
+    pattern = rf"{re.escape(before)}(\d+)\.{re.escape(after)}"
+    return sorted({int(match[1]) for key in state if (match := re.match(pattern, key))})
 
 
 def _image_size(state: Mapping[str, np.ndarray], width: int, patch: int, source: Path) -> int:
-    """Side of the pre-training frames, by the length of the position table; as published where there is no table."""
+    """Returns the side of the pre-training frames, in pixels, from the position table; 224 without a table."""
     if POSITIONS not in state:
         return IMAGE_SIZE
     shape = state[POSITIONS].shape
@@ -150,14 +164,17 @@ def _image_size(state: Mapping[str, np.ndarray], width: int, patch: int, source:
 
 
 def backbone_size(vit: ViTConfig) -> tuple[int, int, int, int]:
+    """Returns the dimensions that tell the sizes apart: width, depth, MLP size and patch side."""
     return vit.width, vit.depth, vit.mlp_hidden, vit.patch
 
 
 def backbone_words(vit: ViTConfig) -> str:
+    """Describes a backbone's dimensions for messages."""
     return f"width {vit.width}, depth {vit.depth}, MLP {vit.mlp_hidden}, patch {vit.patch}"
 
 
 def adapters_words(vit: ViTConfig) -> str:
+    """Describes a backbone's adapters for messages."""
     if not vit.tia_blocks:
         return "no adapters"
     where = f"{len(vit.tia_blocks)} side adapters" if vit.side else f"TIA in blocks {_ranges(vit.tia_blocks)}"
@@ -165,7 +182,7 @@ def adapters_words(vit: ViTConfig) -> str:
 
 
 def _ranges(blocks: tuple[int, ...]) -> str:
-    """Ascending numbers as `config.tia_blocks` takes them: `0,2,20-39`."""
+    """Formats ascending numbers as `config.model.tia_blocks` takes them: `0,2,20-39`."""
     firsts = [block for block in blocks if block - 1 not in blocks]
     lasts = [block for block in blocks if block + 1 not in blocks]
     return ",".join(f"{a}-{b}" if a < b else str(a) for a, b in zip(firsts, lasts, strict=True))

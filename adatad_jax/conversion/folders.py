@@ -1,4 +1,4 @@
-"""Folders of parameters: written whole or not at all, and read back; needs no torch."""
+"""Folders of converted parameters, written completely or not at all, and read back; needs no torch."""
 
 import contextlib
 import json
@@ -20,11 +20,15 @@ ACCOUNT_FILE = "conversion.json"
 PARAMS_FOLDER = "params"
 PASSENGERS_FILE = "passengers.safetensors"
 
-SETTLING = 1.0  # seconds, after which no thread of a write that failed is at work any more
+SETTLING = 1.0  # seconds after which no thread of a failed write is still working
 
 
 def refuse_existing(folder: Path) -> None:
-    """Raises `UserError` if the folder exists, so that nothing is overwritten, or cannot be made."""
+    """Refuses a folder that exists, so that nothing is overwritten.
+
+    Raises:
+      UserError: the folder exists, or cannot be made.
+    """
     check_output_folder(folder, checkpoints=True)
     if folder.exists():
         raise UserError(f"{folder}: exists already; remove it or name another output")
@@ -37,36 +41,41 @@ def partial_folder(folder: Path) -> Path:
 
 @contextlib.contextmanager
 def whole(folder: Path, size: int) -> Iterator[Path]:
-    """A folder to write into, which takes the name of `folder` once all is there, or vanishes.
+    """Makes a temporary folder to write into, renames it to `folder` on success, and removes it on failure.
 
     Args:
-      folder: its parents are made.
+      folder: the final folder; its parents are made.
       size: bytes that will be written.
 
+    Yields:
+      The temporary folder.
+
     Raises:
-      UserError: `folder` exists, now or at the end, or cannot be written; there is no room for it.
+      UserError: `folder` exists, at the start or at the end, or cannot be written, or the disk has no room for it.
     """
     refuse_existing(folder)
     free = shutil.disk_usage(next(parent for parent in folder.absolute().parents if parent.exists())).free
     if free < size:
-        raise UserError(f"{folder}: needs {size / 1e6:,.0f} MB, but {free / 1e6:,.0f} MB are free; name another")
+        raise UserError(f"{folder}: needs {size / 1e6:,.0f} MB, but {free / 1e6:,.0f} MB are free; name another output")
     partial = partial_folder(folder)
     try:
         partial.mkdir(parents=True)
     except FileExistsError as error:
         raise UserError(
-            f"{folder}: another conversion is writing it, or one was killed there; if none is running, remove {partial}"
+            f"{folder}: another conversion is writing it, or was killed doing so; if none is running, remove {partial}"
         ) from error
     except OSError as error:
-        raise UserError(f"{folder}: cannot be written ({one_line(error)}); name another") from error
+        raise UserError(f"{folder}: cannot be written ({one_line(error)}); name another output") from error
     try:
         yield partial
         partial.rename(folder)
     except UserError:
         raise
-    # Whatever the checkpoint library raises.
+    # The checkpoint library raises errors of many types.
     except Exception as error:
-        raise UserError(f"{folder}: cannot be written ({one_line(error)}); make room, or name another") from error
+        raise UserError(
+            f"{folder}: cannot be written ({one_line(error)}); make room, or name another output"
+        ) from error
     finally:
         if partial.exists():
             time.sleep(SETTLING)
@@ -74,30 +83,35 @@ def whole(folder: Path, size: int) -> Iterator[Path]:
 
 
 def size_of(*trees: Any) -> int:
-    """Bytes in the arrays of trees."""
+    """Returns the number of bytes in the arrays of trees."""
     return sum(int(leaf.nbytes) for leaf in jax.tree.leaves(trees))
 
 
 def on_host(array: np.ndarray) -> jax.Array:
-    """The same as an array of jax in main memory, which Orbax writes as it is; of numpy's own it makes two copies.
+    """Returns the array as a JAX array in main memory, which Orbax writes directly; NumPy arrays it copies twice.
 
-    Without a copy where jax made the memory: `np.asarray` of what this gives has it.
+    Nothing is copied where JAX allocated the memory, as for `np.asarray` of the array that this function returns.
     """
     try:
         device = jax.devices("cpu")[0]
-    except RuntimeError:  # a user may have shut it off
+    except RuntimeError:  # a user may have disabled the CPU backend
         device = jax.devices()[0]
-    return jax.device_put(array, device)
+    placed: jax.Array = jax.device_put(array, device)
+    return placed
 
 
 def write_tree(path: Path, tree: Any) -> None:
-    """Writes a tree of arrays as an Orbax checkpoint; raises what the library does."""
+    """Writes a tree of arrays as an Orbax checkpoint; raises whatever the library raises."""
     with _quiet(), ocp.StandardCheckpointer() as checkpointer:
         checkpointer.save(path.absolute(), jax.tree.map(on_host, tree))
 
 
 def read_tree(path: Path) -> Any:
-    """The tree as numpy arrays; raises what the library does over damaged files."""
+    """Reads an Orbax checkpoint as a tree of NumPy arrays; raises whatever the library raises for damaged files.
+
+    Raises:
+      ValueError: the checkpoint has no list of its arrays.
+    """
     with _quiet(), ocp.StandardCheckpointer() as checkpointer:
         saved = checkpointer.metadata(path.absolute()).item_metadata
         if saved is None:
@@ -107,13 +121,17 @@ def read_tree(path: Path) -> Any:
 
 
 def read_record(folder: Path) -> Mapping[str, Any]:
-    """The conversion's account, as `conversion.json` has it; raises what reading it does."""
+    """Reads the conversion summary in `conversion.json`.
+
+    Raises:
+      OSError, ValueError: the file is missing or is not JSON.
+    """
     return dict(json.loads((folder / ACCOUNT_FILE).read_text()))
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the library's own tracebacks: what goes wrong is raised, too, and told in one message."""
+    """Silences the library's own tracebacks: its errors are also raised, and reported in one message."""
     before = logging.get_verbosity()
     logging.set_verbosity(logging.FATAL)
     try:

@@ -1,4 +1,4 @@
-"""What the `config.json` of a Hugging Face VideoMAE says beyond its tensors."""
+"""The settings in the `config.json` of a Hugging Face VideoMAE that its tensors do not show."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,9 +9,9 @@ from adatad_jax.conversion.torch_file import CONFIG_FILE
 from adatad_jax.errors import UserError
 from adatad_jax.models.sizes import CHUNK_FRAMES, SIZES, TUBELET
 
-NORM_EPS = 1e-12  # transformers' default
-HEADS = {size.width: size.heads for name, size in SIZES.items() if name != "tiny"}  # of the published widths
-# What the vision transformer here computes, whatever its size; "gelu" is the exact one (erf).
+NORM_EPS = 1e-12  # default of transformers
+HEADS = {size.width: size.heads for name, size in SIZES.items() if name != "tiny"}  # published width -> heads
+# The values that the vision transformer here implements, whatever its size; "gelu" is the exact GELU (erf).
 COMPUTED = {
     "model_type": "videomae",
     "hidden_act": "gelu",
@@ -19,7 +19,7 @@ COMPUTED = {
     "num_frames": CHUNK_FRAMES,
     "tubelet_size": TUBELET,
 }
-# transformers' own values for fields that a file leaves out.
+# transformers' defaults for fields that a file leaves out.
 DEFAULTS: dict[str, Any] = {
     **COMPUTED,
     "hidden_size": 768,
@@ -35,13 +35,13 @@ DEFAULTS: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Settings:
-    """What no tensor shows.
+    """The settings that no tensor shows.
 
     Attributes:
       heads: attention heads.
       image_size: side of the pre-training frames, pixels.
       norm_eps: epsilon of the blocks' norms.
-      has_biases: whether q and v have a bias.
+      has_biases: whether the attention has biases on q and v.
     """
 
     heads: int
@@ -51,17 +51,17 @@ class Settings:
 
 
 def read_settings(config: Mapping[str, Any], shown: Mapping[str, int], source: Path) -> Settings:
-    """Checks a `config.json` against what is computed here and against the tensors beside it.
+    """Reads a `config.json`, and checks it against what is computed here and against the tensors beside it.
 
     Args:
       config: the file's content.
-      shown: what the tensors say of `hidden_size`, `num_hidden_layers`, `intermediate_size` and `patch_size`.
-      source: the weights, for messages.
+      shown: `hidden_size`, `num_hidden_layers`, `intermediate_size` and `patch_size` according to the tensors.
+      source: the file of the weights, for messages.
 
     Raises:
-      UserError: every field that does not fit, with its value and the one expected.
+      UserError: fields do not fit; lists every one with its value and the expected value.
     """
-    # Up to version 4.2x the field was called qkv_bias; it always meant q and v.
+    # Up to version 4.2x of transformers the field was called qkv_bias; it always meant q and v.
     old = {"qv_bias": config["qkv_bias"]} if "qkv_bias" in config else {}
     values = {**DEFAULTS, **config, **old}
     for field in ("image_size", "patch_size"):
@@ -83,7 +83,7 @@ def read_settings(config: Mapping[str, Any], shown: Mapping[str, int], source: P
         problems.append(f"qv_bias={values['qv_bias']!r}, expected true or false")
     if problems:
         raise UserError(
-            f"{source}: {len(problems)} fields of {CONFIG_FILE} do not fit the tensors or what is computed here:\n  "
+            f"{source}: {len(problems)} fields of {CONFIG_FILE} do not fit the tensors or this implementation:\n  "
             + "\n  ".join(problems)
         )
     return Settings(heads, image_size, eps, values["qv_bias"])

@@ -1,8 +1,8 @@
-"""Which tensors of a PyTorch checkpoint make up which leaf of our parameters, and how their axes turn.
+"""The map from PyTorch tensors to parameter leaves: which tensors make up each leaf, and how their axes are permuted.
 
-A leaf is one tensor, or several stacked on a leading axis (the scanned blocks; the head's scale per level). Names on
-the torch side are those of mmaction's VideoMAE and of the AdaTAD release; only `model_leaves`, of a whole detector,
-has the backbone's prefix in front of them.
+A leaf is one tensor, or several stacked on a leading axis (the scanned blocks; the head's scale per level). The torch
+names are those of mmaction's VideoMAE and of the AdaTAD release. Only the names of `model_leaves`, for a whole
+detector, include the backbone's prefix.
 """
 
 import dataclasses
@@ -15,7 +15,7 @@ from adatad_jax.models.sizes import DetectorConfig, ViTConfig
 
 Path = tuple[str, ...]
 
-BACKBONE_PREFIX = "backbone.model.backbone."  # in front of the backbone's names in a whole detector
+BACKBONE_PREFIX = "backbone.model.backbone."  # prefix of the backbone's names in a whole detector
 
 VECTOR = (0,)
 LINEAR = (1, 0)  # [out, in] -> [in, out]
@@ -25,14 +25,14 @@ CONV3D = (2, 3, 4, 1, 0)  # [out, in, t, h, w] -> [t, h, w, in, out]
 
 @dataclass(frozen=True)
 class Leaf:
-    """One parameter leaf's origin.
+    """The origin of one parameter leaf.
 
     Attributes:
-      path: where the leaf lives in our tree.
-      keys: the torch tensors it is made of.
-      axes: the permutation that turns one torch tensor's axes into ours.
-      squeeze: torch axes of size 1 that ours does not have, removed first.
-      stacked: whether the tensors are stacked on a leading axis (even if there is only one).
+      path: path of the leaf in the parameter tree.
+      keys: names of the torch tensors that make up the leaf.
+      axes: the permutation from the axes of a torch tensor to those of the leaf.
+      squeeze: torch axes of size 1 that the leaf does not have; removed before the permutation.
+      stacked: whether the tensors are stacked on a leading axis (even if there is only one tensor).
     """
 
     path: Path
@@ -42,7 +42,7 @@ class Leaf:
     stacked: bool = False
 
     def torch_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """The shape each torch tensor must have for a leaf of `shape`."""
+        """Returns the shape that each torch tensor must have for a leaf of `shape`."""
         ours = shape[1:] if self.stacked else shape
         squeezed = [0] * len(self.axes)
         for axis, size in zip(self.axes, ours, strict=True):
@@ -52,14 +52,14 @@ class Leaf:
         return tuple(squeezed)
 
     def read(self, state: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Assembles the leaf as float32."""
+        """Assembles the leaf from the torch tensors in `state`, as float32."""
         tensors = [
             np.squeeze(np.asarray(state[key], np.float32), self.squeeze).transpose(self.axes) for key in self.keys
         ]
         return np.ascontiguousarray(np.stack(tensors) if self.stacked else tensors[0])
 
     def write(self, value: np.ndarray) -> dict[str, np.ndarray]:
-        """Takes the leaf apart into its torch tensors, by key: the inverse of `read`."""
+        """Splits the leaf into its torch tensors, by name: the inverse of `read`."""
         shape = self.torch_shape(np.shape(value))
         parts = np.asarray(value) if self.stacked else [np.asarray(value)]
         turned = (np.asarray(part).transpose(np.argsort(self.axes)).reshape(shape) for part in parts)
@@ -68,7 +68,7 @@ class Leaf:
 
 @dataclass
 class _Leaves:
-    """Collects leaves under one path and one or several stacked key prefixes."""
+    """Collects leaves under one path, from tensors with one prefix or with several stacked ones."""
 
     path: Path
     prefixes: tuple[str, ...]
@@ -76,23 +76,26 @@ class _Leaves:
     found: list[Leaf] = field(default_factory=list)
 
     def add(self, path: str, key: str, axes: tuple[int, ...], squeeze: tuple[int, ...] = ()) -> None:
+        """Adds a leaf that is made of the tensor `key` behind each prefix."""
         keys = tuple(prefix + key for prefix in self.prefixes)
         self.found.append(Leaf(self.path + tuple(path.split("/")), keys, axes, squeeze, self.stacked))
 
     def linear(self, path: str, key: str, axes: tuple[int, ...] = LINEAR, squeeze: tuple[int, ...] = ()) -> None:
+        """Adds the kernel and bias of a linear or convolutional layer."""
         self.add(f"{path}/kernel", f"{key}.weight", axes, squeeze)
         self.add(f"{path}/bias", f"{key}.bias", VECTOR)
 
     def norm(self, path: str, key: str) -> None:
+        """Adds the scale and bias of a norm."""
         self.add(f"{path}/scale", f"{key}.weight", VECTOR)
         self.add(f"{path}/bias", f"{key}.bias", VECTOR)
 
 
-POINTWISE_SQUEEZE = (2,)  # a 1x1 conv [out, in, 1] is our dense kernel [in, out]
+POINTWISE_SQUEEZE = (2,)  # a 1x1 conv [out, in, 1] is a dense kernel [in, out] here
 
 
 def block_leaves(path: Path, first: int, last: int) -> Iterator[Leaf]:
-    """The frozen leaves of blocks first..last, stacked."""
+    """Yields the frozen leaves of blocks first..last (inclusive), stacked."""
     leaves = _Leaves(path, tuple(f"blocks.{i}." for i in range(first, last + 1)), stacked=True)
     leaves.norm("norm1", "norm1")
     leaves.add("attn/q_bias", "attn.q_bias", VECTOR)
@@ -106,7 +109,7 @@ def block_leaves(path: Path, first: int, last: int) -> Iterator[Leaf]:
 
 
 def tia_leaves(path: Path, prefixes: tuple[str, ...]) -> Iterator[Leaf]:
-    """The adapters whose tensors stand behind `prefixes`, stacked."""
+    """Yields the leaves of the adapters whose tensors have these prefixes, stacked."""
     leaves = _Leaves((*path, "tia"), prefixes, stacked=True)
     leaves.add("gamma", "gamma", (), (0,))
     leaves.linear("down", "down_proj")
@@ -117,7 +120,7 @@ def tia_leaves(path: Path, prefixes: tuple[str, ...]) -> Iterator[Leaf]:
 
 
 def backbone_leaves(vit: ViTConfig) -> Iterator[Leaf]:
-    """All leaves of the backbone and its adapters; side adapters are numbered among themselves, by rising block."""
+    """Yields all leaves of the backbone and its adapters; side adapters have their own numbers, by rising block."""
     patch = _Leaves(("patch_embed",), ("patch_embed.",))
     patch.add("kernel", "projection.weight", CONV3D)
     patch.add("bias", "projection.bias", VECTOR)
@@ -135,7 +138,7 @@ def backbone_leaves(vit: ViTConfig) -> Iterator[Leaf]:
 
 
 def detector_leaves(config: DetectorConfig) -> Iterator[Leaf]:
-    """All leaves of the ActionFormer detector (release key names)."""
+    """Yields all leaves of the ActionFormer detector, with the tensor names of the release."""
     for i in range(config.embed):
         yield from _masked_conv(("projection", f"embed_{i}"), f"projection.embed.{i}.")
     for name, count in (("stem", config.stem), ("branch", config.branch)):
@@ -156,7 +159,7 @@ def detector_leaves(config: DetectorConfig) -> Iterator[Leaf]:
 
 
 def model_leaves(vit: ViTConfig, config: DetectorConfig) -> Iterator[Leaf]:
-    """All leaves of an `AdaTAD`, keyed as the release saves a whole detector."""
+    """Yields all leaves of an `AdaTAD`, with the tensor names that the release gives a whole detector."""
     for leaf in backbone_leaves(vit):
         keys = tuple(BACKBONE_PREFIX + key for key in leaf.keys)
         yield dataclasses.replace(leaf, path=("backbone", *leaf.path), keys=keys)
@@ -165,6 +168,7 @@ def model_leaves(vit: ViTConfig, config: DetectorConfig) -> Iterator[Leaf]:
 
 
 def _masked_conv(path: Path, prefix: str) -> list[Leaf]:
+    """Returns the leaves of a `MaskedConv`."""
     leaves = _Leaves(path, (prefix,))
     leaves.add("conv/kernel", "conv.weight", CONV1D)
     leaves.norm("norm", "norm")
@@ -172,6 +176,7 @@ def _masked_conv(path: Path, prefix: str) -> list[Leaf]:
 
 
 def _transformer_block(path: Path, prefix: str) -> list[Leaf]:
+    """Returns the leaves of a `TransformerBlock`."""
     leaves = _Leaves(path, (prefix,))
     leaves.norm("ln1", "ln1")
     leaves.norm("ln2", "ln2")

@@ -1,6 +1,7 @@
-"""How the published files name the tensors of a VideoMAE, and which of these layouts a file has.
+"""The tensor names of published VideoMAE files, and the recognition of a file's layout.
 
-The common names are mmaction's, without `backbone.` in front: those of `conversion/layout.py`.
+The common names, to which the others are mapped, are mmaction's without the prefix `backbone.`, as in
+`conversion/layout.py`.
 """
 
 import re
@@ -13,7 +14,7 @@ from adatad_jax.errors import UserError
 
 
 class Layout(Enum):
-    """A family of files; the value is its name in messages."""
+    """A family of files; the value is the name of the family in messages."""
 
     MMACTION = "mmaction VideoMAE"
     ORIGINAL = "original VideoMAE"
@@ -22,13 +23,13 @@ class Layout(Enum):
     SIDE_DETECTOR = "AdaTAD detector with side adapters"
 
 
-# The tensor by which a layout is known: no other layout has it, and what stands in front of it is the file's prefix.
+# The tensor that identifies a layout: no other layout has it, and whatever precedes its name is the file's prefix.
 PATCH_EMBEDDING = {
     Layout.MMACTION: "patch_embed.projection.weight",
     Layout.ORIGINAL: "patch_embed.proj.weight",
     Layout.HUGGING_FACE: "embeddings.patch_embeddings.projection.weight",
 }
-# Pieces of mmaction's names and what stands for them, in the order in which they are replaced.
+# Parts of mmaction's names and their replacements, in the order in which they are applied.
 RENAMED = {
     Layout.ORIGINAL: (
         ("patch_embed.projection.", "patch_embed.proj."),
@@ -46,19 +47,19 @@ RENAMED = {
         ("mlp.layers.1.", "output.dense."),
     ),
 }
-# `state_dict()` of transformers 5 has the biases under other names than its saved files.
+# `state_dict()` of transformers 5 names the biases differently from its saved files.
 LIVE_BIASES = (("q_bias", "query.bias"), ("v_bias", "value.bias"))
-OUTER = r"^(?:(?:module|model|backbone)\.)+"  # may stand in front of what is not the encoder's
+OUTER = r"^(?:(?:module|model|backbone)\.)+"  # possible prefix of tensors outside the encoder
 
 
 @dataclass(frozen=True)
 class Passenger:
-    """Tensors that a file holds beside the encoder, and that the detector does not use.
+    """Unused tensors kept for export: tensors that a file holds beside the encoder.
 
     Attributes:
-      pattern: the whole name, after the file's prefix.
-      name: mmaction's name as a replacement for the pattern; None where it has none.
-      reason: why it is left out.
+      pattern: regular expression of the whole name, after the file's prefix.
+      name: mmaction's name, as a replacement for the pattern; None where mmaction has no such tensor.
+      reason: why the detector does not use the tensors.
     """
 
     pattern: str
@@ -70,7 +71,7 @@ PASSENGERS = (
     Passenger(
         r"fc_norm\.(weight|bias)",
         r"fc_norm.\1",
-        "norm of the classifier; the detector reads the map after the last block",
+        "norm of the classifier; the detector reads the output of the last block",
     ),
     Passenger(
         r"(?:cls_head\.fc_cls|head|classifier)\.(weight|bias)", r"cls_head.fc_cls.\1", "classifier of the pre-training"
@@ -78,7 +79,7 @@ PASSENGERS = (
     Passenger(
         r"(?:norm|layernorm)\.(?:weight|bias)",
         None,
-        "norm after the encoder; the detector reads the map after the last block",
+        "norm after the encoder; the detector reads the output of the last block",
     ),
     Passenger(r"decoder\..+|encoder_to_decoder\.weight|mask_token", None, "decoder of the masked pre-training"),
 )
@@ -86,13 +87,13 @@ PASSENGERS = (
 
 @dataclass(frozen=True)
 class Naming:
-    """One file's names.
+    """The tensor names of one file.
 
     Attributes:
-      layout: its family.
-      prefix: in front of every tensor of the encoder.
-      renamed: pieces of mmaction's names and the file's in their place, replaced in this order.
-      has_biases: whether q and v have a bias (without, it is zero).
+      layout: the file's layout.
+      prefix: prefix of every tensor of the encoder.
+      renamed: parts of mmaction's names and the file's replacements, applied in this order.
+      has_biases: whether q and v have a bias; if not, the bias is zero.
     """
 
     layout: Layout
@@ -101,7 +102,7 @@ class Naming:
     has_biases: bool = True
 
     def parts(self, name: str) -> tuple[str, ...]:
-        """The file's tensors that stand for mmaction's `name`, to be joined on their first axis; () for zeros."""
+        """Returns the file's tensors that, joined on their first axis, make up mmaction's `name`; () means zeros."""
         if not self.has_biases and name.endswith(("attn.q_bias", "attn.v_bias")):
             return ()
         joined = name
@@ -112,11 +113,11 @@ class Naming:
         return (self.prefix + joined,)
 
     def bare(self, key: str) -> str:
-        """A name of the file without what stands in front of all of them."""
+        """Returns a name of the file without its prefix."""
         return key[len(self.prefix) :] if key.startswith(self.prefix) and self.prefix else re.sub(OUTER, "", key)
 
     def passenger(self, key: str) -> tuple[str, str] | None:
-        """The name to keep a tensor under that is not the encoder's, and why it is left out; None if it is unknown."""
+        """Returns the name under which an unused tensor is kept, and why it is unused; None for any other tensor."""
         bare = self.bare(key)
         for known in PASSENGERS:
             if match := re.fullmatch(known.pattern, bare):
@@ -128,10 +129,14 @@ MMACTION = Naming(Layout.MMACTION)
 
 
 def recognise(keys: Collection[str], source: Path) -> Naming:
-    """Tells the layout of a file from the names of its tensors.
+    """Recognises the layout of a file from the names of its tensors.
+
+    Args:
+      keys: names of the tensors.
+      source: the file, for messages.
 
     Raises:
-      UserError: none of the known layouts, or more than one VideoMAE in it.
+      UserError: the file has none of the known layouts, or holds more than one VideoMAE.
     """
     if any("ladders.adapters." in key for key in keys):
         return Naming(Layout.SIDE_DETECTOR)
@@ -153,7 +158,7 @@ def recognise(keys: Collection[str], source: Path) -> Naming:
     if len(found) > 1:
         names = ", ".join(f"{key} ({layout.value})" for layout, _, key in found)
         raise UserError(
-            f"{source}: a mixture of {len(found)} networks or layouts: {names}; give a file with one of them alone"
+            f"{source}: a mixture of {len(found)} networks or layouts: {names}; give a file with only one of them"
         )
     layout, prefix, _ = found[0]
     naming = Naming(layout, prefix, RENAMED.get(layout, ()))

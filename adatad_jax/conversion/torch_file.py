@@ -1,6 +1,6 @@
-"""Checkpoint files of PyTorch users to plain numpy tensors and back: the only place of the package that imports torch.
+"""Reading and writing of PyTorch checkpoint files as NumPy arrays; no other module of the package imports torch.
 
-`.safetensors` files are read and written without it.
+`.safetensors` files are read and written without torch.
 """
 
 import argparse
@@ -23,11 +23,11 @@ from safetensors.numpy import save_file
 
 from adatad_jax.errors import UserError, one_line
 
-WRAPPERS = ("state_dict", "model", "module")  # a checkpoint may hold its weights under one of these
-AVERAGED = "state_dict_ema"  # and their moving average under this
-RECORD = "adatad_jax"  # beside them: the configuration and the class list, as text, where this package wrote the file
+WRAPPERS = ("state_dict", "model", "module")  # keys under one of which a checkpoint may hold its weights
+AVERAGED = "state_dict_ema"  # key of their moving average
+RECORD = "adatad_jax"  # key of the configuration and class list, as text, in files that this package wrote
 CONFIG_FILE = "config.json"
-# The weights in a Hugging Face directory, in the order its library looks for them; an index lists the shards.
+# Weight files in a Hugging Face directory, in the order in which its library looks for them; an index lists shards.
 WEIGHT_FILES = (
     "model.safetensors",
     "model.safetensors.index.json",
@@ -44,16 +44,16 @@ SAFETENSORS_DTYPES = {"F64", "F32", "F16", "BF16", "BOOL"} | {
 
 @dataclass(frozen=True)
 class TensorFile:
-    """What a checkpoint file holds.
+    """The contents of a checkpoint file.
 
     Attributes:
       path: the file or Hugging Face directory.
       tensors: name -> tensor of the file's own dtype (bfloat16 as `ml_dtypes.bfloat16`); names as in the file, without
         the wrapper and a leading `module.`.
-      averaged: the moving average (`state_dict_ema`), likewise; empty where there is none. A file with nothing else
-        has it in `tensors` too.
-      config: the `config.json` beside Hugging Face weights; empty where there is none.
-      record: what `write_tensors` was given of a detector; empty where there is none.
+      averaged: the moving average (`state_dict_ema`) in the same form; empty if there is none. If the file holds
+        nothing else, `tensors` is the average too.
+      config: the `config.json` beside Hugging Face weights; empty if there is none.
+      record: the record that `write_tensors` was given for a detector; empty if there is none.
     """
 
     path: Path
@@ -64,13 +64,14 @@ class TensorFile:
 
 
 def read_tensors(path: Path) -> TensorFile:
-    """Reads `.pth`, `.pt`, `.bin`, `.safetensors` or a Hugging Face directory; nothing in a file is ever run.
+    """Reads a `.pth`, `.pt`, `.bin` or `.safetensors` file or a Hugging Face directory; never runs code in a file.
 
-    Large files are mapped into memory where their format allows it, not copied.
+    Large files are mapped into memory instead of copied where their format allows it.
 
     Raises:
-      UserError: no such file; truncated or not a checkpoint; a pickle that would run code; no tensors in it; sparse,
-        complex or empty tensors; NaN or infinite values: every offending tensor by name.
+      UserError: the file does not exist, is truncated or is not a checkpoint; it is a pickle that would run code; it
+        holds no tensors; tensors are sparse, complex, empty or quantised, or hold NaN or infinite values (lists every
+        such tensor by name).
     """
     if path.is_dir():
         config, files = _hugging_face(path)
@@ -101,30 +102,31 @@ def write_tensors(
     averaged: Mapping[str, np.ndarray] | None = None,
     record: Mapping[str, Any] | None = None,
 ) -> None:
-    """Writes tensors under `state_dict` and `state_dict_ema`, as PyTorch users do; the file appears only once whole.
+    """Writes tensors under `state_dict` and `state_dict_ema`, as is usual in PyTorch; the file appears once complete.
 
-    In a `.safetensors` file, which is flat, both stand in front of the names with a dot; `read_tensors` takes them off.
+    A `.safetensors` file is flat: there, each of the two is a prefix of the names, with a dot; `read_tensors` removes
+    the prefix.
 
     Args:
-      path: `.pth`, `.pt`, `.bin` or `.safetensors`; its folder is made.
-      state_dict: name -> tensor, any dtype torch has.
-      averaged: the moving average, likewise.
-      record: plain values to keep beside the tensors (`RECORD`), where whoever reads the file elsewhere ignores them.
+      path: a `.pth`, `.pt`, `.bin` or `.safetensors` file; its folder is made.
+      state_dict: name -> tensor, of any dtype that torch has.
+      averaged: the moving average in the same form.
+      record: plain values to store beside the tensors (under `RECORD`); other programs that read the file ignore them.
 
     Raises:
-      UserError: another suffix, or the file cannot be written.
+      UserError: the file has another suffix, or cannot be written.
     """
     contents = {WRAPPERS[0]: state_dict} | ({AVERAGED: averaged} if averaged else {})
     if path.suffix not in (".pth", ".pt", ".bin", ".safetensors"):
         raise UserError(f"{path}: expected a name that ends in .pth or .safetensors")
-    # Of this process alone: another may be at the same file.
+    # Named after this process: another process may be writing the same file.
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial.touch()
         mode = partial.stat().st_mode
         if path.suffix == ".safetensors":
-            # The library writes an array's memory as it lies, so that a transposed view would come back wrong.
+            # The library writes memory as it is laid out, so a transposed view would be read back wrong.
             flat = {
                 f"{wrapper}.{key}": np.require(value, requirements="C")
                 for wrapper, tensors in contents.items()
@@ -134,7 +136,7 @@ def write_tensors(
         else:
             nested = {wrapper: {k: _to_torch(v) for k, v in tensors.items()} for wrapper, tensors in contents.items()}
             _torch().save(nested | ({RECORD: json.dumps(record)} if record else {}), partial)
-        partial.chmod(mode)  # the library of .safetensors lets nobody else read its files
+        partial.chmod(mode)  # safetensors makes files that only their owner can read
         partial.replace(path)
     except (OSError, RuntimeError, SafetensorError) as error:
         raise UserError(f"{path}: cannot be written ({one_line(error)}); make room, or choose another path") from error
@@ -144,6 +146,7 @@ def write_tensors(
 
 
 def _torch() -> Any:
+    """Imports torch, or raises `UserError` that says how to install it."""
     try:
         import torch
     except ImportError as error:
@@ -155,23 +158,24 @@ def _torch() -> Any:
 
 
 def _to_torch(value: np.ndarray) -> Any:
+    """Converts a NumPy array to a torch tensor."""
     value = np.require(value, requirements=["C", "W"])
-    if value.dtype == ml_dtypes.bfloat16:  # numpy's bfloat16 is not known to torch, its bits are
+    if value.dtype == ml_dtypes.bfloat16:  # torch does not know ml_dtypes' bfloat16, but takes its bits
         return _torch().from_numpy(value.view(np.int16)).view(_torch().bfloat16)
     return _torch().from_numpy(value)
 
 
 def _read_torch(path: Path) -> tuple[dict[str, dict[str, np.ndarray]], Any]:
-    """The tensors of a torch file: under "" the weights, under `AVERAGED` their average, if there; and its record."""
+    """Reads a torch file: the weights under "", their average (or nothing) under `AVERAGED`, and the record."""
     torch = _torch()
     is_zip = zipfile.is_zipfile(path)
     try:
         with torch.serialization.safe_globals(_harmless()), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of files that are refused below
+            warnings.simplefilter("ignore")  # torch warns about files that are refused below
             content = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
         if is_zip:
             _check_sums(path)
-    # Whatever the library raises over damaged files.
+    # torch raises errors of many types for damaged files.
     except Exception as error:
         code = re.search(r"GLOBAL (\S+)", str(error)) if isinstance(error, pickle.UnpicklingError) else None
         if code:
@@ -182,8 +186,8 @@ def _read_torch(path: Path) -> tuple[dict[str, dict[str, np.ndarray]], Any]:
         why = f"{type(error).__name__}: {one_line(error, 100)}"
         if path.stat().st_size == 0:
             why = "it is empty"
-        elif "weights_only" in str(error):  # torch's advice is to run what may be in there
-            why = "not tensors as torch.save writes them"
+        elif "weights_only" in str(error):  # torch's advice is to run whatever code the file holds
+            why = "it does not hold tensors as torch.save writes them"
         raise UserError(
             f"{path}: not a PyTorch checkpoint, or truncated or damaged ({why}); fetch it again, or save the model's "
             "state_dict with torch.save"
@@ -191,7 +195,7 @@ def _read_torch(path: Path) -> tuple[dict[str, dict[str, np.ndarray]], Any]:
     found: dict[str, dict[str, Any]] = {"": {}, AVERAGED: {}}
     if isinstance(content, Mapping):
         found[AVERAGED] = _weights(content.get(AVERAGED), torch)
-        # Beside an average, tensors at the top level are counters and the like, no weights.
+        # Beside an average, tensors at the top level are counters and the like, not weights.
         found[""] = _weights({k: content.get(k) for k in WRAPPERS} if found[AVERAGED] else content, torch)
     if not any(found.values()):
         raise UserError(
@@ -210,25 +214,25 @@ def _read_torch(path: Path) -> tuple[dict[str, dict[str, np.ndarray]], Any]:
 
 
 def _check_sums(path: Path) -> None:
-    """Raises `BadZipFile` where a tensor in a zip file differs from its checksum, at which torch never looks."""
+    """Checks the tensors in a zip file against their checksums, which torch ignores; raises `BadZipFile`."""
     with zipfile.ZipFile(path) as archive:
         for member in archive.infolist():
             with archive.open(member) as content:
-                while member.CRC and content.read(2**20):  # torch can be told to leave the sums 0
+                while member.CRC and content.read(2**20):  # torch can be told to write zeros as checksums
                     pass
 
 
 def _harmless() -> list[Any]:
-    """What training scripts leave beside the weights and runs nothing: options, and numpy's numbers and arrays."""
+    """Returns types that training scripts store beside weights and that run no code: options, NumPy scalars, arrays."""
     scalar, reconstruct = np.float64(0).__reduce__()[0], np.zeros(1).__reduce__()[0]
     kinds = {type(np.dtype(kind)) for kind in "?bBhHiIlLqQefd"}
-    # numpy 1 wrote the same functions under another name.
+    # NumPy 1 stored the same functions under another name.
     old = [(scalar, "numpy.core.multiarray.scalar"), (reconstruct, "numpy.core.multiarray._reconstruct")]
     return [argparse.Namespace, np.ndarray, np.dtype, scalar, reconstruct, *old, *kinds]
 
 
 def _weights(content: Any, torch: Any, depth: int = 2) -> dict[str, Any]:
-    """The tensors in a wrapper, or in a wrapper's wrapper, or at the level itself."""
+    """Returns the tensors in a wrapper, or in a wrapper within a wrapper, or at this level itself."""
     if not isinstance(content, Mapping):
         return {}
     for wrapper in WRAPPERS if depth else ():
@@ -238,23 +242,25 @@ def _weights(content: Any, torch: Any, depth: int = 2) -> dict[str, Any]:
 
 
 def _kind(tensor: Any, torch: Any) -> str:
+    """Returns the name of a tensor's dtype, or why it has no dense values."""
     return str(tensor.dtype) if tensor.layout == torch.strided and not tensor.is_meta else "sparse or without values"
 
 
 def _to_numpy(tensor: Any, torch: Any) -> np.ndarray:
-    if tensor.dtype == torch.bfloat16:
-        return tensor.view(torch.int16).numpy().view(ml_dtypes.bfloat16)
-    return tensor.numpy()
+    """Converts a torch tensor to a NumPy array that shares its memory."""
+    is_bfloat16 = tensor.dtype == torch.bfloat16  # NumPy takes its bits only
+    value: np.ndarray = (tensor.view(torch.int16) if is_bfloat16 else tensor).numpy()
+    return value.view(ml_dtypes.bfloat16) if is_bfloat16 else value
 
 
 def _is_safetensors(path: Path) -> bool:
-    """By its suffix, or by its first bytes: the header's length, then the header, which is JSON."""
+    """Recognises a file by its suffix, or by its first bytes: the length of the header, then the header in JSON."""
     with path.open("rb") as file:
         return path.suffix == ".safetensors" or file.read(10)[8:] == b'{"'
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, dict[str, np.ndarray]], Any]:
-    """As `_read_torch`, of a `.safetensors` file."""
+    """Reads a `.safetensors` file, with the same results as `_read_torch`."""
     try:
         with safe_open(path, framework="np") as file:
             kinds = {key: (file.get_slice(key).get_dtype(), file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
@@ -283,33 +289,35 @@ def _read_safetensors(path: Path) -> tuple[dict[str, dict[str, np.ndarray]], Any
 
 
 def _parse_record(text: Any, path: Path) -> dict[str, Any]:
-    """The record of a detector, {"config": {field: value}, "classes": [name, ...]}."""
+    """Parses the record of a detector, {"config": {field: value}, "classes": [name, ...]}; {} without a record."""
     if text is None:
         return {}
     try:
-        record = json.loads(text)
+        record: dict[str, Any] = json.loads(text)
         if isinstance(record["config"], dict) and all(isinstance(name, str) for name in record["classes"]):
             return record
     except (TypeError, ValueError, KeyError):
         pass
-    raise UserError(f'{path}: its record "{RECORD}" is not one that convert/flax_to_pth.py writes: write the file anew')
+    raise UserError(f'{path}: its record "{RECORD}" is not one that convert/flax_to_pth.py writes: export it again')
 
 
 def _refuse_unfit(unfit: list[str], path: Path) -> None:
+    """Raises `UserError` if tensors cannot be read as plain arrays; `unfit` names them."""
     if unfit:
         raise UserError(f"{path}: {len(unfit)} tensors are sparse, complex, empty or quantised: {', '.join(unfit)}")
 
 
 def _without_module(tensors: Mapping[str, np.ndarray], path: Path) -> dict[str, np.ndarray]:
-    """Takes `module.` off the names, which torch's data-parallel wrappers put there, each once more."""
+    """Removes the prefixes `module.`, of which each of torch's data-parallel wrappers adds one."""
     names = {key: re.sub(r"^(module\.)+", "", key) for key in tensors}
     twice = sorted(key for key in names if names[key] != key and names[key] in names)
     if twice:
-        raise UserError(f"{path}: {len(twice)} tensors are there with and without 'module.': {', '.join(twice)}")
+        raise UserError(f"{path}: {len(twice)} tensors are present both with and without 'module.': {', '.join(twice)}")
     return {names[key]: value for key, value in tensors.items()}
 
 
 def _check_finite(parts: Mapping[str, Mapping[str, np.ndarray]], path: Path) -> None:
+    """Checks that all tensors are finite; `parts` maps a prefix for messages to tensors by name."""
     broken = [
         part + key
         for part, tensors in parts.items()
@@ -321,13 +329,13 @@ def _check_finite(parts: Mapping[str, Mapping[str, np.ndarray]], path: Path) -> 
 
 
 def _is_finite(value: np.ndarray) -> bool:
-    """Whether all values are finite, as float32 too."""
+    """Checks whether all values are finite, also after conversion to float32."""
     with np.errstate(over="ignore"):
         return bool(np.isfinite(value.astype(np.float32) if value.dtype == np.float64 else value).all())
 
 
 def _hugging_face(folder: Path) -> tuple[dict[str, Any], list[Path]]:
-    """The configuration and the weight files of a Hugging Face directory."""
+    """Reads the configuration of a Hugging Face directory, and finds its weight files."""
     weights = next((folder / name for name in WEIGHT_FILES if (folder / name).is_file()), None)
     if weights is None or not (folder / CONFIG_FILE).is_file():
         raise UserError(
@@ -341,12 +349,12 @@ def _hugging_face(folder: Path) -> tuple[dict[str, Any], list[Path]]:
         raise UserError(f"{weights}: expected a weight_map that names the file of every tensor: fetch it again")
     files = [folder / Path(name).name for name in sorted({str(name) for name in shards.values()})]
     if absent := [file.name for file in files if not file.is_file()]:
-        raise UserError(f"{folder}: {weights.name} lists files that are not there: {', '.join(absent)}")
+        raise UserError(f"{folder}: {weights.name} lists files that do not exist: {', '.join(absent)}")
     return config, files
 
 
 def _config_beside(path: Path) -> dict[str, Any]:
-    """The Hugging Face configuration in the folder of a weight file, which may hold others' `config.json` too."""
+    """Reads the Hugging Face configuration beside a weight file; ignores a `config.json` of another program."""
     beside = path.with_name(CONFIG_FILE)
     if path.suffix not in (".bin", ".safetensors") or not beside.is_file():
         return {}
@@ -355,6 +363,7 @@ def _config_beside(path: Path) -> dict[str, Any]:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
+    """Reads a JSON file that holds an object."""
     try:
         content = json.loads(path.read_text())
     except (OSError, ValueError) as error:

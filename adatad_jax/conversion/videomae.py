@@ -1,4 +1,4 @@
-"""A VideoMAE checkpoint of any layout to the backbone's frozen parameters, every tensor accounted for."""
+"""Conversion of a VideoMAE checkpoint of any layout to the backbone's frozen parameters; accounts for every tensor."""
 
 import dataclasses
 import re
@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import flax.traverse_util
 import jax
@@ -33,21 +34,21 @@ ADAPTER_TENSORS = 9  # gamma, and weight and bias of down, depthwise, pointwise,
 
 @dataclass(frozen=True)
 class ConvertedBackbone:
-    """A converted backbone and what became of each tensor.
+    """A converted backbone, and what became of each tensor.
 
     Attributes:
-      params: frozen parameters of a `Backbone` without adapters: all blocks in one stack, float32.
+      params: frozen parameters of a `Backbone` without adapters, float32, all blocks in one stack.
       source: the file's name.
-      layout: in words, such as "Hugging Face VideoMAE (pre-training)".
+      layout: the layout in words, such as "Hugging Face VideoMAE (pre-training)".
       size: the name in `SIZES`, or "custom".
-      config: the dimensions and the norms' epsilon.
-      heads, image_size: as far as the file or its size shows them, else None (`config` then holds placeholders).
+      config: the dimensions, and the epsilon of the norms.
+      heads, image_size: None where neither the file nor its size shows them (`config` then holds placeholders).
       read: number of tensors in the file.
-      groups: number of them by what they are: those mapped to parameters.
-      left_out: tensor -> why it is not used.
-      passengers: the tensors left out as the file has them, under mmaction's names (without `backbone.`) where they
-        have one, else under the file's.
-      notes: what the file does not show and was taken for granted.
+      groups: part of the backbone -> number of tensors mapped to its parameters.
+      left_out: unused tensor -> why it is not used.
+      passengers: the unused tensors, unchanged, kept for export; under mmaction's names (without `backbone.`) where
+        mmaction has such a tensor, else under the file's names.
+      notes: remarks on the file, such as what it does not show and had to be assumed.
     """
 
     params: Params
@@ -65,11 +66,11 @@ class ConvertedBackbone:
 
     @property
     def mapped(self) -> int:
-        """Number of tensors that became parameters."""
+        """Returns the number of tensors that became parameters."""
         return sum(self.groups.values())
 
     def account(self) -> str:
-        """The conversion in words, for a terminal."""
+        """Returns the conversion summary, for a terminal."""
         dims = self.config
         lines = [
             f"layout  {self.layout}, size {self.size}: width {dims.width}, depth {dims.depth}, "
@@ -79,16 +80,16 @@ class ConvertedBackbone:
             f"read    {self.read} tensors",
             f"mapped  {self.mapped} tensors, {count_parameters(self.params):,} parameters: "
             + ", ".join(f"{name} {count}" for name, count in self.groups.items()),
-            f"left out {len(self.left_out)}:",
+            f"unused  {len(self.left_out)} tensors, kept for export:",
             *(f"  {key}: {reason}" for key, reason in self.left_out.items()),
-            f"not in the file: TIA adapters, {ADAPTER_TENSORS} tensors a block ({ADAPTER_TENSORS * dims.depth} in all "
-            f"{dims.depth} blocks): initialised, as is the detector, when training starts",
+            f"not in the file: TIA adapters, {ADAPTER_TENSORS} tensors per block ({ADAPTER_TENSORS * dims.depth} in "
+            f"all {dims.depth} blocks): initialised when training starts, as is the detector",
             *(f"note    {note}" for note in self.notes),
         ]
         return "\n".join(lines)
 
     def record(self) -> dict[str, object]:
-        """The account for `conversion.json`."""
+        """Returns the conversion summary for `conversion.json`."""
         return {
             "source": self.source,
             "layout": self.layout,
@@ -109,16 +110,16 @@ class ConvertedBackbone:
 
 
 def count_parameters(params: Params) -> int:
-    """Number of scalars in a tree."""
+    """Counts the scalars in a tree of arrays."""
     return sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(params))
 
 
 def convert_backbone(file: TensorFile) -> ConvertedBackbone:
-    """Converts the tensors of a VideoMAE file; its layout is recognised.
+    """Converts the tensors of a VideoMAE file, whose layout is recognised.
 
     Raises:
-      UserError: another network; a whole detector; a `config.json` that does not fit; tensors missing, of a wrong
-        shape or type, or unknown: all of them at once, by the file's own names.
+      UserError: the file is of another network or of a whole detector; its `config.json` does not fit; or tensors are
+        missing, have a wrong shape or type, or are unknown (lists all of them, by the file's own names).
     """
     naming = recognise(file.tensors, file.path)
     if naming.layout in (Layout.DETECTOR, Layout.SIDE_DETECTOR):
@@ -128,26 +129,7 @@ def convert_backbone(file: TensorFile) -> ConvertedBackbone:
         )
     config = _dimensions(file, naming)
     size = next((name for name, known in SIZES.items() if _shapes(known) == _shapes(config)), "custom")
-    heads = SIZES[size].heads if size in SIZES else HEADS.get(config.width)
-    image_size: int | None = None
-    norm_eps = config.norm_eps
-    notes: list[str] = []
-    if naming.layout is Layout.HUGGING_FACE and file.config:
-        settings = read_settings(file.config, _shown(config), file.path)
-        heads, image_size, norm_eps = settings.heads, settings.image_size, settings.norm_eps
-        naming = dataclasses.replace(naming, has_biases=settings.has_biases)
-    elif naming.layout is Layout.HUGGING_FACE:
-        norm_eps = NORM_EPS
-        notes.append(f"no config.json beside the weights: transformers' norm epsilon, {NORM_EPS:g}, is taken")
-    if not naming.has_biases:
-        notes.append("the file's attention has no biases on q and v: they are zero")
-    if file.averaged is file.tensors:
-        notes.append("the file holds a moving average alone: it is what is used")
-    elif file.averaged:
-        notes.append(f"the moving average in the file, {len(file.averaged)} tensors, is not used")
-    if size not in SIZES:
-        notes.append(f"no configuration takes a backbone of this size: config.model.size is one of {', '.join(SIZES)}")
-
+    naming, heads, image_size, norm_eps, notes = _settings(file, naming, config, size)
     positions = naming.parts("pos_embed")[0]
     table = file.tensors.get(positions)
     passengers, left_out, problems = _passengers(file, naming, config.width)
@@ -168,12 +150,12 @@ def convert_backbone(file: TensorFile) -> ConvertedBackbone:
         learned = np.asarray(table, np.float32).reshape(-1, config.width)
         apart = float(np.abs(learned - sinusoid_table(*learned.shape)).max())
         if apart <= POSITION_TOLERANCE:
-            left_out["pos_embed"] = f"recomputed: the fixed sinusoid table, {apart:.1e} apart at most"
+            left_out["pos_embed"] = f"recomputed as the fixed sinusoid table, which differs by {apart:.1e} at most"
             passengers["pos_embed"] = table
         else:
             params["pos_embed"] = learned
             groups["positions"] = 1
-            notes.append(f"the file's own positions are used: {apart:.1e} apart from the fixed sinusoid table")
+            notes.append(f"the file's own positions are used: they differ from the fixed sinusoid table by {apart:.1e}")
     return ConvertedBackbone(
         params=params,
         source=file.path.name,
@@ -190,8 +172,42 @@ def convert_backbone(file: TensorFile) -> ConvertedBackbone:
     )
 
 
+class _Settings(NamedTuple):
+    """What no tensor shows, and notes for the conversion summary; fields as in `ConvertedBackbone` and `Naming`."""
+
+    naming: Naming
+    heads: int | None
+    image_size: int | None
+    norm_eps: float
+    notes: list[str]
+
+
+def _settings(file: TensorFile, naming: Naming, config: ViTConfig, size: str) -> _Settings:
+    """Returns what no tensor shows: from the `config.json` of Hugging Face, else from the size or by default."""
+    heads = SIZES[size].heads if size in SIZES else HEADS.get(config.width)
+    image_size: int | None = None
+    norm_eps = config.norm_eps
+    notes: list[str] = []
+    if naming.layout is Layout.HUGGING_FACE and file.config:
+        settings = read_settings(file.config, _shown(config), file.path)
+        heads, image_size, norm_eps = settings.heads, settings.image_size, settings.norm_eps
+        naming = dataclasses.replace(naming, has_biases=settings.has_biases)
+    elif naming.layout is Layout.HUGGING_FACE:
+        norm_eps = NORM_EPS
+        notes.append(f"no config.json beside the weights: transformers' default norm epsilon, {NORM_EPS:g}, is used")
+    if not naming.has_biases:
+        notes.append("the file's attention has no biases on q and v: they are set to zero")
+    if file.averaged is file.tensors:
+        notes.append("the file holds only a moving average, which is used")
+    elif file.averaged:
+        notes.append(f"the moving average in the file, {len(file.averaged)} tensors, is not used")
+    if size not in SIZES:
+        notes.append(f"no configuration takes a backbone of this size: config.model.size is one of {', '.join(SIZES)}")
+    return _Settings(naming, heads, image_size, norm_eps, notes)
+
+
 def _shown(config: ViTConfig) -> dict[str, int]:
-    """Dimensions under the names of a Hugging Face `config.json`."""
+    """Returns the dimensions under the names of a Hugging Face `config.json`."""
     return {
         "hidden_size": config.width,
         "num_hidden_layers": config.depth,
@@ -201,6 +217,7 @@ def _shown(config: ViTConfig) -> dict[str, int]:
 
 
 def _kind(passengers: Iterable[str]) -> str:
+    """Returns the kind of network, as an addition to the layout's name, by its tensors beside the encoder."""
     if any("decoder" in key or key.endswith("mask_token") for key in passengers):
         return " (pre-training)"
     return " (fine-tuned)" if any(key.startswith("cls_head.") for key in passengers) else ""
@@ -209,7 +226,7 @@ def _kind(passengers: Iterable[str]) -> str:
 def _passengers(
     file: TensorFile, naming: Naming, width: int
 ) -> tuple[dict[str, np.ndarray], dict[str, str], list[str]]:
-    """The tensors beside the encoder, why each is left out, and what is wrong with them."""
+    """Returns the tensors beside the encoder, why each is unused, and what is wrong with them."""
     passengers: dict[str, np.ndarray] = {}
     left_out, problems = {}, []
     for key, value in file.tensors.items():
@@ -218,7 +235,7 @@ def _passengers(
             continue
         name, reason = known
         if name in passengers:
-            problems.append(f"there twice: {key}, as {name}")
+            problems.append(f"duplicate: {key} is a second {name}")
         shape = value.shape
         if re.match(r"(fc_|layer)?norm\.", naming.bare(key)):
             shape = (width,)
@@ -242,19 +259,19 @@ def assemble(
     """Builds the parameter tree of `leaves` from a file's tensors.
 
     Args:
-      leaves: what to build.
+      leaves: the leaves to build.
       shapes: path -> shape that the model expects, for every leaf.
-      tensors: the file's, by its own names.
+      tensors: the file's tensors, by its own names.
       source: the file, for messages.
       allowed: tensors that may be there and are not used.
-      naming: what the file's names stand for.
-      problems: what else is wrong with the file, to be told with the rest.
+      naming: the meaning of the file's names.
+      problems: what else is wrong with the file, to be listed with the rest.
 
     Returns:
       The tree, float32, and the number of tensors used.
 
     Raises:
-      UserError: listing every tensor that is missing, has a wrong shape or type, or is unknown.
+      UserError: tensors are missing, have a wrong shape or type, or are unknown; lists all of them, and `problems`.
     """
     leaves = list(leaves)
     known, problems = set(allowed), list(problems)
@@ -277,7 +294,7 @@ def assemble(
 
 
 def _misfit(part: str, key: str, tensors: Tensors, expected: tuple[int, ...], naming: Naming) -> str:
-    """What is wrong with the file's tensor `part`, which is or belongs to mmaction's `key`; nothing if it fits."""
+    """Returns what is wrong with the file's tensor `part`, which is all or part of mmaction's `key`; "" if it fits."""
     if part not in tensors:
         return f"missing: {part}" + (f" (for {key})" if naming.bare(part) != key else "")
     found = tensors[part]
@@ -289,7 +306,7 @@ def _misfit(part: str, key: str, tensors: Tensors, expected: tuple[int, ...], na
 
 
 def _read(leaf: Leaf, tensors: Tensors, naming: Naming, shapes: Shapes) -> np.ndarray:
-    """A leaf of our tree from tensors that fit."""
+    """Assembles a leaf from tensors that fit."""
     joined = {}
     for key in leaf.keys:
         parts = [tensors[part] for part in naming.parts(key)]
@@ -300,18 +317,19 @@ def _read(leaf: Leaf, tensors: Tensors, naming: Naming, shapes: Shapes) -> np.nd
 
 
 def backbone_shapes(config: ViTConfig) -> Shapes:
-    """Path -> shape of every leaf of a backbone of these dimensions."""
+    """Returns path -> shape for every leaf of a backbone of these dimensions."""
     frames = jax.ShapeDtypeStruct((1, CHUNK_FRAMES, config.image_size, config.image_size, 3), jnp.uint8)
     shapes = jax.eval_shape(Backbone(config).init, jax.random.key(0), frames)["params"]
     return {path: leaf.shape for path, leaf in flax.traverse_util.flatten_dict(shapes).items()}
 
 
 def _shapes(config: ViTConfig) -> tuple[int, int, int, int]:
+    """Returns the dimensions that the tensors show: width, depth, MLP size and patch side."""
     return config.width, config.depth, config.mlp_hidden, config.patch
 
 
 def _dimensions(file: TensorFile, naming: Naming) -> ViTConfig:
-    """Reads width, depth, MLP and patch off the tensors that show them."""
+    """Reads width, depth, MLP size and patch side off the tensors that show them."""
     kernel = naming.parts("patch_embed.projection.weight")[0]
     shape = file.tensors[kernel].shape
     if len(shape) != 5 or shape[1:3] != (3, TUBELET) or shape[3] != shape[4]:
@@ -323,7 +341,7 @@ def _dimensions(file: TensorFile, naming: Naming) -> ViTConfig:
     blocks = {int(match[1]) for key in file.tensors if (match := re.match(index, key))}
     depth = max(blocks, default=0) + 1
     if depth > len(file.tensors):
-        raise UserError(f"{file.path}: numbers a block {depth - 1}, but holds {len(file.tensors)} tensors in all")
+        raise UserError(f"{file.path}: has a block numbered {depth - 1}, but only {len(file.tensors)} tensors in all")
     first_layers = [naming.parts(f"blocks.{i}.mlp.layers.0.0.weight")[0] for i in range(depth)]
     hidden = [file.tensors[key].shape[0] for key in first_layers if key in file.tensors and file.tensors[key].ndim == 2]
     if not hidden:
@@ -331,5 +349,5 @@ def _dimensions(file: TensorFile, naming: Naming) -> ViTConfig:
             f"{file.path}: not a whole VideoMAE ({naming.layout.value}): {first_layers[0]} is missing, as is that of "
             f"every other block; it holds {len(file.tensors)} tensors: {', '.join(list(file.tensors)[:8])}, ..."
         )
-    # The most frequent: in a file of mixed sizes, the odd blocks are then those listed.
+    # The most frequent size: in a file of mixed sizes, the message then lists the deviating blocks.
     return ViTConfig(width=shape[0], depth=depth, heads=1, mlp_hidden=statistics.mode(hidden), patch=shape[4])

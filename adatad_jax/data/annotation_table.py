@@ -1,4 +1,4 @@
-"""One's own annotations: a table `video,start,end,label` with a segment a line, and the lengths of its videos."""
+"""The user's own annotations: a table `video,start,end,label` with one segment per line, and its videos' lengths."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from adatad_jax.video.scan import scan
 
 COLUMNS = ("video", "start", "end", "label")
 SPLIT = ("training", "validation")  # subsets where the table has no column for them
-ROUNDED_BY = 1.0  # seconds: an end this far beyond the video's is its end, as in tables of whole seconds
+ROUNDED_BY = 1.0  # seconds; a segment may end this much after its video, as in tables of whole seconds
 _logger = logging.getLogger(__name__)
 
 
@@ -34,11 +34,11 @@ class AnnotationRow(NamedTuple):
     """One line of the table.
 
     Attributes:
-      line: its number, from 1.
-      video: as written, with or without the extension of its file.
-      segment: start and end in seconds; None where the line names a video without segments.
-      label: empty where there is no segment.
-      subset: empty where the table has no such column.
+      line: line number, from 1.
+      video: name as written, with or without the file's extension.
+      segment: start and end in seconds; None if the line names a video without segments.
+      label: class name; empty if there is no segment.
+      subset: name of the subset; empty if the table has no such column.
     """
 
     line: int
@@ -49,31 +49,40 @@ class AnnotationRow(NamedTuple):
 
 
 class Length(NamedTuple):
-    """Frames and average frames a second of a video file."""
+    """Length of a video file.
+
+    Attributes:
+      frames: number of frames.
+      fps: frames per second, on average.
+    """
 
     frames: int
     fps: float
 
 
 def load_table(data: DataConfig) -> dict[str, Video]:
-    """The videos of a CSV file with the columns video, start, end, label (others than these and subset are ignored).
+    """Reads a CSV file with the columns video, start, end, label, and optionally subset. Other columns are ignored.
 
     `video` is the name of a file in the folder, with or without extension; `start` and `end` are seconds. A line whose
-    start, end and label are empty names a video without segments. A segment may end up to a second after its video (in
-    tables of whole seconds it does): it ends with it then. Frame counts and rates are those of the files. With
-    a column `subset` the file decides the subsets, else `split_by_hash`. Videos of the folder that are not in the table
-    are not used; a warning lists them. A table and files that have not changed are read once.
+    start, end and label are empty names a video without segments. A segment that ends up to a second after its video,
+    as in tables of whole seconds, is cut to the video's end. Frame counts and rates are those of the files. The column
+    `subset` decides the subsets; without it, `split_by_hash` does. Videos of the folder that are not in the table are
+    not used, and a warning lists them. As long as table and files do not change, they are read only once.
 
     Args:
       data: of the configuration: `annotations`, `videos`, `video_prefix`, `fps` (as in `load_annotations`), `split`,
         `threads`, `time_limit`, `skip_broken` (leave out videos that are missing or cannot be read, with a warning).
 
+    Returns:
+      name -> annotation, in the order of the table.
+
     Raises:
-      UserError: the table is missing or wrong (all lines are listed), or its videos are missing or cannot be read.
+      UserError: the table is missing or wrong (all wrong lines are listed), or its videos are missing or cannot be
+        read.
     """
     path, folder = Path(data.annotations), Path(data.videos)
     if not path.is_file():
-        read_text(path)  # which says why
+        read_text(path)  # raises the error that says why
     if not data.videos or not folder.is_dir():
         where = data.videos or "(not set)"
         raise UserError(f"config.data.videos={where}: no such folder; the lengths of the videos are read there")
@@ -95,7 +104,7 @@ def _load(
     time_limit: float,
     skip_broken: bool,
 ) -> dict[str, Video]:
-    """As `load_table`; the sizes and times of `state` only tell whether files have changed."""
+    """Reads the table as `load_table` does; `state` only makes the cache miss when a file has changed."""
     problems: list[str] = []
     rows = parse_table(path, read_text(path), problems)
     names = _names({row.video for row in rows}, folder, prefix)
@@ -142,10 +151,15 @@ def _load(
 
 
 def parse_table(path: Path, text: str, problems: list[str]) -> list[AnnotationRow]:
-    """The lines of a table; empty ones are skipped, and wrong ones go to `problems`.
+    """Parses the lines of a table. Empty lines are skipped.
+
+    Args:
+      path: the file, for messages.
+      text: its content.
+      problems: receives a message for each wrong line.
 
     Raises:
-      UserError: the header is not that of a table, or there is no line below it.
+      UserError: the header is not that of a table, or no line follows it.
     """
     reader = csv.reader(io.StringIO(text), strict=True)
     rows: list[AnnotationRow] = []
@@ -153,7 +167,7 @@ def parse_table(path: Path, text: str, problems: list[str]) -> list[AnnotationRo
         header = [name.strip().lower() for name in next(reader, [])]
         if not set(COLUMNS) <= set(header) or len(set(header)) < len(header):
             raise UserError(
-                f"{path}: line 1: expected the names of columns, {','.join(COLUMNS)} and if wanted subset, each once "
+                f"{path}: line 1: expected the names of columns, {','.join(COLUMNS)} and optionally subset, each once "
                 f"and separated by commas; found {','.join(header) or 'nothing'}"
             )
         for values in reader:
@@ -170,23 +184,31 @@ def parse_table(path: Path, text: str, problems: list[str]) -> list[AnnotationRo
     except csv.Error as error:
         raise UserError(f"{path}: line {reader.line_num}: not a table ({error})") from None
     if not rows and not problems:
-        raise UserError(f"{path}: no segments, only a header; expected a line for each")
+        raise UserError(f"{path}: no segments, only a header; expected one line per segment")
     return rows
 
 
 def split_by_hash(names: Collection[str], share: float) -> dict[str, str]:
-    """Name -> "training" or "validation" by the SHA-256 of the name, which is the same on every machine.
+    """Splits videos into "training" and "validation" by the SHA-256 of their names, the same on every machine.
 
-    The first 64 bits, as a fraction, below `share` mean training: another video added moves none of the others. If a
-    side would be empty, the video nearest to it changes sides.
+    A video whose first 64 bits, read as a fraction, are below `share` is for training. An added video therefore moves
+    no other one. If one side would be empty, the video nearest to the border changes sides.
+
+    Args:
+      names: of the videos.
+      share: of the videos that are for training, in (0, 1).
+
+    Returns:
+      name -> subset.
 
     Raises:
-      UserError: there is one video only.
+      UserError: there is only one video.
     """
     if len(names) < 2:
         raise UserError(
-            f"{', '.join(names)}: the only video, expected at least two, to train on and to measure on; or name the "
-            "subsets in a column subset and set --config.data.train_subset and --config.data.test_subset to them"
+            f"{', '.join(names)}: the only video; expected at least two, one to train on and one to evaluate on; or "
+            "name the subsets in a column subset, and set --config.data.train_subset and --config.data.test_subset to "
+            "them"
         )
     places = {name: int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) / 2**64 for name in names}
     ranked = sorted(names, key=lambda name: (places[name], name))
@@ -196,7 +218,16 @@ def split_by_hash(names: Collection[str], share: float) -> dict[str, str]:
 
 
 def read_lengths(files: Mapping[str, Path], threads: int, time_limit: float) -> tuple[dict[str, Length], list[str]]:
-    """The lengths of video files by name, in parallel behind a progress bar, and what is wrong with the others."""
+    """Reads the lengths of video files, in parallel and with a progress bar.
+
+    Args:
+      files: name -> video file.
+      threads: files read at a time.
+      time_limit: seconds per file.
+
+    Returns:
+      name -> length; and a message for each file that cannot be read.
+    """
 
     def read(path: Path) -> Length | str:
         try:
@@ -213,7 +244,7 @@ def read_lengths(files: Mapping[str, Path], threads: int, time_limit: float) -> 
 
 
 def _names(written: Collection[str], folder: Path, prefix: str) -> dict[str, str]:
-    """The name of each video as it is written: without the extension, unless there is a file with two."""
+    """Maps each video as written to its name: without the extension, unless a file has two, as in a.mp4.mp4."""
     _, unknown = find_files(folder, list(written), prefix)
     return {
         video: Path(video).stem if video in unknown and Path(video).suffix.lower() in EXTENSIONS else video
@@ -222,7 +253,7 @@ def _names(written: Collection[str], folder: Path, prefix: str) -> dict[str, str
 
 
 def _row(line: int, fields: Mapping[str, str], problems: list[str]) -> AnnotationRow | None:
-    """One line, or None with `problems` telling what is wrong with it."""
+    """Parses one line; returns None and adds to `problems` if it is wrong."""
     video, start, end, label = (fields[column] for column in COLUMNS)
     subset = fields.get("subset", "")
     before = len(problems)
@@ -250,7 +281,7 @@ def _row(line: int, fields: Mapping[str, str], problems: list[str]) -> Annotatio
 def _video(
     name: str, rows: list[AnnotationRow], subset: str, length: Length, fixed_fps: float, problems: list[str]
 ) -> Video:
-    """One video; segments that end beyond its end go to `problems`."""
+    """Makes one video of its lines; segments outside the video go to `problems`."""
     duration = length.frames / length.fps
     segments: list[tuple[float, float]] = []
     labels: list[str] = []

@@ -6,16 +6,16 @@ from adatad_jax.augmentation.draws import NO_AUGMENTATION, Augmentation
 
 
 class Batch(NamedTuple):
-    """B windows, or with a leading device axis N windows each on several devices.
+    """B windows, or B windows on each device, where every array has a leading device axis.
 
     Attributes:
       frames: `[B, T, H, W, 3]` uint8 RGB.
       mask: `[B, positions]` bool, valid grid positions.
       segments: `[B, G, 2]` float32, grid positions.
-      labels: `[B, G]` int32, -1 for padding.
+      labels: `[B, G]` int32, class indices; -1 for padding.
       sample_ids: `[B]` int32, each window's index in the global batch.
-      weight: `[B]` float32, 1 for a window, 0 for one that only fills up the last batch.
-      augmentation: what the accelerator does to the frames, each array with a leading `[B]`.
+      weight: `[B]` float32, 1 for a window, 0 for a window that only fills up the last batch.
+      augmentation: what the accelerator does to the frames; each array has a leading axis B.
     """
 
     frames: Any

@@ -1,4 +1,4 @@
-"""A data set as a run sees it: annotated videos with their files, and training windows as arrays."""
+"""Training windows as arrays: which frames, segments and augmentation a sample of an epoch has."""
 
 from typing import NamedTuple
 
@@ -11,9 +11,9 @@ from adatad_jax.data.subset import Subset
 from adatad_jax.errors import UserError
 from adatad_jax.video import transforms
 
-SEGMENT_ROWS = 8  # arrays of ground truth are padded to a multiple of it
+SEGMENT_ROWS = 8  # arrays of ground truth are padded to a multiple of this many segments
 
-# Streams of random numbers, so that no two uses share draws.
+# One stream of random numbers per use, so that no two uses share draws.
 ORDER_STREAM, WINDOW_STREAM, SHUFFLE_STREAM, AUGMENT_STREAM = 0, 1, 2, 3
 
 
@@ -24,9 +24,9 @@ class Sample(NamedTuple):
       frames: `[T, H, W, 3]` uint8 RGB.
       mask: `[positions]` bool, valid grid positions.
       segments: `[G, 2]` float32, grid positions from the start of the window.
-      labels: `[G]` int32.
-      augmentation: what the accelerator is to do to the frames.
-      matched: whether some segment keeps enough of its length in a training window.
+      labels: `[G]` int32, class indices.
+      augmentation: what the accelerator does to the frames.
+      matched: whether at least one segment keeps enough of its length in a training window.
     """
 
     frames: np.ndarray
@@ -38,9 +38,18 @@ class Sample(NamedTuple):
 
 
 class TrainingWindows:
-    """A window of each training video in each epoch; a sample depends on (seed, epoch, index) alone."""
+    """One window per training video and epoch. A sample depends on (seed, epoch, index) alone."""
 
     def __init__(self, subset: Subset, config: Config) -> None:
+        """Prepares to load windows.
+
+        Args:
+          subset: the training videos.
+          config: of the run.
+
+        Raises:
+          UserError: there are fewer videos than `train.release_gpus`, or `data.cache` does not hold them.
+        """
         self._subset = subset
         self._config = config
         self._names = list(subset.videos)
@@ -64,13 +73,26 @@ class TrainingWindows:
         return len(self._names)
 
     def order(self, epoch: int) -> np.ndarray:
-        """The epoch's order: a permutation, cut to a multiple of the published run's devices (release rule)."""
+        """Returns the order of the videos in an epoch.
+
+        Returns:
+          A permutation of the videos' indices, int64, cut to a multiple of the published run's number of devices (the
+          release's rule).
+        """
         rng = np.random.default_rng([self._config.seed, ORDER_STREAM, epoch])
         gpus = self._config.train.release_gpus
         return rng.permutation(len(self))[: len(self) // gpus * gpus]
 
     def load(self, epoch: int, index: int) -> Sample:
-        """Decodes, crops and flips one window, and draws what else is to be done to it."""
+        """Decodes, crops and flips one window, and draws its augmentation.
+
+        Args:
+          epoch: from 0.
+          index: of the video in the subset.
+
+        Raises:
+          UserError: the video cannot be read, or is too short for one grid position.
+        """
         data = self._config.data
         name = self._names[index]
         rng = np.random.default_rng([self._config.seed, WINDOW_STREAM, epoch, index])
@@ -96,7 +118,12 @@ class TrainingWindows:
 
 
 def require_valid(video: str, mask: np.ndarray) -> None:
-    """Raises `UserError` for a window without a whole grid position: attention over nothing has no meaning."""
+    """Raises `UserError` for a window without a whole grid position: attention needs at least one position.
+
+    Args:
+      video: its name, for the message.
+      mask: `[positions]` bool, valid grid positions.
+    """
     if not mask.any():
         raise UserError(
             f"video {video}: too short for one grid position of a window; remove it from the annotations, or load "
@@ -105,7 +132,13 @@ def require_valid(video: str, mask: np.ndarray) -> None:
 
 
 def shuffle_within(frames: np.ndarray, group: int, rng: np.random.Generator) -> np.ndarray:
-    """Shuffles frames inside every `group`: a control that destroys their order and keeps their pixels. 0: none."""
+    """Shuffles frames inside every group: a control experiment that destroys their order and keeps their pixels.
+
+    Args:
+      frames: `[T, ...]`.
+      group: consecutive frames per group; 0 shuffles nothing.
+      rng: to draw from.
+    """
     if not group:
         return frames
     order = np.concatenate(

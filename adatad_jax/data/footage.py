@@ -1,7 +1,7 @@
-"""A video to detect in, as frames at a steady rate: a file, whatever its timing, or an array.
+"""A video to detect in, as frames at a constant rate: a file with any timing, or an array.
 
-A detector has learned how actions move at the frame rate of its training videos (`data.rate`). A file whose rate is far
-from it, or changes, is read as if it had been filmed steadily: at every tick the frame that lies nearest in time.
+A detector has learned how fast actions look at the frame rate of its training videos (`data.rate`). A file whose rate
+is far from that rate, or varies, is resampled to a constant rate: each tick takes the frame that is nearest in time.
 """
 
 import dataclasses
@@ -20,18 +20,18 @@ from adatad_jax.video.limits import within
 from adatad_jax.video.scan import scan
 from adatad_jax.video.transforms import Box, crop_resize, resize_short_side, short_side_shape
 
-LIKE_RATE = 0.1  # rates that differ by no more are taken for the same
-UNSTEADY = 0.5  # frames by which a steady video may be off its average rate
+LIKE_RATE = 0.1  # rates whose ratio differs from 1 by at most this much count as equal
+UNSTEADY = 0.5  # frames; largest deviation from the average rate at which a video counts as steady
 
 
 @dataclass(frozen=True)
 class Footage:
-    """What detection reads.
+    """A video that a detector reads.
 
     Attributes:
-      video: named, without annotations; its frames are those at the steady rate.
-      frames: the same frames.
-      fps: frames a second of the source, on average.
+      video: name, duration and number of frames at the constant rate; it has no annotations.
+      frames: the frames at the constant rate.
+      fps: frames per second of the source, on average.
     """
 
     video: Video
@@ -40,34 +40,35 @@ class Footage:
 
 
 def open_footage(path: Path, config: Config, fps: float | None = None) -> Footage:
-    """A video file.
+    """Opens a video file.
 
     Args:
       path: the file.
       config: of the detector.
-      fps: its frames a second, if not what the file says.
+      fps: frames per second, in place of what the file says.
 
     Raises:
       UserError: the file cannot be read, or opening it takes longer than `data.time_limit`; `fps` is not above 0.
     """
     rate = None if fps is None else check_fps(fps)
     index = within(config.data.time_limit, str(path), lambda: scan(path))
-    data = dataclasses.replace(config.data, in_memory=False, cache="")  # it may be hours long, and is in no cache
+    # The video may be hours long, and no cache holds it.
+    data = dataclasses.replace(config.data, in_memory=False, cache="")
     frames = FrameSource({path.stem: path}, data, data.test_short_side, onwards=True)
     return _steadied(path.stem, frames, index.clock(rate), rate or index.fps, config.data.rate)
 
 
 def array_footage(frames: Images, fps: float, config: Config, name: str = "array") -> Footage:
-    """Frames in memory.
+    """Makes footage of frames in memory.
 
     Args:
-      frames: `[N, H, W, 3]` uint8 RGB.
-      fps: frames a second.
+      frames: `[T, H, W, 3]` uint8 RGB.
+      fps: frames per second.
       config: of the detector.
       name: of the video.
 
     Raises:
-      UserError: another shape or type, no frame, or `fps` is not above 0.
+      UserError: the array has another shape or dtype or no frame, or `fps` is not above 0.
     """
     if not isinstance(frames, np.ndarray) or frames.ndim != 4 or frames.shape[3] != 3 or frames.dtype != np.uint8:
         found = f"{frames.dtype} {frames.shape}" if isinstance(frames, np.ndarray) else type(frames).__name__
@@ -79,16 +80,17 @@ def array_footage(frames: Images, fps: float, config: Config, name: str = "array
 
 
 def steady_frames(times: NDArray[np.float64], fps: float, rate: float) -> NDArray[np.int64]:
-    """The source frames that show a video at a steady rate.
+    """Chooses the source frames that show a video at a constant rate.
 
     Args:
-      times: `[N]` seconds from the first frame to each.
-      fps: frames a second of the source, on average.
-      rate: frames a second that are wanted; 0, or a rate within a tenth of it: those of the source.
+      times: `[N]` float64, seconds from the first frame to each frame.
+      fps: frames per second of the source, on average.
+      rate: the wanted frames per second. The source's own rate is kept if `rate` is 0 or within a tenth of `fps`.
 
     Returns:
-      `[M]` source frames, nearest in time to M ticks from the first frame to the end of the last; 0, 1, ..., N - 1 for
-      a video that is steady and has the rate.
+      `[M]` int64 indices of source frames: for each of M ticks from the first frame to the end of the last, the frame
+      that is nearest in time, the earlier one if two are equally near. A steady video that keeps its rate gives
+      0, 1, ..., N - 1.
     """
     if not rate or abs(fps / rate - 1) <= LIKE_RATE:
         rate = fps
@@ -113,14 +115,14 @@ def _video(name: str, duration: float, frames: int) -> Video:
 
 
 def check_fps(fps: float) -> float:
-    """The rate, if it can be one; raises `UserError` if it is not above 0."""
+    """Returns a frame rate, in frames per second; raises `UserError` unless it is finite and above 0."""
     if not 0 < fps < np.inf:
-        raise UserError(f"fps={fps}: expected the frames a second, a number above 0")
+        raise UserError(f"fps={fps}: expected frames per second, a finite number above 0")
     return float(fps)
 
 
 class _SteadyFrames:
-    """`Frames` of a video in the order `indices` gives."""
+    """`Frames` of a video in the order of `indices`, which may repeat or skip frames."""
 
     def __init__(self, frames: Frames, indices: NDArray[np.int64]) -> None:
         self._frames = frames
@@ -140,7 +142,7 @@ class _SteadyFrames:
 
 
 class _ArrayFrames:
-    """`Frames` of an array."""
+    """`Frames` of one video in memory."""
 
     def __init__(self, frames: Images, short_side: int) -> None:
         self._frames = frames

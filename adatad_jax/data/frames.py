@@ -1,4 +1,4 @@
-"""Where the frames of a window come from: video files, memory, an array, or a cache that `prepare` has written."""
+"""Sources of a window's frames: video files, decoded frames in memory, or a cache that `prepare` has written."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,24 +17,24 @@ from adatad_jax.video.transforms import Box, crop_resize, resize_short_side, sho
 
 
 class Frames(Protocol):
-    """The frames of some videos, scaled to a short side; threads may share them."""
+    """The frames of some videos, scaled to one length of the short side. Threads may share an instance."""
 
     def count(self, video: str) -> int:
-        """Returns the number of frames."""
+        """Returns the number of frames of a video."""
         ...
 
     def size(self, video: str) -> tuple[int, int]:
-        """Returns height and width of the scaled frames, pixels."""
+        """Returns height and width of a video's scaled frames, in pixels."""
         ...
 
     def read(self, video: str, indices: np.ndarray, box: Box, size: int) -> Images:
-        """Reads a part of some frames.
+        """Reads a box of some frames.
 
         Args:
-          video: its name.
-          indices: `[n]` frames.
-          box: of the scaled frames.
-          size: to which the box is resized, pixels.
+          video: name of the video.
+          indices: `[n]` int, indices of the frames.
+          box: top, left, height and width in the scaled frames, in pixels.
+          size: side to which the box is resized, in pixels.
 
         Returns:
           `[n, size, size, 3]` uint8 RGB.
@@ -45,15 +45,15 @@ class Frames(Protocol):
         ...
 
     def finish(self, video: str) -> None:
-        """Lets go of what was kept to go on reading this video."""
+        """Releases what was kept to continue reading a video."""
         ...
 
 
 class FrameSource:
     """`Frames` of video files.
 
-    With `data.in_memory` all that windows can load is decoded once and stays. With `data.cache` nothing is decoded from
-    the videos, which need not be there any more.
+    With `data.in_memory`, every frame that a window can load is decoded once and kept. With `data.cache`, frames come
+    from the cache, and the video files need not exist.
     """
 
     def __init__(
@@ -64,15 +64,15 @@ class FrameSource:
         probes: Mapping[str, Probe] | None = None,
         onwards: bool = False,
     ) -> None:
-        """Prepares to read.
+        """Opens the cache if there is one; video files are opened later.
 
         Args:
-          files: name -> video file; None where a cache stands for a file that is missing.
-          data: cache, memory and time limit.
-          short_side: of the scaled frames, pixels.
-          probes: what is known of the containers; other videos are opened to find out.
-          onwards: whether a video is read from its start to its end. Readers are then kept until `finish`, so that
-            files without an index are not decoded from their start each time.
+          files: name -> video file, or None where a cache stands in for a missing file.
+          data: cache, memory, time limit and sampling.
+          short_side: of the scaled frames, in pixels.
+          probes: name -> what is known of a container. Other videos are opened to find out.
+          onwards: whether each video is read from its start to its end. Readers are then kept until `finish`, because
+            a new reader of a file without an index would decode from the start again.
 
         Raises:
           UserError: the cache does not hold the videos as the configuration needs them.
@@ -94,13 +94,15 @@ class FrameSource:
         self._idle: dict[str, list[VideoReader]] = {}
 
     def count(self, video: str) -> int:
-        """Returns the number of frames in the container, or in the cache of it."""
+        """Returns the number of frames of a video, from the cache or else from the container."""
         return self._cache.count(video) if self._cache is not None else self._look(video)[0]
 
     def size(self, video: str) -> tuple[int, int]:
+        """Returns height and width of a video's scaled frames, in pixels."""
         return self._cache.size(video) if self._cache is not None else self._look(video)[1]
 
     def read(self, video: str, indices: np.ndarray, box: Box, size: int) -> Images:
+        """Reads a box of some frames; see `Frames.read`."""
         if not self._in_memory:
             return self._read(video, indices, box, lambda part: crop_resize(part, (0, 0, *box[2:]), size))
         with self._locks[video]:
@@ -111,6 +113,7 @@ class FrameSource:
         return crop_resize(frames[np.searchsorted(kept, indices)], box, size)
 
     def finish(self, video: str) -> None:
+        """Closes the readers that were kept for a video."""
         self._idle.pop(video, None)
 
     def _read(self, video: str, indices: np.ndarray, box: Box, transform: Callable[[Images], Images]) -> Images:

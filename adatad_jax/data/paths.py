@@ -1,4 +1,4 @@
-"""Whether the files and folders that a configuration names are there."""
+"""A check that the files and folders which a configuration names exist."""
 
 from pathlib import Path
 
@@ -7,10 +7,14 @@ from adatad_jax.errors import UserError
 
 
 def check_paths(config: Config, weights: bool = True) -> None:
-    """Checks that all that the configuration names exists; the initial `weights` matter to training alone.
+    """Checks that every file and folder which the configuration names exists.
+
+    Args:
+      config: of the run.
+      weights: whether to check the initial weights, which only training reads.
 
     Raises:
-      UserError: one message with every missing path and where to get each.
+      UserError: one message with every missing path and where to get it.
     """
     data = config.data
     wanted = [("weights", config.weights, "VideoMAE weights", config.weights_from)] if weights else []

@@ -1,4 +1,4 @@
-"""The videos of one subset: annotations, files, classes, and ground truth on the grid."""
+"""The videos of one subset: annotations, files, classes, and ground truth in grid positions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -26,16 +26,17 @@ from adatad_jax.video.probe import Probe
 
 @dataclass(frozen=True)
 class Subset:
-    """The videos of one subset, their files, and their ground truth on the grid.
+    """The videos of one subset, their files, and their ground truth in grid positions.
 
     Attributes:
-      videos: name -> annotation, in the order of the file.
-      files: name -> video file; with `data.cache` some may be missing.
+      videos: name -> annotation, in the order of the annotation file.
+      files: name -> video file. With `data.cache`, some may be missing.
       classes: the model's class names.
-      truth: name -> segments `[G, 2]` float32 in grid positions of the video, labels `[G]` int32 of these classes.
+      truth: name -> segments `[G, 2]` float32 in grid positions of the video, and labels `[G]` int32, indices into
+        `classes`.
       sampling: how the videos become windows.
-      missing: name -> why it has no file, where `data.skip_broken` allows that; `usable` takes such videos out.
-      probes: name -> what the container holds, where `usable` has looked.
+      missing: name -> why the video has no file, where `data.skip_broken` allows that. `usable` removes such videos.
+      probes: name -> what the container holds, for the videos that `usable` has opened.
     """
 
     videos: dict[str, Video]
@@ -48,10 +49,17 @@ class Subset:
 
 
 def load_videos(config: Config) -> dict[str, Video]:
-    """Reads the annotations of all subsets, as the configuration's data set defines them.
+    """Reads the annotations of all subsets of the configuration's data set.
+
+    Args:
+      config: of the run.
+
+    Returns:
+      name -> annotation, in the order of the annotation file.
 
     Raises:
-      UserError: no file is set; or as `load_table` for a file that ends in .csv, else as `load_annotations`.
+      UserError: no annotation file is set, or one of the errors of `load_table` (for a file that ends in .csv) or of
+        `load_annotations` (for any other).
     """
     data = config.data
     if not data.annotations:
@@ -64,9 +72,16 @@ def load_videos(config: Config) -> dict[str, Video]:
 
 
 def load_classes(config: Config) -> tuple[str, ...]:
-    """Reads the model's classes: the class list, or the sorted labels of the annotations that are not ignored.
+    """Reads the model's classes from the class list, or else from the labels of the annotations.
 
-    A class-agnostic model has one class, "action", whatever the list and the annotations say.
+    Labels of the annotations are sorted, without `data.ignore_labels`. A class-agnostic model has one class, "action",
+    whatever the list and the annotations say.
+
+    Args:
+      config: of the run.
+
+    Returns:
+      The K class names, in the order of the model's outputs.
 
     Raises:
       UserError: a file is missing or wrong, or the number of classes is not `data.class_count`.
@@ -89,7 +104,13 @@ def load_classes(config: Config) -> tuple[str, ...]:
 def load_subset(config: Config, subset: str, classes: Sequence[str], training: bool) -> Subset:
     """Reads the annotations of a subset and finds its video files.
 
-    In training, videos without a segment are left out. `usable_videos.usable` looks into the files.
+    The files are not opened here: `usable_videos.usable` does that.
+
+    Args:
+      config: of the run.
+      subset: name of the subset, as in the annotations.
+      classes: the model's class names.
+      training: whether to leave out the videos that have no segment.
 
     Raises:
       UserError: annotations or labels are wrong, the subset is empty, or files are missing.
@@ -110,7 +131,7 @@ def load_subset(config: Config, subset: str, classes: Sequence[str], training: b
         return Subset(videos, {}, tuple(classes), truth, sampling)
     files, missing = find_files(Path(data.videos), list(videos), data.video_prefix)
     if data.cache:
-        missing = {}  # the cache stands for files that are not there any more
+        missing = {}  # the cache stands in for files that have been deleted
     if missing and not (data.skip_broken and files):
         raise UserError(
             f"{data.videos}: {len(missing)} of {len(videos)} annotated videos are missing, or there twice:"

@@ -1,6 +1,6 @@
-"""Whether the files of a data set are there, can be decoded, and are the videos that the annotations describe.
+"""Checks of a data set's video files: they exist, can be decoded, and match the annotations.
 
-Everything is looked at before anything is said: one message names all that is wrong.
+All videos are checked before anything is reported, so that one message names all problems.
 """
 
 from __future__ import annotations
@@ -20,15 +20,16 @@ from adatad_jax.errors import UserError, listed
 from adatad_jax.video.limits import within
 from adatad_jax.video.probe import Probe, probe
 
-FRAMES_APART, SECONDS_APART = 30, 1.0  # a container's length may differ so much from the annotated one, or by a tenth
+# A container's length may differ from the annotated one by this much, or by a tenth.
+FRAMES_APART, SECONDS_APART = 30, 1.0
 _logger = logging.getLogger(__name__)
 
 
 def probe_cached(name: str, data: DataConfig) -> Probe:
-    """Returns what a cache says of a video.
+    """Reads frame count and frame rate of a video from the cache `data.cache`.
 
     Raises:
-      UserError: the video is not in it.
+      UserError: the cache does not hold the video whole at one of the configuration's short sides.
     """
     folder = Path(data.cache)
     for short_side in (data.train_short_side, data.test_short_side):
@@ -40,10 +41,18 @@ def probe_cached(name: str, data: DataConfig) -> Probe:
 
 
 def length_problem(video: Video, path: Path, found: Probe) -> str | None:
-    """Returns what is wrong if a file is longer or shorter than annotated by more than a tenth and a second (30 frames).
+    """Compares the length of a file with the annotated one.
 
-    Frame counts are compared where the annotations give them: at a nominal frame rate, files of another rate are
-    refused.
+    The lengths may differ by a tenth, or by a second in time and 30 frames in frame counts. Frame counts are compared
+    where the annotations give them. With a nominal frame rate (`data.fps`), this refuses files of another rate.
+
+    Args:
+      video: the annotation.
+      path: the file, for the message.
+      found: what the container holds.
+
+    Returns:
+      What is wrong, or None.
     """
     seconds = found.frames / found.fps if found.fps > 0 else video.duration
     frames_agree = not video.frames or _about(found.frames, video.frames, FRAMES_APART)
@@ -52,12 +61,22 @@ def length_problem(video: Video, path: Path, found: Probe) -> str | None:
     expected = f"{video.frames} in {video.duration:.2f}" if video.frames else f"{video.duration:.2f} seconds"
     text = f"{path}: {found.frames} frames in {seconds:.2f} seconds, but the annotations say {expected}"
     if video.fixed_fps is not None and not frames_agree:
-        text += f"; convert it to {video.fixed_fps:g} frames a second (config.data.fps)"
+        text += f"; convert it to {video.fixed_fps:g} frames per second (config.data.fps)"
     return text
 
 
 def window_problem(video: Video, path: Path, found: Probe, sampling: Sampling) -> str | None:
-    """Returns what is wrong if one of the video's windows would hold no whole grid position of the file."""
+    """Checks that each window of a video holds at least one whole grid position of the file.
+
+    Args:
+      video: the annotation.
+      path: the file, for the message.
+      found: what the container holds.
+      sampling: how the video becomes windows.
+
+    Returns:
+      What is wrong, or None.
+    """
     for window in sampling.lay_out(video):
         try:
             if sampling.frames(window, found.frames)[1].any():
@@ -71,12 +90,16 @@ def window_problem(video: Video, path: Path, found: Probe, sampling: Sampling) -
 def look_at(subset: Subset, config: Config) -> tuple[dict[str, Probe], dict[str, str]]:
     """Opens every video once, decodes a frame and compares the length with the annotations, in parallel.
 
-    With `data.cache` the entry of the video in the cache stands for the file.
+    With `data.cache`, the cache's entry stands in for the file.
+
+    Args:
+      subset: the videos.
+      config: cache, time limit and number of threads.
 
     Returns:
-      name -> what the container holds, of the videos that are as annotated; and name -> what is wrong, for the videos
-      that cannot be read within `data.time_limit`, are of another length than annotated, or hold no frames of one of
-      their windows.
+      name -> what the container holds, for the videos that match their annotations; and name -> what is wrong, for the
+      videos that cannot be read within `data.time_limit`, have another length than annotated, or hold no frames of one
+      of their windows.
     """
 
     def look(name: str) -> Probe | str:
@@ -98,12 +121,19 @@ def look_at(subset: Subset, config: Config) -> tuple[dict[str, Probe], dict[str,
 
 
 def usable(subset: Subset, config: Config) -> Subset:
-    """Returns the subset without the videos that cannot be used, if `data.skip_broken` allows that; they are listed.
+    """Removes the videos that cannot be used, if `data.skip_broken` allows that; a warning lists them.
 
-    The ground truth that detections are measured against keeps them: their segments count as missed.
+    The ground truth of an evaluation keeps these videos: their segments count as missed.
+
+    Args:
+      subset: the videos.
+      config: of the run.
+
+    Returns:
+      The subset with `probes` filled in and nothing `missing`.
 
     Raises:
-      UserError: some cannot be used and may not be skipped, or none can.
+      UserError: some videos cannot be used and may not be skipped, or no video can be used.
     """
     probes, wrong = look_at(subset, config)
     subset = replace(subset, probes=probes)
@@ -115,11 +145,11 @@ def usable(subset: Subset, config: Config) -> Subset:
     videos = {name: video for name, video in subset.videos.items() if name not in broken}
     if not config.data.skip_broken:
         raise UserError(
-            f"{what}; mend them, or go on without them by --config.data.skip_broken=True "
+            f"{what}; repair them, or continue without them with --config.data.skip_broken=True "
             f"(python -m adatad_jax.doctor lists all):{lines}"
         )
     if not videos:
-        raise UserError(f"{what}, so that none is left:{lines}")
+        raise UserError(f"{what}, so no video is left:{lines}")
     _logger.warning("%s: skipped; in an evaluation their segments count as missed:%s", what, lines)
     return replace(subset, videos=videos, missing={})
 

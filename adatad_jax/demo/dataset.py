@@ -26,6 +26,8 @@ SUBSETS = ("training", "validation")
 
 @dataclass(frozen=True)
 class _Job:
+    """A video to write: its file, subset, seed, and range of lengths in seconds."""
+
     path: Path
     subset: str
     seed: tuple[int, int, int]

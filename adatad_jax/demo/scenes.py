@@ -1,13 +1,13 @@
-"""Untrimmed videos of moving shapes whose actions exist in time alone.
+"""Untrimmed videos of moving shapes whose actions show only in the motion, never in a single frame.
 
-A scene shows a bright actor and some dark bystanders on a still ground. Everybody wanders in straight legs from one
-place to the next; now and then the actor stops wandering and walks a closed path of one of the `KINDS`,
-round after round, until the segment ends. The actor is in every frame and always moving, its motion has no jump at a
-boundary, and place, direction, phase, colour, size, shape and speed are drawn alike for every kind, so no single frame
-tells the action. The kinds are flip-symmetric: a mirrored video keeps its labels.
+A scene shows a bright actor and some dark bystanders on a still ground. Every shape wanders in straight legs from one
+place to the next. Now and then the actor stops wandering and walks the closed path of one of the `KINDS`, round after
+round, until the segment ends. The actor is in every frame and always moving, and its motion has no jump at a boundary.
+Place, direction, phase, colour, size, shape and speed have the same distribution for every kind, so no single frame
+reveals the action. The kinds are flip-symmetric: a mirrored video keeps its labels.
 
-Lengths and places are in units of the frame's short side, relative to the frame's centre (x right, y down); the actor
-never leaves the central square, which is what a centre crop keeps.
+Lengths and places are in units of the frame's short side, relative to the frame's centre (x right, y down). The actor
+never leaves the central square, which is the part that a centre crop keeps.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ KINDS: dict[str, np.ndarray] = {
     "circle": np.stack([np.cos(_TURN), np.sin(_TURN)], axis=1),
     "bowtie": np.array([(-1, -1), (1, 1), (1, -1), (-1, 1)], np.float64),
 }
-"""Name to the corners `[N, 2]` of the closed path walked, in units of the amplitude."""
+"""Name -> corners `[corners, 2]` of the closed path, in units of the amplitude."""
 
 SHAPES: dict[str, np.ndarray] = {
     "disc": np.stack([np.cos(_TURN), np.sin(_TURN)], axis=1),
@@ -37,26 +37,26 @@ SHAPES: dict[str, np.ndarray] = {
     "diamond": 1.2 * np.array([(0, -1), (1, 0), (0, 1), (-1, 0)], np.float64),
     "triangle": 1.2 * np.array([(0, -1), (0.87, 0.6), (-0.87, 0.6)], np.float64),
 }
-"""Name to the outline `[N, 2]`, in units of the radius."""
+"""Name -> corners `[corners, 2]` of the outline, in units of the radius."""
 
 AMPLITUDE = (0.13, 0.18)
-"""Half the side of the square an action's path fills."""
+"""Range of half the side of the square that an action's path fills."""
 ACTION_SPEED = (0.45, 0.75)
-"""Short sides a second, along the path."""
+"""Range of the speed along the path, in short sides per second."""
 ACTOR_WANDER_SPEED = (0.15, 0.45)
 BYSTANDER_SPEED = (0.15, 0.75)
 RADIUS = (0.09, 0.13)
 BRIGHT, GROUND, DARK = (200, 256), (70, 130), (0, 40)
-"""Brightness of the actor, of the ground and of bystanders, of 256; ranges are half-open."""
+"""Half-open ranges of the brightness of actor, ground and bystanders, out of 256."""
 MARGIN = 0.14
-"""The centre of the actor stays this far inside the central square."""
+"""Distance that the centre of the actor keeps from the edge of the central square."""
 SEGMENT_SECONDS = (1.5, 5.0)
 GAP_SECONDS = (0.8, 2.5)
 
 
 @dataclass(frozen=True)
 class Shape:
-    """A moving shape: outline `[N, 2]`, RGB colour, radius, and its centre in every frame, `[T, 2]`."""
+    """A moving shape: outline `[corners, 2]`, RGB colour, radius, and centres `[T, 2]`, one per frame."""
 
     outline: np.ndarray
     colour: tuple[int, int, int]
@@ -75,7 +75,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class Scene:
-    """Everything that is seen in one video; `ground` is uint8 `[H, W, 3]`, the actor is the last of `shapes`."""
+    """Everything that one video shows; `ground` is `[H, W, 3]` uint8, the actor is the last of `shapes`."""
 
     ground: np.ndarray
     shapes: tuple[Shape, ...]
@@ -83,24 +83,37 @@ class Scene:
 
     @property
     def frames(self) -> int:
+        """Returns the number of frames."""
         return len(self.shapes[-1].centres)
 
 
 def walk(corners: np.ndarray, distances: np.ndarray) -> np.ndarray:
-    """Points `[T, 2]` at `distances` `[T]` along the polyline through `corners` `[N, 2]`, at last its end."""
+    """Returns the points `[T, 2]` at `distances` `[T]` along the polyline through `corners` `[corners, 2]`.
+
+    Distances beyond the length of the polyline give its last corner.
+    """
     reached = np.concatenate([[0.0], np.linalg.norm(np.diff(corners, axis=0), axis=1).cumsum()])
     return np.stack([np.interp(distances, reached, corners[:, axis]) for axis in (0, 1)], axis=1)
 
 
 def circuit(kind: str, distances: np.ndarray) -> np.ndarray:
-    """Points `[T, 2]` at `distances` `[T]`, of any sign, round and round the closed path of `kind`."""
+    """Returns the points `[T, 2]` at `distances` `[T]`, of any sign and size, around the closed path of `kind`."""
     closed = np.concatenate([KINDS[kind], KINDS[kind][:1]])
     length = np.linalg.norm(np.diff(closed, axis=0), axis=1).sum()
     return walk(closed, np.mod(distances, length))
 
 
 def plan_segments(rng: Rng, frames: int, fps: float) -> tuple[Segment, ...]:
-    """Segments with background before, between and after them: at least one in a video of 3 seconds or more."""
+    """Draws segments with background before, between and after them.
+
+    Args:
+      rng: source of randomness.
+      frames: length of the video, frames.
+      fps: frames per second.
+
+    Returns:
+      The segments in order; at least one in a video of 3 seconds or more.
+    """
     segments: list[Segment] = []
     cursor, shortest, longest = 0.0, *SEGMENT_SECONDS
     while True:
@@ -114,7 +127,17 @@ def plan_segments(rng: Rng, frames: int, fps: float) -> tuple[Segment, ...]:
 
 
 def wander(rng: Rng, start: np.ndarray, steps: np.ndarray, reach: np.ndarray) -> np.ndarray:
-    """Centres `[T, 2]` at `steps` `[T]` of the way from `start` through random places of the box `±reach`."""
+    """Draws a path from `start` through random places in the box `±reach`.
+
+    Args:
+      rng: source of randomness.
+      start: `[2]` first place.
+      steps: `[T]` ascending distances along the path.
+      reach: `[2]` half the sides of the box.
+
+    Returns:
+      Centres `[T, 2]` at these distances.
+    """
     corners, length = [start], 0.0
     while length <= steps[-1]:
         corners.append(rng.uniform(-reach, reach))
@@ -123,7 +146,18 @@ def wander(rng: Rng, start: np.ndarray, steps: np.ndarray, reach: np.ndarray) ->
 
 
 def act(rng: Rng, kind: str, start: np.ndarray, steps: np.ndarray, amplitude: float) -> np.ndarray:
-    """Centres `[T, 2]` at `steps` `[T]` of the way round `kind` from `start`; phase, sense and mirroring at random."""
+    """Draws a walk around the path of `kind` from `start`, with random phase, direction and mirroring.
+
+    Args:
+      rng: source of randomness.
+      kind: one of `KINDS`.
+      start: `[2]` first place.
+      steps: `[T]` ascending distances along the path.
+      amplitude: half the side of the square that the path fills.
+
+    Returns:
+      Centres `[T, 2]` at these distances.
+    """
     limit = 0.5 - MARGIN
     best, least = np.empty(0), np.inf
     for _ in range(32):
@@ -139,7 +173,7 @@ def act(rng: Rng, kind: str, start: np.ndarray, steps: np.ndarray, amplitude: fl
 
 
 def actor_centres(rng: Rng, segments: tuple[Segment, ...], frames: int, fps: float) -> np.ndarray:
-    """Centres `[T, 2]`: wandering between the segments, the segment's path in them, without a jump."""
+    """Draws the actor's centres `[T, 2]`: wandering between the segments, the action's path in them, without a jump."""
     reach = np.full(2, 0.5 - MARGIN - AMPLITUDE[1])
     place = rng.uniform(-reach, reach)
     pieces, cursor = [], 0
@@ -160,14 +194,27 @@ def actor_centres(rng: Rng, segments: tuple[Segment, ...], frames: int, fps: flo
 
 
 def random_shape(rng: Rng, centres: np.ndarray, values: tuple[int, int]) -> Shape:
-    """A shape of random outline, radius and colour, its HSV value in the half-open range `values`."""
+    """Draws a shape of random outline, radius and colour for these centres `[T, 2]`.
+
+    The HSV value of the colour lies in the half-open range `values`.
+    """
     hsv = np.array([[[rng.integers(180), rng.integers(20, 160), rng.integers(*values)]]], np.uint8)
     red, green, blue = (int(value) for value in cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)[0, 0])
     return Shape(SHAPES[str(rng.choice(list(SHAPES)))], (red, green, blue), rng.uniform(*RADIUS), centres)
 
 
 def plan_scene(rng: Rng, *, width: int, height: int, frames: int, fps: float) -> Scene:
-    """One scene of `frames` frames of `height` x `width` pixels, at least 3 seconds long."""
+    """Draws one scene.
+
+    Args:
+      rng: source of randomness.
+      width, height: size of the frames, pixels.
+      frames: number of frames.
+      fps: frames per second.
+
+    Raises:
+      ValueError: the scene would be shorter than 3 seconds.
+    """
     if frames < 3 * fps:
         raise ValueError(f"a scene needs at least 3 seconds, got {frames} frames at {fps} fps")
     segments = plan_segments(rng, frames, fps)
@@ -184,7 +231,7 @@ def plan_scene(rng: Rng, *, width: int, height: int, frames: int, fps: float) ->
 
 
 def render(scene: Scene) -> Iterator[np.ndarray]:
-    """The frames, uint8 RGB `[H, W, 3]`, one after the other; the actor is in front."""
+    """Yields the frames `[H, W, 3]` uint8 RGB in order; the actor is in front."""
     height, width = scene.ground.shape[:2]
     side, fraction = min(height, width), 8
     for frame in range(scene.frames):

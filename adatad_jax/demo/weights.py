@@ -1,10 +1,10 @@
-"""A small VideoMAE checkpoint with structured weights, standing in for the pre-trained one in the demo.
+"""A small VideoMAE checkpoint with structured weights, which the demo uses in place of a pre-trained one.
 
-No small pre-trained VideoMAE exists, and a random frozen encoder tells nothing of where in the frame something is: its
-features are means over the frame. So this one is built to know its place, as a trained one does. The patch embedding
-is a space-time cosine basis; the position table marks the cells of a 3 x 3 layout; and the first block's MLP copies
-brightness and its slopes into channels of the token's own cell, where the mean over the frame keeps them apart. The
-rest disturbs the residual stream only gently.
+No small pre-trained VideoMAE exists, and the features of a random frozen encoder say nothing about where in the frame
+something is, as they are means over the frame. The weights here therefore encode position, as trained weights do. The
+patch embedding is a space-time cosine basis. The position table marks the cells of a 3 x 3 layout. The first block's
+MLP copies brightness and its slopes into channels of the token's own cell, where the mean over the frame keeps them
+apart. The other weights disturb the residual stream only gently.
 """
 
 import numpy as np
@@ -13,35 +13,36 @@ from adatad_jax.models.sizes import CHUNK_TUBELETS, TUBELET
 
 WIDTH, DEPTH = 64, 3
 PATCH, GRID, CELLS = 16, 14, 3
-CONTENT = 24  # channels of the patch embedding; the cells' copies and the cells' marks follow
-COPIED = 3  # of them: mean brightness, its slope in x, its slope in y
+CONTENT = 24  # channels of the patch embedding; the channels of the cells' copies and of their marks follow
+COPIED = 3  # content channels that are copied: mean brightness, its slope in x, its slope in y
 PLACES = CELLS * CELLS
 COPIES = slice(CONTENT, CONTENT + COPIED * PLACES)
 MARKS = slice(COPIES.stop, COPIES.stop + PLACES)
 MARK = 4.0  # size of a cell's mark in the position table
-OPEN, SHUT = 1.0, -6.0  # about what a copying unit's gate adds in its own cell and elsewhere
+OPEN, SHUT = 1.0, -6.0  # approximately what the gate of a copying unit adds in its own cell, and elsewhere
 COPY_GAIN = 3.0
 EMBEDDING_SCALE, BRANCH_SCALE = 0.08, 0.2
 CLASSES = 400
 
 
 def cosine_basis(length: int) -> np.ndarray:
-    """Orthonormal cosine (DCT-II) basis `[frequency, position]`, both of size `length`."""
+    """Returns the orthonormal cosine (DCT-II) basis `[frequency, position]`, both of size `length`."""
     frequency, position = np.arange(length)[:, None], np.arange(length)[None]
-    basis = np.cos(np.pi * frequency * (position + 0.5) / length) * np.sqrt(2 / length)
+    basis: np.ndarray = np.cos(np.pi * frequency * (position + 0.5) / length) * np.sqrt(2 / length)
     basis[0] /= np.sqrt(2)
     return basis
 
 
 def patch_embedding() -> np.ndarray:
-    """The lowest space-time-colour cosines of a tubelet's patch, `[C, 3, 2, 16, 16]`: first brightness, its slopes.
+    """Returns the lowest space-time-colour cosines of a tubelet's patch, `[C, 3, 2, 16, 16]`.
 
-    Colours are brightness, red-blue and green-magenta; rows after `CONTENT` are zero.
+    Brightness and its slopes come first. The colours are brightness, red-blue and green-magenta. Rows after `CONTENT`
+    are zero.
     """
     colours = np.linalg.qr(np.array([[1.0, 1.0, 1.0], [1.0, 0.0, -1.0], [1.0, -2.0, 1.0]]).T)[0].T
     colours *= np.sign(colours[:, :1])
     time, space = cosine_basis(TUBELET), cosine_basis(PATCH)
-    # Rank by spatial frequency; a change in time counts between the slopes and what is finer, colour comes late.
+    # Rank by spatial frequency; a change in time ranks between the slopes and finer patterns, colour comes late.
     colour, step, row, column = np.meshgrid(*(np.arange(n) for n in (3, TUBELET, PATCH, PATCH)), indexing="ij")
     rank = row + column + 1.5 * step + np.take((0.0, 2.5, 3.5), colour)
     chosen = np.argsort(rank, axis=None, kind="stable")[:CONTENT]
@@ -52,7 +53,7 @@ def patch_embedding() -> np.ndarray:
 
 
 def position_table() -> np.ndarray:
-    """`[1, 8*14*14, C]`: every place of the pre-training grid carries the mark of its cell."""
+    """Returns `[1, 8*14*14, C]`: every place of the pre-training grid carries the mark of its cell."""
     cell = np.arange(GRID) * CELLS // GRID
     place = np.tile((cell[:, None] * CELLS + cell).ravel(), CHUNK_TUBELETS)
     table = np.zeros((1, len(place), WIDTH))
@@ -61,10 +62,13 @@ def position_table() -> np.ndarray:
 
 
 def copying_mlp() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """First weight `[4C, C]`, its bias, second weight `[C, 4C]` of an MLP that copies content into its cell's channels.
+    """Makes an MLP that copies content into the channels of its cell.
 
-    Two units of opposite sign carry each value, since `gelu(z) - gelu(-z) = z`; a gate on the cell's mark shuts both
-    in all other cells.
+    Two units of opposite sign carry each value, since `gelu(z) - gelu(-z) = z`. A gate on the cell's mark shuts both
+    units in all other cells.
+
+    Returns:
+      First weight `[4C, C]`, its bias `[4C]`, and second weight `[C, 4C]`.
     """
     first, bias, second = np.zeros((4 * WIDTH, WIDTH)), np.zeros(4 * WIDTH), np.zeros((WIDTH, 4 * WIDTH))
     unit = 0
@@ -83,9 +87,10 @@ def copying_mlp() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def videomae_state(seed: int) -> dict[str, np.ndarray]:
-    """All tensors of a VideoMAE classifier in mmaction layout, float32: size "tiny", for frames of 48 pixels.
+    """Returns all tensors of a VideoMAE classifier of size "tiny" in mmaction layout, float32, for 48-pixel frames.
 
-    The seed draws what is not structured.
+    Args:
+      seed: seed of the weights that are not structured.
     """
     rng = np.random.default_rng(seed)
     hidden = 4 * WIDTH

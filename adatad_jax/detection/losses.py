@@ -1,4 +1,4 @@
-"""Sigmoid focal loss on classes, DIoU loss on boundaries, and the running normaliser that divides both."""
+"""Sigmoid focal loss for classes, DIoU loss for boundaries, and the running normaliser that divides both."""
 
 from typing import NamedTuple
 
@@ -15,7 +15,15 @@ NORMALIZER_MOMENTUM = 0.9
 
 
 def focal_loss(logits: jax.Array, targets: jax.Array) -> jax.Array:
-    """Sigmoid focal loss per element (arXiv 1708.02002), targets in [0, 1], soft ones included; float32."""
+    """Computes the sigmoid focal loss per element (arXiv 1708.02002).
+
+    Args:
+      logits: array of any shape.
+      targets: array of the same shape, in [0, 1]; soft targets are allowed.
+
+    Returns:
+      float32 losses of the same shape.
+    """
     logits = logits.astype(jnp.float32)
     p = jax.nn.sigmoid(logits)
     cross_entropy = jax.nn.softplus(logits) - logits * targets
@@ -25,18 +33,26 @@ def focal_loss(logits: jax.Array, targets: jax.Array) -> jax.Array:
 
 
 def diou_loss(predicted: jax.Array, target: jax.Array) -> jax.Array:
-    """`1 - DIoU` of segments `[..., 2]` (arXiv 1911.08287 in one dimension)."""
+    """Computes the loss `1 - DIoU` in one dimension (arXiv 1911.08287).
+
+    Args:
+      predicted, target: `[..., 2]` start and end of segments.
+
+    Returns:
+      `[...]` losses.
+    """
     (start_a, end_a), (start_b, end_b) = jnp.moveaxis(predicted, -1, 0), jnp.moveaxis(target, -1, 0)
     inter = jnp.maximum(jnp.minimum(end_a, end_b) - jnp.maximum(start_a, start_b), 0)
     union = (end_a - start_a) + (end_b - start_b) - inter
     iou = inter / jnp.maximum(union, DIOU_EPS)
     enclosing = jnp.maximum(end_a, end_b) - jnp.minimum(start_a, start_b)
     apart = 0.5 * ((start_a + end_a) - (start_b + end_b))
-    return 1 - iou + apart**2 / jnp.maximum(enclosing**2, DIOU_EPS)
+    loss: jax.Array = 1 - iou + apart**2 / jnp.maximum(enclosing**2, DIOU_EPS)
+    return loss
 
 
 class LossSums(NamedTuple):
-    """Un-normalised sums over a batch, each a float32 scalar; sums over parts of a batch add up."""
+    """Unnormalised sums over a batch, each a float32 scalar; the sums over parts of a batch add up to the whole."""
 
     classification: jax.Array
     regression: jax.Array
@@ -51,21 +67,21 @@ def loss_sums(
     targets: Targets,
     label_smoothing: float = 0.0,
 ) -> LossSums:
-    """Focal loss over valid points and classes, DIoU loss over positive points, and their number.
+    """Sums the focal loss over valid points and classes and the DIoU loss over positive points, and counts the latter.
 
     Args:
-      points: P points.
+      points: the P points.
       mask: `[B, P]` bool, valid points.
-      logits: `[B, P, K]`.
-      distances: `[B, P, 2]` predicted, in strides.
-      targets: as assigned.
-      label_smoothing: s of `target * (1 - s) + s / (K + 1)`.
+      logits: `[B, P, K]` predicted class logits.
+      distances: `[B, P, 2]` predicted distances to start and end, in strides.
+      targets: the targets from `assign_targets`.
+      label_smoothing: s in the smoothed target `target * (1 - s) + s / (K + 1)`.
     """
     classes = targets.classes
     if label_smoothing:
         classes = classes * (1 - label_smoothing) + label_smoothing / (classes.shape[-1] + 1)
     focal = jnp.where(mask[..., None], focal_loss(logits, classes), 0)
-    # Where not positive the target may be any numbers: give both sides one that has a gradient, then drop it.
+    # Targets of other points may be any numbers, even NaN: both sides get values with a finite gradient, dropped below.
     positive = targets.positive[..., None]
     predicted = to_segments(points, jnp.where(positive, distances, 1.0))
     wanted = to_segments(points, jnp.where(positive, targets.distances, 1.0))
@@ -74,9 +90,13 @@ def loss_sums(
 
 
 def update_normalizer(normalizer: jax.Array, positives: jax.Array, release_gpus: int) -> jax.Array:
-    """Running mean of positives per device of the published run, `0.9 n + 0.1 max(positives / R, 1)`.
+    """Updates the running mean n of positive points per GPU of the release: `0.9 n + 0.1 max(positives / R, 1)`.
 
-    `positives` is that of the global batch, so the result does not depend on the number of devices used here.
+    Args:
+      normalizer: the running mean n, scalar.
+      positives: number of positive points in the global batch, so that the result does not depend on the number of
+        devices used here.
+      release_gpus: R, number of GPUs of the published run.
     """
     current = jnp.maximum(positives / release_gpus, 1)
     return NORMALIZER_MOMENTUM * normalizer + (1 - NORMALIZER_MOMENTUM) * current

@@ -1,4 +1,4 @@
-"""Predictions of all levels to scored segments in grid positions."""
+"""Decoding of the predictions of all levels to scored segments in grid positions."""
 
 from typing import NamedTuple
 
@@ -11,7 +11,13 @@ from adatad_jax.models.sizes import DetectorConfig
 
 
 class Proposals(NamedTuple):
-    """Per point: `segments` `[B, P, 2]` float32 in grid positions, `scores` `[B, P, K]` in [0, 1], `mask` `[B, P]`."""
+    """Scored segments, one per point.
+
+    Attributes:
+      segments: `[B, P, 2]` float32 start and end, grid positions.
+      scores: `[B, P, K]` float32 class scores in [0, 1].
+      mask: `[B, P]` bool, valid points.
+    """
 
     segments: jax.Array
     scores: jax.Array
@@ -19,7 +25,7 @@ class Proposals(NamedTuple):
 
 
 def flatten_levels(predictions: Predictions) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Logits `[B, P, K]`, distances `[B, P, 2]` and mask `[B, P]` of all levels, finest first."""
+    """Joins all levels, finest first: returns logits `[B, P, K]`, distances `[B, P, 2]` and mask `[B, P]`."""
     return (
         jnp.concatenate(predictions.logits, 1),
         jnp.concatenate(predictions.distances, 1),
@@ -28,7 +34,7 @@ def flatten_levels(predictions: Predictions) -> tuple[jax.Array, jax.Array, jax.
 
 
 def decode(config: DetectorConfig, predictions: Predictions) -> Proposals:
-    """Segments `point -+ distance * stride`, not clipped, and sigmoid scores."""
+    """Decodes predictions to segments `point -+ distance * stride`, not clipped, and sigmoid scores."""
     logits, distances, mask = flatten_levels(predictions)
     points = make_points(config, predictions.masks[0].shape[1])
     return Proposals(to_segments(points, distances), jax.nn.sigmoid(logits), mask)

@@ -1,4 +1,4 @@
-"""Which pyramid levels can learn a segment at all, wherever its training window lies."""
+"""The pyramid levels that can learn a segment at all, wherever its training window lies."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -14,26 +14,26 @@ _ROWS = 128  # segments matched at a time
 def levels_of_segments(
     segments: NDArray[np.floating], config: DetectorConfig, *, length: int, starts_per_position: int
 ) -> NDArray[np.bool_]:
-    """Whether some point of each level takes each segment, alone in its window, as a candidate (`targets`).
+    """Finds the levels on which each segment, alone in its window, is a candidate of some point (`targets`).
 
-    A point of a level with stride S stands S positions from its neighbours, but windows start anywhere: over all of
-    them, a level has a point wherever a window can start. A segment that no level takes is never learned.
+    Neighbouring points of a level are one stride apart, but windows start anywhere: over all windows, a level has a
+    point wherever a window can start. A segment that is a candidate on no level is never learned.
 
     Args:
-      segments: `[G, 2]` grid positions of the video.
-      config: strides and regression ranges.
-      length: grid positions of a window. Segments are cut to it, as far as a window can be asked to hold them.
-      starts_per_position: windows start at so many places a grid position; 0: only at position 0, where the window is
-        the whole video.
+      segments: `[G, 2]` start and end, grid positions of the video.
+      config: the detector, for its strides and regression ranges.
+      length: length of a window, grid positions; longer segments are cut to it.
+      starts_per_position: number of places per grid position where a window can start; 0 if it starts only at position
+        0, as when a window is the whole video.
 
     Returns:
-      `[G, L]`.
+      `[G, L]` bool.
     """
     segments = np.asarray(segments, np.float64)
     if starts_per_position:
         points = _points_everywhere(config, starts_per_position)
         segments = np.stack([segments[:, 0], np.minimum(segments[:, 1], segments[:, 0] + length)], 1)
-        # the place where a window can start that is nearest below the centre becomes position 0
+        # Position 0 becomes the nearest place below the centre where a window can start.
         centre = np.floor(segments.mean(1) * starts_per_position) / starts_per_position
         segments = segments - centre[:, None]
     else:
@@ -51,7 +51,7 @@ def levels_of_segments(
 
 
 def _points_everywhere(config: DetectorConfig, starts_per_position: int) -> Points:
-    """Points of every level at every place a window can start, as far from position 0 as centre sampling reaches."""
+    """Makes points of every level wherever a window can start, as far from position 0 as centre sampling reaches."""
     columns: list[tuple[np.ndarray, ...]] = []
     for stride, (low, high) in zip(config.strides, config.regression_ranges, strict=True):
         reach = int(np.ceil(CENTRE_RADIUS * stride + 1)) * starts_per_position

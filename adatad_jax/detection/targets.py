@@ -1,4 +1,4 @@
-"""Ground-truth segments to per-point targets (ActionFormer, section 3.4: centre sampling and regression ranges)."""
+"""Targets per point: ActionFormer's centre sampling and regression ranges (arXiv 2202.07925, section 3.4)."""
 
 from typing import NamedTuple
 
@@ -8,13 +8,17 @@ import jax.numpy as jnp
 from adatad_jax.detection.points import Points
 
 CENTRE_RADIUS = 1.5  # strides
-SIMILAR = 1e-3  # candidates this close in length to the shortest contribute their class too
+SIMILAR = 1e-3  # grid positions: candidates this close in length to the shortest contribute their class too
 
 
 class Targets(NamedTuple):
-    """Per point: `classes` `[B, P, K]` multi-hot float32, `distances` `[B, P, 2]` in strides, `positive` `[B, P]` bool.
+    """Targets, one per point.
 
-    `distances` is not masked: a point without candidate carries those to the sample's first segment.
+    Attributes:
+      classes: `[B, P, K]` float32, multi-hot.
+      distances: `[B, P, 2]` distances to start and end, in strides. They are not masked: a point without a candidate
+        has the distances to the sample's first segment.
+      positive: `[B, P]` bool, valid points with a candidate.
     """
 
     classes: jax.Array
@@ -30,19 +34,20 @@ def assign_targets(
     classes: int,
     all_candidates: bool = False,
 ) -> Targets:
-    """Assigns segments to points.
+    """Assigns ground-truth segments to points (arXiv 2202.07925, section 3.4).
 
-    A segment is a candidate if the point lies strictly inside it and strictly within 1.5 strides of its centre, and the
-    larger of its distances to start and end lies in the level's closed range. The shortest candidate gives the
-    boundaries; every candidate about as short gives its class.
+    A segment is a candidate of a point if the point lies strictly inside the segment and strictly within 1.5 strides of
+    its centre, and the larger of the distances to start and end lies in the closed range of the point's level. The
+    shortest candidate gives the boundaries. Every candidate within 1e-3 of the shortest length gives its class.
 
     Args:
-      points: P points.
-      mask: `[B, P]` bool, valid points; the others are never positive.
-      segments: `[B, G, 2]` float32, grid positions; rows of padding have a negative label.
-      labels: `[B, G]` int, -1 for padding.
+      points: the P points.
+      mask: `[B, P]` bool, valid points; other points are never positive.
+      segments: `[B, G, 2]` float32 start and end, grid positions.
+      labels: `[B, G]` int class indices, negative for padding.
       classes: number of classes K.
-      all_candidates: every candidate gives its class, not only the shortest ones (`filter_similar_gt=False`).
+      all_candidates: whether every candidate gives its class, not only the shortest ones (the release's
+        `filter_similar_gt=False`).
     """
     position, low, high, stride = (column[None, :, None] for column in points)
     start, end = segments[:, None, :, 0], segments[:, None, :, 1]

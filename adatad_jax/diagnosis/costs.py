@@ -1,4 +1,4 @@
-"""What decoding a clip takes: seconds of a core, and bytes in a cache."""
+"""The cost of decoding a clip: seconds on one core, and bytes in a cache."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from adatad_jax.data.cache import DEFAULT_QUALITY, GROUP, STRIP, encode_strip
 from adatad_jax.video import transforms
 from adatad_jax.video.decode import frames_at, open_video
 
-PACKED_GROUPS = 4  # groups of frames that the size of a cache is estimated from, a video
+PACKED_GROUPS = 4  # groups of frames per video that the size of a cache is estimated from
 
 
 class Clip(NamedTuple):
-    """Some frames of a video file, ascending, to be read at a short side in pixels."""
+    """Some frames of a video file, as ascending indices, to be read at a short side in pixels."""
 
     path: Path
     frames: tuple[int, ...]
@@ -25,14 +25,14 @@ class Clip(NamedTuple):
 
 
 class Cost(NamedTuple):
-    """What a clip takes: seconds of one core to decode and resize it, bytes a frame in a cache."""
+    """The cost of a clip: seconds on one core to decode and resize it, and bytes per frame in a cache."""
 
     seconds: float
     frame_bytes: float
 
 
 def measure(clip: Clip) -> Cost:
-    """Decodes and resizes a clip as a run does, and packs some groups of its frames as a cache does.
+    """Measures the cost of a clip: decodes and resizes it as a run does, and packs some of its frames as a cache does.
 
     Raises:
       UserError: the file cannot be read.

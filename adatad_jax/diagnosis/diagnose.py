@@ -1,4 +1,4 @@
-"""Finds out what a data set holds and what is wrong with it; `diagnose` checks everything and stops at no problem."""
+"""The diagnosis of a data set: what it holds and what is wrong with it. `diagnose` does not stop at a problem."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import logging
 import math
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
-from rich.progress import track
 
 from adatad_jax.config.build import make_detector
 from adatad_jax.config.fields import Config
+from adatad_jax.console import warnings_to, watched
 from adatad_jax.data.annotations import Video, classes_of, select_subset, without_classes
 from adatad_jax.data.propose import resolve
 from adatad_jax.data.sampling import Sampling, make_sampling
@@ -113,21 +113,20 @@ def _load_videos(config: Config, report: Report) -> tuple[Config, dict[str, Vide
         return lenient, videos
 
 
-@contextlib.contextmanager
-def _warnings_into(report: Report) -> Iterator[None]:
-    """Turns the warnings that the package logs into findings, each once."""
+class _Findings(logging.Handler):
+    """A log handler that turns each distinct warning of the package into one finding."""
 
-    class Handler(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            report.tell(record.getMessage())
+    def __init__(self, report: Report) -> None:
+        super().__init__(logging.WARNING)
+        self._report = report
 
-    logger, handler = logging.getLogger("adatad_jax"), Handler()
-    before = logger.handlers, logger.propagate
-    logger.handlers, logger.propagate = [handler], False
-    try:
-        yield
-    finally:
-        logger.handlers, logger.propagate = before
+    def emit(self, record: logging.LogRecord) -> None:
+        self._report.tell(record.getMessage())
+
+
+def _warnings_into(report: Report) -> contextlib.AbstractContextManager[None]:
+    """Hands the package's warnings to a report until the block ends."""
+    return warnings_to(_Findings(report))
 
 
 def _diagnose_subset(
@@ -170,14 +169,8 @@ def _diagnose_subset(
     why = "cannot be learned" if name == data.train_subset else "are not measured"
     report.add(name, f"classes without a segment: they {why}", absent)
 
-    # ---- Segments.
-    odd: dict[str, list[str]] = {"outside": [], "empty": [], "duplicated": []}
-    for key in chosen:  # with its own labels: class-agnostic, more segments would count as duplicates
-        for kind, line in segment_problems(videos[key], skipped):
-            odd[kind].append(line)
-    report.add(name, "segments beyond the ends of their video", odd["outside"])
-    report.add(name, "segments of zero length: never learned or measured", odd["empty"])
-    report.add(name, "segments that are annotated twice: they count once", odd["duplicated"])
+    # ---- Segments. With their own labels: class-agnostic, more of them would count as duplicates.
+    _report_odd_segments(name, [videos[key] for key in chosen], skipped, report)
     subset = SubsetReport(
         name=name,
         annotated=len(chosen),
@@ -193,18 +186,37 @@ def _diagnose_subset(
         seconds_per_position=_seconds_per_position(sampling, used.values()),
     )
     if name == data.train_subset:
-        lines = zip(_segment_lines(subset, sampling, classes), subset.levels, strict=True)
-        never = [(line, length) for (line, length), levels in lines if not levels.any()]
-        limit = report.window_limit
-        held = f"{limit:g} grid positions: no training window holds enough of one (config.data.window, trunc_thresh)"
-        report.add(name, f"segments longer than {held}", [line for line, length in never if length > limit])
-        what = "segments that no point of a level can learn, wherever the window lies (config.model.regression_ranges)"
-        report.add(name, what, [line for line, length in never if length <= limit])
+        _report_unlearnable(subset, sampling, classes, report)
     return subset
 
 
+def _report_odd_segments(name: str, videos: Iterable[Video], ignored: Collection[str], report: Report) -> None:
+    """Adds findings on segments beyond their video, of zero length, and annotated twice."""
+    odd: dict[str, list[str]] = {"outside": [], "empty": [], "duplicated": []}
+    for video in videos:
+        for kind, line in segment_problems(video, ignored):
+            odd[kind].append(line)
+    report.add(name, "segments beyond the ends of their video", odd["outside"])
+    report.add(name, "segments of zero length: never learned or measured", odd["empty"])
+    report.add(name, "segments that are annotated twice: they count once", odd["duplicated"])
+
+
+def _report_unlearnable(subset: SubsetReport, sampling: Sampling, classes: Sequence[str], report: Report) -> None:
+    """Adds findings on segments that no window holds, and on segments that no level learns."""
+    lines = zip(_segment_lines(subset, sampling, classes), subset.levels, strict=True)
+    never = [(line, length) for (line, length), levels in lines if not levels.any()]
+    limit = report.window_limit
+    held = f"{limit:g} grid positions: no training window holds enough of one (config.data.window, trunc_thresh)"
+    report.add(subset.name, f"segments longer than {held}", [line for line, length in never if length > limit])
+    what = "segments that no point of a level can learn, wherever the window lies (config.model.regression_ranges)"
+    report.add(subset.name, what, [line for line, length in never if length <= limit])
+
+
 def _levels(
-    config: Config, videos: Iterable[str], truth: Mapping[str, tuple[NDArray, NDArray]], report: Report
+    config: Config,
+    videos: Iterable[str],
+    truth: Mapping[str, tuple[NDArray[np.float32], NDArray[np.int32]]],
+    report: Report,
 ) -> NDArray[np.bool_]:
     """Returns `[G, L]`: which levels can learn each segment of these videos; none, if no window can hold it."""
     assert report.detector is not None
@@ -237,8 +249,7 @@ def _diagnose_files(config: Config, report: Report, console: Console) -> None:
     workers = min(data.threads, os.cpu_count() or 1)
     probed = map_in_processes(probe_throughout, list(names), workers, data.time_limit)
     probes: dict[str, Probe] = {}
-    quiet = not console.is_terminal
-    for path, found in track(probed, "decoding videos", len(names), console=console, transient=True, disable=quiet):
+    for path, found in watched(probed, "decoding videos", len(names), console):
         name = names[path]
         if isinstance(found, UserError):
             problems[name] = UNDECODABLE, str(found)

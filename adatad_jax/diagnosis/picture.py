@@ -1,4 +1,4 @@
-"""A picture of a data set: its files, how its segments lie in the pyramid, its windows and its classes."""
+"""A picture of a data set: its files, how its segments fall on the pyramid levels, its windows and its classes."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +20,13 @@ FINDINGS_SHOWN = 14
 
 
 def draw_report(report: Report, output: Path, title: str) -> None:
-    """Writes the picture as PNG."""
+    """Writes the picture as PNG.
+
+    Args:
+      report: a report with at least one subset.
+      output: the file to write.
+      title: the title, before the verdict.
+    """
     assert report.detector is not None
     classes = len(report.subsets[0].per_class)
     named = classes <= NAMED_CLASSES
@@ -46,7 +52,7 @@ def draw_report(report: Report, output: Path, title: str) -> None:
 
 
 def _finding_lines(report: Report) -> list[tuple[str, str]]:
-    """Colour and text of a line on each finding, errors first."""
+    """Returns one line per finding, as colour and text, errors first."""
     found = sorted(report.findings, key=lambda finding: not finding.fatal)
     lines = []
     for finding in found[:FINDINGS_SHOWN]:
@@ -67,7 +73,7 @@ def _draw_findings(axes: Any, lines: Sequence[tuple[str, str]]) -> None:
 
 
 def _draw_files(axes: Any, report: Report) -> None:
-    """A bar a subset, of what became of its files."""
+    """Draws one bar per subset: the numbers of files that passed, or failed each check."""
     names = [
         f"{subset.name}\n{len(subset.videos)} videos, {subset.hours:.1f} h\n"
         f"{len(subset.levels)} segments, {sum(subset.windows.values())} windows"
@@ -90,14 +96,16 @@ def _draw_files(axes: Any, report: Report) -> None:
 
 
 def _draw_lengths(axes: Any, report: Report) -> None:
-    """Histogram of segment lengths over the lengths that the levels are for."""
+    """Draws the histogram of segment lengths over the ranges of length that the levels cover."""
     assert report.detector is not None
     every = np.concatenate([subset.lengths for subset in report.subsets])
     positive = every[every > 0]
     least, most = (positive.min(), positive.max()) if len(positive) else (1.0, 10.0)
     most = min(most, 2 * report.window_limit)
     edges = np.geomspace(least * 0.95, max(most, 2 * least) * 1.05, 61)
-    shown = [np.clip(subset.lengths, edges[0], edges[-1]) for subset in report.subsets]  # those outside: at the ends
+    shown = [
+        np.clip(subset.lengths, edges[0], edges[-1]) for subset in report.subsets
+    ]  # longer and shorter ones count at the ends
     _draw_histograms(axes, shown, edges)
     lost = np.concatenate([values[subset.lost] for values, subset in zip(shown, report.subsets, strict=True)])
     if len(lost):
@@ -107,7 +115,7 @@ def _draw_lengths(axes: Any, report: Report) -> None:
     top = axes.get_ylim()[1] * 1.12
     axes.set_ylim(0, top)
     for level, (low, high) in enumerate(report.detector.regression_ranges):
-        # a point at the centre has half the length to either end
+        # A point at the centre is half the length away from either end.
         start, end = max(2 * low, edges[0]), min(2 * high, edges[-1])
         if start >= end:
             continue
@@ -128,14 +136,14 @@ def _draw_lengths(axes: Any, report: Report) -> None:
 
 
 def _draw_histograms(axes: Any, values: Sequence[np.ndarray], edges: np.ndarray) -> None:
-    """The first subset filled, the second as a line over it."""
+    """Draws the first subset filled, the second as a line over it."""
     for number, (data, colour) in enumerate(zip(values, SUBSET_COLOURS, strict=False)):
         style = {"histtype": "step", "linewidth": 1.8, "zorder": 3} if number else {"zorder": 2}
         axes.hist(data, edges, color=colour, **style)
 
 
 def _draw_levels(axes: Any, report: Report) -> None:
-    """Segments that each level can learn."""
+    """Draws the number of segments that each level can learn."""
     assert report.detector is not None
     ranges = report.detector.regression_ranges
     far = 2 * report.detector.max_length
@@ -152,13 +160,13 @@ def _draw_levels(axes: Any, report: Report) -> None:
         axes.bar_label(bars, fontsize=7, padding=1, rotation=90 if max(counts) > 999 else 0)
     axes.set_xticks(range(len(names)), names, fontsize=8)
     axes.margins(y=0.14)
-    axes.set_xlabel("level, its distances in grid positions")
-    axes.set_title("segments a level can learn", loc="left")
+    axes.set_xlabel("level and its boundary distances in grid positions")
+    axes.set_title("segments per level that can learn them", loc="left")
     _plain(axes)
 
 
 def _draw_classes(axes: Any, report: Report) -> None:
-    """A bar a class and subset, most frequent first."""
+    """Draws one bar per class and subset, most frequent class first."""
     order = _by_frequency(report)
     height = 0.8 / len(report.subsets)
     most = max((count for subset in report.subsets for count in subset.per_class.values()), default=0)
@@ -176,7 +184,7 @@ def _draw_classes(axes: Any, report: Report) -> None:
 
 
 def _draw_class_curve(axes: Any, report: Report) -> None:
-    """Segments of every class, most frequent first, where there are too many to name."""
+    """Draws the number of segments per class, most frequent first, where there are too many classes to name."""
     order = _by_frequency(report)
     for subset, colour in zip(report.subsets, SUBSET_COLOURS, strict=False):
         counts = np.array([subset.per_class[name] for name in order])
@@ -194,7 +202,7 @@ def _draw_class_curve(axes: Any, report: Report) -> None:
 
 
 def _draw_windows(axes: Any, report: Report) -> None:
-    """Histogram of windows a video."""
+    """Draws the histogram of windows per video."""
     counts = [np.array(list(subset.windows.values()) or [0]) for subset in report.subsets]
     most = max(int(values.max()) for values in counts)
     step = -(-most // 30)
@@ -216,7 +224,7 @@ def _short(text: str, length: int = LONGEST_NAME) -> str:
 
 
 def _legend_above(axes: Any) -> None:
-    """On the line of the title, so that it hides nothing."""
+    """Places the legend on the line of the title, so that it hides nothing."""
     if axes.get_legend_handles_labels()[1]:
         axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=5, frameon=False, borderaxespad=0.2, fontsize=9)
 

@@ -13,7 +13,7 @@ from adatad_jax.errors import listed
 
 
 def print_report(report: Report, console: Console) -> None:
-    """Tables of what there is, then every kind of problem, then the verdict."""
+    """Prints tables of what the data set holds, then every kind of problem, then the verdict."""
     if report.subsets:
         console.print(_contents(report, console))
         console.print(_levels(report, console))
@@ -37,7 +37,7 @@ def _table(console: Console, title: str, columns: Sequence[str]) -> Table:
 
 
 def _contents(report: Report, console: Console) -> Table:
-    """What the subsets hold."""
+    """Makes the table of what the subsets hold."""
 
     def windows(subset: SubsetReport) -> str:
         counts = list(subset.windows.values())
@@ -52,11 +52,11 @@ def _contents(report: Report, console: Console) -> Table:
         ("  used", lambda subset: len(subset.videos)),
         *((f"  files {kind}", lambda subset, kind=kind: subset.files[kind]) for kind in (FIT, *FILE_PROBLEMS)),
         ("segments annotated", lambda subset: subset.segments),
-        ("  of labels that are ignored", lambda subset: subset.ignored),
-        ("  no level can learn", lambda subset: int(subset.lost.sum())),
+        ("  with labels that are ignored", lambda subset: subset.ignored),
+        ("  that no level can learn", lambda subset: int(subset.lost.sum())),
         ("classes with segments", classes),
-        ("windows, laid out as in a test", lambda subset: sum(subset.windows.values())),
-        ("  a video: least / median / most", windows),
+        ("windows, laid out as for testing", lambda subset: sum(subset.windows.values())),
+        ("  per video: min / median / max", windows),
     ]
     table = _table(console, "data set", ["", *(subset.name for subset in report.subsets)])
     for name, value in rows:
@@ -65,11 +65,11 @@ def _contents(report: Report, console: Console) -> Table:
 
 
 def _levels(report: Report, console: Console) -> Table:
-    """Segments against the pyramid's levels; one can be learned at two."""
+    """Makes the table of segments per pyramid level; a segment can be learned at two levels."""
     assert report.detector is not None
     seconds = np.nanmedian([subset.seconds_per_position for subset in report.subsets])
     columns = ["level", "stride", "boundary distance", "in seconds", *(subset.name for subset in report.subsets)]
-    table = _table(console, "segments by the pyramid levels that can learn them (some: two levels)", columns)
+    table = _table(console, "segments by the pyramid levels that can learn them (some by two)", columns)
     pairs = zip(report.detector.strides, report.detector.regression_ranges, strict=True)
     for level, (stride, (low, high)) in enumerate(pairs):
         counts = [str(int(subset.levels[:, level].sum())) for subset in report.subsets]
@@ -80,7 +80,7 @@ def _levels(report: Report, console: Console) -> Table:
 
 
 def _costs(report: Report, console: Console) -> Table:
-    """Disk and time, as far as they could be measured."""
+    """Makes the table of disk space and time, as far as they could be measured."""
     cores = os.cpu_count() or 1
     columns = ["", *(cost.subset for cost in report.costs)]
     table = _table(console, f"cost, estimated from {sum(cost.measured for cost in report.costs)} videos", columns)
@@ -90,8 +90,8 @@ def _costs(report: Report, console: Console) -> Table:
 
     seconds = [cost.windows * cost.window_seconds for cost in report.costs]
     row("frames to keep in a cache", [cost.frames for cost in report.costs], lambda n: f"{n:,.0f}")
-    row("  disk it takes", [cost.frames * cost.frame_bytes for cost in report.costs], _size)
-    row("windows in an epoch", [cost.windows for cost in report.costs], lambda n: f"{n:,.0f}")
+    row("  disk space for them", [cost.frames * cost.frame_bytes for cost in report.costs], _size)
+    row("windows per epoch", [cost.windows for cost in report.costs], lambda n: f"{n:,.0f}")
     row("  decoding them, on one core", seconds, _duration)
     row(f"  on all {cores} cores here", [value / cores for value in seconds], _duration)
     return table

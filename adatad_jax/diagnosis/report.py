@@ -1,4 +1,4 @@
-"""The records that a diagnosis fills: what a data set holds, what is wrong with it, what decoding it takes."""
+"""The records that a diagnosis fills: what a data set holds, what is wrong with it, what decoding it costs."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class Finding:
     """One kind of problem in one subset.
 
     Attributes:
-      subset: its name; empty where it is the whole data set's.
+      subset: name of the subset; empty if the problem concerns the whole data set.
       text: what is wrong, and what to do.
-      lines: every case.
+      lines: one line per case.
       fatal: whether a run could not start, or would be wrong.
     """
 
@@ -41,21 +41,21 @@ class Finding:
 
 @dataclass(frozen=True)
 class SubsetReport:
-    """What one subset of the config holds. Videos that a run leaves out (no segment) count as annotated alone.
+    """The contents of one subset of the config. Videos that a run leaves out (no segment) only count as annotated.
 
     Attributes:
-      name: of the subset.
+      name: name of the subset.
       annotated: number of videos in the annotations.
-      hours: their duration.
-      segments: all that are annotated.
-      ignored: those of ignored or unknown labels.
-      videos: the videos that a run uses.
-      truth: name -> segments `[G, 2]` float32 in grid positions, labels `[G]`; what is learned, or measured against.
-      levels: `[G', L]` bool for the segments of all videos, in order: which levels can learn one.
-      per_class: class -> segments.
-      windows: name -> number of test windows, were it a test video.
+      hours: total duration of the annotated videos.
+      segments: number of annotated segments.
+      ignored: number of annotated segments with ignored or unknown labels.
+      videos: name -> video, for the videos that a run uses.
+      truth: name -> segments `[G, 2]` float32 in grid positions and labels `[G]` int32, to learn or to measure against.
+      levels: `[G', L]` bool: which levels can learn each of the G' segments of all used videos, in order.
+      per_class: class -> number of segments.
+      windows: name -> number of windows when laid out as for testing.
       files: "fit" or one of `FILE_PROBLEMS` -> number of videos.
-      seconds_per_position: of the grid, the median over videos.
+      seconds_per_position: seconds per grid position, the median over videos.
     """
 
     name: str
@@ -73,26 +73,26 @@ class SubsetReport:
 
     @property
     def lost(self) -> NDArray[np.bool_]:
-        """Which of these segments no level can learn."""
+        """Returns which segments no level can learn, `[G']` bool."""
         return np.logical_not(self.levels.any(axis=1))
 
     @property
     def lengths(self) -> NDArray[np.float64]:
-        """Lengths of the segments of its videos in grid positions."""
+        """Returns the lengths of the segments in grid positions, `[G']`, in the order of `levels`."""
         return np.concatenate([np.diff(self.truth[name][0].astype(np.float64))[:, 0] for name in self.videos])
 
 
 @dataclass(frozen=True)
 class Costs:
-    """What decoding a subset takes, estimated from a few of its videos.
+    """The cost of decoding a subset, estimated from a few of its videos.
 
     Attributes:
-      subset: its name.
-      measured: number of videos measured; the figures are NaN if there is none.
-      frames: that some window can load, of all its videos; a cache holds these.
-      frame_bytes: of one in a cache.
-      windows: in an epoch of training, or an evaluation.
-      window_seconds: of one core, to decode and resize one.
+      subset: name of the subset.
+      measured: number of videos measured; if none, `frame_bytes` and `window_seconds` are NaN.
+      frames: number of frames, over all videos, that some window can load; a cache holds these.
+      frame_bytes: bytes per frame in a cache.
+      windows: number of windows per epoch of training, or per evaluation.
+      window_seconds: seconds on one core to decode and resize a window.
     """
 
     subset: str
@@ -105,14 +105,16 @@ class Costs:
 
 @dataclass
 class Report:
-    """All that was found.
+    """The results of a diagnosis.
 
     Attributes:
-      subsets: of the config that have videos, training first.
-      detector: whose levels the segments are matched with; None if there is nothing to match.
-      window_limit: a segment longer than so many positions is in no training window; infinite for whole videos.
-      findings: problems.
-      costs: by subset.
+      subsets: the subsets of the config that have videos, training first.
+      detector: dimensions of the detector whose levels the segments are matched with; None if the annotations did not
+        load.
+      window_limit: length in grid positions above which a segment is in no training window; infinite where a window
+        holds the whole video.
+      findings: the problems.
+      costs: the costs, one per subset.
     """
 
     subsets: list[SubsetReport] = field(default_factory=list)
@@ -123,16 +125,16 @@ class Report:
 
     @property
     def fit(self) -> bool:
-        """Whether a run can start."""
+        """Returns whether a run can start."""
         return not any(finding.fatal for finding in self.findings)
 
     def add(self, subset: str, text: str, lines: list[str], fatal: bool = False) -> None:
-        """Adds a finding, if there is a case of it: `lines`."""
+        """Adds a finding with one case per line; without lines, adds nothing."""
         if lines:
             self.findings.append(Finding(subset, text, tuple(lines), fatal))
 
     def tell(self, message: str, subset: str = "", fatal: bool = False) -> None:
-        """Adds a message with its list, as errors and warnings of the package are; once."""
+        """Adds the message of an error or warning, its first line as text and the others as cases, at most once."""
         text, *lines = message.splitlines()
         finding = Finding(subset, text.rstrip(":"), tuple(line.strip() for line in lines), fatal)
         if finding not in self.findings:
@@ -140,7 +142,7 @@ class Report:
 
 
 def report_to_json(report: Report) -> dict[str, Any]:
-    """The whole report; what was not measured is null."""
+    """Returns the whole report as JSON values; whatever was not measured is None."""
     strides = report.detector.strides if report.detector else ()
     ranges = report.detector.regression_ranges if report.detector else ()
     return {

@@ -1,4 +1,4 @@
-"""What is odd about the annotated segments of a video."""
+"""Checks of the annotated segments of a video."""
 
 from __future__ import annotations
 
@@ -9,10 +9,18 @@ from adatad_jax.data.usable_videos import SECONDS_APART
 
 
 def segment_problems(video: Video, ignore_labels: Collection[str] = ()) -> Iterator[tuple[str, str]]:
-    """What is odd about a video's segments: pairs of `outside`, `empty` or `duplicated`, and a line on the segment.
+    """Finds odd segments of a video.
 
-    Outside is what ends over a second after the video or starts so long before it (of what does not even touch it,
-    loading warns); empty what ends where it starts; duplicated what repeats an earlier segment with its label.
+    A segment is `outside` if it ends more than a second after the video or starts more than a second before it
+    (segments entirely outside are left to the warning of loading), `empty` if it ends where it starts, and `duplicated`
+    if an earlier segment has the same start, end and label.
+
+    Args:
+      video: the video as annotated.
+      ignore_labels: labels whose segments are skipped.
+
+    Yields:
+      The kind of problem and a line that describes the segment.
     """
     seen: set[tuple[float, float, str]] = set()
     for (start, end), label in zip(video.segments.tolist(), video.labels, strict=True):

@@ -1,4 +1,4 @@
-"""A trained detector for use in a program: `load`, then call it with a video.
+"""A trained detector for use in a Python program: `load` it, then call it with a video.
 
 from adatad_jax import load
 
@@ -44,13 +44,14 @@ def load(
     """Loads a trained detector.
 
     Args:
-      path: the folder of a run, a folder of `convert/pth_to_flax.py`, or a detector checkpoint of the PyTorch release.
-      config: configuration of such a checkpoint, or its file; may be left out where the checkpoint tells it.
+      path: the folder of a run, a folder that `convert/pth_to_flax.py` has written, or a detector checkpoint of the
+        PyTorch release.
+      config: configuration of such a checkpoint, or its file; not needed if the checkpoint determines it.
       overrides: `--config.FIELD=VALUE`, for a checkpoint.
       batch: windows computed at once on each device.
 
     Raises:
-      UserError: there is no trained detector, or the configuration does not fit it.
+      UserError: there is no trained detector, the configuration does not fit it, or `batch` is below 1.
     """
     if isinstance(config, ConfigDict):
         config = Config.of(config)
@@ -60,17 +61,25 @@ def load(
 
 
 class Detector:
-    """Finds actions in videos; compiled at the first one.
+    """A detector that finds actions in videos. The model is compiled when the first video is read.
 
     Attributes:
-      classes: names of what it finds.
-      origin: where its parameters come from, in words.
-      config: its configuration.
-      fingerprint: of its parameters.
+      classes: names of the classes that the detector finds.
+      origin: where the parameters come from, as text.
+      config: the detector's configuration.
+      fingerprint: hash of the parameters; see `fingerprint`.
     """
 
     def __init__(self, trained: Trained, batch: int = 1) -> None:
-        """Places a trained model on the devices; raises `UserError` if `batch` is below 1."""
+        """Places a trained model on the devices.
+
+        Args:
+          trained: from `load_trained`.
+          batch: windows computed at once on each device.
+
+        Raises:
+          UserError: `batch` is below 1.
+        """
         if batch < 1:
             raise UserError(f"batch={batch}: expected at least 1 window at once")
         self.classes = trained.classes
@@ -90,26 +99,26 @@ class Detector:
         top: int | None = None,
         labels: Iterable[str] | None = None,
     ) -> list[Detection]:
-        """The detections in a video of any length.
+        """Finds the actions in a video of any length.
 
         Args:
-          video: a file; or frames `[N, H, W, 3]` uint8 RGB.
-          fps: frames a second: needed for frames; of a file, if not what it says.
-          threshold: the least score, in [0, 1].
-          top: at most so many, the best; None: all.
-          labels: of these classes only; None: of all.
+          video: a file; or frames `[T, H, W, 3]` uint8 RGB.
+          fps: frames per second. Required for frames; for a file, in place of what the file says.
+          threshold: lowest score of a detection, in [0, 1].
+          top: largest number of detections, which are those of highest score; None keeps all.
+          labels: classes of the detections; None keeps all classes.
 
         Returns:
-          by falling score; `start` and `end` are seconds from the first frame.
+          The detections by falling score; `start` and `end` are seconds from the first frame.
 
         Raises:
-          UserError: the video cannot be read, or an argument is wrong.
+          UserError: the video cannot be read, memory runs out, or an argument is wrong.
         """
         choose = self.chooser(threshold, top, labels)
         if isinstance(video, str | os.PathLike):
             footage = open_footage(Path(video), self.config, fps)
         elif isinstance(video, np.ndarray) and fps is None:
-            raise UserError("fps is not given: frames come without their rate; pass fps=, frames a second")
+            raise UserError("fps is not given: frames come without their rate; pass fps=, the frames per second")
         else:
             footage = array_footage(video, fps or 0.0, self.config)
         return choose(self.find(footage))
@@ -117,13 +126,23 @@ class Detector:
     def chooser(
         self, threshold: float = 0.0, top: int | None = None, labels: Iterable[str] | None = None
     ) -> Callable[[list[Detection]], list[Detection]]:
-        """A function that leaves out detections as the arguments of `__call__` say; raises its `UserError`."""
+        """Returns a function that selects detections.
+
+        Args:
+          threshold, top, labels: as for `__call__`.
+
+        Returns:
+          Detections by falling score -> the selected ones, in the same order.
+
+        Raises:
+          UserError: an argument is wrong.
+        """
         if isinstance(labels, str):
             raise UserError(f'labels: found the text "{labels}", expected a list of class names')
         wanted = {str(label) for label in (self.classes if labels is None else labels)}
         if unknown := sorted(wanted - set(self.classes)):
             near = difflib.get_close_matches(unknown[0], self.classes, n=1)
-            hint = f' (is "{near[0]}" meant?)' if near else ""
+            hint = f' (did you mean "{near[0]}"?)' if near else ""
             raise UserError(f'"{unknown[0]}" is none of the classes{hint}; they are: {", ".join(self.classes)}')
         if not 0 <= threshold <= 1:
             raise UserError(f"threshold={threshold}: expected a score in [0, 1]")
@@ -132,11 +151,14 @@ class Detector:
         return lambda found: [d for d in found if d.score >= threshold and d.label in wanted][:top]
 
     def find(self, footage: Footage, watch: Callable[[float], None] | None = None) -> list[Detection]:
-        """All detections in a video, by falling score.
+        """Finds all actions in a video.
 
         Args:
           footage: the video.
-          watch: is told the seconds of video that have gone into the model, after every window.
+          watch: called after every window with the seconds of video that have been read for the model.
+
+        Returns:
+          The detections by falling score.
 
         Raises:
           UserError: a frame cannot be read, or memory runs out.
@@ -158,13 +180,22 @@ class Detector:
                 raise
             raise UserError(
                 f"memory ran out with {self._predictor.batch_size} windows at once ({one_line(error)}); choose a "
-                "smaller batch, or a machine with more"
+                "smaller batch, or a machine with more memory"
             ) from error
         return named(detections, self.classes)
 
 
 def fingerprint(params: Params) -> str:
-    """Tells trained models apart: a hash of all parameters but the backbone's, which may have a billion."""
+    """Computes a hash that tells trained models apart.
+
+    The backbone, which may have a billion parameters, is left out.
+
+    Args:
+      params: the parameters of an `AdaTAD`, on the host.
+
+    Returns:
+      The first 16 hexadecimal digits of a SHA-256.
+    """
     digest = hashlib.sha256()
     for leaf in jax.tree.leaves({name: tree for name, tree in params.items() if name != "backbone"}):
         digest.update(np.ascontiguousarray(leaf).data)

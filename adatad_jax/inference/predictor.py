@@ -1,4 +1,4 @@
-"""Trained parameters on windows of frames: proposals, then the detections of a video."""
+"""Prediction with trained parameters: proposals of windows, then the detections of each video."""
 
 import functools
 import itertools
@@ -26,6 +26,13 @@ class Predictor:
     """
 
     def __init__(self, model: AdaTAD, params: Params, per_device: int) -> None:
+        """Places the parameters on the devices; the model is compiled at the first call.
+
+        Args:
+          model: the detector.
+          params: its parameters.
+          per_device: windows per call and device.
+        """
         self._devices = jax.local_devices()
         self.batch_size = per_device * len(self._devices)
         self.load(params)
@@ -39,11 +46,18 @@ class Predictor:
         )
 
     def load(self, params: Params) -> None:
-        """Replaces the parameters; nothing is compiled anew."""
+        """Replaces the parameters without compiling the model again."""
         self._params = replicate(params, self._devices)
 
     def start(self, samples: Sequence[Sample]) -> Proposals:
-        """Starts to compute up to `batch_size` windows, all of one shape; `collect` waits for what this returns."""
+        """Starts to compute the proposals of a batch; `collect` waits for the result.
+
+        Args:
+          samples: 1 to `batch_size` windows of one shape. Copies of the first one fill up the batch.
+
+        Returns:
+          The proposals on the devices; every array has the leading axes device and window.
+        """
         filled = [*samples, *[samples[0]] * (self.batch_size - len(samples))]
 
         def stack(arrays: Iterable[np.ndarray]) -> np.ndarray:
@@ -54,7 +68,15 @@ class Predictor:
         return result
 
     def collect(self, started: Proposals, count: int) -> list[Proposals]:
-        """Proposals (numpy, `[P, ...]`, valid points only) of the first `count` windows of a started batch."""
+        """Waits for a started batch.
+
+        Args:
+          started: from `start`.
+          count: number of windows that are no filling.
+
+        Returns:
+          The proposals of the first `count` windows as numpy arrays `[P, ...]`, of valid points only.
+        """
         segments, scores, mask = (np.asarray(array).reshape(self.batch_size, *array.shape[2:]) for array in started)
         return [Proposals(segments[i][mask[i]], scores[i][mask[i]], mask[i][mask[i]]) for i in range(count)]
 
@@ -66,17 +88,19 @@ def detect_windows(
     settings: PostProcessing,
     classify: Callable[[str, Detections], Detections] | None = None,
 ) -> Iterator[tuple[str, Detections, int]]:
-    """Detections of every video, as soon as its last window is predicted.
+    """Yields the detections of every video, as soon as its last window is predicted.
+
+    Memory holds the candidates of one video, and two batches.
 
     Args:
       predictor: the model.
       windows: windows with their samples, video by video.
-      seconds: grid positions `[N, 2]` of a window to seconds (`InferenceWindows.seconds`).
+      seconds: converts segments `[P, 2]` of a window from grid positions to seconds (`InferenceWindows.seconds`).
       settings: of the post-processing.
-      classify: gives class-agnostic detections of a video its classes (`VideoClassifier.classify`).
+      classify: assigns the classes of a video to class-agnostic detections (`VideoClassifier.classify`).
 
     Yields:
-      Name, detections and number of windows of a video. Memory holds the candidates of one video, and two batches.
+      Name, detections and number of windows of a video.
     """
     current: str | None = None
     done: list[Detections] = []
@@ -99,7 +123,7 @@ def detect_windows(
 
 
 def _predict(predictor: Predictor, windows: Iterable[tuple[Window, Sample]]) -> Iterator[tuple[Window, Proposals]]:
-    """Proposals window by window; while those of a batch are used, the devices compute the next one."""
+    """Yields proposals window by window; while those of one batch are used, the devices compute the next batch."""
     windows = iter(windows)
     running: tuple[list[Window], Proposals] | None = None
     while pairs := list(itertools.islice(windows, predictor.batch_size)):
@@ -112,4 +136,5 @@ def _predict(predictor: Predictor, windows: Iterable[tuple[Window, Sample]]) -> 
 
 
 def _collect(predictor: Predictor, windows: list[Window], started: Proposals) -> Iterator[tuple[Window, Proposals]]:
+    """Waits for a started batch and yields its windows with their proposals."""
     yield from zip(windows, predictor.collect(started, len(windows)), strict=True)

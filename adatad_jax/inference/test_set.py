@@ -1,4 +1,4 @@
-"""Evaluation of parameters on a test subset: windows, detections, mAP."""
+"""Evaluation of a model's parameters on a test subset: windows, detections, mAP."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,15 +25,15 @@ from adatad_jax.postprocessing.video_classifier import VideoClassifier, check_cl
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The config's test subset, with all that it takes to detect in it and to measure what is found.
+    """The configuration's test subset, with everything needed to detect in it and to measure the detections.
 
     Attributes:
       config: of the run.
       windows: of the subset's videos.
-      truth: segments in seconds and labels by video.
-      durations: seconds of every annotated video, those that cannot be read too.
-      classes: names that the labels of the truth and of detections index.
-      classifier: labels the detections of a class-agnostic model.
+      truth: name -> segments in seconds and labels.
+      durations: name -> seconds, of every annotated video, including those that cannot be read.
+      classes: the class names that the labels of ground truth and detections index.
+      classifier: assigns classes to the detections of a class-agnostic model.
     """
 
     config: Config
@@ -44,10 +44,17 @@ class Evaluation:
     classifier: VideoClassifier | None
 
     def detect(self, predictor: Predictor, console: Console) -> dict[str, Detections]:
-        """Detections of every video of the subset, behind a progress bar.
+        """Detects in every video of the subset, with a progress bar.
 
-        With `data.skip_broken`, a video of which a window cannot be read is left out and named: its segments count as
-        missed, as those of videos that `usable` took out.
+        With `data.skip_broken`, a video with a window that cannot be read is left out and named. Its segments count as
+        missed, like those of the videos that `usable` has removed.
+
+        Args:
+          predictor: the model.
+          console: where to report.
+
+        Returns:
+          name -> detections, with times in seconds.
 
         Raises:
           UserError: a video cannot be read, or none can.
@@ -78,22 +85,29 @@ class Evaluation:
         return results
 
     def measure(self, results: dict[str, Detections]) -> Metrics:
-        """mAP of detections; raises `UserError` where they and the ground truth do not meet."""
+        """Computes mAP at the thresholds `test.tious`.
+
+        Args:
+          results: name -> detections, as `detect` returns them.
+
+        Raises:
+          UserError: detections and ground truth do not belong together.
+        """
         return mean_average_precision(self.truth, results, self.config.test.tious, self.classes)
 
 
 def load_evaluation(config: Config, classes: tuple[str, ...]) -> Evaluation:
-    """The config's test subset: annotations and class scores are read, then all its videos are checked.
+    """Reads annotations and class scores of the configuration's test subset, then checks all its videos.
 
-    Every label of the subset counts as a class, ignored ones too if they are there (release rule).
+    Every label of the subset counts as a class, including the ignored ones (the release's rule).
 
     Args:
       config: of the run.
-      classes: the model's.
+      classes: the model's class names.
 
     Raises:
-      UserError: videos or class scores are missing or wrong, there is no segment to measure against, or the model has
-        no classes that could be measured.
+      UserError: videos or class scores are missing or wrong, there is no segment to measure against, or none of the
+        model's classes can be measured.
     """
     subset = load_subset(config, config.data.test_subset, classes, training=False)
     classifier = None

@@ -1,4 +1,4 @@
-"""The whole detector: frames -> chunks -> features -> pyramid -> class logits and boundary distances."""
+"""The whole detector of AdaTAD (arXiv 2311.17241): frames -> features -> pyramid -> class logits and distances."""
 
 from typing import NamedTuple
 
@@ -15,7 +15,13 @@ from adatad_jax.models.sizes import DetectorConfig, ViTConfig
 
 
 class Predictions(NamedTuple):
-    """Per pyramid level l, on B windows: logits `[B, T_l, K]`, distances `[B, T_l, 2]` in strides, masks `[B, T_l]`."""
+    """Outputs of the detector on B windows: lists with one array for each of the L pyramid levels, finest first.
+
+    Attributes:
+      logits: `[B, P_l, K]` float32 class logits of the P_l points of level l.
+      distances: `[B, P_l, 2]` float32 distances from each point to start and end, in strides of the level.
+      masks: `[B, P_l]` bool, valid points.
+    """
 
     logits: list[jax.Array]
     distances: list[jax.Array]
@@ -23,7 +29,12 @@ class Predictions(NamedTuple):
 
 
 class ActionFormer(nn.Module):
-    """The detector on features: padding, projection, neck, head."""
+    """The detector on features (ActionFormer, arXiv 2202.07925): padding, projection, neck, head.
+
+    Attributes:
+      config: dimensions.
+      dtype: in which convolutions and attention compute.
+    """
 
     config: DetectorConfig
     dtype: Dtype = jnp.float32
@@ -33,9 +44,13 @@ class ActionFormer(nn.Module):
         """Detects on window features.
 
         Args:
-          features: `[B, T, C]` float32. Positions past the window's valid ones keep their features.
-          mask: `[B, T]` bool, true = valid.
-          sample_ids: `[B]` int in training, each window's index in the global batch; None draws no stochastic depth.
+          features: `[B, positions, C]` float32. Features past a window's last valid position are not zeroed.
+          mask: `[B, positions]` bool, valid grid positions.
+          sample_ids: in training, `[B]` int, each window's index in the global batch. None draws no dropout and no
+            stochastic depth.
+
+        Raises:
+          ValueError: a training window has more than `config.max_length` positions.
         """
         cfg = self.config
         length = features.shape[1]
@@ -67,9 +82,14 @@ class ActionFormer(nn.Module):
 
 
 class AdaTAD(nn.Module):
-    """Frames to per-level predictions, end to end.
+    """The whole detector, from frames to predictions per pyramid level.
 
-    Parameters: `backbone` (frozen but for its `tia` leaves) and `detector` (`projection`, `neck`, `head`).
+    Parameters: `backbone` (frozen except for its `tia` leaves) and `detector` (`projection`, `neck`, `head`).
+
+    Attributes:
+      vit: dimensions of the backbone.
+      detector_config: dimensions of the detector.
+      dtype, remat, unroll: as in `Backbone`.
     """
 
     vit: ViTConfig
@@ -83,15 +103,24 @@ class AdaTAD(nn.Module):
         self.detector = ActionFormer(self.detector_config, self.dtype)
 
     def features(self, frames: jax.Array, positions: int, sample_ids: jax.Array | None = None) -> jax.Array:
-        """uint8 frames `[B, T, H, W, 3]` -> `[B, positions, C]` float32, one feature per grid position."""
+        """Computes one feature per grid position.
+
+        Args:
+          frames: `[B, T, H, W, 3]` uint8 RGB; T is a multiple of 16.
+          positions: number of grid positions of a window.
+          sample_ids: as in `Backbone`.
+
+        Returns:
+          `[B, positions, C]` float32.
+        """
         return resize_time(self.backbone(frames, sample_ids), positions)
 
     def __call__(self, frames: jax.Array, mask: jax.Array, sample_ids: jax.Array | None = None) -> Predictions:
         """Detects in windows.
 
         Args:
-          frames: `[B, T, H, W, 3]` uint8 RGB; T a multiple of 16, one or more frames per grid position.
+          frames: `[B, T, H, W, 3]` uint8 RGB; T is a multiple of 16, with one or more frames per grid position.
           mask: `[B, positions]` bool, true where the position holds frames of the video.
-          sample_ids: `[B]` int in training, each window's index in the global batch; None outside training.
+          sample_ids: in training, `[B]` int, each window's index in the global batch; None outside training.
         """
         return self.detector(self.features(frames, mask.shape[1], sample_ids), mask, sample_ids)

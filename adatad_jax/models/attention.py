@@ -1,25 +1,27 @@
-"""Attention over time for the detector: over the whole sequence, or within a local window."""
+"""Temporal attention of the detector: over the whole sequence, or within a local window."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-# Added to the logits of keys that must not be seen: exp underflows to an exact 0 in float32, and unlike -inf it cannot
-# make a NaN of a row that sees nothing.
+# Added to the logits of masked keys. Its exp underflows to exactly 0 in float32, and unlike -inf it gives no NaN in a
+# row whose keys are all masked.
 MASKED = -1e9
-# Queries per block of the local attention, at least: smaller blocks waste the matrix units, larger ones the memory.
+# Least number of queries per block of the local attention: smaller blocks waste the matrix units, larger ones memory.
 MIN_BLOCK = 32
 
 
 def global_attention(q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array) -> jax.Array:
-    """Softmax attention of every position over all valid ones.
+    """Computes softmax attention of every position over all valid positions.
+
+    The softmax is in float32.
 
     Args:
-      q, k, v: `[B, T, heads, d]`, q already scaled.
+      q, k, v: `[B, T, heads, C/heads]`, q already scaled.
       mask: `[B, T]` bool, valid keys.
 
     Returns:
-      `[B, T, heads, d]`.
+      `[B, T, heads, C/heads]`, of the dtype of v.
     """
     logits = jnp.einsum("bqhd,bkhd->bhqk", q, k).astype(jnp.float32)
     logits = logits + jnp.where(mask, 0, MASKED)[:, None, None, :]
@@ -27,10 +29,17 @@ def global_attention(q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array) 
 
 
 def local_attention(q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array, window: int) -> jax.Array:
-    """Softmax attention of every position over the valid ones at most `window // 2` away.
+    """Computes softmax attention of every position over the valid positions at most `window // 2` away.
 
-    Queries go in blocks; a block sees its own positions and `window // 2` more on each side, so memory is linear in T.
-    Shapes as in `global_attention`.
+    The queries are split into blocks. A block sees its own positions and `window // 2` more on each side, so memory is
+    linear in T.
+
+    Args:
+      q, k, v, mask: as in `global_attention`.
+      window: odd width of the window, positions.
+
+    Returns:
+      As `global_attention`.
     """
     batch, length, heads, dim = q.shape
     reach = window // 2
@@ -39,9 +48,10 @@ def local_attention(q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array, w
     tail = blocks * block - length
 
     def pad(x: jax.Array, before: int, after: int) -> jax.Array:
+        """Pads `[B, T, ...]` with zeros along T."""
         return jnp.pad(x, [(0, 0), (before, after)] + [(0, 0)] * (x.ndim - 2))
 
-    seen = np.arange(blocks)[:, None] * block + np.arange(block + 2 * reach)  # into the keys, padded by `reach`
+    seen = np.arange(blocks)[:, None] * block + np.arange(block + 2 * reach)  # indices into the keys, padded by `reach`
     near = np.abs(np.arange(block)[:, None] + reach - np.arange(block + 2 * reach)) <= reach
     q = pad(q, 0, tail).reshape(batch, blocks, block, heads, dim)
     k, v, key_mask = (pad(x, reach, reach + tail)[:, seen] for x in (k, v, mask))

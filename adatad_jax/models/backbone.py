@@ -1,7 +1,7 @@
-"""The backbone of a long window: the encoder on its 16-frame chunks, temporal adapters across them, pooling.
+"""The backbone of a long window: the encoder on 16-frame chunks, temporal adapters across chunks, and pooling.
 
-Attention never crosses chunks. A temporal adapter (TIA) runs over all tubelets of the window: whatever maps the blocks
-over groups of chunks maps `Block` (attention and MLP), and never the adapter.
+Attention never crosses chunks. A temporal adapter (TIA) runs over all tubelets of the window. Code that maps blocks
+over groups of chunks must therefore map `Block` (attention and MLP), and never the adapter.
 """
 
 from typing import TypeVar
@@ -19,7 +19,7 @@ from adatad_jax.models.tia import TIA
 
 AnyBlock = TypeVar("AnyBlock", bound=Block)
 Stream = tuple[jax.Array, jax.Array | None]
-"""Tokens `[B*N, 8*h*w, C]` float32 and, where adapters stand beside the backbone, the sum of theirs so far."""
+"""Tokens `[B*N, 8*h*w, C]` float32 and, if adapters are beside the backbone, the sum of their outputs so far."""
 
 
 class PlainBlock(Block):
@@ -27,17 +27,17 @@ class PlainBlock(Block):
 
     @nn.compact
     def __call__(self, carry: Stream, rate: jax.Array, chunk_ids: jax.Array | None) -> Stream:  # type: ignore[override]
-        """Maps the tokens of the stream; see `Block`."""
+        """Maps the tokens of the stream, and passes the adapters' sum on; see `Block`."""
         x, side = carry
         return super().__call__(x, rate, chunk_ids), side
 
 
 class AdaptedBlock(Block):
-    """A block with a temporal adapter: at its end, or beside the backbone (AdaTAD-dagger).
+    """A block with a temporal adapter (AdaTAD, arXiv 2311.17241): at its end, or beside the backbone (AdaTAD-dagger).
 
     Attributes:
-      chunks: N, chunks per window.
-      remat: recompute a side adapter in the backward pass.
+      chunks: N, the number of chunks per window.
+      remat: whether to recompute the adapter in the backward pass.
     """
 
     chunks: int
@@ -45,7 +45,7 @@ class AdaptedBlock(Block):
 
     @nn.compact
     def __call__(self, carry: Stream, rate: jax.Array, chunk_ids: jax.Array | None) -> Stream:  # type: ignore[override]
-        """Maps the tokens of the stream, then lets the adapter act on the whole window; see `Block`."""
+        """Maps the tokens of the stream, then applies the adapter to the whole window; see `Block`."""
         x, side = carry
         x = super().__call__(x, rate, chunk_ids)
         batch, (tokens, width) = x.shape[0] // self.chunks, x.shape[1:]
@@ -60,15 +60,18 @@ class AdaptedBlock(Block):
 class Backbone(nn.Module):
     """VideoMAE on every 16-frame chunk of a window; the adapters' convolution runs over the whole window.
 
-    With `config.side` (AdaTAD-dagger of the paper) the output is that of the last block with an adapter plus the sum of
-    all adapters, and no gradient flows through the blocks.
+    With `config.side` (AdaTAD-dagger, arXiv 2311.17241), the output is that of the last block with an adapter plus the
+    sum of all adapters, and no gradient flows through the blocks.
 
-    Parameters of consecutive blocks of one kind are stacked on a leading layer axis under `blocks_FIRST_LAST`. A
-    `pos_embed` `[8*grid*grid, C]` among the parameters replaces the fixed sinusoid table.
+    Parameters of consecutive blocks of one kind are stacked on a leading layer axis under `blocks_FIRST_LAST`. If the
+    parameters include `pos_embed` `[8*grid*grid, C]`, it replaces the fixed sinusoid table.
 
     Attributes:
-      remat: recompute activations in the backward pass instead of keeping them.
-      unroll: lay the blocks out one by one instead of as a loop (longer to compile; lets XLA drop more of block 0).
+      config: dimensions.
+      dtype: in which matrix products compute.
+      remat: whether to recompute activations in the backward pass instead of keeping them.
+      unroll: whether to compile every block by itself instead of a loop. This takes longer to compile, and lets XLA
+        drop more of block 0.
     """
 
     config: ViTConfig
@@ -81,11 +84,15 @@ class Backbone(nn.Module):
         """Encodes windows.
 
         Args:
-          frames: `[B, T, H, W, 3]` uint8 RGB; T a multiple of 16.
-          sample_ids: `[B]` int, each window's index in the global batch, in training; None draws no stochastic depth.
+          frames: `[B, T, H, W, 3]` uint8 RGB; T is a multiple of 16.
+          sample_ids: in training, `[B]` int, each window's index in the global batch. None draws no stochastic depth.
 
         Returns:
-          `[B, T/2, C]` float32, the mean over h, w of the last block's output (no final norm).
+          `[B, T/2, C]` float32, one feature per tubelet: the mean over h, w of the last block's output, without a final
+          norm.
+
+        Raises:
+          ValueError: T is not a multiple of 16.
         """
         cfg = self.config
         batch, total, height, width = frames.shape[:4]
@@ -105,8 +112,8 @@ class Backbone(nn.Module):
     def _blocks(self, x: jax.Array, chunks: int, chunk_ids: jax.Array | None) -> jax.Array:
         """Runs all blocks with their adapters on tokens `[B*N, 8*h*w, C]`."""
         cfg, rates = self.config, drop_path_rates(self.config)
-        # A scan's body is never merged with its recomputation, so remat needs no barrier against that. With side
-        # adapters the blocks have no gradient, so nothing of them is kept or computed again.
+        # XLA never merges a scan's body with its recomputation, so remat needs no barrier (prevent_cse) against that.
+        # With side adapters the blocks have no gradient: none of their activations is kept or recomputed.
         rematted = self.remat and not cfg.side
 
         def maybe_remat(block: type[AnyBlock]) -> type[AnyBlock]:
@@ -128,6 +135,7 @@ class Backbone(nn.Module):
         return beside if cfg.side else carry[0]
 
     def _positions(self, h: int, w: int) -> jax.Array | np.ndarray:
+        """Returns the position embeddings of a chunk's tokens, resized to h x w patches."""
         grid = self.config.image_size // self.config.patch
         if self.has_variable("params", "pos_embed"):
             table: jax.Array | np.ndarray = self.get_variable("params", "pos_embed")

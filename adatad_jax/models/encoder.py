@@ -1,6 +1,6 @@
-"""The VideoMAE encoder: patches of frames to tokens, and transformer blocks on tokens, tokens in and tokens out.
+"""The VideoMAE encoder (arXiv 2203.12602): patches of frames become tokens, and transformer blocks map tokens.
 
-A clip's tokens see each other and no other clip's. What is particular to long windows stands in `models.backbone`.
+Tokens attend only to tokens of their own clip. Code that is specific to long windows is in `models.backbone`.
 """
 
 from typing import TypeVar
@@ -15,12 +15,13 @@ from adatad_jax.models.sizes import TUBELET, ViTConfig
 
 Carry = TypeVar("Carry")
 
-# Pixel statistics of the pre-training, RGB order, in the 0..255 range.
+# Mean and standard deviation of the pre-training's pixels, RGB, in [0, 255].
 PIXEL_MEAN = np.array([123.675, 116.28, 103.53], np.float32)
 PIXEL_STD = np.array([58.395, 57.12, 57.375], np.float32)
 
 
 def _dense(features: int, fan_in: int, dtype: Dtype, name: str, use_bias: bool = True) -> nn.Dense:
+    """Makes a linear layer with PyTorch's initialisation."""
     return nn.Dense(
         features,
         use_bias=use_bias,
@@ -32,7 +33,13 @@ def _dense(features: int, fan_in: int, dtype: Dtype, name: str, use_bias: bool =
 
 
 class PatchEmbed(nn.Module):
-    """Non-overlapping 3-D convolution, written as one matrix product (a third faster than the convolution on a CPU)."""
+    """Patch embedding: a non-overlapping 3-D convolution, as one matrix product (a third faster on a CPU).
+
+    Attributes:
+      width: channels C of a token.
+      patch: side of a square patch, pixels.
+      dtype: in which the product computes.
+    """
 
     width: int
     patch: int
@@ -40,7 +47,14 @@ class PatchEmbed(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Embeds `[N, T, H, W, 3]` as `[N, t*h*w, C]`, tokens ordered t, h, w; a remainder of H or W is dropped."""
+        """Embeds N clips.
+
+        Args:
+          x: `[N, T, H, W, 3]` normalised pixels. A remainder of H or W that is no whole patch is dropped.
+
+        Returns:
+          `[N, t*h*w, C]` tokens, ordered by t, h, w.
+        """
         p = self.patch
         kernel = self.param("kernel", uniform_fan_in, (TUBELET, p, p, 3, self.width))
         bias = self.param("bias", uniform_bias(TUBELET * p * p * 3), (self.width,))
@@ -52,7 +66,12 @@ class PatchEmbed(nn.Module):
 
 
 class Attention(nn.Module):
-    """Self-attention among the tokens of a clip; q and v carry a learned bias, k has none (VideoMAE)."""
+    """Self-attention among the tokens of a clip. As in VideoMAE, q and v have a learned bias, and k has none.
+
+    Attributes:
+      heads: number of attention heads.
+      dtype: in which products compute; the softmax is in float32.
+    """
 
     heads: int
     dtype: Dtype
@@ -73,13 +92,19 @@ class Attention(nn.Module):
 
 
 class Mlp(nn.Module):
-    """Two linear layers with an exact GELU between them, per token."""
+    """Two linear layers with an exact GELU between them, applied to each token.
+
+    Attributes:
+      hidden: channels between the layers.
+      dtype: in which products compute.
+    """
 
     hidden: int
     dtype: Dtype
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps tokens `[..., C]` to the same shape."""
         width = x.shape[-1]
         x = gelu(_dense(self.hidden, width, self.dtype, "fc1")(x))
         return _dense(width, self.hidden, self.dtype, "fc2")(x)
@@ -97,8 +122,8 @@ class Block(nn.Module):
 
         Args:
           x: `[N, t*h*w, C]` float32, the residual stream of N clips.
-          rate: stochastic depth of this block, scalar.
-          clip_ids: `[N]` int in training, each clip's index in the global batch; None outside training.
+          rate: float32 scalar, the rate of stochastic depth of this block.
+          clip_ids: in training, `[N]` int, each clip's index in the global batch; None outside training.
         """
 
         def maybe_drop(y: jax.Array) -> jax.Array:
@@ -113,7 +138,7 @@ class Block(nn.Module):
 
 
 def drop_path_rates(config: ViTConfig) -> np.ndarray:
-    """Returns the stochastic depth of every block, `[depth]` float32: linear from 0 at the first block."""
+    """Returns the rates of stochastic depth, `[depth]` float32: linear from 0 at the first block."""
     return np.linspace(0, config.drop_path, config.depth, dtype=np.float32)
 
 
@@ -123,11 +148,14 @@ def run_blocks(
     """Runs consecutive blocks as a loop over parameters that are stacked on a leading layer axis.
 
     Args:
-      block: the body; called with the carry, the block's rate and the ids, it returns the next carry.
-      carry: what goes from block to block: the tokens, or a tree with the tokens in it.
-      rates: `[blocks]` stochastic depth.
+      block: the body of the loop; called with the carry, the block's rate and the ids, it returns the next carry.
+      carry: what each block passes to the next: the tokens, or a tree that contains them.
+      rates: `[blocks]` float32, rates of stochastic depth.
       clip_ids: as in `Block`.
-      unroll: lay the blocks out one by one instead of as a loop (longer to compile; lets XLA drop more).
+      unroll: whether to compile every block by itself instead of a loop (longer to compile; lets XLA drop more).
+
+    Returns:
+      The carry after the last block.
     """
 
     def body(block: nn.Module, carry: Carry, rate: jax.Array, clip_ids: jax.Array | None) -> tuple[Carry, None]:

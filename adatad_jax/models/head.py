@@ -1,4 +1,4 @@
-"""ActionFormer's neck and heads: a norm per level, then class and boundary towers shared by all levels."""
+"""ActionFormer's neck and head (arXiv 2202.07925): a norm per level, then class and boundary towers for all levels."""
 
 import math
 
@@ -13,16 +13,16 @@ CLASS_PRIOR = 0.01  # initial class probability
 
 
 class Neck(nn.Module):
-    """One LayerNorm per pyramid level; its output is not masked (release rule)."""
+    """One LayerNorm per pyramid level; its output is not masked (the release's rule)."""
 
     @nn.compact
     def __call__(self, levels: list[jax.Array]) -> list[jax.Array]:
-        """L levels of `[B, T_l, D]` -> the same shapes."""
+        """Normalises L levels of `[B, T_l, C]`; returns levels of the same shapes."""
         return [LayerNorm(CONV_NORM_EPS, name=f"norm_{i}")(x) for i, x in enumerate(levels)]
 
 
 class Tower(nn.Module):
-    """`convs` masked convolutions, then a plain one of width 3 with bias."""
+    """A tower of `convs` masked convolutions, then an unmasked convolution of width 3 with bias."""
 
     features: int
     out: int
@@ -32,6 +32,7 @@ class Tower(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, mask: jax.Array) -> jax.Array:
+        """Maps `[B, T, C]` and the mask `[B, T]` bool to `[B, T, out]` float32."""
         for i in range(self.convs):
             x = MaskedConv(self.features, self.dtype, name=f"conv_{i}")(x, mask)
         last = nn.Conv(
@@ -47,10 +48,10 @@ class Tower(nn.Module):
 
 
 class Head(nn.Module):
-    """Class logits and boundary distances for every position of every level.
+    """The class and boundary towers, applied to every position of every level.
 
-    The towers are shared, so the levels are laid end to end with one invalid position between them, which acts as the
-    zero padding of each: a tower runs once instead of L times.
+    All levels share the towers. The levels are therefore laid end to end, with one invalid position between them that
+    acts as the zero padding of each, so that a tower runs once instead of L times.
     """
 
     classes: int
@@ -60,9 +61,15 @@ class Head(nn.Module):
 
     @nn.compact
     def __call__(self, levels: list[jax.Array], masks: list[jax.Array]) -> tuple[list[jax.Array], list[jax.Array]]:
-        """L levels of `[B, T_l, D]` and of `[B, T_l]` masks -> logits `[B, T_l, K]`, distances `[B, T_l, 2]` >= 0.
+        """Predicts classes and boundaries. Outputs at invalid positions are not masked.
 
-        Distances (to start, to end) are in strides of the level. Outputs at invalid positions are unmasked.
+        Args:
+          levels: L levels of `[B, T_l, C]`.
+          masks: L masks `[B, T_l]` bool, valid positions.
+
+        Returns:
+          Per level, class logits `[B, T_l, K]`, and distances to start and end `[B, T_l, 2]`, at least 0, in strides of
+          the level; all float32.
         """
         x = jnp.concatenate([jnp.pad(level, ((0, 0), (0, 1), (0, 0))) for level in levels], 1)
         mask = jnp.concatenate([jnp.pad(m, ((0, 0), (0, 1))) for m in masks], 1)

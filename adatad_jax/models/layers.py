@@ -1,4 +1,4 @@
-"""What the backbone and the detector share: norm, depthwise temporal convolution, dropout drawn per sample."""
+"""Layers that the backbone and the detector share: norm, depthwise temporal convolution, dropout drawn per sample."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -8,44 +8,46 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-Dtype = Any  # what jax takes for one
+Dtype = Any  # anything that JAX accepts as a dtype
 Params = dict[str, Any]  # nested; the leaves are arrays
 Initializer = Callable[..., jax.Array]
 
 
 def uniform_fan_in(key: jax.Array, shape: Sequence[int], dtype: Dtype = jnp.float32) -> jax.Array:
-    """torch's default: U(+-1/sqrt(fan_in)) of a kernel `[..., in, out]`, fan_in being all axes but the last."""
+    """Draws a kernel `[..., in, out]` from U(+-1/sqrt(fan_in)), torch's default; fan_in spans all axes but the last."""
     bound = math.prod(shape[:-1]) ** -0.5
     return jax.random.uniform(key, shape, dtype, -bound, bound)
 
 
 def uniform_bias(fan_in: int) -> Initializer:
-    """torch's default bias initialisation, U(+-1/sqrt(fan_in))."""
+    """Returns an initialiser that draws biases from U(+-1/sqrt(fan_in)), torch's default."""
 
     def init(key: jax.Array, shape: tuple[int, ...], dtype: Dtype = jnp.float32) -> jax.Array:
+        """Draws biases of this shape."""
         return jax.random.uniform(key, shape, dtype, -(fan_in**-0.5), fan_in**-0.5)
 
     return init
 
 
 def gelu(x: jax.Array) -> jax.Array:
-    """The exact GELU (the tanh approximation is off by 5e-4), as torch computes it.
+    """Computes the exact GELU, as torch does; the tanh approximation is off by 5e-4.
 
-    Written with erf: `jax.nn.gelu` uses erfc, which costs XLA more operations.
+    The formula uses erf because `jax.nn.gelu` uses erfc, which costs XLA more operations.
     """
     return x * (0.5 * (1 + jax.lax.erf(x * math.sqrt(0.5))))
 
 
 class LayerNorm(nn.LayerNorm):
-    """LayerNorm over the last axis in float32; the two-pass variance, as E[x^2] - E[x]^2 loses digits in float32."""
+    """LayerNorm over the last axis in float32, with two-pass variance: E[x^2] - E[x]^2 loses digits in float32."""
 
     use_fast_variance: bool = False
 
 
 class DepthwiseConv(nn.Module):
-    """Depthwise convolution of width 3 along axis 1, zero padding 1: `[B, T, ..., C]` -> `[B, T/stride, ..., C]`.
+    """Depthwise convolution of width 3 along axis 1, with zero padding 1.
 
-    Three shifted multiply-adds: 50 times faster on a CPU than the grouped convolution, and fused elsewhere.
+    It is computed as three shifted multiply-adds, which are 50 times faster on a CPU than the grouped convolution, and
+    are fused elsewhere.
     """
 
     kernel_init: Initializer
@@ -55,6 +57,7 @@ class DepthwiseConv(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
+        """Convolves `[B, T, ..., C]`; returns `[B, T/stride, ..., C]` of this module's dtype."""
         kernel = self.param("kernel", self.kernel_init, (3, 1, x.shape[-1])).astype(self.dtype)
         padding = [(0, 0), (1, 1)] + [(0, 0)] * (x.ndim - 2)
         padded = jnp.pad(x.astype(self.dtype), padding)
@@ -69,21 +72,26 @@ class DepthwiseConv(nn.Module):
 def dropout(
     x: jax.Array, rate: jax.Array | float, key: jax.Array, sample_ids: jax.Array, shape: Sequence[int]
 ) -> jax.Array:
-    """Zeroes parts of every sample of `x [B, ...]`, what is kept divided by the keep probability.
+    """Zeroes random parts of every sample, and divides the rest by the probability of keeping it.
 
-    A sample's draw depends on the key and its id alone, so that N devices that share a batch draw what one would.
+    A sample's draw depends only on the key and the sample's id, so several devices that share a batch draw the same as
+    one device would.
 
     Args:
       x: `[B, ...]`.
       rate: probability of dropping, in [0, 1).
       key: one key for the batch.
       sample_ids: `[B]` int, each sample's index in the global batch.
-      shape: of a sample's draw, broadcast over the sample: its own shape drops elements, `(1, C)` whole channels.
+      shape: shape of a sample's draw, broadcast over the sample: the sample's own shape drops elements, `(1, C)` drops
+        whole channels.
+
+    Returns:
+      An array of the shape and dtype of `x`.
     """
     keep = jax.vmap(lambda i: jax.random.bernoulli(jax.random.fold_in(key, i), 1 - rate, shape))(sample_ids)
     return x * jnp.where(keep, 1 / (1 - rate), 0).astype(x.dtype)
 
 
 def drop_path(x: jax.Array, rate: jax.Array | float, key: jax.Array, sample_ids: jax.Array) -> jax.Array:
-    """Stochastic depth: `dropout` of whole samples of a branch's output `[B, ...]`."""
+    """Applies stochastic depth: `dropout` of whole samples of a branch's output `[B, ...]`."""
     return dropout(x, rate, key, sample_ids, (1,) * (x.ndim - 1))

@@ -1,4 +1,4 @@
-"""ActionFormer's projection: window features to a temporal feature pyramid (arXiv 2202.07925, section 3.3)."""
+"""ActionFormer's projection from window features to a temporal feature pyramid (arXiv 2202.07925, section 3.3)."""
 
 import flax.linen as nn
 import jax
@@ -14,25 +14,33 @@ BLOCK_NORM_EPS = 1e-5  # norms inside transformer blocks
 
 
 def conv1x1(features: int, dtype: Dtype, name: str) -> nn.Dense:
+    """Makes a convolution of width 1 with bias, initialised as in torch."""
     return nn.Dense(features, kernel_init=uniform_fan_in, dtype=dtype, name=name)
 
 
 def drop_elements(module: nn.Module, x: jax.Array, rate: float, sample_ids: jax.Array | None) -> jax.Array:
-    """Elementwise dropout of `[B, T, C]` by the module's next key; none outside training."""
+    """Applies elementwise dropout to `[B, T, C]` with the module's next key; does nothing outside training.
+
+    Args:
+      module: the module that provides the key.
+      x: `[B, T, C]`.
+      rate: probability of dropping.
+      sample_ids: `[B]` int in training, each window's index in the global batch; None outside training.
+    """
     if sample_ids is None or rate == 0:
         return x
     return dropout(x, rate, module.make_rng("dropout"), sample_ids, x.shape[1:])
 
 
 class MaskedConv(nn.Module):
-    """Convolution of width 3 without bias, mask, LayerNorm, ReLU, mask."""
+    """A convolution of width 3 without bias, then mask, LayerNorm, ReLU and mask."""
 
     features: int
     dtype: Dtype
 
     @nn.compact
     def __call__(self, x: jax.Array, mask: jax.Array) -> jax.Array:
-        """`[B, T, C]` and `[B, T]` bool -> `[B, T, features]`, zero where invalid."""
+        """Maps `[B, T, C]` and the mask `[B, T]` bool to `[B, T, features]`, zero at invalid positions."""
         keep = mask[..., None]
         conv = nn.Conv(
             self.features,
@@ -49,7 +57,7 @@ class MaskedConv(nn.Module):
 
 
 class MaskedAttention(nn.Module):
-    """Multi-head attention whose q, k and v each pass a depthwise convolution, possibly strided, and a norm first."""
+    """Multi-head attention whose q, k and v first pass a depthwise convolution, possibly strided, and a norm each."""
 
     heads: int
     stride: int
@@ -59,10 +67,20 @@ class MaskedAttention(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, mask: jax.Array, sample_ids: jax.Array | None) -> jax.Array:
-        """`[B, T, C]`, mask of the output `[B, T/stride]` bool -> `[B, T/stride, C]`, zero where invalid."""
+        """Attends over time.
+
+        Args:
+          x: `[B, T, C]`.
+          mask: `[B, T/stride]` bool, valid positions of the output.
+          sample_ids: `[B]` int in training, each window's index in the global batch; None outside training.
+
+        Returns:
+          `[B, T/stride, C]`, zero at invalid positions.
+        """
         width = x.shape[-1]
 
         def branch(name: str) -> jax.Array:
+            """Makes q, k or v, `[B, T/stride, heads, C/heads]`."""
             y = DepthwiseConv(uniform_fan_in, self.stride, dtype=self.dtype, name=f"{name}_conv")(x)
             y = LayerNorm(BLOCK_NORM_EPS, dtype=self.dtype, name=f"{name}_norm")(y)
             return conv1x1(width, self.dtype, name)(y).reshape(*y.shape[:2], self.heads, width // self.heads)
@@ -76,12 +94,13 @@ class MaskedAttention(nn.Module):
 
 
 class AffineDropPath(nn.Module):
-    """Learned per-channel scale, then stochastic depth per sample."""
+    """A learned scale per channel, then stochastic depth per sample."""
 
     rate: float
 
     @nn.compact
     def __call__(self, x: jax.Array, sample_ids: jax.Array | None) -> jax.Array:
+        """Scales `[B, T, C]`, and drops whole samples in training (`sample_ids` `[B]` int, else None)."""
         x = x * self.param("scale", nn.initializers.constant(1e-4), (x.shape[-1],))
         if sample_ids is None or self.rate == 0:
             return x
@@ -89,7 +108,7 @@ class AffineDropPath(nn.Module):
 
 
 class TransformerBlock(nn.Module):
-    """Pre-norm block over time; stride 2 halves the sequence (max-pooled shortcut, strided attention)."""
+    """A pre-norm transformer block over time; stride 2 halves the sequence (max-pooled shortcut, strided attention)."""
 
     heads: int
     stride: int
@@ -102,9 +121,18 @@ class TransformerBlock(nn.Module):
     def __call__(
         self, x: jax.Array, mask: jax.Array, sample_ids: jax.Array | None = None
     ) -> tuple[jax.Array, jax.Array]:
-        """`[B, T, C]` float32, `[B, T]` bool -> `[B, T/stride, C]` and its mask."""
+        """Applies the block.
+
+        Args:
+          x: `[B, T, C]` float32.
+          mask: `[B, T]` bool, valid positions.
+          sample_ids: `[B]` int in training, each window's index in the global batch; None outside training.
+
+        Returns:
+          `[B, T/stride, C]` float32 and its mask `[B, T/stride]` bool.
+        """
         width = x.shape[-1]
-        mask = mask[:, :: self.stride]  # nearest neighbour
+        mask = mask[:, :: self.stride]  # nearest-neighbour downsampling
         y = LayerNorm(BLOCK_NORM_EPS, dtype=self.dtype, name="ln1")(x)
         attention = MaskedAttention(self.heads, self.stride, self.window, self.dropout, self.dtype, name="attn")
         y = attention(y, mask, sample_ids)
@@ -119,15 +147,18 @@ class TransformerBlock(nn.Module):
 
 
 class Projection(nn.Module):
-    """Embedding convolutions, stem blocks at full length, then blocks that each halve it.
+    """Embedding convolutions, stem blocks at full length, then blocks that each halve the length.
 
     Attributes:
-      width: pyramid width D.
-      heads: attention heads.
+      width: channels of every pyramid level.
+      heads: number of attention heads.
       embed, stem, branch: numbers of embedding convolutions, stem blocks and downsampling blocks (L = 1 + branch).
-      windows: local attention window per level, None for global attention; the stem uses the first.
-      absolute_positions: add a sinusoid to the embedded features.
-      max_length: the training length, positions; it lays out the absolute positions.
+      windows: local attention window per level in positions, None for global attention; the stem uses the first.
+      absolute_positions: whether to add a sinusoid table to the embedded features.
+      max_length: length of a training window in grid positions, for which the sinusoid table is made.
+      drop_path: stochastic depth rate of every block.
+      dropout: elementwise dropout rate inside the blocks.
+      dtype: dtype of the computations inside the blocks.
     """
 
     width: int
@@ -146,7 +177,16 @@ class Projection(nn.Module):
     def __call__(
         self, x: jax.Array, mask: jax.Array, sample_ids: jax.Array | None = None
     ) -> tuple[list[jax.Array], list[jax.Array]]:
-        """`[B, T, C]` float32, `[B, T]` bool -> L levels of `[B, T_l, D]` float32 and of `[B, T_l]` masks."""
+        """Builds the pyramid.
+
+        Args:
+          x: `[B, T, C]` float32, window features.
+          mask: `[B, T]` bool, valid positions.
+          sample_ids: `[B]` int in training, each window's index in the global batch; None outside training.
+
+        Returns:
+          L levels of `[B, T_l, width]` float32, and L masks `[B, T_l]` bool.
+        """
         for i in range(self.embed):
             x = MaskedConv(self.width, self.dtype, name=f"embed_{i}")(x, mask)
         x = x.astype(jnp.float32)
@@ -154,6 +194,7 @@ class Projection(nn.Module):
             x = x + jnp.where(mask[..., None], self._positions(x.shape[1]), 0)
 
         def block(name: str, level: int) -> TransformerBlock:
+            """Makes a block of a level: a stem block for level 0, else a downsampling block."""
             stride = 2 if level else 1
             window = self.windows[level]
             return TransformerBlock(self.heads, stride, window, self.drop_path, self.dropout, self.dtype, name=name)
@@ -168,6 +209,7 @@ class Projection(nn.Module):
         return levels, masks
 
     def _positions(self, length: int) -> np.ndarray:
+        """Returns the sinusoid table of this length, interpolated beyond the training length."""
         table = sinusoid_table(self.max_length, self.width) / np.float32(self.width**0.5)
         if length <= self.max_length:
             return table[:length]

@@ -1,14 +1,14 @@
-"""The VideoMAE backbone's dimensions, by name and as a record."""
+"""Dimensions of the VideoMAE backbone (arXiv 2203.12602) and of the ActionFormer detector (arXiv 2202.07925)."""
 
 from dataclasses import dataclass
 
 from adatad_jax.errors import UserError
 
-CHUNK_FRAMES = 16  # one VideoMAE input; attention never crosses it
+CHUNK_FRAMES = 16  # frames of one VideoMAE input; attention never crosses chunks
 TUBELET = 2  # frames per temporal patch
 CHUNK_TUBELETS = CHUNK_FRAMES // TUBELET
 IMAGE_SIZE = 224  # side of the frames of every published pre-training, pixels
-NORM_EPS = 1e-6  # of the published backbones' norms
+NORM_EPS = 1e-6  # epsilon of the published backbones' norms
 
 
 @dataclass(frozen=True)
@@ -21,11 +21,12 @@ class ViTConfig:
       heads: attention heads; `width` is a multiple of it.
       mlp_hidden: hidden size of a block's MLP.
       patch: side of a square patch, pixels.
-      image_size: side of the pre-training frames, pixels; it lays out the position table.
+      image_size: side of the pre-training frames, pixels; it determines the position table.
       norm_eps: epsilon of every LayerNorm.
       tia_blocks: ascending indices of the blocks that have a temporal adapter.
       tia_hidden: hidden size of the adapter.
-      side: adapters stand beside the backbone and add to its output (AdaTAD-dagger) instead of ending their blocks.
+      side: whether adapters are beside the backbone and add to its output (AdaTAD-dagger), instead of ending their
+        blocks.
       drop_path: stochastic depth rate of the last block (linear from 0 at the first).
     """
 
@@ -54,7 +55,11 @@ class ViTConfig:
             raise UserError("adapters beside the backbone need at least one block to read from: tia_blocks is empty")
 
     def runs(self) -> list[tuple[int, int, bool]]:
-        """Consecutive blocks of one kind as (first, last inclusive, with TIA): each run is one scan."""
+        """Returns the runs of consecutive blocks of one kind, each of which is one scan.
+
+        Returns:
+          (first block, last block, inclusive, whether the blocks have a temporal adapter) of each run.
+        """
         runs: list[tuple[int, int, bool]] = []
         for block in range(self.depth):
             has_tia = block in self.tia_blocks
@@ -65,7 +70,7 @@ class ViTConfig:
         return runs
 
 
-# Spec of the published checkpoints; tiny is for tests and the demo.
+# Dimensions of the published checkpoints; `tiny` is for tests and the demo.
 SIZES: dict[str, ViTConfig] = {
     "tiny": ViTConfig(width=64, depth=3, heads=2, mlp_hidden=256),
     "S": ViTConfig(width=384, depth=12, heads=6, mlp_hidden=1536),
@@ -82,17 +87,20 @@ class DetectorConfig:
 
     Attributes:
       classes: number of classes K.
-      width: pyramid and head width D.
+      width: channels of pyramid and heads.
       heads: attention heads of the projection.
-      embed, stem, branch: embedding convolutions, stem blocks, downsampling blocks.
-      windows: local attention window (odd, positions of its level) per level, None for global attention.
-      absolute_positions: add a sinusoid after the embedding convolutions.
-      max_length: grid positions of a training window; shorter ones are padded to it.
-      head_convs: hidden convolutions of each tower.
-      regression_ranges: per level, the closed range of the larger boundary distance it regresses, grid positions.
-      drop_path: stochastic depth of every block.
-      dropout: elementwise, inside the blocks.
-      input_dropout: of whole channels of the features.
+      embed, stem, branch: numbers of embedding convolutions, stem blocks and downsampling blocks. The pyramid has
+        L = branch + 1 levels.
+      windows: for each level, the local attention window (odd number of the level's positions), or None for global
+        attention.
+      absolute_positions: whether to add a sinusoidal position embedding after the embedding convolutions.
+      max_length: grid positions of a training window; shorter windows are padded to this length.
+      head_convs: number of hidden convolutions of each head.
+      regression_ranges: for each level, the closed range of the larger boundary distance that it regresses, in grid
+        positions.
+      drop_path: rate of stochastic depth of every block.
+      dropout: rate of elementwise dropout inside the blocks.
+      input_dropout: rate at which whole channels of the features are dropped.
     """
 
     classes: int
@@ -130,12 +138,15 @@ class DetectorConfig:
 
     @property
     def strides(self) -> tuple[int, ...]:
-        """Grid positions between neighbouring points, per level."""
+        """Returns the grid positions between neighbouring points, for each level."""
         return tuple(2**level for level in range(self.branch + 1))
 
     @property
     def length_factor(self) -> int:
-        """Lengths must be multiples of it: the coarsest stride, times twice the reach of local attention there."""
+        """Returns the factor of which every padded length must be a multiple.
+
+        The factor is the largest, over the levels, of the stride times twice the reach of local attention.
+        """
         return max(
             stride * (1 if window is None else 2 * (window // 2))
             for stride, window in zip(self.strides, self.windows, strict=True)

@@ -1,4 +1,4 @@
-"""The temporal-informative adapter (TIA): the only path across chunks, and the only trainable part of the backbone."""
+"""The temporal-informative adapter (TIA): the backbone's only connection across chunks, and its only trainable part."""
 
 import flax.linen as nn
 import jax
@@ -8,10 +8,11 @@ from adatad_jax.models.layers import DepthwiseConv, Dtype, gelu
 
 
 class TIA(nn.Module):
-    """Temporal-informative adapter (AdaTAD, section 3.2): bottleneck with a temporal convolution over the whole window.
+    """Temporal-informative adapter (arXiv 2311.17241, section 3.2): a bottleneck with a temporal convolution.
 
-    `u = gelu(down(x))`, `v = pointwise(depthwise(u))`, output `gamma * up(u + v)`, to be added to x or, by side
-    adapters, to the backbone's output; `up` starts at zero, so an adapter starts without effect.
+    The convolution spans the whole window: `u = gelu(down(x))`, `v = pointwise(depthwise(u))`, and the output is
+    `gamma * up(u + v)`. The output is added to x or, for side adapters, to the backbone's output. `up` starts at zero,
+    so an adapter has no effect at first.
     """
 
     hidden: int
@@ -19,7 +20,7 @@ class TIA(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """`[B, t, h*w, C]` -> what to add, of the same shape, t being all tubelets of the window."""
+        """Computes the output for `[B, t, h*w, C]`, where t spans all tubelets of the window; keeps the shape."""
         width = x.shape[-1]
         u = gelu(nn.Dense(self.hidden, kernel_init=nn.initializers.normal(0.02), dtype=self.dtype, name="down")(x))
         depthwise = DepthwiseConv(

@@ -1,4 +1,4 @@
-"""A copy of a video with its detections drawn in, to watch them where subtitles do not do."""
+"""A copy of a video with its detections drawn into the frames, for use where subtitles are not enough."""
 
 import heapq
 from collections.abc import Callable, Iterator, Sequence
@@ -20,8 +20,8 @@ from adatad_jax.postprocessing.detections import Detection
 from adatad_jax.video.decode import VideoReader, open_video
 from adatad_jax.video.scan import open_container, scan
 
-BATCH, BATCH_BYTES = 32, 2**25  # frames decoded at a time: at most so many, of so many bytes
-QUALITY = {"preset": "veryfast", "crf": "21"}  # of libx264
+BATCH, BATCH_BYTES = 32, 2**25  # most frames, and most bytes of them, decoded at a time
+QUALITY = {"preset": "veryfast", "crf": "21"}  # libx264 options
 
 
 def write_annotated(
@@ -31,28 +31,29 @@ def write_annotated(
     fps: float | None = None,
     progress: Callable[[float], object] | None = None,
 ) -> list[str]:
-    """Writes an mp4 (H.264) of the upright frames with the labels that are on, and a bar of all detections.
+    """Writes an mp4 (H.264) whose frames show the labels of the active detections and a bar of all detections.
 
-    Every frame keeps its time, relative to the first one. A side of an odd number of pixels grows by one.
+    The frames are written upright. Every frame keeps its time relative to the first one. A side with an odd number of
+    pixels grows by one.
 
     Args:
       source: the video.
       target: the file to write.
-      detections: to draw, best first (`selection.to_show`).
-      fps: frames a second on the clock of the detections, if it is not the file's own.
-      progress: called now and then with the seconds, on that clock, that are written.
+      detections: the detections to draw, best first (`selection.to_show`).
+      fps: frames per second on the clock of the detections, if it is not the file's own.
+      progress: called now and then with the number of seconds written so far, on that clock.
 
     Returns:
-      what became of the sound, where it is not just copied; at most a few lines.
+      Notes on the sound where it is not simply copied; at most a few lines.
 
     Raises:
-      UserError: the video cannot be read, or the file not be written; nothing of it is left then.
+      UserError: the video cannot be read, or the file cannot be written; no partial file is left.
     """
     reader = open_video(source)
     if target.exists() and target.samefile(source):
         raise UserError(f"{target}: is the video itself; choose another folder for what is written")
     clock = scan(source).clock(fps)
-    ends = clock[1:]  # when the next frame takes a frame's place
+    ends = clock[1:]  # when the next frame replaces each frame
     overlay = Overlay(detections, clock[:-1], ends, reader.size)
 
     def drawn() -> Iterator[NDArray[np.uint8]]:
@@ -77,12 +78,14 @@ def write_annotated(
                 for _, packet in heapq.merge(_encoded(stream, drawn(), stamps), sound, key=itemgetter(0)):
                     output.mux(packet)
         except av.error.FFmpegError as error:
-            raise UserError(f"{target}: cannot be written ({error.strerror}); make room, or leave it out") from error
+            raise UserError(
+                f"{target}: cannot be written ({error.strerror}); make room, or leave out --annotate"
+            ) from error
     return notes
 
 
 def _stamps(source: Path, pictures: Any) -> tuple[NDArray[np.int64], float]:
-    """[frames] when each is shown, from the first one on, in the stream's time base; and when the first is, seconds."""
+    """Returns the frames' times `[T]` after the first, in the stream's time base, and the first's in seconds."""
     index = scan(source)
     if index.stamps is None:  # only the rate is known
         return np.rint(index.clock()[:-1] / float(pictures.time_base)).astype(np.int64), 0.0
@@ -90,8 +93,8 @@ def _stamps(source: Path, pictures: Any) -> tuple[NDArray[np.int64], float]:
 
 
 def _add_pictures(output: Any, pictures: Any, reader: VideoReader) -> Any:
-    """The stream of pictures: even sides, and the clock, colours and shape of pixels of the original."""
-    rate = Fraction(reader.fps).limit_denominator(1001) or 1  # a hint for the encoder; times are what counts
+    """Adds the video stream: sides made even; clock, colours and pixel aspect ratio as in the original."""
+    rate = Fraction(reader.fps).limit_denominator(1001) or 1  # only a hint for the encoder: the times decide
     stream = output.add_stream("h264", rate=rate, options=QUALITY)
     height, width = reader.size
     stream.height, stream.width = height + height % 2, width + width % 2
@@ -108,7 +111,7 @@ def _add_pictures(output: Any, pictures: Any, reader: VideoReader) -> Any:
 
 
 def _matrix(context: Any) -> int:
-    """The YCbCr matrix of a stream, as FFmpeg's AVColorSpace; what decoding takes for BT.601 is left unspecified."""
+    """Returns a stream's YCbCr matrix as FFmpeg's AVColorSpace; whatever decoding treats as BT.601 is unspecified."""
     known = (1, 4, 5, 6, 7, 9)  # BT.709, FCC, BT.601 (twice), SMPTE 240M, BT.2020
     return context.colorspace if context.colorspace in known else 2
 
@@ -116,12 +119,12 @@ def _matrix(context: Any) -> int:
 def _encoded(
     stream: Any, frames: Iterator[NDArray[np.uint8]], stamps: NDArray[np.int64]
 ) -> Iterator[tuple[float, Any]]:
-    """Seconds and packet, of frames [H, W, 3] RGB and when they are shown in the stream's time base."""
+    """Encodes RGB frames `[H, W, 3]`, given their times in the stream's time base; yields seconds and packet."""
     context = stream.codec_context
     base = context.time_base  # opening the output may change the stream's
-    # swscale's numbers are AVColorSpace's, but for BT.601, its default
+    # swscale's numbers are those of AVColorSpace, except for BT.601, its default
     space = context.colorspace if context.colorspace in (1, 4, 7, 9) else None
-    to_yuv = VideoReformatter()  # kept, as setting it up costs more than converting a small frame
+    to_yuv = VideoReformatter()  # reused: setting it up costs more than converting a small frame
     for stamp, frame in zip(stamps.tolist(), frames, strict=True):
         padding = (0, context.height - frame.shape[0]), (0, context.width - frame.shape[1]), (0, 0)
         if np.any(padding):

@@ -12,11 +12,14 @@ COLUMNS = ("video", "start", "end", "label", "score")
 
 
 def to_json(header: Mapping[str, Any], detections: Sequence[Detection]) -> str:
-    """An object of the header's fields, and "detections": [{"segment": [start, end], "label", "score"}, ...].
+    """Returns a JSON object: the header's fields and "detections": [{"segment": [start, end], "label", "score"}, ...].
 
     Args:
-      header: about the video ("video", "duration" in seconds, "fps", ...); numbers must be finite.
-      detections: in the order they are written, by falling score; seconds.
+      header: facts about the video ("video", "duration" in seconds, "fps", ...); numbers must be finite.
+      detections: start and end in seconds, in any order; they are written by falling score.
+
+    Raises:
+      ValueError: a number is NaN or infinite.
     """
     rows = [
         {"segment": [start, end], "label": label, "score": score} for start, end, label, score in by_score(detections)
@@ -25,14 +28,19 @@ def to_json(header: Mapping[str, Any], detections: Sequence[Detection]) -> str:
 
 
 def to_csv(video: str, detections: Sequence[Detection]) -> str:
-    """A line `video,start,end,label,score` for each detection, seconds, by falling score, under a header."""
+    """Returns a CSV table: a header, then one line `video,start,end,label,score` per detection, by falling score.
+
+    Args:
+      video: the value of the first column.
+      detections: start and end in seconds, in any order.
+    """
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
     writer.writerow(COLUMNS)
     writer.writerows((video, *detection) for detection in by_score(detections))
-    return table.getvalue().encode(errors="replace").decode()  # names of files need not be Unicode
+    return table.getvalue().encode(errors="replace").decode()  # file names need not be Unicode
 
 
 def by_score(detections: Sequence[Detection]) -> list[Detection]:
-    """By falling score, equal ones in their order."""
+    """Sorts detections by falling score; equal scores keep their order."""
     return sorted(detections, key=lambda detection: -detection.score)

@@ -1,4 +1,4 @@
-"""What an annotated video shows over its frames: the active detections at top left, all of them along the bottom."""
+"""The overlay of an annotated video: the active detections at top left, a bar of all detections along the bottom."""
 
 import colorsys
 from collections.abc import Sequence
@@ -17,16 +17,16 @@ Colour = tuple[int, int, int]
 LONGEST_NAME = 28  # characters
 BOX, TEXT, TRACK, PLAYHEAD = (16, 16, 16), (255, 255, 255), (40, 40, 40), (255, 255, 255)
 OPACITY = 0.72  # of the box behind the text
-TRACKS = 6  # rows of the bar; more classes share them
+TRACKS = 6  # most rows of the bar; further classes share them
 
 
 class Overlay:
-    """Draws into the frames of one video. What does not change from frame to frame is drawn once.
+    """Draws into the frames of one video. Whatever does not change from frame to frame is drawn once.
 
     Args:
-      detections: to draw, best first; seconds.
-      times: [count] when each frame is shown, seconds on the clock of the detections, ascending.
-      ends: [count] until when.
+      detections: the detections to draw, best first; start and end in seconds.
+      times: `[T]` seconds at which each frame appears, on the clock of the detections, ascending.
+      ends: `[T]` seconds at which each frame disappears.
       size: height and width of the frames, pixels.
     """
 
@@ -48,15 +48,15 @@ class Overlay:
         scores = [f"{100 * detection.score:.0f}%" for detection in detections]
         self._lines = list(zip(names, scores, strict=True))
         self._bar = self._draw_bar([classes.index(detection.label) for detection in detections], len(classes))
-        self._box = lru_cache(maxsize=8)(self._draw_box)  # time only goes on
+        self._box = lru_cache(maxsize=8)(self._draw_box)  # few are needed: time only moves forward
 
     def active(self, index: int) -> tuple[int, ...]:
-        """Positions of the detections that are on while frame `index` is shown, if for a part of that time only."""
+        """Returns the positions of the detections that are active during any part of frame `index`."""
         on = (self._starts < self._until[index]) & (self._ends > self._times[index])
         return tuple(np.flatnonzero(on).tolist())
 
     def draw(self, frame: Images, index: int) -> None:
-        """Draws into frame `index` [H, W, 3] RGB, in place."""
+        """Draws into frame `index`, `[H, W, 3]` uint8 RGB, in place."""
         if active := self.active(index):
             solid, clear = self._box(active)
             corner = frame[: solid.shape[0], : solid.shape[1]]
@@ -68,7 +68,7 @@ class Overlay:
         frame[-len(self._bar) :, left : left + thickness] = PLAYHEAD
 
     def _draw_bar(self, rows: Sequence[int], classes: int) -> Images:
-        """The whole length of the video with a row a class, better detections over worse ones."""
+        """Draws the bar of the whole video: one row per class, better detections over worse ones."""
         tracks = min(max(classes, 1), TRACKS)
         height = max(2, round(self._height / 120))
         bar = np.full((min(tracks * height, self._height), self._width, 3), TRACK, np.uint8)
@@ -81,7 +81,7 @@ class Overlay:
         return bar
 
     def _draw_box(self, active: tuple[int, ...]) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
-        """What to add to the frame's top left corner [h, w, 3], and what to multiply it with before, [h, w, 1]."""
+        """Returns what to add to the frame's top left corner, `[h, w, 3]`, after multiplying it by a `[h, w, 1]`."""
         ascent, descent = self._font.getmetrics()
         pad = max(2, ascent // 4)
         line = ascent + descent + pad
@@ -106,7 +106,7 @@ class Overlay:
         return drawn[..., :3] * opacity + 0.5, 1 - opacity
 
     def _fit(self, name: str, score: str, width: float) -> str:
-        """Name and score, the name shortened until both fit; the score alone, if nothing else does."""
+        """Returns the name and score, the name shortened until both fit, or the score alone if no name fits."""
         for length in range(len(name), 0, -1):
             text = f"{shortened(name, length)} {score}"
             if self._font.getlength(text) <= width:
@@ -115,6 +115,6 @@ class Overlay:
 
 
 def _colour(number: int) -> Colour:
-    """Of a class: hues a golden section apart are told apart as long as can be."""
+    """Returns a class's colour: hues a golden section apart stay distinct for the most classes."""
     red, green, blue = colorsys.hsv_to_rgb((0.58 + number * 0.618034) % 1, 0.75, 1.0)
     return round(255 * red), round(255 * green), round(255 * blue)

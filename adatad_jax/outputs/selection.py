@@ -1,4 +1,4 @@
-"""Which detections are worth looking at: tables hold all, subtitles and pictures these."""
+"""The choice of detections that subtitles and pictures show; tables hold all of them."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -14,15 +14,16 @@ REPEAT_TIOU = 0.5
 def to_show(
     detections: Sequence[Detection], threshold: float | None = None, most: int | None = None
 ) -> list[Detection]:
-    """The best detections, without the weaker repeats that soft-NMS leaves beside a strong one.
+    """Selects the best detections, without the weaker repeats that soft-NMS leaves beside a strong one.
 
     Args:
-      detections: of one video.
-      threshold: the least score. None: 0.1, or the single best detection where none scores so.
-      most: at most so many; None: any number.
+      detections: the detections of one video.
+      threshold: the lowest score to keep. None: 0.1, or the single best detection where none reaches 0.1.
+      most: the largest number of detections to return; None: no limit.
 
     Returns:
-      by falling score, equal ones in their order; of those of a label that overlap by tIoU 0.5 or more, the first.
+      The detections by falling score, equal scores in their order. Of detections with the same label that overlap by
+      a tIoU of 0.5 or more, only the first is kept.
     """
     ranked = sorted(detections, key=lambda detection: -detection.score)
     least = THRESHOLD if threshold is None else threshold
@@ -40,7 +41,7 @@ def to_show(
 
 
 def _first_of_repeats(segments: np.ndarray) -> list[int]:
-    """Positions of the segments [N, 2] that repeat none kept before them."""
+    """Returns the positions of the segments `[N, 2]` that do not repeat an earlier kept one."""
     starts, ends = segments.T
     left = np.ones(len(segments), bool)
     kept = []
@@ -50,6 +51,6 @@ def _first_of_repeats(segments: np.ndarray) -> list[int]:
         kept.append(position)
         start, end = segments[position]
         shared = np.minimum(ends, end) - np.maximum(starts, start)
-        spanned = np.maximum(ends, end) - np.minimum(starts, start)  # the union of two that overlap
+        spanned = np.maximum(ends, end) - np.minimum(starts, start)  # equals the union where the two overlap
         left &= shared < REPEAT_TIOU * spanned
     return kept

@@ -1,25 +1,28 @@
-"""The sound of a video file, for a new mp4 of the same pictures: its packets as they are where mp4 holds them."""
+"""The sound of a video file, for a new mp4 of the same frames: packets are copied where mp4 can hold them."""
 
 from collections.abc import Iterator
 from typing import Any
 
 import av
 
-# What players take in mp4; other kinds are encoded anew.
+# Codecs that players accept in mp4; others are re-encoded.
 COPIED = ("aac", "mp3", "ac3", "eac3", "opus", "flac", "alac")
 USUAL_RATE = 48000
 
-Packets = Iterator[tuple[float, Any]]  # seconds, and a packet to mux
+Packets = Iterator[tuple[float, Any]]  # pairs of seconds and a packet to mux
 
 
 def add_sound(source: Any, output: Any, zero: float, notes: list[str]) -> Packets:
-    """Adds a stream for the sound of an opened file to an opened output, and gives its packets in order of time.
+    """Adds a stream for the sound of an opened file to an opened output.
 
     Args:
-      source: the container; its best sound stream is taken.
-      output: the container, of which nothing is written yet.
-      zero: seconds in `source` that become 0; what sounds before is left out.
-      notes: told here in words: what is changed or left out, as soon as it is known.
+      source: the opened container; its best audio stream is used.
+      output: the opened container; nothing may have been written to it yet.
+      zero: the time in `source`, in seconds, that becomes 0; earlier sound is left out.
+      notes: a list to which a note is appended for everything changed or left out, as soon as it is known.
+
+    Returns:
+      The packets in order of time, each with its seconds; none where there is no sound.
     """
     stream = source.streams.best("audio")
     if stream is None:
@@ -33,14 +36,14 @@ def add_sound(source: Any, output: Any, zero: float, notes: list[str]) -> Packet
     rate, rates = stream.codec_context.rate, av.Codec("aac", "w").audio_rates or ()
     target = output.add_stream("aac", rate=rate if rate in rates else USUAL_RATE)
     target.codec_context.layout = "mono" if stream.codec_context.channels == 1 else "stereo"
-    notes.append(f"its sound encoded anew: mp4 players do not take {kind}")
+    notes.append(f"its sound re-encoded: mp4 players do not play {kind}")
     return _encoded(source, stream, target, zero, notes)
 
 
 def _copied(source: Any, stream: Any, target: Any, zero: float, notes: list[str]) -> Packets:
     shift, last = round(zero / stream.time_base), None
     for packet in _packets(source, stream, notes):
-        # the packet that ends at 0 stays: decoders of AAC need one ahead of the first that is heard
+        # The packet that ends at 0 is kept: AAC decoders need one packet before the first audible one.
         if packet.pts is None or packet.dts is None or packet.pts + (packet.duration or 0) < shift:
             continue
         if last is not None and packet.dts <= last:  # mp4 cannot hold it
@@ -70,7 +73,7 @@ def _encoded(source: Any, stream: Any, target: Any, zero: float, notes: list[str
 
 
 def _packets(source: Any, stream: Any, notes: list[str]) -> Iterator[Any]:
-    """Those of the stream, as far as the container can be read."""
+    """Yields the packets of the stream, as far as the container can be read."""
     packets = source.demux(stream)
     while True:
         try:
@@ -85,5 +88,5 @@ def _packets(source: Any, stream: Any, notes: list[str]) -> Iterator[Any]:
 
 
 def timed(packets: Any) -> Packets:
-    """The packets with the seconds at which each is decoded."""
+    """Pairs each packet with the time at which it is decoded, in seconds."""
     return ((float(packet.dts * packet.time_base), packet) for packet in packets)

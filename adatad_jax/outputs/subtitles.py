@@ -1,7 +1,8 @@
-"""Detections as subtitles, SubRip and WebVTT: any player shows what was found while it happens.
+"""Detections as SubRip and WebVTT subtitles, which any player shows while an action happens.
 
-Players disagree on cues that overlap, so time is cut at all starts and ends, and a cue lists all that is active. Their
-clock starts with whatever stream of a file is first, that of a detection with the first frame: `as_played`.
+Players disagree on overlapping cues, so time is cut at all starts and ends, and each cue lists everything active in it.
+A player's clock starts with the earliest stream of a file, that of a detection with the first frame; `as_played`
+converts between the two.
 """
 
 from collections.abc import Sequence
@@ -15,15 +16,15 @@ from adatad_jax.outputs.text import flat
 from adatad_jax.postprocessing.detections import Detection
 from adatad_jax.video.scan import scan
 
-SHORTEST = 5  # milliseconds: shorter cues come from boundaries that all but meet, and would only flicker
+SHORTEST = 5  # milliseconds: shorter cues come from boundaries that nearly meet, and would only flicker
 
-# WebVTT has escapes. SubRip has none, while players read tags in < > and { }, and a backslash as a command.
+# WebVTT has escapes. SubRip has none, but players read < > and { } as tags, and a backslash as a command.
 _VTT_ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 _SRT_LOOKALIKES = str.maketrans({"<": "\u2039", ">": "\u203a", "{": "(", "}": ")", "\\": "/"})
 
 
 class Cue(NamedTuple):
-    """What is shown from `start` to `end`, milliseconds: a line for each label."""
+    """The lines shown from `start` to `end`, in milliseconds: one per label."""
 
     start: int
     end: int
@@ -31,7 +32,11 @@ class Cue(NamedTuple):
 
 
 def to_srt(detections: Sequence[Detection]) -> str:
-    """A SubRip file; the characters < > { } and backslash become similar ones, as the format cannot hold them."""
+    """Returns a SubRip file; < > { } and backslash become similar characters, as the format cannot hold them.
+
+    Args:
+      detections: the detections of one video, start and end in seconds, in any order.
+    """
     return "".join(
         f"{number}\n{_clock(start, ',')} --> {_clock(end, ',')}\n"
         + "\n".join(lines).translate(_SRT_LOOKALIKES)
@@ -41,7 +46,11 @@ def to_srt(detections: Sequence[Detection]) -> str:
 
 
 def to_vtt(detections: Sequence[Detection]) -> str:
-    """A WebVTT file."""
+    """Returns a WebVTT file.
+
+    Args:
+      detections: the detections of one video, start and end in seconds, in any order.
+    """
     return "WEBVTT\n\n" + "".join(
         f"{_clock(start, '.')} --> {_clock(end, '.')}\n" + "\n".join(lines).translate(_VTT_ESCAPES) + "\n\n"
         for start, end, lines in cut_into_cues(detections)
@@ -49,12 +58,15 @@ def to_vtt(detections: Sequence[Detection]) -> str:
 
 
 def as_played(detections: Sequence[Detection], source: Path, fps: float | None = None) -> list[Detection]:
-    """Detections in a video file, seconds from its first frame, at the seconds that a player's clock shows.
+    """Converts detections from seconds after the first frame to the seconds that a player's clock shows.
 
     Args:
-      detections: in the file.
-      source: the file.
-      fps: frames a second on the clock of the detections, if it is not the file's own: players go on at that.
+      detections: the detections in the file.
+      source: the video file.
+      fps: frames per second on the clock of the detections, if it is not the file's own, which players keep to.
+
+    Returns:
+      The detections in the same order, with converted start and end.
 
     Raises:
       UserError: as `scan`.
@@ -66,13 +78,14 @@ def as_played(detections: Sequence[Detection], source: Path, fps: float | None =
 
 
 def cut_into_cues(detections: Sequence[Detection]) -> list[Cue]:
-    """The cues in order of time, none of which overlap.
+    """Cuts time into cues that do not overlap.
 
     Args:
-      detections: of one video, seconds from its first frame, in any order.
+      detections: the detections of one video, start and end in seconds, in any order.
 
     Returns:
-      cues of at least 5 ms with a line "label 83%" for each label that is active, with its best score, best first.
+      The cues in order of time, each at least 5 ms long. A cue has one line "label 83%" per active label, with the
+      label's best score, best first.
     """
     ranked = sorted(detections, key=lambda detection: -detection.score)
     lines = [f"{flat(detection.label)} {100 * detection.score:.0f}%" for detection in ranked]

@@ -68,7 +68,9 @@ def plan(given: Sequence[Path], output: Path) -> list[Job]:
     jobs = list(unique.values())
     if doubled := [job for job, count in Counter(job.base for job in jobs).items() if count > 1]:
         lines = [str(job.source) for job in jobs if job.base in doubled]
-        raise UserError(f"these videos would write to the same files in {output}: {', '.join(lines)}; run them separately")
+        raise UserError(
+            f"these videos would write to the same files in {output}: {', '.join(lines)}; run them separately"
+        )
     stems = Counter(job.base.with_suffix("") for job in jobs)
     return [Job(job.source, job.base.with_suffix("")) if stems[job.base.with_suffix("")] == 1 else job for job in jobs]
 

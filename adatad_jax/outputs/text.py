@@ -1,4 +1,4 @@
-"""Names of any kind on one line, and in a font that has their characters."""
+"""Arbitrary names as one line of text, in a font that has their characters."""
 
 import unicodedata
 from collections.abc import Sequence
@@ -10,25 +10,31 @@ from matplotlib.ft2font import FT2Font
 
 MISSING = "\N{WHITE SQUARE}"
 ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
-# Fonts whose pictures of characters are not the characters.
+# Fonts whose glyphs do not depict the characters that they are listed for.
 _STAND_INS = ("Last Resort High-Efficiency", "STIXNonUnicode")
 
 
 def flat(text: str) -> str:
-    """On one line, without control characters and halves of surrogate pairs, which no text file may hold."""
+    """Puts a text on one line, without control characters and lone surrogates, which no text file may hold."""
     return "".join(char for char in " ".join(text.split()) if unicodedata.category(char) not in ("Cc", "Cs"))
 
 
 def shortened(text: str, length: int) -> str:
-    """At most so many characters, the last an ellipsis if some are cut off."""
+    """Cuts a text to at most `length` characters, the last an ellipsis if any are cut off."""
     return text if len(text) <= length else f"{text[: length - 1].rstrip()}{ELLIPSIS}"
 
 
 def drawable(texts: Sequence[str]) -> tuple[list[str], Path]:
-    """The texts, flat, as one font can draw them, and the file of that font.
+    """Prepares texts for drawing in one font.
 
-    The font is DejaVu Sans, which comes with matplotlib, or where it lacks characters the installed one that lacks the
-    fewest. What that one lacks becomes white squares.
+    The font is DejaVu Sans, which comes with matplotlib, or, where it lacks characters, the installed font that lacks
+    the fewest. Characters that the chosen font lacks become white squares.
+
+    Args:
+      texts: the texts, drawn together.
+
+    Returns:
+      The texts, each on one line, and the file of the font.
     """
     lines = [flat(text) for text in texts]
     wanted = frozenset(ord(char) for line in lines for char in line)
@@ -54,10 +60,10 @@ def _font_for(wanted: frozenset[int]) -> str:
 def _characters(path: str) -> frozenset[int]:
     try:
         return frozenset(FT2Font(path).get_charmap())
-    except (OSError, RuntimeError):  # a font that was removed, or is damaged
+    except (OSError, RuntimeError):  # the font was removed, or is damaged
         return frozenset()
 
 
 def _stand_in(char: str) -> str:
-    """Joiners, marks of direction and selectors of a variant are left out: they only change how others look."""
+    """Returns a white square, or nothing for joiners, direction marks and variation selectors, which draw nothing."""
     return "" if unicodedata.category(char) == "Cf" or unicodedata.name(char, "").startswith("VARIATION") else MISSING

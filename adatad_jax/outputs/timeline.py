@@ -1,4 +1,4 @@
-"""A picture of a video's detections: thumbnails along time, and a row of segments per class."""
+"""A picture of a video's detections: thumbnails along the time axis, and one row of segments per class."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,17 +22,24 @@ Span = tuple[float, float, str]  # start and end in seconds, label
 
 THUMBNAILS = 10
 THUMBNAIL_SIDE = 96  # pixels
-WIDTH, MOST_STRIP = 12.0, 3.5  # inches; the strip of thumbnails is at most so high
-LANE = 0.3  # height of a bar; a row has as many lanes as segments overlap in it, up to LANES
+WIDTH, MOST_STRIP = 12.0, 3.5  # inches: width of the picture, greatest height of the strip of thumbnails
+LANE = 0.3  # height of a lane; a row has as many lanes as segments overlap in it, up to LANES
 LANES, ROWS = 4, 40
 LONGEST_NAME, LONGEST_TITLE = 28, 100  # characters
-STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 36000)  # seconds from tick to tick
+STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 36000)  # seconds between ticks
 ANNOTATED = "#c8102e"
 COLOURS = LinearSegmentedColormap.from_list("scores", ["#cfe3f3", "#6baed6", "#2171b5", "#08306b"])
 
 
 def thumbnails(path: Path, time_limit: float = 60.0) -> list[np.ndarray]:
-    """Frames [h, w, 3] uint8, the short side 96 pixels, at evenly spaced places of a video.
+    """Reads 10 frames at evenly spaced places of a video.
+
+    Args:
+      path: the video.
+      time_limit: seconds that opening the video, or reading one frame, may take.
+
+    Returns:
+      Frames `[H, W, 3]` uint8 RGB, short side 96 pixels.
 
     Raises:
       UserError: the video cannot be read, or opening it or reading a frame takes longer than `time_limit` seconds.
@@ -41,13 +48,14 @@ def thumbnails(path: Path, time_limit: float = 60.0) -> list[np.ndarray]:
     indices = ((np.arange(THUMBNAILS) + 0.5) * reader.frame_count / THUMBNAILS).astype(int)
 
     def read(index: int) -> np.ndarray:
-        return frames_at(reader, [index], lambda frames: resize_short_side(frames, THUMBNAIL_SIDE))[0]
+        image: np.ndarray = frames_at(reader, [index], lambda frames: resize_short_side(frames, THUMBNAIL_SIDE))[0]
+        return image
 
     return [within(time_limit, str(path), lambda index=index: read(index)) for index in indices.tolist()]  # type: ignore[misc]
 
 
 def assign_lanes(segments: np.ndarray) -> list[int | None]:
-    """The first lane in which each segment `[N, 2]` overlaps none before it; None if all `LANES` are taken there."""
+    """Assigns segments `[N, 2]` to lanes: each to the first lane where it overlaps no earlier segment, else to None."""
     taken: list[list[np.ndarray]] = [[] for _ in range(LANES)]
     lanes: list[int | None] = []
     for segment in segments:
@@ -72,15 +80,16 @@ def draw_timeline(
 ) -> None:
     """Writes the picture as PNG.
 
-    At most 40 classes have a row, annotated ones first, then by their best score; what has no room is counted below.
+    At most 40 classes get a row, annotated classes first, then by best score. Classes and detections without room are
+    counted below the time axis.
 
     Args:
-      output: the file.
+      output: the file to write.
       shown: the detections to draw, best first (`selection.to_show`).
-      duration: of the video, seconds.
-      images: thumbnails [h, w, 3] uint8, evenly spaced in time.
-      title: what stands above.
-      truth: annotated segments, drawn as a line above the detections of their class.
+      duration: length of the video, seconds.
+      images: thumbnails `[H, W, 3]` uint8 RGB, evenly spaced in time.
+      title: the title above the picture.
+      truth: annotated segments, drawn as lines above the detections of their class.
 
     Raises:
       UserError: the file cannot be written.
@@ -114,27 +123,32 @@ def draw_timeline(
     notes += [f"no room for {left_out} of {len(shown)} detections"] * (left_out > 0)
     if notes:
         axes.set_xlabel(f"{axes.get_xlabel()}\n{'; '.join(notes)}")
-    if truth:
-        axes.plot([], [], color=ANNOTATED, linewidth=3, label="annotated")
-        figure.legend(loc="upper left", fontsize=9, frameon=False)
-    if shown:
-        scale = figure.colorbar(
-            ScalarMappable(Normalize(0, 1), COLOURS), ax=axes, pad=0.01, aspect=max(10, 12 * rows_height)
-        )
-        scale.outline.set_visible(False)
-        scale.set_label("score")
-    # The strip takes the height its pictures need, the rows what they hold.
+    _draw_keys(figure, axes, has_truth=bool(truth), has_scores=bool(shown), height=rows_height)
+    # The strip gets the height that its thumbnails need, the rows what their lanes need.
     axes.get_subplotspec().get_gridspec().set_height_ratios([strip_height, rows_height])
     figure.set_size_inches(WIDTH, strip_height + rows_height + 1)
     with whole_file(output) as partial:
         figure.savefig(partial, dpi=110, format="png")
 
 
+def _draw_keys(figure: Figure, axes: Any, *, has_truth: bool, has_scores: bool, height: float) -> None:
+    """Adds the keys to the colours: a legend for annotated segments, and a score bar beside rows of this height."""
+    if has_truth:
+        axes.plot([], [], color=ANNOTATED, linewidth=3, label="annotated")
+        figure.legend(loc="upper left", fontsize=9, frameon=False)
+    if has_scores:
+        scale = figure.colorbar(
+            ScalarMappable(Normalize(0, 1), COLOURS), ax=axes, pad=0.01, aspect=max(10, 12 * height)
+        )
+        scale.outline.set_visible(False)
+        scale.set_label("score")
+
+
 def _draw_strip(axes: Any, images: Sequence[np.ndarray], duration: float) -> float:
-    """Each thumbnail around its moment; returns the height in inches at which they look right."""
-    height, width = images[0].shape[:2]
+    """Draws each thumbnail around its time; returns the strip height, in inches, that keeps their aspect ratio."""
+    height, width, _ = images[0].shape
     share = duration / len(images)
-    wanted = 0.85 * WIDTH / len(images) * height / width
+    wanted: float = 0.85 * WIDTH / len(images) * height / width
     shrink = min(1.0, MOST_STRIP / wanted)
     for number, image in enumerate(images):
         left, right = (number + 0.5 - 0.48 * shrink) * share, (number + 0.5 + 0.48 * shrink) * share
@@ -148,7 +162,7 @@ def _draw_strip(axes: Any, images: Sequence[np.ndarray], duration: float) -> flo
 def _draw_row(
     axes: Any, top: float, members: Sequence[Detection], spans: Sequence[tuple[float, float]], duration: float
 ) -> tuple[float, int]:
-    """The segments of a class; returns the height of its row, and how many detections had no room."""
+    """Draws the segments of a class; returns the height of its row and the number of detections without room."""
     for start, end in spans:
         axes.plot([start, end], [top + 0.1] * 2, color=ANNOTATED, linewidth=3, solid_capstyle="butt")
     first = top + (0.2 if spans else 0.1)
@@ -157,7 +171,7 @@ def _draw_row(
         if lane is None:
             continue
         middle = first + (lane + 0.5) * LANE
-        width = max(end - start, duration / 2000)  # still a line where an hour is drawn
+        width = max(end - start, duration / 2000)  # still visible on an axis of an hour
         axes.barh(middle, width, left=start, height=0.88 * LANE, color=COLOURS(score))
         if end - start > duration / 32:
             ink = "white" if score > 0.5 else "black"
@@ -181,7 +195,7 @@ def _draw_time(axes: Any, duration: float) -> None:
 
 
 def clock(seconds: float) -> str:
-    """The time as 1:05 or, from an hour on, 1:02:05."""
+    """Formats seconds as 1:05 or, from an hour on, 1:02:05."""
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

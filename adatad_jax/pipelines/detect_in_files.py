@@ -1,4 +1,4 @@
-"""Detection in video files, and what is written for each."""
+"""Detection in video files, and the output files of each video."""
 
 import os
 import time
@@ -23,22 +23,22 @@ from adatad_jax.outputs.text import flat
 from adatad_jax.outputs.timeline import Span, draw_timeline, thumbnails
 from adatad_jax.postprocessing.detections import Detection
 
-DRAWN = 40  # detections of a picture, at most
+DRAWN = 40  # largest number of detections in a picture
 
 
 DONE, DONE_BEFORE, FAILED, LEFT = "done", "done before", "failed", "left to another process"
 
 
 class Options(NamedTuple):
-    """What to keep and what to write.
+    """Which detections to keep and which files to write.
 
     Attributes:
-      threshold: the least score; None keeps all, and shows those from `selection.THRESHOLD` on.
-      top: at most so many, the best; None: all.
-      labels: of these classes only; None: of all.
-      fps: frames a second of the videos, if not what their files say.
-      annotate: write an annotated video, too.
-      again: redo what an earlier run has done.
+      threshold: lowest score; None keeps all detections, and shows those of at least `selection.THRESHOLD`.
+      top: largest number of detections, which are those of highest score; None keeps all.
+      labels: classes of the detections; None keeps all classes.
+      fps: frames per second of the videos, in place of what their files say.
+      annotate: whether to write an annotated video too.
+      again: whether to redo the videos that an earlier run has finished.
     """
 
     threshold: float | None = None
@@ -56,17 +56,17 @@ def detect_files(
     console: Console,
     truth: Mapping[str, Sequence[Span]] = {},
 ) -> list[str]:
-    """Detects in each video and writes its files; one that fails does not stop the others.
+    """Detects in each video and writes its files. A video that fails does not stop the others.
 
     Args:
       detector: the detector.
       jobs: the videos and where their outputs go.
-      options: see there.
+      options: which detections to keep and which files to write.
       console: where to report.
-      truth: by file stem, annotated segments to draw into the picture.
+      truth: file stem -> annotated segments to draw into the picture.
 
     Returns:
-      What went wrong, a message for each failed video; each is printed too.
+      One message per failed video; each is printed too.
 
     Raises:
       UserError: an option is wrong.
@@ -98,7 +98,7 @@ def _detect(
     console: Console,
     truth: Sequence[Span],
 ) -> str:
-    """One video; returns what became of it, and says so."""
+    """Detects in one video, writes its files, and returns and prints the outcome."""
     started = time.perf_counter()
     header = _header(job, detector, options)
     suffixes = (*WRITTEN, ANNOTATED) if options.annotate else WRITTEN
@@ -107,13 +107,13 @@ def _detect(
             console.print(f"{job.source}: {LEFT}, which writes {job.base}")
             return LEFT
         if is_done(job, header, suffixes) and not options.again:
-            console.print(f"{job.source}: {DONE_BEFORE} (--again does it anew)")
+            console.print(f"{job.source}: {DONE_BEFORE} (--again repeats it)")
             return DONE_BEFORE
         footage = open_footage(job.source, detector.config, options.fps)
         with _progress(console, job.source.name, footage.video.duration) as watch:
             found = choose(detector.find(footage, watch))
         if _header(job, detector, options) != header:
-            raise UserError(f"{job.source}: was changed while it was read; run this again when it is complete")
+            raise UserError(f"{job.source}: the file changed while it was read; run this again when it is complete")
         _write(job, footage, header, found, options, detector.config.data.time_limit, console, truth)
     best = "".join(f", best: {d.label} {d.score:.2f} at {d.start:.1f}-{d.end:.1f} s" for d in found[:1])
     console.print(
@@ -124,7 +124,7 @@ def _detect(
 
 
 def _header(job: Job, detector: Detector, options: Options) -> dict[str, Any]:
-    """What the outputs depend on; raises `UserError` if there is no such file."""
+    """Returns what the outputs depend on, as JSON values; raises `UserError` if the file cannot be reached."""
     try:
         status = job.source.stat()
     except OSError as error:
@@ -151,7 +151,7 @@ def _write(
     console: Console,
     truth: Sequence[Span],
 ) -> None:
-    """Writes all outputs, the JSON file first: it shows that the others are ours, should the process be killed."""
+    """Writes all outputs. The JSON file is first: if the process is killed, it marks the others as ours."""
     shown = to_show(found, options.threshold)
     played = as_played(shown, job.source, options.fps)
     images = thumbnails(job.source, time_limit)
@@ -171,7 +171,7 @@ def _write(
 
 @contextmanager
 def _progress(console: Console, name: str, duration: float) -> Iterator[Callable[[float], None]]:
-    """Shows a progress bar; yields a function that is told the seconds of video that are done."""
+    """Shows a progress bar, and yields a function that sets the seconds of video that are done."""
     started = time.perf_counter()
     with progress_bar(console) as bar:
         task = bar.add_task(flat(name), total=duration, status="starting")

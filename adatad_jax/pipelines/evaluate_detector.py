@@ -30,14 +30,17 @@ def evaluate(
     """Detects in the test videos, writes `results.json`, `metrics.json` and `report.html`, and prints tables.
 
     Args:
-      config: to evaluate with; None takes that of the checkpoint.
+      config: to evaluate with; None takes the checkpoint's.
       workdir: folder to write into.
       console: where to report.
-      checkpoint: what to evaluate, as `load_trained` takes it; None evaluates the run in `workdir`.
-      overrides: `--config.FIELD=VALUE`, as `load_trained` takes them.
+      checkpoint: what to evaluate, as for `load_trained`; None evaluates the run in `workdir`.
+      overrides: `--config.FIELD=VALUE`, as for `load_trained`.
+
+    Returns:
+      The mAP metrics of the detections.
 
     Raises:
-      UserError: data, run or checkpoint is missing or does not fit; nothing has been written then.
+      UserError: data, run or checkpoint is missing or does not fit. Nothing is written then.
     """
     if config is not None:
         check_paths(config, weights=False)
@@ -49,7 +52,7 @@ def evaluate(
     evaluation = load_evaluation(config, classes)
     predictor = Predictor(make_model(config, len(classes)), params, config.test.batch_size)
     results = evaluation.detect(predictor, console)
-    # Kept whatever comes next: they took the longest.
+    # Written at once, because the detections took the longest: a later error must not lose them.
     write_results(workdir, results, evaluation.classes)
     folder = Path(config.data.videos)
     evaluated = evaluate_detections(
@@ -66,7 +69,7 @@ def evaluate(
     )
     try:
         write_evaluated(workdir, evaluated, {"checkpoint": origin}, config.data.time_limit)
-    finally:  # neither is lost with the other: the disk may be full, the pipe closed
+    finally:  # an error of one must not lose the other: the disk may be full, or the pipe closed
         print_evaluated(evaluated, f"{config.data.test_subset}: {len(results)} videos, {name}", console)
     console.print(f"wrote {RESULTS_FILE}, {METRICS_FILE} and {REPORT_FILE} into {workdir}")
     return evaluated.metrics

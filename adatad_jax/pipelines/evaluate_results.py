@@ -1,4 +1,4 @@
-"""Evaluation of the detections of any tool."""
+"""Evaluation of the detections of any tool against annotations."""
 
 import argparse
 from collections.abc import Sequence
@@ -24,15 +24,18 @@ def evaluate_results(args: argparse.Namespace, console: Console) -> Metrics:
     """Measures a results file, writes `metrics.json` and `report.html`, and prints tables.
 
     Args:
-      args: of `make_parser`, with --results, --annotations and --output.
+      args: from `adatad_jax.evaluate.make_parser`, with --results, --annotations and --output.
       console: where to report.
 
+    Returns:
+      The mAP metrics of the detections.
+
     Raises:
-      UserError: a file is missing or wrong, or they do not belong together; nothing has been written then.
+      UserError: a file is missing or wrong, or the files do not belong together. Nothing is written then.
     """
     check_output_folder(args.output)
     if args.videos is not None and not args.videos.is_dir():
-        raise UserError(f"--videos={args.videos}: no such folder; expected that of the video files")
+        raise UserError(f"--videos={args.videos}: no such folder; expected the folder of the video files")
     annotated = load_truth(args.annotations, args.subset, read_classes(args.classes) if args.classes else ())
     results, classes = read_results(args.results, annotated.classes)
     notes = []
@@ -62,6 +65,6 @@ def evaluate_results(args: argparse.Namespace, console: Console) -> Metrics:
 
 
 def _files(folder: Path, videos: Sequence[str]) -> dict[str, Path]:
-    """The files that are there, whether their names begin with "v_" or not."""
+    """Finds the video files that exist, whether or not their names begin with "v_"."""
     files, missing = find_files(folder, videos)
     return files | find_files(folder, list(missing), VIDEO_PREFIX)[0]

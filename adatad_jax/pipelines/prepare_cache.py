@@ -1,4 +1,4 @@
-"""A frame cache, filled with the frames of every video of a configuration, or compared with its checksums."""
+"""Filling of a frame cache with the frames of a configuration's videos, and the check of its checksums."""
 
 import itertools
 import math
@@ -23,41 +23,46 @@ from adatad_jax.errors import UserError
 from adatad_jax.files import lock_held
 from adatad_jax.video.limits import map_in_processes
 
-USUAL_FPS, USUAL_ASPECT = 30, 16 / 9  # for the estimate of the disk space
+USUAL_FPS, USUAL_ASPECT = 30, 16 / 9  # assumed when estimating the disk space
 
 
-SLOWEST = 4  # seconds that decoding a second of video may take
+SLOWEST = 4  # seconds that decoding one second of video may take
 
 
 @dataclass(frozen=True)
 class Item:
-    """A video to do, and its annotated seconds."""
+    """A video to decode.
+
+    Attributes:
+      task: what to decode and where to write it.
+      seconds: annotated length of the video.
+    """
 
     task: Task
     seconds: float
 
 
 def prepare(config: Config, folder: Path, quality: int | None, workers: int, console: Console) -> bool:
-    """Decodes what the cache lacks; prints a summary and the videos that failed.
+    """Decodes the videos that the cache lacks, and prints a summary and the videos that failed.
 
-    A video may take `data.time_limit` and four times its length, rounded up to a power of two, before it counts as
-    hanging.
+    A video counts as hanging after `data.time_limit` plus four times its length, rounded up to a power of two seconds.
 
     Args:
-      config: whose subsets, sampling and short sides to prepare for.
+      config: whose subsets, sampling and short sides the cache is for.
       folder: of the cache.
-      quality: of the JPEGs, 1 to 100; None is lossless.
-      workers: processes.
+      quality: of the JPEG frames, 1 to 100; None stores frames without loss.
+      workers: number of processes.
       console: where to report.
 
     Returns:
-      whether a run can start with the cache: nothing failed, or `data.skip_broken`.
+      Whether a run can start with the cache: no video failed, or `data.skip_broken` is set.
 
     Raises:
-      UserError: annotations are wrong, or the cache cannot be written: another prepare is at it, or the disk is full.
+      UserError: annotations are wrong, or the cache cannot be written because another prepare is writing into it or
+        the disk is full.
     """
     started = time.monotonic()
-    config = config.with_fields({"data.cache": ""})  # with one, video files may be missing
+    config = config.with_fields({"data.cache": ""})  # with a cache, video files would be allowed to be missing
     check_paths(config, weights=False)
     config = resolve(config, console)
     items, failures = find_videos(config, folder, quality)
@@ -96,7 +101,19 @@ def prepare(config: Config, folder: Path, quality: int | None, workers: int, con
 
 
 def find_videos(config: Config, folder: Path, quality: int | None) -> tuple[list[Item], list[str]]:
-    """The videos of both subsets, with the short sides that the cache lacks of each; and why some cannot be done."""
+    """Finds the videos of both subsets, and the short sides at which the cache lacks each of them.
+
+    Args:
+      config: without a cache.
+      folder: of the cache.
+      quality: as for `prepare`.
+
+    Returns:
+      The videos, also those that are up to date (no short sides); and one message per missing video.
+
+    Raises:
+      UserError: annotations or labels are wrong, a subset is empty, or files are missing.
+    """
     data = config.data
     classes = load_classes(config)
     sides: dict[str, set[int]] = {}
@@ -121,15 +138,16 @@ def find_videos(config: Config, folder: Path, quality: int | None) -> tuple[list
 
 
 def _is_done(folder: Path, short_side: int, name: str, source: Path, data: DataConfig, quality: int | None) -> bool:
+    """Tells whether the cache holds a video as it would be written now."""
     entry = read_entry(record_file(folder, short_side, name))
     return entry is not None and entry.is_of(source, data, quality)
 
 
 def estimate_bytes(item: Item) -> float:
-    """About what a video's record files take: by its length, at 30 frames a second and 16:9.
+    """Estimates the bytes of a video's record files from its length, at 30 frames per second and 16:9.
 
-    Bytes a pixel as measured on videos of people: 0.22 for JPEG at quality 90, and at others about as the root of what
-    is missing to 100; 1.2 lossless.
+    Measured on videos of people, a pixel takes 0.22 bytes as JPEG of quality 90, and 1.2 bytes without loss. At
+    a quality q the estimate is 0.22 sqrt(10 / (100 - q)) bytes.
     """
     task = item.task
     kept = len(make_sampling(task.data).loadable(max(1, round(item.seconds * USUAL_FPS))))
@@ -140,7 +158,7 @@ def estimate_bytes(item: Item) -> float:
 def _decode(
     items: Sequence[Item], workers: int, time_limit: float
 ) -> Generator[tuple[Item, int | UserError], None, None]:
-    """Yields each item with its number of frames or error, the longest ones first, those of one limit at a time."""
+    """Yields each item with its number of frames or its error; the longest videos first, one time limit at a time."""
 
     def octave(item: Item) -> float:
         return 2.0 ** math.ceil(math.log2(max(1.0, item.seconds)))
@@ -154,35 +172,43 @@ def _decode(
 
 
 def check(folder: Path, threads: int, console: Console) -> bool:
-    """Compares every file of a cache with its checksum, and prints those that differ; whether none does.
+    """Compares every file of a cache with its checksum, and prints the files that differ.
+
+    Args:
+      folder: of the cache.
+      threads: files read at a time.
+      console: where to report.
+
+    Returns:
+      Whether all files are intact.
 
     Raises:
       UserError: there is no cache in the folder.
     """
     files = sorted(path.with_suffix(".array_record") for path in folder.glob("*/*.json"))
     if not files:
-        raise UserError(f"--output={folder}: no cache there; leave out --check to make one")
+        raise UserError(f"--output={folder}: this folder holds no cache; leave out --check to make one")
 
     def problem(path: Path) -> str | None:
         entry = read_entry(path)
         if entry is None:
-            return f"{path}: not there, of another size than its entry says, or of another version"
-        return None if checksum(path) == entry.sha256 else f"{path}: its checksum is not that of its entry; damaged"
+            return f"{path}: missing, or of another size or version than its entry says"
+        return None if checksum(path) == entry.sha256 else f"{path}: its checksum differs from its entry's; damaged"
 
     with ThreadPoolExecutor(threads) as pool:
         found = watched(pool.map(problem, files), "checking", len(files), console)
         problems = [text for text in found if text]
     if problems:
-        what = f"{len(problems)} of {len(files)} files are damaged; delete them and run this without --check:"
+        what = f"{len(problems)} of {len(files)} files are damaged; delete them and run the command without --check:"
         console.print(what, *problems, sep="\n  ")
     else:
-        console.print(f"{len(files)} files are as they were written")
+        console.print(f"{len(files)} files are intact")
     return not problems
 
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """Keeps a second prepare out of the folder; the lock goes with the process."""
+    """Creates the folder and locks it against a second prepare, until the block or the process ends."""
     with ExitStack() as stack:
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -192,13 +218,13 @@ def _alone(folder: Path) -> Iterator[None]:
                 f"--output={folder}: cannot be written ({error.strerror}); choose another folder"
             ) from error
         if not ours:
-            raise UserError(f"--output={folder}: another prepare writes into it; wait until it is done")
+            raise UserError(f"--output={folder}: another prepare is writing into it; wait until it is done")
         yield
 
 
 @contextmanager
 def _cleared(folder: Path) -> Iterator[None]:
-    """Removes what killed processes have left half done, of an earlier run and of this one."""
+    """Removes the partial files of killed processes, before the block (earlier runs) and after it (this run)."""
     try:
         _remove_partial(folder)
         yield

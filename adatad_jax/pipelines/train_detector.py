@@ -7,9 +7,11 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 import orbax.checkpoint as ocp
 from rich.console import Console
+from rich.progress import Progress
 
 from adatad_jax.config.build import make_loss, make_model
 from adatad_jax.config.fields import Config
@@ -36,14 +38,14 @@ from adatad_jax.training.optimizer import OptimizerConfig, make_optimizer, make_
 from adatad_jax.training.parameters import groups_table, merge, parameter_groups, split
 from adatad_jax.training.schedule import warmup_cosine
 from adatad_jax.training.state import TrainState, create_state
-from adatad_jax.training.step import make_train_step, map_step
+from adatad_jax.training.step import Step, make_train_step, map_step
 from adatad_jax.weights.frozen import read_frozen, write_frozen
-from adatad_jax.weights.initialize import initialize, parameter_shapes
+from adatad_jax.weights.initialize import Initial, initialize, parameter_shapes
 from adatad_jax.weights.run_folder import check_config, locked, write_config
 
 
 class Inputs(NamedTuple):
-    """All that a training reads, checked.
+    """Everything that a training reads, after all checks.
 
     Attributes:
       config: without open fields.
@@ -51,8 +53,8 @@ class Inputs(NamedTuple):
       train_set: the training videos.
       windows: of the training videos.
       batches: of the windows.
-      evaluation: the test subset, if the run evaluates.
-      same_data: what tells these training videos from others.
+      evaluation: the test subset; None if the run does not evaluate.
+      same_data: what tells these training videos from others, as JSON values.
     """
 
     config: Config
@@ -64,13 +66,33 @@ class Inputs(NamedTuple):
     same_data: dict[str, Any]
 
 
+class Plan(NamedTuple):
+    """What a training computes with.
+
+    Attributes:
+      devices: that share a batch.
+      model: the detector.
+      optimizer_config: rates and lengths of the run.
+      optimizer: of the trained parameters.
+      step: the training step, mapped over the devices.
+      rates: `[steps]` learning rates of the adapters, as the progress bar shows them.
+    """
+
+    devices: list[jax.Device]
+    model: AdaTAD
+    optimizer_config: OptimizerConfig
+    optimizer: optax.GradientTransformation
+    step: Step
+    rates: np.ndarray
+
+
 class Start(NamedTuple):
     """Where a training starts.
 
     Attributes:
       state: on the host.
-      step: steps taken before.
-      tally: of the epoch that is running.
+      step: number of steps taken before.
+      tally: of the current epoch.
     """
 
     state: TrainState
@@ -79,60 +101,48 @@ class Start(NamedTuple):
 
 
 def train(config: Config, workdir: Path, console: Console) -> TrainState:
-    """Trains to the last epoch, from the folder's latest checkpoint if it has one; returns the state on the host.
+    """Trains a detector to the last epoch, starting from the folder's latest checkpoint if there is one.
+
+    Args:
+      config: of the run.
+      workdir: the run's folder.
+      console: where to report.
+
+    Returns:
+      The state after the last step, on the host.
 
     Raises:
-      UserError: something that the configuration names is missing or wrong, and nothing has been written; or the loss
-        is not finite any more, and the step is named.
+      UserError: something that the configuration names is missing or wrong (nothing is written then); or the loss or
+        gradient is no longer finite (the message names the step).
     """
     set_precision(config.model.dtype)
     inputs = check_inputs(config, workdir, console)
-    config = inputs.config
-    devices, batches = usable_devices(config.train.batch_size), inputs.batches
-    model = make_model(config, len(inputs.classes))
-    optimizer_config = make_optimizer_config(config, batches.steps_per_epoch)
-    optimizer = make_optimizer(optimizer_config)
-    loss = make_detection_loss(model, make_loss(config.train))
-    step = map_step(make_train_step(loss, optimizer, config.train.ema), devices)
+    config, batches = inputs.config, inputs.batches
+    plan = make_plan(inputs)
+    # Read before anything is written: the weights may be missing or not fit the model.
+    initial = None if checkpoints.has_checkpoint(workdir) else initialize(plan.model, config)
     console.print(
         f"{len(inputs.windows)} videos, {sum(len(labels) for _, labels in inputs.train_set.truth.values())} segments, "
-        f"{len(inputs.classes)} classes; {batches.steps_per_epoch} steps per epoch on {len(devices)} "
-        f"{devices[0].platform} device(s)"
+        f"{len(inputs.classes)} classes; {batches.steps_per_epoch} steps per epoch on {len(plan.devices)} "
+        f"{plan.devices[0].platform} device(s)"
     )
-    rates = warmup_cosine(
-        config.train.tia_rate, optimizer_config.warmup_steps, optimizer_config.schedule_steps, optimizer_config.steps
-    )
-    with (
-        locked(workdir),
-        checkpoints.open_manager(workdir, config.train.keep_checkpoints) as manager,
-    ):
+    with locked(workdir), checkpoints.open_manager(workdir, config.train.keep_checkpoints) as manager:
+        step = manager.latest_step()
+        if step:
+            start = continue_run(inputs, plan, workdir, step, checkpoints.read(manager, step), console)
+        else:
+            start = start_run(inputs, plan, workdir, initial or initialize(plan.model, config), console)
         write_config(workdir, config, inputs.classes)
-        start = find_start(inputs, workdir, manager, model, optimizer, optimizer_config.full, console)
-        console.print(groups_table(_groups(start.state, optimizer_config)))
+        console.print(groups_table(_groups(start.state, plan.optimizer_config)))
         write_history(workdir, [record for record in read_history(workdir) if record["step"] <= start.step])
         with progress_bar(console, stays=True) as bar:
-            beside: list[loop.Hook] = [
-                hooks.StopIfNotFinite(),
-                hooks.ShowProgress(bar, rates, start.step, batches.steps_per_epoch, ("classification", "regression")),
-                hooks.CountEpoch(
-                    start.tally,
-                    len(inputs.windows.order(0)),
-                    jax.process_count(),
-                    console,
-                    config.data.annotations,
-                ),
-                hooks.LogEpoch(workdir, console),
-                hooks.SaveCheckpoint(manager, config.train, start.tally, inputs.same_data),
-            ]
-            if inputs.evaluation is not None:  # before the log and the checkpoint, which hold its result
-                beside.insert(3, hooks.Evaluate(config.train, _measure(inputs.evaluation, model, config, console)))
             state = loop.run(
-                step,
-                replicate(start.state, devices),
-                placed_ahead(batches.from_step(start.step, len(rates)), devices),
+                plan.step,
+                replicate(start.state, plan.devices),
+                placed_ahead(batches.from_step(start.step, len(plan.rates)), plan.devices),
                 start.step,
                 batches.steps_per_epoch,
-                beside,
+                _hooks(inputs, plan, start, workdir, manager, bar, console),
             )
         checkpoints.finish(manager)
     report_evaluations(workdir, console)
@@ -142,7 +152,12 @@ def train(config: Config, workdir: Path, console: Console) -> TrainState:
 
 
 def check_inputs(config: Config, workdir: Path, console: Console) -> Inputs:
-    """Reads and checks all that a training needs, before anything is computed or written.
+    """Reads and checks everything that a training needs, before anything is computed or written.
+
+    Args:
+      config: of the run; fields may be open.
+      workdir: the run's folder.
+      console: where to report.
 
     Raises:
       UserError: something that the configuration names is missing or wrong, or the folder holds another run.
@@ -160,74 +175,108 @@ def check_inputs(config: Config, workdir: Path, console: Console) -> Inputs:
     return Inputs(config, classes, train_set, windows, batches, evaluation, same_data)
 
 
-def find_start(
-    inputs: Inputs,
-    workdir: Path,
-    manager: ocp.CheckpointManager,
-    model: AdaTAD,
-    optimizer: optax.GradientTransformation,
-    full: bool,
-    console: Console,
-) -> Start:
-    """Continues the folder's latest checkpoint, or starts a run in it.
+def make_plan(inputs: Inputs) -> Plan:
+    """Returns what a training computes with.
 
     Raises:
-      UserError: the weights or the checkpoint cannot be read or do not fit, or the training videos are others.
+      UserError: the schedule of the learning rates is impossible.
     """
-    step = manager.latest_step()
-    if step:
-        return _continue(inputs, workdir, checkpoints.read(manager, step), step, model, optimizer, full, console)
     config = inputs.config
-    initial = initialize(model, config)
-    console.print(f"{config.weights}\n{initial.summary}")
-    trained, frozen = split(initial.params, full)
+    devices = usable_devices(config.train.batch_size)
+    model = make_model(config, len(inputs.classes))
+    optimizer_config = make_optimizer_config(config, inputs.batches.steps_per_epoch)
+    optimizer = make_optimizer(optimizer_config)
+    loss = make_detection_loss(model, make_loss(config.train))
+    step = map_step(make_train_step(loss, optimizer, config.train.ema), devices)
+    rates = warmup_cosine(
+        config.train.tia_rate, optimizer_config.warmup_steps, optimizer_config.schedule_steps, optimizer_config.steps
+    )
+    return Plan(devices, model, optimizer_config, optimizer, step, rates)
+
+
+def start_run(inputs: Inputs, plan: Plan, workdir: Path, initial: Initial, console: Console) -> Start:
+    """Starts a run: its frozen parameters, and unused tensors of the weights, are written into its folder.
+
+    Raises:
+      UserError: they cannot be written.
+    """
+    train = inputs.config.train
+    console.print(f"{inputs.config.weights}\n{initial.summary}")
+    trained, frozen = split(initial.params, plan.optimizer_config.full)
     write_frozen(workdir, frozen)
     if initial.unused:
-        write_tensors(workdir / PASSENGERS_FILE, initial.unused)  # for convert/flax_to_pth.py to give back
-    return Start(create_state(trained, frozen, optimizer, config.train.normalizer_start, config.seed), 0, Tally())
+        write_tensors(workdir / PASSENGERS_FILE, initial.unused)  # for convert/flax_to_pth.py
+    state = create_state(trained, frozen, plan.optimizer, train.normalizer_start, inputs.config.seed)
+    return Start(state, 0, Tally())
 
 
-def _continue(
-    inputs: Inputs,
-    workdir: Path,
-    saved: checkpoints.Saved,
-    step: int,
-    model: AdaTAD,
-    optimizer: optax.GradientTransformation,
-    full: bool,
-    console: Console,
+def continue_run(
+    inputs: Inputs, plan: Plan, workdir: Path, step: int, saved: checkpoints.Saved, console: Console
 ) -> Start:
-    """Continues a run from what a checkpoint of it holds."""
+    """Continues a run from what the checkpoint after `step` steps holds.
+
+    Raises:
+      UserError: the checkpoint does not fit the model, the frozen parameters are missing or damaged, or the training
+        videos have changed.
+    """
     same_data, before = inputs.same_data, saved.metadata
     if any(before.get(key, value) != value for key, value in same_data.items()):
         raise UserError(
             f"{workdir}: the training videos are not the same: {before.get('videos', 'others')} with "
             f"{before['steps_per_epoch']} steps per epoch so far, now {same_data['videos']} with "
-            f"{same_data['steps_per_epoch']}; give it those again, or another --workdir"
+            f"{same_data['steps_per_epoch']}; give the same videos, or another --workdir"
         )
     frozen = read_frozen(workdir, saved)
     config = inputs.config
 
     def fresh() -> TrainState:
-        zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), parameter_shapes(model, config))
-        return create_state(split(zeros, full)[0], {}, optimizer, config.train.normalizer_start, config.seed)
+        zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), parameter_shapes(plan.model, config))
+        trained, _ = split(zeros, plan.optimizer_config.full)
+        return create_state(trained, {}, plan.optimizer, config.train.normalizer_start, config.seed)
 
     state = checkpoints.restore_state(
         saved, frozen, jax.eval_shape(fresh), workdir / checkpoints.CHECKPOINTS_FOLDER / str(step)
     )
-    check_parameters(merge(state.trained, frozen), model, workdir)
-    if saved.frozen is not None:  # a run of version 0.1, whose next checkpoints are those of today
+    check_parameters(merge(state.trained, frozen), plan.model, workdir)
+    if saved.frozen is not None:  # a run of version 0.1: its next checkpoints will be in today's format
         write_frozen(workdir, frozen)
     console.print(f"continuing {workdir} after step {step} (epoch {step / same_data['steps_per_epoch']:g})")
     return Start(state, step, Tally(before["tally"]))
 
 
+def _hooks(
+    inputs: Inputs,
+    plan: Plan,
+    start: Start,
+    workdir: Path,
+    manager: ocp.CheckpointManager,
+    bar: Progress,
+    console: Console,
+) -> list[loop.Hook]:
+    """Returns the hooks of the training loop, in the order in which they run."""
+    config, steps_per_epoch = inputs.config, inputs.batches.steps_per_epoch
+    windows, processes = len(inputs.windows.order(0)), jax.process_count()
+    listed: list[loop.Hook] = [
+        hooks.StopIfNotFinite(),
+        hooks.ShowProgress(bar, plan.rates, start.step, steps_per_epoch),
+        hooks.CountEpoch(start.tally, windows, processes, console, config.data.annotations),
+    ]
+    if inputs.evaluation is not None:  # before the log and the checkpoint, which hold the result
+        listed.append(hooks.Evaluate(config.train, _measure(inputs.evaluation, plan.model, config, console)))
+    return [
+        *listed,
+        hooks.LogEpoch(workdir, console),
+        hooks.SaveCheckpoint(manager, config.train, start.tally, inputs.same_data),
+    ]
+
+
 def _groups(state: TrainState, config: OptimizerConfig) -> Any:
+    """Lists the groups of parameters of a run."""
     return parameter_groups(merge(state.trained, state.frozen), config.rates, config.weight_decay, config.full)
 
 
 def _measure(evaluation: Evaluation, model: AdaTAD, config: Config, console: Console) -> Callable[[Params], float]:
-    """Returns a function from a whole tree of parameters to average mAP; the model is compiled at its first call."""
+    """Makes the function that measures the average mAP of a parameter tree; its first call compiles the model."""
     predictor: Predictor | None = None
 
     def measure(params: Params) -> float:

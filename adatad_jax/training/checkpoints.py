@@ -1,10 +1,10 @@
-"""Orbax checkpoints of the arrays of a run.
+"""Orbax checkpoints of a run's training state.
 
-A checkpoint holds three items, so that inference reads what it needs and nothing of the optimiser: `trained` and
-`average` (trees of the trained parameters alone), `progress` (the rest of the training state); and `metadata` (JSON).
-Frozen parameters are not among them: a run folder holds these once (`weights.frozen`).
+A checkpoint holds four items: `trained` and `average` (trees of the trained parameters alone), `progress` (the rest of
+the training state) and `metadata` (JSON). They are separate so that inference need not read the optimiser's state.
+A checkpoint does not hold frozen parameters: a run folder holds these once (`weights.frozen`).
 
-Checkpoints of version 0.1 are read, too. They hold `params`, the whole tree, and `ema`, path -> average.
+Checkpoints of version 0.1 can also be read. They hold `params`, the whole tree, and `ema`, path -> average.
 """
 
 import contextlib
@@ -32,10 +32,10 @@ class Saved(NamedTuple):
 
     Attributes:
       trained: the trained parameters.
-      average: their average.
-      frozen: the frozen parameters, in a checkpoint of version 0.1; else None.
-      progress: `step`, `optimizer` (its leaves), `normalizer` and `key` of `TrainState`.
-      metadata: as given to `save`, and `frozen`, the number of arrays that the run folder holds beside the checkpoints.
+      average: the exponential average of the trained parameters.
+      frozen: the frozen parameters in a checkpoint of version 0.1, else None.
+      progress: `step`, `optimizer` (the leaves of its state), `normalizer` and `key` of `TrainState`.
+      metadata: as given to `save`, and `frozen`, the number of frozen arrays that the run folder holds.
     """
 
     trained: Params
@@ -46,7 +46,12 @@ class Saved(NamedTuple):
 
 
 def open_manager(workdir: Path, keep: int | None = None) -> ocp.CheckpointManager:
-    """Opens the checkpoints of a run folder, by step; `keep` limits how many stay."""
+    """Opens the checkpoints of a run folder, which are named by step.
+
+    Args:
+      workdir: the run folder.
+      keep: number of checkpoints that are kept; None opens existing checkpoints and creates no folder.
+    """
     trees = {name: ocp.StandardCheckpointHandler() for name in {*TREES, *OLD_TREES}}
     return ocp.CheckpointManager(
         (workdir / CHECKPOINTS_FOLDER).absolute(),
@@ -56,14 +61,18 @@ def open_manager(workdir: Path, keep: int | None = None) -> ocp.CheckpointManage
 
 
 def save(manager: ocp.CheckpointManager, step: int, state: TrainState, metadata: dict[str, Any]) -> None:
-    """Writes the state after `step` steps, in the background; it counts only once it is whole.
+    """Writes a checkpoint in the background. A checkpoint counts only once it is whole.
 
-    `metadata` (JSON) holds at least `epoch`, the number of whole epochs.
+    Args:
+      manager: from `open_manager`.
+      step: number of steps taken.
+      state: after these steps.
+      metadata: JSON values; `epoch`, the number of whole epochs, is among them.
 
     Raises:
       UserError: this checkpoint or the one before cannot be written.
     """
-    # Copied to the host first: the next step donates these very buffers while the background still writes.
+    # Copied to the host first: the next step donates these buffers while the background thread still writes.
     trained, average, progress = jax.tree.map(np.array, (state.trained, state.average, _progress(state)))
     items = ocp.args.Composite(
         trained=ocp.args.StandardSave(trained),
@@ -76,7 +85,7 @@ def save(manager: ocp.CheckpointManager, step: int, state: TrainState, metadata:
 
 
 def finish(manager: ocp.CheckpointManager) -> None:
-    """Waits until everything is written; raises as `save`."""
+    """Waits until all checkpoints are written; raises `UserError` if one cannot be."""
     with _written(manager):
         manager.wait_until_finished()
 
@@ -85,7 +94,7 @@ def read(manager: ocp.CheckpointManager, step: int) -> Saved:
     """Reads the checkpoint after `step` steps.
 
     Raises:
-      UserError: it is damaged.
+      UserError: the checkpoint is damaged.
     """
     with _readable(manager.directory / str(step)):
         shapes = manager.item_metadata(step)
@@ -98,11 +107,19 @@ def read(manager: ocp.CheckpointManager, step: int) -> Saved:
         return _from_old(trees, metadata) if is_old else Saved(frozen=None, metadata=metadata, **trees)
 
 
+def has_checkpoint(workdir: Path) -> bool:
+    """Tells whether a run folder holds a finished checkpoint."""
+    if not (workdir / CHECKPOINTS_FOLDER).is_dir():
+        return False
+    with open_manager(workdir) as manager:
+        return manager.latest_step() is not None
+
+
 def read_latest(workdir: Path) -> Saved:
     """Reads the latest checkpoint of a run folder.
 
     Raises:
-      UserError: there is no finished checkpoint, or it is damaged.
+      UserError: there is no finished checkpoint, or the latest one is damaged.
     """
     if not (workdir / CHECKPOINTS_FOLDER).is_dir():
         raise UserError(f"{workdir}: no checkpoint here yet ({CHECKPOINTS_FOLDER}/ is missing): train first")
@@ -117,13 +134,13 @@ def restore_state(saved: Saved, frozen: Params, like: TrainState, where: Path) -
     """Returns the state that a checkpoint holds, on the host.
 
     Args:
-      saved: as read.
+      saved: the checkpoint as read.
       frozen: the frozen parameters.
       like: a state of the same structure, such as a fresh one, or its shapes.
-      where: the checkpoint, for messages.
+      where: path of the checkpoint, for messages.
 
     Raises:
-      UserError: the checkpoint is of another structure or size: every array that differs is listed.
+      UserError: the checkpoint has another structure or other shapes. Every array that differs is listed.
     """
     wanted = {"trained": like.trained, "average": like.average, "progress": _progress(like)}
     found = {"trained": saved.trained, "average": saved.average, "progress": saved.progress}
@@ -150,6 +167,7 @@ def restore_state(saved: Saved, frozen: Params, like: TrainState, where: Path) -
 
 
 def _progress(state: TrainState) -> dict[str, Any]:
+    """Returns the item `progress` of a checkpoint."""
     return {
         "step": state.step,
         "optimizer": list(jax.tree.leaves(state.optimizer)),
@@ -159,7 +177,7 @@ def _progress(state: TrainState) -> dict[str, Any]:
 
 
 def _from_old(trees: dict[str, Any], metadata: dict[str, Any]) -> Saved:
-    """Takes a checkpoint of version 0.1 apart: what has an average is trained."""
+    """Converts a checkpoint of version 0.1, in which exactly the trained parameters have an average."""
     leaves = flax.traverse_util.flatten_dict(trees["params"], sep="/")
     averages = trees["ema"]
     return Saved(
@@ -172,23 +190,25 @@ def _from_old(trees: dict[str, Any], metadata: dict[str, Any]) -> Saved:
 
 
 def _nested(flat: dict[str, Any]) -> Params:
-    return flax.traverse_util.unflatten_dict(flat, sep="/")
+    nested: Params = flax.traverse_util.unflatten_dict(flat, sep="/")
+    return nested
 
 
 def _abstract(tree: Any) -> Any:
-    """Returns shapes and dtypes on the first device, so that a checkpoint of any machine can be read on this one."""
+    """Returns shapes and dtypes on the first device, so that checkpoints of any machine can be read."""
     sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), tree)
 
 
 def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
+    """Returns `a/b/c` -> shape."""
     leaves = jax.tree_util.tree_leaves_with_path(tree)
     return {jax.tree_util.keystr(path, simple=True, separator="/"): tuple(leaf.shape) for path, leaf in leaves}
 
 
 @contextlib.contextmanager
 def _readable(path: object) -> Iterator[None]:
-    """Turns whatever the library raises over a damaged checkpoint into words."""
+    """Turns any exception of the library over a damaged checkpoint into a `UserError`."""
     try:
         yield
     except Exception as error:
@@ -200,7 +220,7 @@ def _readable(path: object) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _written(manager: ocp.CheckpointManager) -> Iterator[None]:
-    """Turns whatever the library raises when it cannot write into words."""
+    """Turns any exception of the library over a failed write into a `UserError`."""
     try:
         yield
     except Exception as error:

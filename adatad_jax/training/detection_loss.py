@@ -13,7 +13,12 @@ from adatad_jax.training.step import Loss, Metrics
 
 
 def make_detection_loss(model: AdaTAD, config: LossConfig) -> Loss:
-    """Returns the loss of a detector; its random draws depend on the step's key and a sample's id alone."""
+    """Makes the loss of a detector, whose random draws depend on the step's key and a sample's index alone.
+
+    Args:
+      model: the detector.
+      config: of the objective.
+    """
 
     def loss(
         params: Params, batch: Batch, normalizer: jax.Array, key: jax.Array

@@ -1,4 +1,4 @@
-"""A run's record: sums over the epoch that is running, and a line in `history.jsonl` for every one that is done."""
+"""A run's record: sums over the current epoch, and one line in `history.jsonl` per finished epoch."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -10,33 +10,39 @@ from rich.console import Console
 from adatad_jax.files import write_text
 
 HISTORY_FILE = "history.jsonl"
-SUMMED = ("seconds", "windows_without_segment", "windows_skipped")  # of what a step counts; of the rest the mean
+SUMMED = ("seconds", "windows_without_segment", "windows_skipped")  # recorded as sums; the rest as means
 
 
 class Tally:
-    """Sums of an epoch's steps; they travel in checkpoints, so that an epoch may be continued in its middle."""
+    """Sums over an epoch's steps. Checkpoints hold these sums, so that an epoch can be continued in its middle."""
 
     def __init__(self, saved: Mapping[str, float] | None = None) -> None:
+        """Starts from saved sums, or from zero."""
         self._sums: dict[str, float] = dict(saved or {})
 
     def add(self, metrics: Mapping[str, float], **counts: float) -> None:
-        """Adds a step: its metrics, of which the mean is recorded, and counts (`SUMMED`)."""
+        """Adds a step.
+
+        Args:
+          metrics: name -> value; the record has the mean over the epoch.
+          counts: name in `SUMMED` -> value; the record has the sum over the epoch.
+        """
         for name, value in {"steps": 1, **metrics, **counts}.items():
             self._sums[name] = self._sums.get(name, 0) + value
 
     def saved(self) -> dict[str, float]:
-        """Returns the sums, as the constructor takes them."""
+        """Returns the sums in the form that the constructor takes."""
         return dict(self._sums)
 
     def finish(self) -> dict[str, float]:
-        """Returns the means of the metrics and the sums of the counts, and starts anew."""
+        """Returns the means of the metrics and the sums of the counts, and resets all sums to zero."""
         sums, self._sums = self._sums, {}
         steps = sums.pop("steps")
         return {name: value if name in SUMMED else value / steps for name, value in sums.items()}
 
 
 def read_history(workdir: Path) -> list[dict[str, Any]]:
-    """The records of the epochs so far; a line that a killed run left unfinished is no record."""
+    """Reads the records of the epochs so far; an unfinished line of a killed run is skipped."""
     path = workdir / HISTORY_FILE
     lines = path.read_text().splitlines(keepends=True) if path.exists() else []
     return [json.loads(line) for line in lines if line.endswith("\n")]
@@ -48,7 +54,7 @@ def write_history(workdir: Path, records: Sequence[dict[str, Any]]) -> None:
 
 
 def log_epoch(workdir: Path, record: dict[str, Any], console: Console) -> None:
-    """Adds the epoch to the run's history and prints a line."""
+    """Adds an epoch's record to the run's history and prints it in one line."""
     write_history(workdir, [*read_history(workdir), record])
     score = f"  average mAP {100 * record['average_mAP']:.2f}" if "average_mAP" in record else ""
     if record["windows_without_segment"]:
@@ -60,7 +66,7 @@ def log_epoch(workdir: Path, record: dict[str, Any], console: Console) -> None:
 
 
 def report_evaluations(workdir: Path, console: Console) -> None:
-    """Prints the last and the best epoch's mAP, if any epoch was evaluated; the best was chosen on the test subset."""
+    """Prints the mAP of the last and of the best evaluated epoch, if any was; the test subset chose the best."""
     scored = [record for record in read_history(workdir) if "average_mAP" in record]
     if scored:
         best = max(scored, key=lambda record: record["average_mAP"])

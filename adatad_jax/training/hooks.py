@@ -1,7 +1,7 @@
-"""What happens beside the steps of a training: guards, progress, sums, evaluation, log, checkpoints."""
+"""Hooks of the training loop: guards, progress bar, sums, evaluation, log, checkpoints."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from adatad_jax.training.state import TrainState
 
 
 class StopIfNotFinite(Hook):
-    """Ends the run at a loss or gradient that is not finite, before anything is saved."""
+    """Ends the run at a loss or gradient norm that is not finite, before anything is saved."""
 
     def after_step(self, done: Done) -> None:
         loss, norm = done.metrics["loss"], done.metrics["grad_norm"]
@@ -32,42 +32,39 @@ class StopIfNotFinite(Hook):
 
 
 class ShowProgress(Hook):
-    """Moves the progress bar."""
+    """Updates the progress bar."""
 
-    def __init__(
-        self, bar: Progress, rates: np.ndarray, first: int, steps_per_epoch: int, parts: Sequence[str]
-    ) -> None:
+    def __init__(self, bar: Progress, rates: np.ndarray, first: int, steps_per_epoch: int) -> None:
         """Adds the training to the bar.
 
         Args:
-          bar: of `console.progress_bar`.
-          rates: `[steps]` learning rates.
+          bar: from `console.progress_bar`.
+          rates: `[steps]` learning rates of all steps.
           first: number of steps taken before.
           steps_per_epoch: of the run.
-          parts: metrics that the loss is the sum of.
         """
-        self._bar, self._rates, self._steps_per_epoch, self._parts = bar, rates, steps_per_epoch, parts
+        self._bar, self._rates, self._steps_per_epoch = bar, rates, steps_per_epoch
         self._task = bar.add_task("training", total=len(rates), completed=first, status="compiling the step")
 
     def after_step(self, done: Done) -> None:
-        parts = "+".join(f"{done.metrics[part]:.2f}" for part in self._parts)
         status = (
-            f"epoch {done.step // self._steps_per_epoch + 1} loss {done.metrics['loss']:.2f} ({parts}) "
+            f"{done.step + 1}/{len(self._rates)} loss {done.metrics['loss']:.2f} "
             f"rate {self._rates[done.step]:.0e} {done.seconds:.2f} s/step"
         )
-        self._bar.update(self._task, advance=1, status=status)
+        epoch = f"epoch {done.step // self._steps_per_epoch + 1}"
+        self._bar.update(self._task, advance=1, description=epoch, status=status)
 
 
 class CountEpoch(Hook):
-    """Sums up an epoch's steps, tells of videos that were skipped, and ends a run that has nothing to learn."""
+    """Sums over an epoch's steps, reports skipped videos, and ends a run that has nothing to learn from."""
 
     def __init__(self, tally: Tally, windows_per_epoch: int, processes: int, console: Console, segments: str) -> None:
         """Prepares to count.
 
         Args:
-          tally: of the epoch that is running.
-          windows_per_epoch: over all processes.
-          processes: that share the windows.
+          tally: of the current epoch.
+          windows_per_epoch: number of windows, over all processes.
+          processes: number of processes that share the windows.
           console: where to report.
           segments: where the segments come from, for a message.
         """
@@ -90,7 +87,7 @@ class CountEpoch(Hook):
     def pause(self, place: Place, state: TrainState, record: dict[str, Any]) -> None:
         record |= {"epoch": place.epoch, "step": place.step, **self._tally.finish()}
         if record["windows_skipped"] * self._processes >= self._windows:
-            raise UserError(f"epoch {place.epoch}: no video could be read, see the messages above; is the disk there?")
+            raise UserError(f"epoch {place.epoch}: no video could be read, see the messages above; check their disk")
         if record["windows_without_segment"] == self._windows:
             raise UserError(
                 f"epoch {place.epoch}: no window kept a segment, so there is nothing to learn: check the segments in "
@@ -102,7 +99,12 @@ class Evaluate(Hook):
     """Evaluates the averaged parameters after some epochs."""
 
     def __init__(self, train: TrainConfig, measure: Callable[[Params], float]) -> None:
-        """Prepares to evaluate; `measure` gives the average mAP of a whole tree on the devices, as a fraction."""
+        """Prepares to evaluate.
+
+        Args:
+          train: first epoch and interval of evaluations.
+          measure: returns the average mAP, in [0, 1], of a whole parameter tree on the devices.
+        """
         self._train, self._measure = train, measure
 
     def due(self, place: Place) -> bool:
@@ -113,15 +115,21 @@ class Evaluate(Hook):
 
 
 def is_evaluated(epoch: int, train: TrainConfig) -> bool:
-    """Tells whether a run evaluates after this epoch, counted from 1."""
+    """Tells whether a run evaluates after an epoch.
+
+    Args:
+      epoch: counted from 1.
+      train: first epoch and interval of evaluations; the last epoch is evaluated too.
+    """
     first, is_last = train.eval_from, epoch == train.epochs
     return 0 < first <= epoch and (is_last or (epoch - first) % train.eval_every == 0)
 
 
 class LogEpoch(Hook):
-    """Adds every epoch to the run's history, and prints a line."""
+    """Adds every epoch to the run's history, and prints one line per epoch."""
 
     def __init__(self, workdir: Path, console: Console) -> None:
+        """Prepares to log into a run folder and on a console."""
         self._workdir, self._console = workdir, console
 
     def due(self, place: Place) -> bool:
@@ -132,7 +140,7 @@ class LogEpoch(Hook):
 
 
 class SaveCheckpoint(Hook):
-    """Saves the state after some epochs, after the last one, and inside epochs."""
+    """Saves the state after some epochs, after the last epoch, and inside epochs."""
 
     def __init__(
         self, manager: ocp.CheckpointManager, train: TrainConfig, tally: Tally, same_data: Mapping[str, Any]
@@ -141,9 +149,9 @@ class SaveCheckpoint(Hook):
 
         Args:
           manager: of the run folder's checkpoints.
-          train: how often.
-          tally: of the epoch that is running; it is saved along.
-          same_data: what tells the training data from other data; it is saved along.
+          train: how often to save.
+          tally: of the current epoch; saved in the metadata.
+          same_data: what tells the training data from other data; saved in the metadata.
         """
         self._manager, self._train, self._tally, self._same_data = manager, train, tally, same_data
 

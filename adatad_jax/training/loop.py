@@ -1,4 +1,4 @@
-"""The training loop: steps, and the hooks that look at them and pause them."""
+"""The training loop: it takes steps, and calls hooks after steps and in pauses between steps."""
 
 import collections
 import time
@@ -14,9 +14,9 @@ class Place(NamedTuple):
     """A place between two steps of a run.
 
     Attributes:
-      step: steps taken.
-      epoch: whole epochs done.
-      within: steps taken of the epoch that is running; 0 at the end of an epoch.
+      step: number of steps taken.
+      epoch: number of whole epochs done.
+      within: number of steps taken in the current epoch; 0 at the end of an epoch.
     """
 
     step: int
@@ -25,13 +25,13 @@ class Place(NamedTuple):
 
 
 class Done(NamedTuple):
-    """A step that is done.
+    """A finished step.
 
     Attributes:
-      step: its number, from 0.
-      loaded: its batch, and what happened when the batch was loaded.
-      metrics: as floats.
-      seconds: since the step before.
+      step: number of the step, from 0.
+      loaded: the batch, and what happened while it was loaded.
+      metrics: name -> value.
+      seconds: time since the step before.
     """
 
     step: int
@@ -41,40 +41,43 @@ class Done(NamedTuple):
 
 
 class Hook:
-    """What happens beside the steps of a run, at a cadence of its own. This base does nothing."""
+    """Base of all hooks: acts after each step, and in pauses at places of its own choice. This base does nothing."""
 
     def after_step(self, done: Done) -> None:
-        """Looks at a step that is done; the next one may have started."""
+        """Acts on a finished step; the next step may already have started."""
 
     def due(self, place: Place) -> bool:
-        """Tells whether the run pauses here for this hook."""
+        """Tells whether the run pauses at a place for this hook."""
         return False
 
     def pause(self, place: Place, state: TrainState, record: dict[str, Any]) -> None:
         """Acts while the run pauses.
 
         Args:
-          place: where.
-          state: on the devices; the next step donates it.
-          record: of this place; hooks that come later in the list find what earlier ones have put there.
+          place: where the run pauses.
+          state: on the devices; the next step donates its buffers.
+          record: of this place. A hook may add entries, which later hooks in the list can read.
         """
 
 
 def run(
     step: Step, state: TrainState, batches: Iterable[Loaded], first: int, steps_per_epoch: int, hooks: Sequence[Hook]
 ) -> TrainState:
-    """Takes a step for every batch and returns the last state, on the devices.
+    """Takes one step per batch.
 
-    A step's metrics are read after the next one has started, so that the devices never wait for the host. Where a hook
-    pauses the run, all steps before it are read first.
+    A step's metrics are read after the next step has started, so that the devices never wait for the host. Before
+    a hook pauses the run, the metrics of all steps so far are read.
 
     Args:
-      step: mapped over devices; it donates the state.
-      state: placed on the devices.
-      batches: placed on the devices.
+      step: mapped over the devices; it donates the state.
+      state: on the devices.
+      batches: on the devices.
       first: number of steps taken before.
       steps_per_epoch: of the run.
       hooks: in the order in which they are called.
+
+    Returns:
+      The state after the last step, on the devices.
     """
     running: collections.deque[tuple[int, Loaded, Metrics]] = collections.deque()
     clock = time.perf_counter()

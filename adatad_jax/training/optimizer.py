@@ -1,4 +1,4 @@
-"""Gradient clip and AdamW per group of parameters, all as optax transformations."""
+"""Gradient clipping, and AdamW per group of parameters, as optax transformations."""
 
 import functools
 from dataclasses import dataclass
@@ -20,15 +20,15 @@ CLIP_EPS = 1e-6
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """Rates and lengths of a run.
+    """Learning rates and lengths of a run.
 
     Attributes:
       tia_rate, head_rate: highest learning rates of adapters and detector.
       weight_decay: decoupled decay of the adapters, of a trained backbone and of the detector's kernels.
-      clip_norm: largest global L2 norm of the trainable gradients.
-      warmup_steps, schedule_steps: W and M of the schedule.
-      steps: optimiser steps that will be taken, at most M.
-      backbone_rate: highest rate of the backbone itself, in full fine-tuning; 0 leaves it frozen.
+      clip_norm: largest global L2 norm of the trained parameters' gradient.
+      warmup_steps, schedule_steps: W and M of the schedule (`warmup_cosine`).
+      steps: number of optimiser steps that will be taken, at most M.
+      backbone_rate: highest learning rate of the backbone, in full fine-tuning; 0 leaves the backbone frozen.
     """
 
     tia_rate: float
@@ -47,12 +47,15 @@ class OptimizerConfig:
 
     @property
     def full(self) -> bool:
-        """Whether the whole backbone is trained."""
+        """Tells whether the whole backbone is trained."""
         return self.backbone_rate > 0
 
 
 def clip_by_global_norm(limit: float) -> optax.GradientTransformation:
-    """`g * min(1, limit / (norm + 1e-6))`, torch's rule; optax's has no 1e-6, which shows near the limit."""
+    """Scales gradients by `min(1, limit / (norm + 1e-6))`, with the global L2 norm.
+
+    This is torch's `clip_grad_norm_`. The rule of optax has no 1e-6, which makes a difference near the limit.
+    """
 
     def update(updates: Params, state: optax.EmptyState, params: Params | None = None) -> tuple[Params, Any]:
         del params
@@ -63,7 +66,12 @@ def clip_by_global_norm(limit: float) -> optax.GradientTransformation:
 
 
 class AdamState(NamedTuple):
-    """Steps taken, and the running mean and mean square of the gradient."""
+    """State of Adam.
+
+    Attributes:
+      steps: number of steps taken, int32 scalar.
+      mean, square: running mean of the gradient and of its square.
+    """
 
     steps: jax.Array
     mean: Params
@@ -71,10 +79,13 @@ class AdamState(NamedTuple):
 
 
 def scale_by_adam(steps: int) -> optax.GradientTransformation:
-    """Adam's direction, with bias corrections from tables computed in float64.
+    """Computes Adam's direction, with bias corrections from tables in float64.
 
-    `optax.scale_by_adam` computes 1 - 0.999^t in float32, off by 1e-5 relative in the first steps: more than the whole
-    tolerance of the parity with PyTorch. `steps` is the length of the tables.
+    `optax.scale_by_adam` computes 1 - 0.999^t in float32. Its relative error of 1e-5 in the first steps is more than
+    the whole tolerance of the parity with PyTorch.
+
+    Args:
+      steps: length of the tables, at least the number of steps that will be taken.
     """
     t = np.arange(1, steps + 1, dtype=np.float64)
     correction1, correction2 = ((1 - beta**t).astype(np.float32) for beta in (BETA1, BETA2))
@@ -94,7 +105,15 @@ def scale_by_adam(steps: int) -> optax.GradientTransformation:
 
 
 def adamw(config: OptimizerConfig, rate: float) -> optax.GradientTransformation:
-    """AdamW with decoupled decay `rate * decay * p` and the scheduled rate."""
+    """Makes AdamW with decoupled decay `rate * decay * p` and the scheduled rate.
+
+    Args:
+      config: decay and lengths of the schedule.
+      rate: highest learning rate.
+
+    Raises:
+      UserError: the schedule is impossible (`warmup_cosine`).
+    """
     rates = warmup_cosine(rate, config.warmup_steps, config.schedule_steps, config.steps).astype(np.float32)
     return optax.chain(
         scale_by_adam(config.steps),
@@ -104,10 +123,10 @@ def adamw(config: OptimizerConfig, rate: float) -> optax.GradientTransformation:
 
 
 def make_optimizer(config: OptimizerConfig) -> optax.GradientTransformation:
-    """Returns clip, then frozen / backbone / tia / head, over the trained parameters (`parameters.split`).
+    """Makes the optimiser of a run: gradient clipping, then AdamW for each group of parameters (`parameters.label`).
 
-    Gradients and moments exist for trained parameters alone, so the clip sees exactly these. Given a whole tree, the
-    updates of frozen parameters are zero.
+    It is meant for the trained parameters alone (`parameters.split`), so that the norm to clip is theirs and no moments
+    of frozen parameters exist. In a whole tree, the updates of frozen parameters are zero.
 
     Raises:
       UserError: the schedule is impossible (`warmup_cosine`).
@@ -124,6 +143,7 @@ def make_optimizer(config: OptimizerConfig) -> optax.GradientTransformation:
 
 
 def make_optimizer_config(config: Config, steps_per_epoch: int) -> OptimizerConfig:
+    """Returns the optimiser's settings of a configuration, with epochs converted to steps."""
     train = config.train
     return OptimizerConfig(
         tia_rate=train.tia_rate,

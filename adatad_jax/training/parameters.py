@@ -1,4 +1,4 @@
-"""Which parameters learn, and how: the groups, the split into trained and frozen ones, and a table of both."""
+"""The groups of parameters, the split into trained and frozen parameters, and a table of the groups."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -13,9 +13,12 @@ FROZEN, BACKBONE, TIA, HEAD = "frozen", "backbone", "tia", "head"
 
 
 def label(path: tuple[str, ...], full: bool = False) -> str:
-    """Returns the group of the parameter at `path`.
+    """Returns the group of a parameter: `FROZEN`, `BACKBONE`, `TIA` or `HEAD`.
 
-    With `full` the backbone is trained; positions that came with its weights stay fixed even so (release rule).
+    Args:
+      path: names from the root of the whole tree to the parameter.
+      full: whether the backbone is trained. Even then, positions that came with its weights stay frozen (the release's
+        rule).
 
     Raises:
       ValueError: the path belongs to no group; there is no default.
@@ -30,17 +33,32 @@ def label(path: tuple[str, ...], full: bool = False) -> str:
 
 
 def decays(path: tuple[str, ...]) -> bool:
-    """Tells whether weight decay applies: to all of the backbone and its adapters; in the detector to kernels only."""
+    """Tells whether weight decay applies to a parameter: to all in the backbone, to kernels in the detector.
+
+    Args:
+      path: as for `label`.
+    """
     return path[0] == "backbone" or path[-1] == "kernel"
 
 
 def map_paths(rule: Callable[[tuple[str, ...]], Any], params: Params) -> Any:
-    """Returns a tree shaped as `params` with `rule(path)` at every leaf."""
+    """Returns a tree with the structure of `params` and `rule(path)` at every leaf."""
     return jax.tree_util.tree_map_with_path(lambda path, _: rule(tuple(key.key for key in path)), params)
 
 
 def split(params: Params, full: bool = False) -> tuple[Params, Params]:
-    """Splits a whole tree into the trained and the frozen parameters: two trees without the other's leaves."""
+    """Splits a whole tree into the trained and the frozen parameters, two trees that share no leaf.
+
+    Args:
+      params: the whole tree.
+      full: whether the backbone is trained.
+
+    Returns:
+      The trained parameters, and the frozen parameters.
+
+    Raises:
+      ValueError: a parameter belongs to no group.
+    """
 
     def part(tree: Params, path: tuple[str, ...], frozen: bool) -> Params:
         kept = {}
@@ -57,13 +75,21 @@ def split(params: Params, full: bool = False) -> tuple[Params, Params]:
 
 
 def merge(one: Params, other: Params) -> Params:
-    """Returns the whole tree of two that share no leaf: the inverse of `split`."""
+    """Merges two trees that share no leaf; the inverse of `split`."""
     shared = {name: merge(one[name], other[name]) for name in one.keys() & other.keys()}
     return {**one, **other, **shared}
 
 
 class Group(NamedTuple):
-    """One row of the table printed at the start of a run."""
+    """Parameters with one learning rate and one weight decay: a row of the table at the start of a run.
+
+    Attributes:
+      name: `FROZEN`, `BACKBONE`, `TIA` or `HEAD`.
+      tensors: number of arrays.
+      parameters: number of scalars.
+      rate: highest learning rate.
+      weight_decay: decoupled decay.
+    """
 
     name: str
     tensors: int
@@ -73,12 +99,12 @@ class Group(NamedTuple):
 
 
 def parameter_groups(params: Params, rates: dict[str, float], weight_decay: float, full: bool = False) -> list[Group]:
-    """Returns every group of parameters with its size, rate and decay; the rows' sums are the whole tree.
+    """Lists the groups of parameters with size, rate and decay. Together they are the whole tree.
 
     Args:
       params: the whole tree; arrays, or their shapes.
-      rates: group -> highest learning rate; a group that is not there does not learn.
-      weight_decay: where it applies.
+      rates: group -> highest learning rate. A group without a rate does not learn.
+      weight_decay: of the parameters that decay.
       full: whether the whole backbone is trained.
     """
     members: dict[tuple[str, float], list[int]] = {}
@@ -95,7 +121,7 @@ def parameter_groups(params: Params, rates: dict[str, float], weight_decay: floa
 
 
 def groups_table(groups: list[Group]) -> Table:
-    """Returns the parameter groups as a table for the terminal."""
+    """Makes a table of the parameter groups for the terminal, with a last row of sums."""
     table = Table(title="parameters")
     for column in ("group", "tensors", "parameters", "rate", "decay"):
         table.add_column(column, justify="left" if column == "group" else "right")

@@ -1,4 +1,4 @@
-"""What a run carries from step to step."""
+"""The training state, which a run carries from step to step."""
 
 from typing import Any, NamedTuple
 
@@ -14,13 +14,13 @@ class TrainState(NamedTuple):
     """The state of a run.
 
     Attributes:
-      step: optimiser steps taken, int32 scalar.
-      trained: the parameters that learn.
-      frozen: the parameters that never change; they are saved once per run and may have any dtype.
+      step: number of optimiser steps taken, int32 scalar.
+      trained: the parameters that are trained.
+      frozen: the parameters that never change. They are saved once per run and may have any dtype.
       average: exponential average of the trained parameters.
-      optimizer: its state, of the trained parameters alone.
+      optimizer: state of the optimiser, for the trained parameters alone.
       normalizer: the loss normaliser, float32 scalar.
-      key: random key data of the run; it never changes, a step folds its number in.
+      key: random key data of the run. It never changes: each step folds its number into the key.
     """
 
     step: jax.Array
@@ -32,14 +32,21 @@ class TrainState(NamedTuple):
     key: jax.Array
 
     def averaged(self) -> Params:
-        """Returns the whole tree with averaged trained parameters: what is evaluated."""
+        """Returns the whole tree with averages of the trained parameters, which is the tree to evaluate."""
         return merge(self.average, self.frozen)
 
 
 def create_state(
     trained: Params, frozen: Params, optimizer: optax.GradientTransformation, normalizer: float, seed: int
 ) -> TrainState:
-    """Returns the state before the first step; the average starts as a copy."""
+    """Returns the state before the first step, whose average is a copy of the trained parameters.
+
+    Args:
+      trained, frozen: from `parameters.split`.
+      optimizer: of the trained parameters.
+      normalizer: the loss normaliser at the start.
+      seed: of the run's random key.
+    """
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         trained=trained,

@@ -1,4 +1,4 @@
-"""One training step of any task: state in, state out, the same on one device and on N."""
+"""One training step of any task, with the same result on one device and on several."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
@@ -26,22 +26,30 @@ class Loss(Protocol):
         Args:
           params: the whole tree.
           batch: this device's share of the batch.
-          normalizer: the loss normaliser before this step.
-          key: of this step; the same on every device.
+          normalizer: the loss normaliser before this step, float32 scalar.
+          key: random key of this step, the same on every device.
 
         Returns:
-          The share, float32 scalar: the shares of all devices sum to the loss. Metrics of the global batch, the same
-          on every device, `loss` among them; and the loss normaliser after this step.
+          This device's share, float32 scalar: the shares of all devices sum to the loss. Then the metrics of the global
+          batch, which are the same on every device and include `loss`; and the loss normaliser after this step.
         """
         ...
 
 
 def make_train_step(loss: Loss, optimizer: optax.GradientTransformation, average_decay: float) -> Step:
-    """Returns the step of one device of the axis `AXIS`; to be mapped (`map_step`).
+    """Makes the step of one device of the axis `AXIS`, which `map_step` maps over devices.
 
-    N devices that share a batch compute what one does, where the loss's random draws depend on the key and on a
-    sample's index in the global batch alone. The metrics are those of the loss and `grad_norm`, the global L2 norm of
-    the gradients before clipping.
+    Several devices that share a batch compute the same as one device, provided that the loss's random draws depend on
+    the key and on a sample's index in the global batch alone.
+
+    Args:
+      loss: of the task.
+      optimizer: of the trained parameters.
+      average_decay: factor of the old average at each step, in [0, 1).
+
+    Returns:
+      (state, batch) -> (next state, metrics). The metrics are those of the loss, and `grad_norm`, the global L2 norm of
+      the gradient before clipping.
     """
 
     def step(state: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
@@ -64,5 +72,13 @@ def make_train_step(loss: Loss, optimizer: optax.GradientTransformation, average
 
 
 def map_step(step: Step, devices: Sequence[jax.Device] | None = None) -> Step:
-    """Maps a step over devices: the batch has a leading device axis, the state none and is donated."""
+    """Maps a step over devices.
+
+    Args:
+      step: of one device.
+      devices: None takes all local devices.
+
+    Returns:
+      The mapped step. Batch and metrics have a leading device axis; the state has none, and its buffers are donated.
+    """
     return map_over_devices(step, devices, in_axes=(None, 0), out_axes=(None, 0), donate=(0,))

@@ -1,4 +1,4 @@
-"""Converted backbones on disk, and their way into a model's parameters; a converted folder needs no torch to read."""
+"""Converted backbones: written to disk, read without torch, and inserted into a model's parameters."""
 
 import json
 from dataclasses import dataclass
@@ -22,11 +22,12 @@ class LoadedBackbone:
     """A backbone ready to go into a model.
 
     Attributes:
-      params: all blocks in one stack, float32.
-      account: the conversion in words.
-      norm_eps: epsilon of its norms.
-      passengers: the tensors of its file that the model does not use, as they were (`videomae.Backbone`).
-      heads, image_size: as far as the file shows them, else None.
+      params: parameters of a `Backbone` without adapters, all blocks in one stack, float32.
+      account: the conversion summary, as text.
+      norm_eps: epsilon of every LayerNorm.
+      passengers: unused tensors kept for export, unchanged (`ConvertedBackbone`).
+      heads, image_size: number of attention heads, and side of the pre-training frames in pixels; None if the file does
+        not show them.
     """
 
     params: Params
@@ -38,7 +39,13 @@ class LoadedBackbone:
 
 
 def save_backbone(folder: Path, backbone: ConvertedBackbone) -> None:
-    """Writes parameters, passengers and the conversion's account; the folder appears only once it is whole.
+    """Writes parameters, unused tensors kept for export, and the conversion summary.
+
+    The folder appears only once it is whole.
+
+    Args:
+      folder: to write.
+      backbone: the converted file.
 
     Raises:
       UserError: the folder exists, or cannot be written.
@@ -51,10 +58,14 @@ def save_backbone(folder: Path, backbone: ConvertedBackbone) -> None:
 
 
 def load_backbone(path: Path) -> LoadedBackbone:
-    """Reads a backbone: a folder written by `convert/pth_to_flax.py`, or any VideoMAE file, converted by the same code.
+    """Reads a backbone from a converted folder, or converts it from a VideoMAE checkpoint.
+
+    Args:
+      path: a folder that `convert/pth_to_flax.py` has written, or a VideoMAE checkpoint, which is converted by the same
+        code.
 
     Raises:
-      UserError: neither, or the file does not fit.
+      UserError: the path is neither, the folder is damaged, or the checkpoint cannot be converted.
     """
     has_config, has_account = (path / CONFIG_FILE).is_file(), (path / ACCOUNT_FILE).is_file()
     if has_config and has_account:
@@ -70,7 +81,7 @@ def load_backbone(path: Path) -> LoadedBackbone:
             )
         try:
             return _load_folder(path)
-        # Whatever the libraries raise over damaged files; a missing entry is one of an older version.
+        # The libraries raise many types for damaged files. A missing entry means an older version.
         except Exception as error:
             raise UserError(
                 f"{path}: damaged, or converted by an older version ({type(error).__name__}: {one_line(error)}); "
@@ -98,16 +109,19 @@ def _load_folder(path: Path) -> LoadedBackbone:
 
 
 def insert_backbone(params: Params, backbone: LoadedBackbone, vit: ViTConfig, source: Path) -> Params:
-    """Replaces a model's backbone leaves by converted ones; adapters and detector stay.
+    """Replaces a model's backbone parameters by converted ones. Adapters and detector stay.
 
     Args:
-      params: freshly initialised parameters of an `AdaTAD`.
-      backbone: as `load_backbone` gives.
-      vit: the model's backbone, whose runs of blocks lay out the stacks.
-      source: where the weights came from, for messages.
+      params: freshly initialised parameters of an `AdaTAD`, or their shapes.
+      backbone: from `load_backbone`.
+      vit: the model's backbone, whose runs of blocks determine the stacks.
+      source: where the weights come from, for messages.
+
+    Returns:
+      A new tree; the backbone's leaves are float32.
 
     Raises:
-      UserError: the weights are of another size, or were trained with other heads, positions or norms: every leaf and
+      UserError: the weights have other sizes, or were trained with other heads, positions or norms. Every leaf and
         field that does not fit is listed.
     """
     stacked = flax.traverse_util.flatten_dict(backbone.params)
@@ -119,7 +133,7 @@ def insert_backbone(params: Params, backbone: LoadedBackbone, vit: ViTConfig, so
             continue
         for first, last, _ in vit.runs():
             name = f"blocks_{first}_{last}"
-            # Nothing reads the blocks after the last side adapter: a model may be without them.
+            # Nothing reads the blocks after the last side adapter, so a model may lack them.
             if name in params["backbone"] or not vit.side:
                 found[(name, *path[1:])] = value[first : last + 1]
     problems = []
@@ -141,9 +155,9 @@ def insert_backbone(params: Params, backbone: LoadedBackbone, vit: ViTConfig, so
             problems.append(f"{'/'.join(path)}: found {value.shape}, the model needs {shape}")
     if problems:
         raise UserError(
-            f"{source}: weights unlike the config's backbone (width {vit.width}, depth {vit.depth}, heads {vit.heads}, "
-            f"MLP {vit.mlp_hidden}, patch {vit.patch}, image_size {vit.image_size}, norm_eps {vit.norm_eps:g}); set "
-            "config.model to match, or give other weights:\n  " + "\n  ".join(problems)
+            f"{source}: the weights do not fit the configuration's backbone (width {vit.width}, depth {vit.depth}, "
+            f"heads {vit.heads}, MLP {vit.mlp_hidden}, patch {vit.patch}, image_size {vit.image_size}, "
+            f"norm_eps {vit.norm_eps:g}); set config.model to match, or give other weights:\n  " + "\n  ".join(problems)
         )
     merged = {**wanted, **{path: np.asarray(value, np.float32) for path, value in found.items()}}
     return {**params, "backbone": flax.traverse_util.unflatten_dict(merged)}

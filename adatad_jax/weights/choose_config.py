@@ -1,4 +1,4 @@
-"""Which configuration a detector file belongs to."""
+"""The choice of the configuration and class list that belong to a detector checkpoint."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,12 +15,15 @@ from adatad_jax.weights.restore import check_classes, restore_config
 
 
 def misfits(shown: Shown, config: Config, classes: int | None) -> list[str]:
-    """A line for every field of the configuration that disagrees with what the file shows.
+    """Lists the fields of a configuration that disagree with what a checkpoint shows.
 
     Args:
-      shown: of the file.
-      config: a whole configuration.
-      classes: number of classes in its list; None where the list is not there to count.
+      shown: what the checkpoint's tensors show.
+      config: a configuration without open fields.
+      classes: number of classes in its class list; None if the list is missing.
+
+    Returns:
+      One line per field.
     """
     theirs, ours = shown.backbone, make_vit(config.model)
     adapters = adapters_words(theirs)
@@ -51,11 +54,11 @@ def misfits(shown: Shown, config: Config, classes: int | None) -> list[str]:
 
 
 class Choice(NamedTuple):
-    """How a detector file is to be read: what its tensors do not show.
+    """What the tensors of a detector checkpoint do not show.
 
     Attributes:
-      config, classes: to evaluate and detect with.
-      words: where the configuration comes from.
+      config, classes: configuration and class names to evaluate and detect with.
+      words: where the configuration comes from, as text.
     """
 
     config: Config
@@ -71,37 +74,34 @@ def choose_config(
     overrides: Sequence[str] = (),
     record: Mapping[str, Any] | None = None,
 ) -> Choice:
-    """The configuration given, or the file's own, or the only published one that it fits; with its class list.
+    """Chooses the configuration of a detector checkpoint, with its class list.
+
+    The choice is the given configuration, or else the one that the file holds, or else the only published one that
+    fits.
 
     Args:
       shown: what the tensors show.
       source: the file.
       config, published, overrides: as for `convert_file`.
-      record: the file's own configuration and classes, where this package wrote it (`TensorFile.record`).
+      record: configuration and classes that the file holds if this package wrote it (`TensorFile.record`).
 
     Raises:
-      UserError: the one given does not fit (every field is listed); none of the published ones fits, or several do;
-        there is no class list, which no file of the release holds, or it is of another length.
+      UserError: the given configuration does not fit (every field is listed), none or several of the published ones
+        fit, or the class list is missing (no file of the release holds one) or has another length.
     """
     words = "as given"
     own = tuple(record["classes"]) if record else ()
     if config is None and record:
         if overrides:
             raise UserError(f"{' '.join(overrides)}: to change fields of {source}, give --config too")
-        config, words = restore_config(record["config"], source), "its own"
+        config, words = restore_config(record["config"], source), "the file's own"
         if problems := misfits(shown, config, len(own)):
             raise UserError(
                 f"{source}: its tensors do not fit the configuration that it holds:\n  " + "\n  ".join(problems)
             )
         return Choice(config, own, words)
     if config is None:
-        candidates = {path: load_config(path, overrides) for path in sorted(published)}
-        candidates = {path: c for path, c in candidates.items() if not c.propose}
-        fitting = {path: c for path, c in candidates.items() if not misfits(shown, c, _count_classes(c))}
-        if len(fitting) != 1:
-            raise UserError(_undecided(shown, source, fitting, len(candidates)))
-        ((path, config),) = fitting.items()
-        words = f"{path}, the only one that fits of {len(candidates)} in {path.parent}"
+        config, words = _published(shown, source, published, overrides)
     elif missing := open_fields(config):
         raise UserError(
             f"{source}: the configuration leaves open how the checkpoint was trained; set config."
@@ -119,13 +119,26 @@ def choose_config(
         raise UserError(
             f"{source}: has {shown.classes} classes, but does not hold their names, and the class list of the "
             f"configuration ({words}) is not there: config.data.classes={config.data.classes!r}. Give "
-            f"--config.data.classes=FILE: {shown.classes} labels, one a line, in the order of the training"
+            f"--config.data.classes=FILE: {shown.classes} labels, one per line, in the order of the training"
         )
     return Choice(config, load_classes(config), words)
 
 
+def _published(shown: Shown, source: Path, published: Sequence[Path], overrides: Sequence[str]) -> tuple[Config, str]:
+    """Returns the only published configuration that fits, and where it comes from, as text."""
+    configs = {path: load_config(path, overrides) for path in sorted(published)}
+    candidates = {path: config for path, config in configs.items() if not config.propose}
+    fitting = {
+        path: config for path, config in candidates.items() if not misfits(shown, config, _count_classes(config))
+    }
+    if len(fitting) != 1:
+        raise UserError(_undecided(shown, source, fitting, len(candidates)))
+    ((path, config),) = fitting.items()
+    return config, f"{path}, the only one that fits of {len(candidates)} in {path.parent}"
+
+
 def _undecided(shown: Shown, source: Path, fitting: dict[Path, Config], tried: int) -> str:
-    """Why no published configuration could be chosen, and what to do."""
+    """Says why no published configuration could be chosen, and what to do."""
     if not fitting:
         return (
             f"{source}: fits none of the {tried} configurations at hand. Give the one it was trained with, "
@@ -134,7 +147,7 @@ def _undecided(shown: Shown, source: Path, fitting: dict[Path, Config], tried: i
     lines = []
     for path, config in fitting.items():
         mean = f"published mAP {config.published:g}" if config.published else "no mAP published"
-        absent = "" if _count_classes(config) else f"; {config.data.classes or 'its class list'} is not there to count"
+        absent = "" if _count_classes(config) else f"; {config.data.classes or 'its class list'} is missing"
         lines.append(f"{path} ({mean}{absent})")
     return (
         f"{source}: fits {len(fitting)} configurations, and its tensors do not tell which; choose one with "
@@ -143,7 +156,7 @@ def _undecided(shown: Shown, source: Path, fitting: dict[Path, Config], tried: i
 
 
 def _count_classes(config: Config) -> int | None:
-    """Number of classes of a configuration; None where nothing says it: no count, no class list, no annotations."""
+    """Returns a configuration's number of classes; None without a count, a class list and annotations."""
     data = config.data
     if data.class_count:
         return int(data.class_count)
@@ -151,6 +164,6 @@ def _count_classes(config: Config) -> int | None:
 
 
 def _classes_at_hand(config: Config) -> bool:
-    """Whether the class list of a configuration, or the annotations in its place, are there to be read."""
+    """Tells whether a configuration's class list, or else its annotation file, exists."""
     data = config.data
     return data.class_agnostic or Path(data.classes or data.annotations).is_file()

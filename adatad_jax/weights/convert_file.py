@@ -1,4 +1,4 @@
-"""One checkpoint of PyTorch's world, backbone or whole detector, to one folder of ours; a `.pth` needs torch."""
+"""Conversion of one PyTorch checkpoint, backbone or whole detector, to a folder of this package; `.pth` needs torch."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,18 +27,21 @@ def convert_file(
     published: Sequence[Path] = (),
     overrides: Sequence[str] = (),
 ) -> str:
-    """Converts a checkpoint, whose layout and size are recognised; returns the account in words.
+    """Converts a checkpoint. Its layout and size are recognised from its tensors.
 
     Args:
-      source: `.pth`, `.bin`, `.safetensors` or a Hugging Face directory.
+      source: a `.pth`, `.bin` or `.safetensors` file, or a Hugging Face folder.
       output: the folder to write; None writes nothing.
       config: of a whole detector; None tries the `published` ones.
       published: configuration files.
       overrides: `--config.FIELD=VALUE`, for the published ones.
 
+    Returns:
+      The conversion summary, as text.
+
     Raises:
-      UserError: the file is not what it should be, the configuration does not fit it or cannot be told, or the output
-        exists; nothing is left behind.
+      UserError: the checkpoint is damaged or of an unknown layout, the configuration does not fit it or cannot be
+        determined, or the output exists. Nothing is written then.
     """
     if output is not None:
         refuse_existing(output)
@@ -69,12 +72,13 @@ def _convert_detector(
     published: Sequence[Path],
     overrides: Sequence[str],
 ) -> str:
+    """Converts a whole detector and returns the conversion summary."""
     shown = read_dimensions(file.tensors, file.path)
     choice, undecided = None, ""
     try:
         choice = choose_config(shown, file.path, config, published, overrides, file.record)
     except UserError as error:
-        # A dry run still says all that the file shows by itself; a configuration that was given has to fit.
+        # A dry run still reports what the tensors show. A given configuration has to fit even then.
         if output is not None or config is not None:
             raise
         undecided = str(error).removeprefix(f"{file.path}: ")
@@ -108,7 +112,17 @@ def _convert_detector(
 def read_detector(
     source: Path, config: Config | None, published: Sequence[Path], overrides: Sequence[str] = ()
 ) -> tuple[ConvertedDetector, Choice]:
-    """Converts a whole detector in memory; arguments and errors as for `convert_file`."""
+    """Converts a whole detector in memory.
+
+    Args:
+      source, config, published, overrides: as for `convert_file`.
+
+    Returns:
+      The detector, and the configuration and class list that were chosen for it.
+
+    Raises:
+      UserError: as for `convert_file`, or the checkpoint is a backbone.
+    """
     file = read_tensors(source)
     layout = recognise(file.tensors, source).layout
     if layout not in DETECTORS:
@@ -121,5 +135,5 @@ def read_detector(
 
 
 def _some(labels: tuple[str, ...]) -> str:
-    """The first labels, and how many there are."""
+    """Returns the number of labels and the first few of them, as text."""
     return f"{len(labels)}: {', '.join(labels[:LABELS_SHOWN])}{', ...' if len(labels) > LABELS_SHOWN else ''}"

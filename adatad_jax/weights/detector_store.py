@@ -1,9 +1,9 @@
-"""A converted detector on disk: a folder from which `evaluate` and `detect` need nothing more; needs no torch.
+"""A converted detector on disk: one folder with everything that `evaluate` and `detect` need; read without torch.
 
 params/, ema/            Orbax: the parameter tree, and path -> averaged leaf where the average differs
 config.json              the configuration and the class list, as in a run's folder
-passengers.safetensors   what the file held beside the parameters, so that it can be written again
-conversion.json          the account
+passengers.safetensors   unused tensors kept for export, so that the checkpoint can be written again
+conversion.json          the conversion summary
 """
 
 import json
@@ -27,10 +27,13 @@ EMA_FOLDER = "ema"
 
 
 class Stored(NamedTuple):
-    """What a converted detector's folder holds beside its configuration; see `Detector`.
+    """What a converted detector's folder holds, except for its configuration; see `ConvertedDetector`.
 
     Attributes:
-      source: name of the file it was converted from.
+      params: the parameter tree of an `AdaTAD`.
+      ema: `a/b/c` -> averaged leaf, for every leaf whose average differs.
+      passengers: state -> tensor -> value, unused tensors kept for export.
+      source: name of the file that was converted.
     """
 
     params: Params
@@ -39,17 +42,17 @@ class Stored(NamedTuple):
     source: str
 
     def averaged(self) -> Params:
-        """The whole tree with averaged leaves: what is evaluated."""
+        """Returns the whole tree with averaged leaves, which is the tree to evaluate."""
         leaves = flax.traverse_util.flatten_dict(self.params, sep="/")
         result: Params = flax.traverse_util.unflatten_dict({**leaves, **self.ema}, sep="/")
         return result
 
 
 def is_converted(folder: Path) -> bool:
-    """Whether the folder is a converted detector's, or else a run's.
+    """Tells whether a folder holds a converted detector; if not, it may hold a run.
 
     Raises:
-      UserError: it is a converted backbone's.
+      UserError: the folder holds a converted backbone.
     """
     converted = (folder / ACCOUNT_FILE).is_file() or (folder / PARAMS_FOLDER).is_dir()
     if converted and not (folder / CONFIG_FILE).is_file():
@@ -63,13 +66,13 @@ def is_converted(folder: Path) -> bool:
 def save_detector(
     folder: Path, detector: ConvertedDetector, config: Config, classes: tuple[str, ...], record: Mapping[str, Any]
 ) -> None:
-    """Writes the folder, which appears only once it is whole.
+    """Writes a converted detector. The folder appears only once it is whole.
 
     Args:
       folder: to write.
       detector: the converted file.
-      config, classes: to evaluate and detect with.
-      record: the conversion's account, its `source` among it.
+      config, classes: configuration and class names to evaluate and detect with.
+      record: the conversion summary, with the file's name as `source`.
 
     Raises:
       UserError: the folder exists, or cannot be written.
@@ -86,10 +89,10 @@ def save_detector(
 
 
 def load_detector(folder: Path) -> Stored:
-    """Reads parameters, averages and passengers back.
+    """Reads parameters, averages and unused tensors kept for export.
 
     Raises:
-      UserError: the folder is damaged, or a part of it is gone.
+      UserError: the folder is damaged, or a part of it is missing.
     """
     try:
         record, params = folders.read_record(folder), folders.read_tree(folder / PARAMS_FOLDER)
@@ -98,7 +101,7 @@ def load_detector(folder: Path) -> Stored:
         if (len(ema), _count(passengers)) != (record["averages"], record["passengers"]):
             raise ValueError(f"{EMA_FOLDER}/ or {PASSENGERS_FILE} does not hold what {ACCOUNT_FILE} says")
         return Stored(params, ema, passengers, record["source"])
-    # Whatever the library raises over damaged files; a missing entry is one of an older version.
+    # The libraries raise many types for damaged files. A missing entry means an older version.
     except Exception as error:
         raise UserError(
             f"{folder}: damaged, or converted by an older version ({type(error).__name__}: {one_line(error)}); "
@@ -111,7 +114,10 @@ def _count(passengers: Mapping[str, Tensors]) -> dict[str, int]:
 
 
 def read_passengers(folder: Path) -> dict[str, Tensors]:
-    """State -> tensor -> value of a folder's passengers; empty where it has none.
+    """Reads a folder's unused tensors kept for export.
+
+    Returns:
+      state -> tensor -> value; no tensors if the folder has no such file.
 
     Raises:
       UserError: the file is damaged.
@@ -120,5 +126,5 @@ def read_passengers(folder: Path) -> dict[str, Tensors]:
     if not path.is_file():
         return {STATE: {}, AVERAGED: {}}
     file = read_tensors(path)
-    # Averages alone come as both.
+    # A file with averages alone is read as if both states were the same object.
     return {STATE: {} if file.tensors is file.averaged else file.tensors, AVERAGED: file.averaged}

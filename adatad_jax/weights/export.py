@@ -1,4 +1,4 @@
-"""Our detectors as the PyTorch release saves them: both states in full, behind `module.`; a `.pth` needs torch."""
+"""Export of detectors in the format of the PyTorch release: both states in full, keys with the prefix `module.`."""
 
 from pathlib import Path
 from typing import Any
@@ -34,11 +34,14 @@ SUFFIXES = (".pth", ".safetensors")
 
 
 def export(source: Path, output: Path) -> str:
-    """Writes a trained detector as a checkpoint of the release; returns the account in words.
+    """Writes a trained detector as a checkpoint of the PyTorch release.
 
     Args:
-      source: a run's folder, whose latest checkpoint is written, or a converted detector's.
-      output: the file, `.pth` or `.safetensors`; must not exist.
+      source: folder of a run, whose latest checkpoint is written, or of a converted detector.
+      output: the file, `.pth` (needs torch) or `.safetensors`; it must not exist.
+
+    Returns:
+      The conversion summary, as text.
 
     Raises:
       UserError: there is no detector in the folder, or the output exists or cannot be written.
@@ -81,7 +84,15 @@ def export(source: Path, output: Path) -> str:
 
 
 def fresh_tensors(vit: ViTConfig, normalizer: np.float32) -> Tensors:
-    """What the release's model holds beside the parameters, as it is where nothing was loaded into it."""
+    """Returns the tensors that the release's model holds besides its parameters, with their values in a fresh model.
+
+    Args:
+      vit: the model's backbone.
+      normalizer: the loss normaliser.
+
+    Returns:
+      Key without `module.` -> value: position table, loss normaliser and, without side adapters, the classifier's norm.
+    """
     positions = CHUNK_TUBELETS * (vit.image_size // vit.patch) ** 2
     tensors = {POSITIONS: sinusoid_table(positions, vit.width)[None], NORMALIZER: np.asarray(normalizer)}
     if not vit.side:
@@ -91,7 +102,7 @@ def fresh_tensors(vit: ViTConfig, normalizer: np.float32) -> Tensors:
 
 
 def _of_backbone(passengers: Tensors, vit: ViTConfig) -> Tensors:
-    """What a run's backbone came with and the release's detector has too: its norm and positions."""
+    """Selects the unused tensors of a run's backbone that the release's detector has too: norm and positions."""
     kept = {}
     if "pos_embed" in passengers:
         kept[POSITIONS] = passengers["pos_embed"].reshape(1, -1, vit.width)
@@ -101,10 +112,12 @@ def _of_backbone(passengers: Tensors, vit: ViTConfig) -> Tensors:
 
 
 def _different(state: Tensors, averaged: Tensors) -> int:
+    """Counts the tensors that are not bit-identical in both states."""
     return sum(not same_bits(value, averaged[key]) for key, value in state.items())
 
 
 def _fate(key: str, params: Params, passengers: dict[str, Any]) -> str:
+    """Says where the written value of a tensor of `fresh_tensors` comes from."""
     if key in passengers[STATE]:
         return "as in the checkpoint the weights came from"
     if key == POSITIONS and "pos_embed" in params["backbone"]:

@@ -1,9 +1,11 @@
-"""The frozen parameters of a run: written into its folder once, before the first step."""
+"""The frozen parameters of a run, which are written once, before the first step."""
 
 import shutil
+import zlib
 from pathlib import Path
 
 import jax
+import numpy as np
 
 from adatad_jax.conversion import folders
 from adatad_jax.errors import UserError, one_line
@@ -11,15 +13,20 @@ from adatad_jax.models.layers import Params
 from adatad_jax.training.checkpoints import Saved
 
 FROZEN_FOLDER = "frozen"
+CHECKSUM_FILE = "crc32"
 
 
 def write_frozen(workdir: Path, frozen: Params) -> None:
-    """Writes the frozen parameters of a run, whole or not at all; nothing where all parameters are trained.
+    """Writes the frozen parameters of a run, whole or not at all.
 
-    What a run that was killed before its first checkpoint has left is replaced.
+    Replaces those of a run that was killed before its first checkpoint. Writes nothing if all parameters are trained.
+
+    Args:
+      workdir: the run's folder.
+      frozen: tree of the frozen parameters, as `parameters.split` gives it.
 
     Raises:
-      UserError: they cannot be written.
+      UserError: the parameters cannot be written.
     """
     folder = workdir / FROZEN_FOLDER
     for left in (folder, folders.partial_folder(folder)):
@@ -27,13 +34,18 @@ def write_frozen(workdir: Path, frozen: Params) -> None:
     if jax.tree.leaves(frozen):
         with folders.whole(folder, folders.size_of(frozen)) as partial:
             folders.write_tree(partial / folders.PARAMS_FOLDER, frozen)
+            (partial / CHECKSUM_FILE).write_text(f"{_checksum(frozen):08x}\n")
 
 
 def read_frozen(workdir: Path, saved: Saved) -> Params:
     """Reads the frozen parameters that belong to a checkpoint of a run, on the host.
 
+    Args:
+      workdir: the run's folder.
+      saved: the checkpoint. One of version 0.1 holds the frozen parameters itself.
+
     Raises:
-      UserError: they are missing or damaged.
+      UserError: the parameters are missing or damaged.
     """
     if saved.frozen is not None:
         return saved.frozen
@@ -47,12 +59,23 @@ def read_frozen(workdir: Path, saved: Saved) -> Params:
             f"copy the run with this folder"
         )
     try:
-        frozen = folders.read_tree(folder / folders.PARAMS_FOLDER)
+        frozen: Params = folders.read_tree(folder / folders.PARAMS_FOLDER)
         if len(jax.tree.leaves(frozen)) != wanted:
             raise ValueError(f"{len(jax.tree.leaves(frozen))} arrays, expected {wanted}")
-    # Whatever the library raises over damaged files.
+        written = int((folder / CHECKSUM_FILE).read_text(), 16)
+        if written != (found := _checksum(frozen)):
+            raise ValueError(f"the arrays' CRC-32 is {found:08x}, expected {written:08x}")
+    # The library raises many types for damaged files.
     except Exception as error:
         raise UserError(
             f"{folder}: damaged ({type(error).__name__}: {one_line(error)}); copy this folder of the run again"
         ) from error
     return frozen
+
+
+def _checksum(tree: Params) -> int:
+    """Returns the CRC-32 of all arrays, which Orbax does not check: damage inside a file would go unnoticed."""
+    value = 0
+    for leaf in jax.tree.leaves(tree):
+        value = zlib.crc32(np.asarray(leaf).tobytes(), value)
+    return value

@@ -1,4 +1,4 @@
-"""Parameters before the first step: random adapters and detector beside the converted VideoMAE backbone."""
+"""Parameters before the first step: random adapters and detector, and the converted VideoMAE backbone."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,8 +20,8 @@ class Initial(NamedTuple):
 
     Attributes:
       params: the whole tree, on the host.
-      summary: of the backbone's conversion, in words.
-      unused: tensors of the backbone's file that the model does not use, by name; kept for export.
+      summary: the backbone's conversion summary, as text.
+      unused: name -> tensor of the backbone's file, unused tensors kept for export.
     """
 
     params: Params
@@ -32,8 +32,12 @@ class Initial(NamedTuple):
 def initialize(model: AdaTAD, config: Config) -> Initial:
     """Draws adapters and detector from the seed, and reads the backbone from `config.weights`.
 
+    Args:
+      model: the detector.
+      config: of the run.
+
     Raises:
-      UserError: the weights cannot be read, or are unlike the model's backbone.
+      UserError: the weights cannot be read, or do not fit the model's backbone.
     """
     shapes = flax.traverse_util.flatten_dict(parameter_shapes(model, config))
 
@@ -41,7 +45,7 @@ def initialize(model: AdaTAD, config: Config) -> Initial:
         whole = flax.traverse_util.flatten_dict(_init(model, config, key))
         return {path: leaf for path, leaf in whole.items() if path[0] != "backbone" or "tia" in path}
 
-    # Compiled as one, draws that nothing reads (a backbone's billion parameters) are left out.
+    # Compiled as one function, so that XLA drops draws that nothing reads: up to a billion backbone parameters.
     ours = jax.device_get(jax.jit(drawn)(jax.random.key(config.seed)))
     params = flax.traverse_util.unflatten_dict({**shapes, **ours})
     weights = Path(config.weights)
@@ -50,12 +54,13 @@ def initialize(model: AdaTAD, config: Config) -> Initial:
 
 
 def parameter_shapes(model: AdaTAD, config: Config) -> Params:
-    """Returns the tree of a model's parameters as shapes and dtypes."""
+    """Returns the tree of a model's parameters as shapes and dtypes (`jax.ShapeDtypeStruct`)."""
     shapes: Params = jax.eval_shape(lambda: _init(model, config, jax.random.key(0)))
     return shapes
 
 
 def _init(model: AdaTAD, config: Config, key: jax.Array) -> Any:
+    """Initialises all parameters of a model on one chunk of frames."""
     side = config.data.crop
     frames = jnp.zeros((1, CHUNK_FRAMES, side, side, 3), jnp.uint8)
     mask = jnp.ones((1, CHUNK_FRAMES // config.data.frames_per_position), bool)

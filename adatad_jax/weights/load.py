@@ -1,4 +1,4 @@
-"""A trained detector, wherever it lies: a run's folder, a converted one, or a checkpoint of the PyTorch release."""
+"""Reading of a trained detector from a run's folder, a converted folder, or a checkpoint of the PyTorch release."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,19 +18,19 @@ from adatad_jax.weights.frozen import read_frozen
 from adatad_jax.weights.restore import check_classes, check_model_fields, restore_config
 from adatad_jax.weights.run_folder import check_config, read_config
 
-# Where a checkpoint is read without --config, these are tried; an installed package comes without them.
+# These configurations are tried for a checkpoint without --config. An installed package has none of them.
 PUBLISHED = Path(__file__).parents[2] / "configs"
 
 
 class Trained(NamedTuple):
-    """What evaluation and detection need.
+    """What evaluation and detection need of a trained detector.
 
     Attributes:
-      config: the configuration, of the command if it has one, else of the checkpoint.
-      classes: class names.
-      params: the parameters of an `AdaTAD`, averaged where trained, on the host.
-      name: of the checkpoint among others of its kind: a run's epoch, or the name of a file.
-      origin: where the parameters come from, in words.
+      config: the command's configuration if there is one, else the checkpoint's.
+      classes: the K class names, in the order of the model's outputs.
+      params: the parameters of an `AdaTAD` on the host; trained ones are averages.
+      name: tells the checkpoint from others of its kind: a run's epoch, or a file's name.
+      origin: where the parameters come from, as text.
     """
 
     config: Config
@@ -44,19 +44,19 @@ def load_trained(path: Path, config: Config | None = None, overrides: Sequence[s
     """Reads a trained detector.
 
     Args:
-      path: a run's folder (its latest checkpoint is read), a folder written by `convert/pth_to_flax.py`, or a detector
-        checkpoint, which is converted by the same code.
-      config: of the command; None takes that of the folder or, for a file, the only published one that fits.
-      overrides: `--config.FIELD=VALUE`, where a published one is taken.
+      path: a run's folder (its latest checkpoint is read), a folder that `convert/pth_to_flax.py` has written, or a
+        detector checkpoint of the PyTorch release, which is converted by the same code.
+      config: of the command; None takes the folder's, the file's own, or the only published one that fits the file.
+      overrides: `--config.FIELD=VALUE`, applied to published configurations.
 
     Raises:
-      UserError: there is no trained detector; the configuration differs from it in a field that makes the model, or
-        its sizes are not those of the parameters: each difference is listed.
+      UserError: there is no trained detector, or it does not fit the configuration: a field that determines the model
+        or the size of a parameter differs. Each difference is listed.
     """
     if not path.exists():
         raise UserError(f"{path}: no run here and no checkpoint: there is no such file or folder")
     if path.is_file() or any((path / name).is_file() for name in WEIGHT_FILES):
-        # torch is imported there.
+        # Imported here, because this module imports torch.
         from adatad_jax.weights.convert_file import read_detector
 
         detector, choice = read_detector(path, config, published_configs(), overrides)
@@ -92,6 +92,6 @@ def load_trained(path: Path, config: Config | None = None, overrides: Sequence[s
 
 
 def published_configs() -> list[Path]:
-    """The configuration files of the repository."""
+    """Returns the configuration files of the repository, sorted, relative to the working folder if possible."""
     here = Path.cwd()
     return sorted(path.relative_to(here) if path.is_relative_to(here) else path for path in PUBLISHED.glob("*.py"))

@@ -1,4 +1,4 @@
-"""Whether a saved configuration and class list can be used by this version and agree with those of a command."""
+"""Saved configurations and class lists: restored for this version, and compared with those of a command."""
 
 from pathlib import Path
 
@@ -13,10 +13,14 @@ MODEL_FREE_FIELDS = {"model.dtype", "model.remat"}  # how a model is computed, n
 
 
 def restore_config(fields: dict[str, object], folder: Path) -> Config:
-    """The configuration of a run or a converted detector from its saved fields, on top of today's defaults.
+    """Restores the configuration of a run or a converted detector; fields that were not saved have today's defaults.
+
+    Args:
+      fields: dotted field -> value, as JSON holds it.
+      folder: where the configuration was saved, for messages.
 
     Raises:
-      UserError: there are fields that this version does not know, or values that cannot work.
+      UserError: a field is unknown to this version, or a value is invalid.
     """
     unknown = sorted(set(fields) - set(Config().flat()))
     if unknown:
@@ -32,7 +36,16 @@ def restore_config(fields: dict[str, object], folder: Path) -> Config:
 
 
 def check_classes(folder: Path, classes: tuple[str, ...], config: Config) -> None:
-    """Raises `UserError` if a command's class list, where it names one that is there, is not the folder's."""
+    """Checks that a command's class list, if it names one that exists, equals the folder's.
+
+    Args:
+      folder: of the trained detector, for messages.
+      classes: that it was trained with.
+      config: of the command.
+
+    Raises:
+      UserError: the class lists differ.
+    """
     if not Path(config.data.classes).is_file() or config.data.class_agnostic:
         return
     given = load_classes(config)
@@ -44,7 +57,16 @@ def check_classes(folder: Path, classes: tuple[str, ...], config: Config) -> Non
 
 
 def check_model_fields(folder: Path, own: Config, config: Config) -> None:
-    """Raises `UserError` with every field of the model in which a command's configuration differs from the folder's."""
+    """Checks that a command's configuration describes the same model as the folder's.
+
+    Args:
+      folder: of the trained detector, for messages.
+      own: the folder's configuration.
+      config: of the command.
+
+    Raises:
+      UserError: fields of the model differ; all of them are listed.
+    """
     before, now = own.flat(), config.flat()
     different = [
         f"config.{field}={now[field]!r}: the checkpoint has {before[field]!r}"
@@ -52,4 +74,4 @@ def check_model_fields(folder: Path, own: Config, config: Config) -> None:
         if field.startswith("model.") and field not in MODEL_FREE_FIELDS and before[field] != now[field]
     ]
     if different:
-        raise UserError(f"{folder}: holds another model than the configuration:\n  " + "\n  ".join(different))
+        raise UserError(f"{folder}: holds a different model from the configuration's:\n  " + "\n  ".join(different))

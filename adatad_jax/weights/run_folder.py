@@ -1,4 +1,4 @@
-"""A run's folder: its configuration and class list, compared with those of a command, and its lock."""
+"""A run's folder: its configuration and class list, their comparison with a command's, and its lock."""
 
 import json
 from collections.abc import Iterator
@@ -13,10 +13,10 @@ from adatad_jax.training.checkpoints import CHECKPOINTS_FOLDER
 
 CONFIG_FILE = "config.json"
 LOCK_FILE = ".lock"
-FORMAT = 2  # of run folders; 1: checkpoints hold frozen parameters, too
+FORMAT = 2  # version of the run folder's format; in format 1, checkpoints also hold the frozen parameters
 
 
-# Fields that may change when a run is continued: they do not touch what is learned.
+# Fields that may change when a run is continued, because they do not affect what is learned.
 FREE_FIELDS = {
     "published",
     "weights",
@@ -26,13 +26,13 @@ FREE_FIELDS = {
     "data.annotations",
     "data.classes",
     "data.come_from",
-    "data.rate",  # detect alone uses it
+    "data.rate",  # only detect uses it
     "data.in_memory",
     "data.threads",
     "data.time_limit",
-    "data.skip_broken",  # the training videos are compared themselves
+    "data.skip_broken",  # the training videos themselves are compared
     "data.cache",
-    "train.epochs",  # the schedule is laid out over schedule_epochs
+    "train.epochs",  # the schedule depends on schedule_epochs instead
     "train.checkpoint_every",
     "train.checkpoint_steps",
     "train.keep_checkpoints",
@@ -42,28 +42,28 @@ FREE_FIELDS = {
 
 
 def check_config(workdir: Path, config: Config, classes: tuple[str, ...] | None = None) -> None:
-    """Compares the configuration with the one the folder's run was started with; see `write_config`.
+    """Compares a command's configuration with the one that the folder's run was started with (`write_config`).
 
     Args:
-      workdir: the folder, which may be new.
-      config: of this command.
-      classes: the class list of this command, if it has one of its own.
+      workdir: the folder, which need not exist.
+      config: of the command.
+      classes: class list of the command; None compares no classes.
 
     Raises:
-      UserError: they differ in a field that changes what is learned or measured (all are listed), or in the class
+      UserError: the two differ in a field that changes what is learned or measured (all are listed), or in the class
         list; or the folder holds checkpoints without a configuration.
     """
     check_output_folder(workdir, checkpoints=True)
     path, saved = workdir / CONFIG_FILE, workdir / CHECKPOINTS_FOLDER
     if saved.exists() and not (saved.is_dir() and path.exists()):
         raise UserError(
-            f"{workdir}: {CHECKPOINTS_FOLDER} is there, but not as a run leaves it (a folder beside {CONFIG_FILE}); "
+            f"{workdir}: {CHECKPOINTS_FOLDER} exists, but not as a run creates it (a folder beside {CONFIG_FILE}); "
             "give another --workdir"
         )
     if not path.exists():
         return
     (fields, names), now = read_config(workdir), _plain(config)
-    before = {**_plain(Config()), **fields}  # an older run lacks fields that have come since
+    before = {**_plain(Config()), **fields}  # a run of an older version lacks newer fields
     if classes is not None and classes != names:
         raise UserError(
             f"{workdir}: the run was trained on the classes {', '.join(names)}, in this order; the class list is now "
@@ -82,22 +82,25 @@ def check_config(workdir: Path, config: Config, classes: tuple[str, ...] | None 
 
 
 def _plain(config: Config) -> dict[str, Any]:
-    """The fields of a configuration as a file gives them back."""
+    """Returns the fields of a configuration as they are read back from JSON."""
     result: dict[str, Any] = json.loads(json.dumps(config.flat()))
     return result
 
 
 def write_config(workdir: Path, config: Config, classes: tuple[str, ...]) -> None:
-    """Writes the configuration and the class list that a run is about to use, into a folder that exists (`lock`)."""
+    """Writes the configuration and class list of a run into its folder, which must exist (`locked` makes it)."""
     content = {"format": FORMAT, "config": config.flat(), "classes": list(classes)}
     write_text(workdir / CONFIG_FILE, json.dumps(content, indent=1) + "\n")
 
 
 def read_config(workdir: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Field -> value as JSON has them, and the class list, of the run in a folder.
+    """Reads the configuration and class list of the run in a folder.
+
+    Returns:
+      dotted field -> value as JSON holds it; and the class names.
 
     Raises:
-      UserError: there is no run in it.
+      UserError: the folder holds no run, a damaged configuration, or one of a newer version.
     """
     path = workdir / CONFIG_FILE
     if not path.is_file():
@@ -118,10 +121,10 @@ def read_config(workdir: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
 
 @contextmanager
 def locked(workdir: Path) -> Iterator[None]:
-    """Makes the folder and holds it for one training, until the block or the process ends.
+    """Creates a run's folder and locks it for one training, until the block or the process ends.
 
     Raises:
-      UserError: another process trains in the folder, or it cannot be written.
+      UserError: another process trains in the folder, or the folder cannot be written.
     """
     with ExitStack() as stack:
         try:

@@ -1,4 +1,4 @@
-"""Configurations: every file builds, wrong ones are refused in one line."""
+"""Configurations: every file builds, and wrong fields are refused by name and value."""
 
 import re
 from pathlib import Path
@@ -17,14 +17,14 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.py")), ids=lambda p: p.stem)
 def test_every_config_builds(path: Path) -> None:
     config = load_config(path)
-    if not config.propose:  # else what makes the model is left open
+    if not config.propose:  # otherwise fields of the model are open
         make_model(config, classes=20)
     assert config.weights_from
     assert config.data.come_from
 
 
 def test_thumos_s_is_the_published_recipe() -> None:
-    """Spec of the published run: sizes, rates, schedule, evaluation."""
+    """Compares sizes, rates, schedule and evaluation with the published run."""
     config = load_config(CONFIGS / "thumos_s.py")
     vit = make_vit(config.model)
     assert (vit.width, vit.depth, vit.tia_blocks, vit.tia_hidden, vit.drop_path) == (384, 12, tuple(range(12)), 96, 0.1)
@@ -45,46 +45,47 @@ def test_thumos_s_is_the_published_recipe() -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("--config.data.strid=4", "strid"),
-        ("--config.data.stride=four", "four"),
-        ("--config.model.size=XL", "expected one of tiny, S, B, L, H, g"),
+        ("--config.data.strid=4", "data.strid"),
+        ("--config.data.stride=four", "data.stride=four"),
+        ("--config.model.size=XL", "tiny, S, B, L, H, g"),
         ("--config.data.window=760", "multiple of 16"),
         ("--config.data.window=784", "multiple of 32"),
         ("--config.model.tia_blocks=0,99", "blocks 0 to 11"),
-        ("--config.model.tia_blocks=last", "expected all, or blocks"),
+        ("--config.model.tia_blocks=last", "0,2,20-39"),
         ("--config.model.dtype=float16", "float32, bfloat16"),
-        ("--config.data.crop=8", "patch of 16 pixels"),
-        ("--config.model.image_size=8", "at least the patch, 16"),
+        ("--config.data.crop=8", "16 pixels"),
+        ("--config.model.image_size=8", "16"),
         ("--config.model.drop_path=1.0", "in [0, 1)"),
         ("--config.model.embed=0", "at least 1"),
         ("--config.train.epochs=0", "at least 1"),
         ("--config.data.stride=0", "at least 1"),
         ("--config.data.split=1.0", "in (0, 1)"),
-        ("--config.train.epochs=101", "at most schedule_epochs"),
+        ("--config.train.epochs=101", "schedule_epochs"),
         ("--config.data.overlap=1.0", "[0, 1)"),
         ("--config.test.sigma=0.0", "sigma"),
         ("--config.train.tia_rate=-1.0", "above 0"),
     ],
 )
 def test_wrong_fields_are_refused(override: str, message: str) -> None:
-    with pytest.raises(UserError, match=re.escape(message)):
+    with pytest.raises(UserError, match=re.escape(message)) as caught:
         load_config(CONFIGS / "thumos_s.py", [override])
+    assert override.partition("=")[2] in str(caught.value)
 
 
 def test_a_file_that_is_missing_or_fails_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"nowhere\.py: no such file"):
+    with pytest.raises(UserError, match=r"/nowhere\.py: no such file\b"):
         load_config(tmp_path / "nowhere.py")
     broken = tmp_path / "broken.py"
     broken.write_text("def get_config():\n    raise ValueError('my own mistake')\n")
     with pytest.raises(UserError, match=r"broken\.py.*my own mistake"):
         load_config(broken)
     broken.write_text("def get_config():\n    return 3\n")
-    with pytest.raises(UserError, match=r"broken\.py"):
+    with pytest.raises(UserError, match=r"broken\.py.*\bint\b.*\bConfigDict\b"):
         load_config(broken)
     broken.write_text(
         "from adatad_jax.config import default\ndef get_config():\n  c = default()\n  c.data.rates = 3\n  return c\n"
     )
-    with pytest.raises(UserError, match="rates"):
+    with pytest.raises(UserError, match=r"broken\.py.*\brates\b"):
         load_config(broken)
 
 

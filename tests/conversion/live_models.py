@@ -1,4 +1,4 @@
-"""Random VideoMAEs of the torch library `transformers`, and their weights under the names of the other layouts."""
+"""Random VideoMAEs from the torch library `transformers`, and their weights under the names of other layouts."""
 
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ KINDS = {"model": VideoMAEModel, "classifier": VideoMAEForVideoClassification, "
 
 
 def make(kind: str, size: str = "S", **changes: Any) -> Any:
-    """A random model whose activations are large enough to tell details apart, on pictures of two patches a side."""
+    """Makes a random model with activations large enough to show small errors, for frames of two patches per side."""
     dims = PROPORTIONS[size]
     small_decoder = {
         "decoder_hidden_size": 12,
@@ -61,7 +61,7 @@ def make(kind: str, size: str = "S", **changes: Any) -> Any:
 
 
 def video(model: Any) -> tuple[np.ndarray, torch.Tensor]:
-    """Frames `[2, 16, H, W, 3]` uint8, and the same as the live model takes them."""
+    """Returns frames `[2, 16, H, W, 3]` uint8, and the same frames as the live model takes them."""
     side = model.config.image_size
     frames = np.random.default_rng(0).integers(0, 256, (2, 16, side, side, 3), dtype=np.uint8)
     pixels = (frames.astype(np.float32) - PIXEL_MEAN) / PIXEL_STD
@@ -69,7 +69,7 @@ def video(model: Any) -> tuple[np.ndarray, torch.Tensor]:
 
 
 def features(model: Any, pixels: torch.Tensor) -> np.ndarray:
-    """The live encoder's map after its last block, averaged over space, `[2, 8, C]`."""
+    """Returns the live encoder's output after its last block, averaged over space, `[2, 8, C]`."""
     encoder = getattr(model, "videomae", model)
     with torch.no_grad():
         last = encoder(pixels, output_hidden_states=True).hidden_states[-1]
@@ -77,7 +77,7 @@ def features(model: Any, pixels: torch.Tensor) -> np.ndarray:
 
 
 def save_bin(model: Any, folder: Path) -> None:
-    """As earlier versions of the library saved: `pytorch_model.bin`, with the biases' old names."""
+    """Saves a model as earlier versions of the library did: `pytorch_model.bin`, with the old bias names."""
     folder.mkdir()
     state = {
         key.replace("query.bias", "q_bias").replace("value.bias", "v_bias"): value
@@ -88,7 +88,7 @@ def save_bin(model: Any, folder: Path) -> None:
 
 
 def to_original(model: Any, pre_training: bool = False) -> dict[str, torch.Tensor]:
-    """The live model's tensors under the names of the authors' PyTorch code."""
+    """Returns the live model's tensors under the names of the authors' PyTorch code."""
     live = model.state_dict()
     encoder = "videomae." if any(key.startswith("videomae.") for key in live) else ""
     front = "encoder." if pre_training else ""
@@ -123,7 +123,7 @@ def to_original(model: Any, pre_training: bool = False) -> dict[str, torch.Tenso
 
 
 def to_mmaction(model: Any, prefix: str = "backbone.") -> dict[str, torch.Tensor]:
-    """The live model's tensors under mmaction's names."""
+    """Returns the live model's tensors under mmaction's names."""
     out = {}
     for key, value in to_original(model).items():
         if key.startswith("head."):

@@ -1,4 +1,4 @@
-"""Random detectors under the names and in the shapes of the PyTorch release, written by torch."""
+"""Random detectors with the tensor names and shapes of the PyTorch release."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ Tensors = dict[str, torch.Tensor]
 
 @dataclass(frozen=True)
 class Release:
-    """Dimensions of a detector; of its backbone those of "tiny"."""
+    """The dimensions of a detector; by default, its backbone is "tiny"."""
 
     width: int = 64
     depth: int = 3
@@ -97,7 +97,7 @@ class Release:
         return shapes
 
     def state(self, seed: int) -> Tensors:
-        """Random values, but for the fixed positions and the fresh (integer) loss normaliser."""
+        """Draws random tensors, except for the fixed positions and the initial (integer) loss normaliser."""
         torch.manual_seed(seed)
         state = {key: torch.randn(shape) for key, shape in self.shapes().items()}
         state["rpn_head.loss_normalizer"] = torch.tensor(100)
@@ -105,7 +105,7 @@ class Release:
         return state
 
     def config(self, classes_file: Path | None = None) -> Config:
-        """The configuration of a tiny detector of these dimensions."""
+        """Makes the configuration of a tiny detector of these dimensions."""
         length = 2**self.branch * 16
         adaptation = "side" if self.side_adapters else "tia" if self.adapters else "frozen"
         blocks = self.adapters or range(self.depth - self.side_adapters, self.depth)
@@ -133,7 +133,7 @@ class Release:
 
 
 def sinusoid(length: int, width: int) -> torch.Tensor:
-    """VideoMAE's position table `[1, length, width]`, entry by entry in float64, then float32."""
+    """Computes VideoMAE's position table `[1, length, width]` in float64; returns it as float32."""
     rows = torch.arange(length, dtype=torch.float64)[:, None]
     channels = torch.arange(width)
     angle = rows / 10000.0 ** (2 * (channels // 2).double() / width)
@@ -141,13 +141,13 @@ def sinusoid(length: int, width: int) -> torch.Tensor:
 
 
 def labels(path: Path, count: int) -> Path:
-    """A class list of so many labels."""
+    """Writes a class list of `count` labels."""
     path.write_text("".join(f"class {i}\n" for i in range(count)))
     return path
 
 
 def shapes_alone(release: Release) -> dict[str, np.ndarray]:
-    """Arrays of a detector's shapes that take no memory."""
+    """Returns arrays with a detector's names and shapes that take no memory."""
     return {key: np.broadcast_to(np.float32(0), shape) for key, shape in release.shapes().items()}
 
 

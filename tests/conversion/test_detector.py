@@ -1,5 +1,6 @@
-"""Where a whole detector's tensors go, and every one that must be refused."""
+"""Conversion of a whole detector: where its tensors go, and all tensors that must be refused."""
 
+import re
 from pathlib import Path
 
 import jax
@@ -75,12 +76,13 @@ def test_only_what_differs_has_an_average_of_its_own() -> None:
     detector = convert_detector(file_of(state, averaged), make_model(TIA.config(), 3))
     assert list(detector.ema) == ["detector/projection/embed_1/norm/bias"]
     arrays = len(jax.tree.leaves(detector.params))
-    assert f"averages 1 of {arrays} arrays differ from the weights as trained" in detector.account()
-    assert "averages none in the file" in convert_detector(file_of(state), make_model(TIA.config(), 3)).account()
+    assert re.search(rf"^averages .*\b1 of {arrays} arrays\b", detector.account(), re.MULTILINE)
+    without = convert_detector(file_of(state), make_model(TIA.config(), 3))
+    assert re.search(r"^averages .*\bnone\b", without.account(), re.MULTILINE)
     tensors = as_numpy(state)
     alone = convert_detector(TensorFile(SOURCE, tensors, tensors, {}), make_model(TIA.config(), 3))
     assert (alone.ema, alone.states) == ({}, ("state_dict_ema",))
-    assert "averages are all that the file holds" in alone.account()
+    assert re.search(r"^averages .*\bonly\b.*\bevaluated\b", alone.account(), re.MULTILINE)
 
 
 def test_positions_within_1e_6_are_recomputed_and_others_used() -> None:
@@ -93,7 +95,7 @@ def test_positions_within_1e_6_are_recomputed_and_others_used() -> None:
     detector = convert_detector(file_of(state), model)
     np.testing.assert_array_equal(detector.params["backbone"]["pos_embed"], table[0] + 2e-6)
     assert f"{BACKBONE}pos_embed" not in detector.kept
-    assert "the file's own is used" in detector.account()
+    assert re.search(rf"^{re.escape(BACKBONE)}pos_embed: .*\bfile's own\b", detector.account(), re.MULTILINE)
     check_parameters(detector.params, model, SOURCE)
 
 
@@ -109,7 +111,7 @@ def test_every_tensor_that_does_not_fit_is_listed_with_its_state() -> None:
     with pytest.raises(UserError) as caught:
         convert_detector(file_of(state, averaged), make_model(TIA.config(), 3))
     message = str(caught.value)
-    assert message.startswith("detector.pth: 7 tensors do not fit")
+    assert message.startswith("detector.pth: 7 tensors ")
     for line in (
         "missing: neck.fpn_norms.1.bias (in state_dict)",
         f"wrong shape: {BACKBONE}blocks.1.norm1.weight is (65,), expected (64,) (in state_dict)",
@@ -130,5 +132,5 @@ def test_parameters_of_other_sizes_than_the_configuration_are_listed() -> None:
     with pytest.raises(UserError) as caught:
         check_parameters(jax.tree.map(np.asarray, params), make_model(config, 5), SOURCE)
     message = str(caught.value)
-    assert "detector/head/class_tower/out/bias: found (3,), the configuration needs (5,)" in message
-    assert "detector/head/boundary_tower/conv_1/norm/bias: found (16,), the configuration needs nothing" in message
+    assert re.search(r"\bdetector/head/class_tower/out/bias: .*\(3,\).*\(5,\)$", message, re.MULTILINE)
+    assert re.search(r"\bdetector/head/boundary_tower/conv_1/norm/bias: .*\(16,\).*\bnothing$", message, re.MULTILINE)

@@ -1,6 +1,7 @@
-"""Folders that appear whole or not at all, and the trees in them."""
+"""Folders that are written completely or not at all, and the trees in them."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -21,7 +22,7 @@ def test_a_tree_comes_back_bit_for_bit_and_away_from_the_partial_folder(tmp_path
     np.testing.assert_array_equal(found["c"], tree["c"])
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["out"]
     assert folders.size_of(tree) == 8 + 24
-    with pytest.raises(UserError, match="out: exists already"), folders.whole(tmp_path / "new/out", 0):
+    with pytest.raises(UserError, match=r"/out: exists\b"), folders.whole(tmp_path / "new/out", 0):
         pass
 
 
@@ -41,7 +42,7 @@ def test_nothing_is_left_of_a_folder_that_fails(
         fail()
     assert list(tmp_path.iterdir()) == []
     if isinstance(failure, OSError | ValueError):
-        assert f"out: cannot be written ({failure})" in str(caught.value)
+        assert re.search(rf"/out: .*\bwritten \({failure}\)", str(caught.value))
 
 
 def test_two_conversions_of_one_output_do_not_meet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -49,14 +50,14 @@ def test_two_conversions_of_one_output_do_not_meet(tmp_path: Path, monkeypatch: 
     with folders.whole(tmp_path / "out", 0) as first:
         (first / "mine").write_text("mine")
         with (
-            pytest.raises(UserError, match=r"another conversion is writing it, .* remove .*\.out\.partial"),
+            pytest.raises(UserError, match=r"/out: another conversion\b.*\bremove .*/\.out\.partial$"),
             folders.whole(tmp_path / "out", 0),
         ):
             pass
     assert (tmp_path / "out/mine").read_text() == "mine"
-    # What has come into being meanwhile stays as it is.
+    # A folder that appeared in the meantime stays as it is.
     with (
-        pytest.raises(UserError, match="late: cannot be written"),
+        pytest.raises(UserError, match=r"/late: .*\bwritten\b"),
         folders.whole(tmp_path / "late", 0),
     ):
         shutil.copytree(tmp_path / "out", tmp_path / "late")
@@ -65,14 +66,14 @@ def test_two_conversions_of_one_output_do_not_meet(tmp_path: Path, monkeypatch: 
 
 
 def test_a_full_disk_is_told_before_anything_is_written(tmp_path: Path) -> None:
-    message = r"out: needs 1,000,000,000,000 MB, but [\d,]+ MB are free"
+    message = r"/out: .*\b1,000,000,000,000 MB\b.*\b[\d,]+ MB\b.*\bfree\b"
     with pytest.raises(UserError, match=message), folders.whole(tmp_path / "out", 10**18):
         pass
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_tree_that_is_gone_is_no_empty_tree(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="tree/ has no list of its arrays"):
+    with pytest.raises(ValueError, match=r"\btree/.*\barrays\b"):
         folders.read_tree(tmp_path / "tree")
     (tmp_path / "conversion.json").write_text(json.dumps({"source": "a.pth"}))
     assert folders.read_record(tmp_path) == {"source": "a.pth"}

@@ -1,4 +1,4 @@
-"""Reading and writing of checkpoint files: every form users have, bit for bit, and everything that must be refused."""
+"""Reading and writing of checkpoint files: every form that users have, bit for bit, and all that must be refused."""
 
 import argparse
 import gzip
@@ -144,9 +144,9 @@ def test_what_is_no_checkpoint_is_refused_by_name(kind: str, suffix: str, tmp_pa
 
 
 def test_other_files_of_torch_are_refused_without_its_advice(tmp_path: Path) -> None:
-    """It is to read the file with everything that is in it."""
+    """Checks that messages leave out torch's advice, which is to run whatever code a file holds."""
     torch.save(torch.nn.Linear(2, 2), tmp_path / "module.pth")
-    with pytest.raises(UserError, match=r"module\.pth: refused: .* would run code when read \(torch\.nn\.\S*Linear\)"):
+    with pytest.raises(UserError, match=r"/module\.pth: refused: .*\brun code\b.*\(torch\.nn\.\S*Linear\)"):
         read_tensors(tmp_path / "module.pth")
     (tmp_path / "page.pth").write_text("<html>quota exceeded</html>" * 100)
     (tmp_path / "packed.pth").write_bytes(gzip.compress(b"weights"))
@@ -184,7 +184,7 @@ def test_pickles_with_code_never_run(zipped: bool, tmp_path: Path, monkeypatch: 
         torch.save({"state_dict": Malicious()}, path)
     else:
         path.write_bytes(pickle.dumps({"state_dict": Malicious()}, protocol=2))
-    with pytest.raises(UserError, match=r"bad\.pth: refused: .* would run code"):
+    with pytest.raises(UserError, match=r"/bad\.pth: refused: .*\brun code\b"):
         read_tensors(path)
     assert not Path("ran").exists()
 
@@ -214,49 +214,49 @@ def test_every_tensor_with_nan_or_infinity_is_named(suffix: str, dtype: type, tm
     path = tmp_path / f"a{suffix}"
     bad = {"x": np.array([1, np.nan], dtype), "y": np.array([np.inf], dtype), "z": np.array([1], dtype)}
     write_tensors(path, bad, {"z": np.array([-np.inf], dtype)})
-    with pytest.raises(UserError, match=r": 3 tensors hold NaN or infinite values: x, y, state_dict_ema: z$"):
+    with pytest.raises(UserError, match=r": 3 tensors\b.*\bNaN\b.*: x, y, state_dict_ema: z$"):
         read_tensors(path)
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_doubles_beyond_float32_are_infinite(suffix: str, tmp_path: Path) -> None:
-    """All is computed in float32, whose largest number is 3.4e38."""
+    """Uses values around 3.4e38, the largest number in float32, in which everything is computed."""
     path = tmp_path / f"a{suffix}"
     write_tensors(path, {"x": np.array([3.4e38, 1e-300]), "y": np.array([3.5e38])})
-    with pytest.raises(UserError, match=r": 1 tensors hold NaN or infinite values: y$"):
+    with pytest.raises(UserError, match=r": 1 tensors\b.*\binfinite\b.*: y$"):
         read_tensors(path)
 
 
 def test_names_that_meet_without_module_are_refused(tmp_path: Path) -> None:
     torch.save({"module.a": torch.ones(1), "a": torch.zeros(1)}, tmp_path / "a.pth")
-    with pytest.raises(UserError, match=r"with and without 'module\.': module\.a"):
+    with pytest.raises(UserError, match=r"/a\.pth: 1 tensors\b.*'module\.': module\.a$"):
         read_tensors(tmp_path / "a.pth")
 
 
 def test_files_that_cannot_be_written_are_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"a\.txt: expected a name that ends in \.pth or \.safetensors"):
+    with pytest.raises(UserError, match=r"/a\.txt: .*\.pth\b.*\.safetensors\b"):
         write_tensors(tmp_path / "a.txt", STATE)
     (tmp_path / "file").touch()
     for suffix in SUFFIXES:
         taken = tmp_path / f"folder{suffix}"
         taken.mkdir()
-        with pytest.raises(UserError, match=r"folder\.\w+: cannot be written"):
+        with pytest.raises(UserError, match=r"/folder\.\w+: .*\bwritten\b"):
             write_tensors(taken, STATE)
-        with pytest.raises(UserError, match=r"a\.\w+: cannot be written"):
+        with pytest.raises(UserError, match=r"/a\.\w+: .*\bwritten\b"):
             write_tensors(tmp_path / f"file/a{suffix}", STATE)
     assert len(list(tmp_path.iterdir())) == 3
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_others_may_read_what_is_written(suffix: str, tmp_path: Path) -> None:
-    """As they may read any file of this user."""
+    """Compares with the mode of any other new file of this user."""
     (tmp_path / "any").touch()
     write_tensors(tmp_path / f"a{suffix}", STATE)
     assert (tmp_path / f"a{suffix}").stat().st_mode == (tmp_path / "any").stat().st_mode
 
 
 def test_hugging_face_directories(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"not a Hugging Face directory; expected config\.json"):
+    with pytest.raises(UserError, match=r": not a Hugging Face directory\b.*\bconfig\.json\b.*\bmodel\.safetensors\b"):
         read_tensors(tmp_path)
     (tmp_path / "config.json").write_text('{"model_type": "videomae"}')
     shards = {"model-1.safetensors": {"a": STATE["a"]}, "model-2.safetensors": {"b.c": STATE["b.c"]}}
@@ -273,12 +273,12 @@ def test_hugging_face_directories(tmp_path: Path) -> None:
     assert read_tensors(tmp_path / "model-1.safetensors").config == {}
 
     safetensors.torch.save_file(as_torch(STATE), tmp_path / "model-2.safetensors")
-    with pytest.raises(UserError, match=r"1 tensors are in several of its files: a$"):
+    with pytest.raises(UserError, match=r": 1 tensors\b.*\bfiles: a$"):
         read_tensors(tmp_path)
     (tmp_path / "model-2.safetensors").unlink()
-    with pytest.raises(UserError, match=r"lists files that are not there: model-2\.safetensors"):
+    with pytest.raises(UserError, match=r"\bmodel\.safetensors\.index\.json\b.*: model-2\.safetensors$"):
         read_tensors(tmp_path)
     for content in ("{", "[]", "{}"):
         index.write_text(content)
-        with pytest.raises(UserError, match=r"index\.json: (not a JSON file|expected a )"):
+        with pytest.raises(UserError, match=r"/model\.safetensors\.index\.json: .*(\bJSON\b|\bweight_map\b)"):
             read_tensors(tmp_path)

@@ -8,7 +8,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adatad_jax.config.fields import Config
@@ -91,20 +91,20 @@ def test_a_nominal_rate_counts_frames(table: Table) -> None:
 @pytest.mark.parametrize(
     ("lines", "told"),
     [
-        ("a,2,1,x\n", "line 2: ends at 1 seconds, expected after its start at 2"),
-        ("a,1,1,x\n", "line 2: ends at 1 seconds"),
-        ("a,0,1,x\na,one,1,x\n", 'line 3: start is "one", expected seconds'),
-        ("a,0,,x\n", 'line 2: end is "", expected seconds'),
-        ("a,0,nan,x\n", 'line 2: end is "nan"'),
-        ("a,-1,1,x\n", "line 2: starts at -1 seconds, expected at least 0"),
-        ("a,0,1,\n", "line 2: the label is empty"),
-        ("a,0,1, \n", "line 2: the label is empty"),
-        (",0,1,x\n", "line 2: the video is empty"),
-        ("a,0,1,x\n\nz.mp4,0,1,x\n", r"line 4: .*z: no file with this name"),
-        ("a,0,1,x\nb,0,4.5,x\n", 'line 3: 0 to 4.5 seconds, but video "b" has 3.00 seconds'),
-        ("a,2.5,2.8,x\nb,0,1,x\n", 'line 2: 2.5 to 2.8 seconds, but video "a" has 2.00 seconds'),
-        ("a,0,1,run, fast\n", "line 2: 5 values, expected 4"),
-        ("a,0,1\n", "line 2: 3 values, expected 4"),
+        ("a,2,1,x\n", r"line 2: .*\bends at 1\b.*\b2\b"),
+        ("a,1,1,x\n", r"line 2: .*\bends at 1\b.*\b1\b"),
+        ("a,0,1,x\na,one,1,x\n", r'line 3: .*\bstart\b.*"one".*\bseconds\b'),
+        ("a,0,,x\n", r'line 2: .*\bend\b.*"".*\bseconds\b'),
+        ("a,0,nan,x\n", r'line 2: .*\bend\b.*"nan".*\bseconds\b'),
+        ("a,-1,1,x\n", r"line 2: .*\bstarts at -1\b.*\b0\b"),
+        ("a,0,1,\n", r"line 2: .*\blabel\b.*\bempty\b"),
+        ("a,0,1, \n", r"line 2: .*\blabel\b.*\bempty\b"),
+        (",0,1,x\n", r"line 2: .*\bvideo\b.*\bempty\b"),
+        ("a,0,1,x\n\nz.mp4,0,1,x\n", r"line 4: .*/z: no file\b"),
+        ("a,0,1,x\nb,0,4.5,x\n", r'line 3: .*\b0 to 4\.5\b.*"b".*\b3\.00 seconds'),
+        ("a,2.5,2.8,x\nb,0,1,x\n", r'line 2: .*\b2\.5 to 2\.8\b.*"a".*\b2\.00 seconds'),
+        ("a,0,1,run, fast\n", r"line 2: .*\b5 values\b.*\b4\b"),
+        ("a,0,1\n", r"line 2: .*\b3 values\b.*\b4\b"),
     ],
 )
 def test_wrong_lines_are_named(table: Table, lines: str, told: str) -> None:
@@ -115,19 +115,19 @@ def test_wrong_lines_are_named(table: Table, lines: str, told: str) -> None:
 
 
 def test_all_wrong_lines_are_listed_together(table: Table) -> None:
-    with pytest.raises(UserError, match=r"3 problem\(s\)(.|\n)*line 2(.|\n)*line 4(.|\n)*line 5"):
+    with pytest.raises(UserError, match=r"mine\.csv: .*\b3\b(.|\n)*\bline 2(.|\n)*\bline 4(.|\n)*\bline 5"):
         load_table(table(HEADER + "a,2,1,x\nb,0,1,x\na,0,1,\nz,0,1,x\n").data)
 
 
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("", r"line 1: expected the names of columns, video,start,end,label.*found nothing"),
-        ("video;start;end;label\na;0;1;x\n", "separated by commas; found video;start;end;label"),
-        ("a,0,1,x\n", "found a,0,1,x"),
-        ("video,start,end,label,label\na,0,1,x,y\n", "each once"),
-        (HEADER, "no segments, only a header"),
-        (HEADER + 'a,0,1,"x\n', "line 2: not a table"),
+        ("", r"line 1: .*\bvideo,start,end,label\b.*\bnothing\b"),
+        ("video;start;end;label\na;0;1;x\n", r"line 1: .*\bvideo,start,end,label\b.*\bvideo;start;end;label\b"),
+        ("a,0,1,x\n", r"line 1: .*\bvideo,start,end,label\b.* a,0,1,x"),
+        ("video,start,end,label,label\na,0,1,x,y\n", r"line 1: .*\bonce\b.*\bvideo,start,end,label,label\b"),
+        (HEADER, r"mine\.csv: .*\bno segments\b"),
+        (HEADER + 'a,0,1,"x\n', r"line 2: .*\btable\b"),
     ],
 )
 def test_what_is_no_table_is_told(table: Table, text: str, told: str) -> None:
@@ -136,26 +136,26 @@ def test_what_is_no_table_is_told(table: Table, text: str, told: str) -> None:
 
 
 def test_subsets_of_the_column(table: Table) -> None:
-    with pytest.raises(UserError, match=r'"a" is in several subsets \(line 2 "train", line 4 "test"\)'):
+    with pytest.raises(UserError, match=r'"a" .*\bline 2 "train".*\bline 4 "test"'):
         load_table(table(SUBSETS + "a,0,1,x,train\na,1,2,x,train\na.mp4,0,1,x,test\n").data)
-    with pytest.raises(UserError, match="line 3: the subset is empty"):
+    with pytest.raises(UserError, match=r"line 3: .*\bsubset\b.*\bempty\b"):
         load_table(table(SUBSETS + "a,0,1,x,train\nb,0,1,x,\n").data)
 
 
 def test_folders_in_the_table(table: Table) -> None:
-    """A path stands for its file's name, unless that would make one video of two."""
+    """A path counts as its file's name, unless two videos would then be one."""
     assert set(load_table(table(HEADER + "/data/a.mp4,0,1,x\n/data/b.mp4,0,1,x\n").data)) == {"a", "b"}
-    with pytest.raises(UserError, match=r'"a" is named in several folders \(one, two\)'):
+    with pytest.raises(UserError, match=r'"a" .*\bfolders\b.*\bone, two\b'):
         load_table(table(HEADER + "one/a.mp4,0,1,x\ntwo/a.mp4,0,1,x\nb,0,1,x\n").data)
 
 
 def test_what_is_not_set_is_named(table: Table) -> None:
     config = table(HEADER + "a,0,1,x\nb,0,1,x\n")
     config = config.with_fields({"data.videos": ""})
-    with pytest.raises(UserError, match=r"config\.data\.videos=\(not set\)"):
+    with pytest.raises(UserError, match=r"config\.data\.videos\b.*\bnot set\b"):
         load_videos(config)
     config = config.with_fields({"data.annotations": ""})
-    with pytest.raises(UserError, match=r"config\.data\.annotations is not set"):
+    with pytest.raises(UserError, match=r"config\.data\.annotations\b.*\bnot set\b"):
         load_videos(config)
 
 
@@ -164,8 +164,8 @@ def test_videos_that_are_not_in_the_table_are_listed(table: Table, caplog: pytes
     with caplog.at_level(logging.WARNING):
         load_table(config.data)
         load_table(config.data)  # as for training and test
-    assert caplog.text.count("not used: 1 videos") == 1
-    assert "c.d.avi" in caplog.text
+    assert caplog.text.count("c.d.avi") == 1
+    assert "mine.csv" in caplog.text
 
 
 def test_broken_and_missing_videos_stop_or_are_left_out(
@@ -177,7 +177,7 @@ def test_broken_and_missing_videos_stop_or_are_left_out(
         (folder / name).write_bytes((videos / name).read_bytes())
     (folder / "bad.mp4").write_text("not a video")
     lines = HEADER + "a,0,1,x\nbad,0,1,x\nb,0,1,x\n"
-    with pytest.raises(UserError, match=r"1 of 3 videos cannot be read(.|\n)*bad\.mp4"):
+    with pytest.raises(UserError, match=r"\b1 of 3 videos\b(.|\n)*/bad\.mp4: "):
         load_table(table(lines, folder).data)
     config = table(lines + "gone,0,1,x\n", folder)
     config = config.with_fields({"data.skip_broken": True})
@@ -199,7 +199,7 @@ def test_a_changed_file_is_read_again(table: Table, tmp_path: Path) -> None:
 
 
 def test_one_video_cannot_be_split(table: Table) -> None:
-    with pytest.raises(UserError, match="the only video, expected at least two"):
+    with pytest.raises(UserError, match=r"^a: .*\btwo\b.*--config\.data\.train_subset\b"):
         load_table(table(HEADER + "a,0,1,x\n").data)
     assert load_table(table(SUBSETS + "a,0,1,x,all\n").data)["a"].subset == "all"
 
@@ -212,6 +212,7 @@ def test_split_is_the_published_hash() -> None:
         assert split_by_hash(shares, share) == expected
 
 
+@settings(deadline=None)
 @given(names=st.sets(st.text(min_size=1), min_size=2, max_size=30), share=st.floats(0.01, 0.99))
 def test_split_has_two_sides_and_does_not_depend_on_the_order(names: set[str], share: float) -> None:
     split = split_by_hash(names, share)

@@ -1,4 +1,4 @@
-"""The data set as a run sees it: files found, windows drawn, batches of one shape, on real encoded videos."""
+"""Training windows of real encoded videos: their frames, segments and order."""
 
 import json
 from pathlib import Path
@@ -71,7 +71,7 @@ def test_a_resized_video_in_memory_or_not_is_the_same_whole_video(config: Config
 
 
 def test_order_is_a_permutation_cut_to_the_published_devices(training: tuple[Subset, TrainingWindows]) -> None:
-    """5 videos over the 2 devices of the published run: 4 an epoch, another 4 next time."""
+    """With 5 videos on the 2 devices of the published run, an epoch has 4 of them, and every epoch others."""
     orders = [training[1].order(epoch) for epoch in range(3)]
     assert all(len(set(order.tolist())) == len(order) == 4 for order in orders)
     assert len({tuple(order) for order in orders}) == 3
@@ -106,5 +106,5 @@ def test_training_leaves_out_videos_without_segments(config: Config, folder: Pat
     for entry in content["database"].values():
         entry["annotations"] = [{"segment": [1, 2], "label": "Ambiguous"}]
     Path(config.data.annotations).write_text(json.dumps(content))
-    with pytest.raises(UserError, match="no video of subset 'training' has a segment"):
+    with pytest.raises(UserError, match=r"annotations\.json: no video\b.*'training'"):
         load_subset(config, "training", classes, training=True)

@@ -1,4 +1,4 @@
-"""The frames of a window, whatever they come from: files, memory or a cache."""
+"""The frames of a window from files, from memory and from a cache."""
 
 import os
 from pathlib import Path
@@ -44,7 +44,7 @@ def training_subset(config: Config) -> Subset:
 
 @pytest.fixture
 def cached(config: Config, tmp_path: Path) -> Config:
-    """A configuration that reads from a lossless cache, and finds no videos."""
+    """Returns a configuration that reads from a lossless cache and has no video files."""
     for subset, side in ((training_subset(config), SIDE), (validation_subset(config), 32)):
         for name, path in subset.files.items():
             cache_video(Task(tmp_path / "cache", name, path, (side,), config.data, None))
@@ -85,20 +85,20 @@ def test_a_cache_that_lacks_a_video_names_it(cached: Config) -> None:
     next(Path(cached.data.cache).glob("*/train_001.array_record")).unlink()
     with pytest.raises(UserError, match=r"train_001"):
         usable(training_subset(cached), cached)
-    with pytest.raises(UserError, match=r"train_001\.array_record: not there"):
+    with pytest.raises(UserError, match=r"train_001\.array_record: (not there|missing)\b"):
         TrainingWindows(training_subset(cached), cached)
 
 
 def test_a_read_that_hangs_is_given_up_by_name(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A pipe that nobody writes to, without the check that refuses what is no file."""
+    """Reads a pipe without a writer, bypassing the check that refuses pipes."""
     os.mkfifo(tmp_path / "clip.mp4")
     subset = training_subset(config)
     (name, _), *_ = subset.files.items()
     subset.files[name] = tmp_path / "clip.mp4"
     monkeypatch.setattr(frames_module, "open_video", lambda path: path.read_bytes())
     config = config.with_fields({"data.time_limit": 0.3})
-    with pytest.raises(UserError, match=r"clip\.mp4: not read within 0\.3 s"):
+    with pytest.raises(UserError, match=r"/clip\.mp4: .*\b0\.3 s\b"):
         TrainingWindows(subset, config).load(0, 0)
-    os.close(os.open(tmp_path / "clip.mp4", os.O_WRONLY))  # lets the thread that was left behind end
-    for thread in list(limits._stuck):
+    os.close(os.open(tmp_path / "clip.mp4", os.O_WRONLY))  # ends the abandoned thread
+    for thread in [thread for thread, what in limits._stuck.items() if what == str(tmp_path / "clip.mp4")]:
         thread.join()

@@ -1,7 +1,9 @@
-"""Files of a data set: found, opened, compared with the annotations; every fault named, none in the way of another."""
+"""Video files of a data set: found, opened and compared with the annotations, with every fault named."""
 
 import json
 import logging
+import re
+from collections.abc import Callable
 from pathlib import Path
 from threading import Event
 
@@ -19,6 +21,7 @@ from adatad_jax.diagnosis.segment_problems import segment_problems
 from adatad_jax.errors import UserError
 from adatad_jax.inference.test_set import load_evaluation
 from adatad_jax.postprocessing.detections import Detections
+from adatad_jax.video.limits import within
 from adatad_jax.video.names import find_files
 from adatad_jax.video.probe import Probe, probe, probe_throughout
 from tests.video.broken_files import FRAMES, RATE, SIZE, write_broken, write_video
@@ -51,15 +54,15 @@ def test_files_are_found_by_name_whatever_their_extension(tmp_path: Path) -> Non
     assert {name: path.name for name, path in files.items()} == {"a": "a.mp4", "b": "b.AVI"}
     assert list(problems) == ["c", "d"]
     assert f"{tmp_path}/c: no file" in problems["c"]
-    assert "several files (d.mkv, d.mp4); keep one" in problems["d"]
-    with pytest.raises(UserError, match="no such folder"):
+    assert "d.mkv, d.mp4" in problems["d"]
+    with pytest.raises(UserError, match=r"/nowhere: .*\bno such folder\b"):
         find_files(tmp_path / "nowhere", ["a"])
 
 
 def test_files_with_a_prefix(tmp_path: Path) -> None:
     for name in ("v_a.mp4", "v_b.mp4", "v_v_c.mp4", "d.mp4"):
         (tmp_path / name).touch()
-    # a name that has the prefix already is found, one that begins like it is not mistaken
+    # A name that already has the prefix is found, and a name that only begins like it is not confused with it.
     files, problems = find_files(tmp_path, ["a", "v_b", "v_c", "d", "v_e"], "v_")
     assert {name: path.name for name, path in files.items()} == {"a": "v_a.mp4", "v_b": "v_b.mp4", "v_c": "v_v_c.mp4"}
     assert [text.split(":")[0] for text in problems.values()] == [f"{tmp_path}/v_d", f"{tmp_path}/v_e"]
@@ -69,16 +72,14 @@ def test_every_fault_is_found_and_named(tmp_path: Path, config: Config) -> None:
     faults = write_broken(tmp_path)
     write_video(tmp_path / "sound.mp4")
     subset = make_subset(tmp_path, [*faults, "sound"])
-    with pytest.raises(
-        UserError, match=r"7 of 9 videos cannot be read or are not the annotated ones.*skip_broken"
-    ) as e:
+    with pytest.raises(UserError, match=r"\b7 of 9 videos\b.*--config\.data\.skip_broken=True") as e:
         usable(subset, config)
     for name, words in faults.items():
         if name != "damaged":  # in its middle, where only a decoder of every frame would see it
             [line] = [line for line in str(e.value).splitlines() if f"/{name}" in line]
             assert words in line, line
     assert probe(tmp_path / "damaged.mp4") == probe(tmp_path / "sound.mp4") == Probe(FRAMES, RATE, SIZE)
-    with pytest.raises(UserError, match=r"damaged\.mp4: frame 50 cannot be decoded"):
+    with pytest.raises(UserError, match=r"/damaged\.mp4: .*\bframe 50\b"):
         probe_throughout(tmp_path / "damaged.mp4")
     assert probe_throughout(tmp_path / "sound.mp4") == Probe(FRAMES, RATE, SIZE)
 
@@ -94,14 +95,14 @@ def test_broken_videos_are_skipped_and_listed_where_that_is_allowed(
         left = usable(subset, config)
     assert list(left.videos) == ["a"]
     assert not left.missing
-    [record] = caplog.records
+    [record] = [record for record in caplog.records if record.name.startswith("adatad_jax")]
     message = record.getMessage()
     assert "2 of 3 videos" in message
-    assert "count as missed" in message
-    assert "b.mp4: not a video" in message
+    assert "missed" in message
+    assert f"{tmp_path}/b.mp4: not a video" in message
     assert f"{tmp_path}/c: no file" in message
     assert usable(left, config) == left
-    with pytest.raises(UserError, match=r"1 of 1 videos.*none is left"):
+    with pytest.raises(UserError, match=r"\b1 of 1 videos\b(.|\n)*/b\.mp4: "):
         usable(make_subset(tmp_path, ["b"]), config)
 
 
@@ -115,26 +116,33 @@ def test_a_decoder_that_hangs_is_left_behind(tmp_path: Path, config: Config, mon
             end.wait()
         return Probe(FRAMES, RATE)
 
+    def patient(seconds: float, what: str, function: Callable[[], Probe]) -> Probe:
+        """Gives the other videos time to start their threads, however busy the machine is."""
+        return within(seconds if "stuck" in what else 60, what, function)
+
     monkeypatch.setattr(usable_videos, "probe", read)
+    monkeypatch.setattr(usable_videos, "within", patient)
     config = config.with_fields({"data.time_limit": 0.2})
-    probes, broken = look_at(make_subset(tmp_path, ["a", "stuck", "b"]), config)
-    end.set()
+    try:
+        probes, broken = look_at(make_subset(tmp_path, ["a", "stuck", "b"]), config)
+    finally:
+        end.set()
     assert list(probes) == ["a", "b"]
     assert list(broken) == ["stuck"]
-    assert "stuck.mp4: not read within 0.2 s" in broken["stuck"]
+    assert re.search(r"/stuck\.mp4: .*\b0\.2 s\b", broken["stuck"])
 
 
 @pytest.mark.parametrize(
     ("fields", "found", "words"),
     [
         ({}, Probe(100, 25.0), None),
-        ({}, Probe(129, 25.0), "129 frames in 5.16 seconds, but the annotations say 100 in 4.00"),  # 1.16 s apart
+        ({}, Probe(129, 25.0), r"\b129 frames\b.*\b5\.16\b.*\b100\b.*\b4\.00\b"),  # 1.16 s apart
         ({}, Probe(125, 25.0), None),  # 1 s and 25 frames apart: 30 and 1 s are allowed
         ({"frames": 1000, "duration": 40.0}, Probe(901, 25.0), None),  # under a tenth
         ({"frames": 1000, "duration": 40.0}, Probe(899, 25.0), "899 frames"),
         ({"frames": 0}, Probe(1000, 250.0), None),  # no frame count to compare with
-        ({"frames": 0}, Probe(1000, 25.0), "but the annotations say 4.00 seconds"),
-        ({"frames": 240, "fixed_fps": 60.0}, Probe(100, 25.0), "convert it to 60 frames a second"),
+        ({"frames": 0}, Probe(1000, 25.0), r"\b1000 frames\b.*\b40\.00\b.* 4\.00 seconds"),
+        ({"frames": 240, "fixed_fps": 60.0}, Probe(100, 25.0), r"\bconvert\b.*\b60 frames\b.*\bconfig\.data\.fps\b"),
     ],
 )
 def test_lengths_are_compared(fields: dict[str, object], found: Probe, words: str | None) -> None:
@@ -143,22 +151,23 @@ def test_lengths_are_compared(fields: dict[str, object], found: Probe, words: st
         assert problem is None
     else:
         assert problem is not None
-        assert words in problem
+        assert re.search(words, problem)
         assert problem.startswith("a.mp4: ")
 
 
 def test_windows_that_the_file_does_not_reach(config: Config) -> None:
-    """Windows of 16 positions of 4 frames that overlap by half start at frames 0, 32, 64, ... and 436 of 500."""
+    """Windows of 16 positions of 4 frames with half overlap start at frames 0, 32, 64, ... and 436 of 500."""
     sampling, path = make_sampling(config.data), Path("a.mp4")
     video = make_video("a", frames=500)
     assert window_problem(video, path, Probe(500, 25.0), sampling) is None
     assert window_problem(video, path, Probe(437, 25.0), sampling) is None
     text = window_problem(video, path, Probe(436, 25.0), sampling)
     assert text is not None
-    assert "a.mp4: the window of grid positions 109 to 124 starts at source frame 436" in text
+    assert re.search(r"a\.mp4: .*\bpositions 109 to 124\b.*\bframe 436\b", text)
     config = config.with_fields({"data.frames_per_position": 4})
     text = window_problem(make_video("a", frames=3), path, Probe(3, 25.0), make_sampling(config.data))
-    assert text == "a.mp4: 3 frames are too few for one grid position of a window; leave the video out"
+    assert text is not None
+    assert re.search(r"a\.mp4: 3 frames\b.*\bone grid position\b", text)
 
 
 def test_odd_segments() -> None:
@@ -175,6 +184,7 @@ def test_odd_segments() -> None:
 
 def test_costs_are_measured_on_the_frames_that_are_asked_for(tmp_path: Path) -> None:
     path = write_video(tmp_path / "noise.mp4")
+    measure(Clip(path, (0,), 32))  # the first call also loads the decoder
     few, many = measure(Clip(path, tuple(range(0, 20, 4)), 32)), measure(Clip(path, tuple(range(100)), 32))
     assert 0 < few.seconds < many.seconds
     pixels = 32 * 43 * 3
@@ -190,7 +200,7 @@ def test_an_evaluation_keeps_the_truth_of_skipped_videos(tmp_path: Path, config:
     entry["annotations"] = [{"segment": [0.5, 2.5], "label": "jump"}]
     (tmp_path / "annotations.json").write_text(json.dumps({"database": dict.fromkeys("abcd", entry)}))
     config = config.with_fields({"data.videos": str(tmp_path), "data.annotations": str(tmp_path / "annotations.json")})
-    with pytest.raises(UserError, match=r"1 of 4 annotated videos are missing(.|\n)*/d: no file"):
+    with pytest.raises(UserError, match=r"\b1 of 4\b(.|\n)*/d: no file"):
         load_evaluation(config, ("jump",))
     config = config.with_fields({"data.skip_broken": True})
     evaluation = load_evaluation(config, ("jump",))

@@ -1,4 +1,4 @@
-"""The demo's data set on disk: what it declares is what its videos hold."""
+"""The demo's data set on disk: its videos hold what the annotations declare."""
 
 import json
 from pathlib import Path
@@ -81,9 +81,16 @@ def test_another_seed_differs(folder: Path, tmp_path: Path) -> None:
     assert other["train_000"] != first["train_000"]
 
 
-@pytest.mark.parametrize("wrong", [{"train_videos": 0}, {"test_videos": 0}, {"seconds": (1.0, 9.0)}])
-def test_wrong_counts_and_lengths_are_refused(tmp_path: Path, wrong: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"train_videos": 0}, r"\btrain_videos is 0\b"),
+        ({"test_videos": 0}, r"\btest_videos 0\b"),
+        ({"seconds": (1.0, 9.0)}, r"\bseconds \(1\.0, 9\.0\)"),
+    ],
+)
+def test_wrong_counts_and_lengths_are_refused(tmp_path: Path, wrong: dict[str, Any], message: str) -> None:
     arguments: dict[str, Any] = {"train_videos": 1, "test_videos": 1} | wrong
-    with pytest.raises(UserError, match="demo data"):
+    with pytest.raises(UserError, match=rf"^demo data: .*{message}"):
         generate(tmp_path, seed=0, **arguments)
     assert not any(tmp_path.iterdir())

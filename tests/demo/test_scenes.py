@@ -1,4 +1,4 @@
-"""The demo's scenes: what makes them a task about time."""
+"""The properties of the demo's scenes that make them a task about time."""
 
 from itertools import pairwise
 
@@ -26,7 +26,7 @@ def test_segments_are_ordered_apart_and_inside() -> None:
 
 def test_shortest_scene_has_a_segment_and_a_shorter_one_is_refused() -> None:
     assert all(scene(seed, frames=5 * FPS).segments for seed in range(100))
-    with pytest.raises(ValueError, match="at least"):
+    with pytest.raises(ValueError, match=rf"\b{2 * FPS} frames\b.*\b{FPS} fps"):
         scene(0, frames=2 * FPS)
 
 
@@ -61,7 +61,7 @@ def test_kinds_are_flip_symmetric_and_fill_the_unit_square_or_one_axis(kind: str
 
 
 def test_appearance_place_and_length_are_drawn_alike_for_every_kind() -> None:
-    """What a single frame or a segment's length shows: its mean by kind stays within chance of the mean of all."""
+    """Compares what one frame or a segment's length shows: its mean per kind is within chance of the overall mean."""
     rows, labels = [], []
     for seed in range(400):
         plan = scene(seed)

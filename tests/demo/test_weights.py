@@ -1,4 +1,4 @@
-"""The demo's checkpoint: a VideoMAE file in mmaction layout, its patch embedding an orthogonal basis."""
+"""The demo's checkpoint: a VideoMAE file in mmaction layout whose patch embedding is an orthogonal basis."""
 
 import json
 import re
@@ -13,7 +13,7 @@ REFERENCE_WIDTH = 384
 
 
 def test_keys_and_shapes_follow_the_published_checkpoint() -> None:
-    """The published file's keys for as many blocks as ours has, every shape with 384 replaced by our width."""
+    """Expects the published file's keys for as many blocks as the demo has, with its width in place of 384."""
     listed = json.loads(KEYS.read_text())["keys"]
     multiples = {REFERENCE_WIDTH * factor: WIDTH * factor for factor in (1, 3, 4)}
     expected = {}

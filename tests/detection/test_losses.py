@@ -1,4 +1,4 @@
-"""Losses worked by hand, and their gradients where formulas divide by nothing."""
+"""Losses computed by hand, and their gradients where the formulas would divide by zero."""
 
 import jax
 import jax.numpy as jnp

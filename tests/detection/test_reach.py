@@ -1,4 +1,4 @@
-"""Which segments a level can learn, against the targets of windows at every place."""
+"""The levels that can learn a segment, against the targets of windows at every place."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -15,7 +15,7 @@ LENGTH = 128
 
 
 def levels_by_targets(segments: np.ndarray, starts: np.ndarray) -> np.ndarray:
-    """`[G, L]`: whether a point is positive in some window that starts at one of these positions."""
+    """Returns `[G, L]`: whether a point is positive in some window that starts at one of these positions."""
     points = make_points(CONFIG, LENGTH)
     found = np.zeros((len(segments), len(CONFIG.strides)), bool)
     labels, mask = jnp.zeros((len(segments), 1), int), jnp.ones((len(segments), len(points.stride)), bool)
@@ -28,7 +28,7 @@ def levels_by_targets(segments: np.ndarray, starts: np.ndarray) -> np.ndarray:
 
 
 def random_segments() -> np.ndarray:
-    """Of all lengths up to 100, on quarters of positions, as source frames at a stride of 4 are."""
+    """Draws segments of all lengths up to 100, on quarters of positions, as for frames sampled with stride 4."""
     rng = np.random.default_rng(0)
     lengths = np.concatenate([np.arange(0, 100, 0.25), rng.integers(0, 24, 200) / 4])
     first = 100 + rng.integers(0, 64, len(lengths)) / 4
@@ -44,7 +44,7 @@ def test_windows_that_start_at_whole_positions() -> None:
 
 
 def test_windows_that_start_between_positions() -> None:
-    """With two frames a position a window starts at either."""
+    """Uses two frames per position: a window can start at either."""
     segments = random_segments()
     found = levels_of_segments(segments, CONFIG, length=LENGTH, starts_per_position=2)
     np.testing.assert_array_equal(found, levels_by_targets(segments, 90 + np.arange(0, 18) / 2))
@@ -59,8 +59,10 @@ def test_a_window_that_is_the_whole_video_starts_at_its_start() -> None:
 
 
 def test_worked_by_hand() -> None:
-    """No position is strictly inside 10.25 to 10.75; 11 is inside 10.25 to 11.5. The middle of 10 to 24 is 7 from both
-    ends, for the second level, and 19 is 9 from one, for the third. Half of 85 is beyond the last range, 40.
+    """Checks four segments.
+
+    No position is strictly inside 10.25 to 10.75; 11 is inside 10.25 to 11.5. The middle of 10 to 24 is 7 from both
+    ends, for the second level, and 19 is 9 from one end, for the third. Half of 85 is beyond the last range, 40.
     """
     segments = np.array([[10.25, 10.75], [10.25, 11.5], [10, 24], [10, 95]], np.float32)
     found = levels_of_segments(segments, CONFIG, length=LENGTH, starts_per_position=1)

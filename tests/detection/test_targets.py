@@ -1,4 +1,4 @@
-"""Targets worked by hand: what the reference files do not show."""
+"""Targets computed by hand, for cases that the reference files do not show."""
 
 import numpy as np
 import pytest
@@ -30,7 +30,7 @@ def test_points_are_multiples_of_the_stride_without_offset() -> None:
 
 
 def test_similar_lengths_share_a_point_and_longer_ones_do_not() -> None:
-    """Lengths 4, 4.0005 (within 1e-3 of the shortest) and 4.002 (not)."""
+    """Uses lengths 4, 4.0005 (within 1e-3 of the shortest) and 4.002 (not)."""
     targets = assign([(8.0, 12.0), (8.0, 12.0005), (8.0, 12.002)], [0, 1, 2])
     np.testing.assert_array_equal(targets.classes[0, index(0, 10)], [1, 1, 0])
     every = assign([(8.0, 12.0), (8.0, 12.0005), (8.0, 12.002)], [0, 1, 2], all_candidates=True)

@@ -1,4 +1,4 @@
-"""The Python interface: any video in, detections out."""
+"""The Python interface: detection in videos of any kind."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ def detector() -> Detector:
 
 @pytest.fixture(scope="module")
 def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """15 s at 20 frames a second: 150 grid positions, nine windows of 32 that overlap by half."""
+    """Writes 15 s at 20 frames per second: 150 grid positions, nine windows of 32 that overlap by half."""
     path = tmp_path_factory.mktemp("videos") / "a.mkv"
     write_video(path, moving_square(300), np.arange(300) / 20)
     return path
@@ -42,14 +42,14 @@ def test_a_file_and_its_frames_give_the_same(detector: Detector, video: Path) ->
 
 
 def test_a_rate_that_is_given_scales_the_seconds(detector: Detector, video: Path) -> None:
-    """Read as 10 frames a second, the video takes twice as long."""
+    """At 10 frames per second, the video is twice as long."""
     for one, two in zip(detector(video), detector(video, fps=10.0), strict=True):
         assert two.label == one.label
         np.testing.assert_allclose([two.start, two.end, two.score], [2 * one.start, 2 * one.end, one.score], rtol=1e-4)
 
 
 def test_a_video_at_another_rate_is_seen_at_the_rate_of_the_training() -> None:
-    """Every frame shown three times, at three times the rate: the same to a detector that knows its rate."""
+    """A detector with a rate finds the same if every frame is shown three times, at three times the rate."""
     config = tiny_config()
     config = config.with_fields({"data.rate": 10.0})
     detector, frames = Detector(tiny_trained(config=config)), moving_square(120)
@@ -73,13 +73,13 @@ def test_threshold_top_and_labels(detector: Detector, video: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"labels": ["dancing"]}, r'"dancing" is none of the classes \(is "dance" meant\?\); they are: jump, dance'),
-        ({"labels": "dance"}, "a list of class names"),
+        ({"labels": ["dancing"]}, r'"dancing" .*"dance".*\bjump, dance\b'),
+        ({"labels": "dance"}, r'labels: .*"dance".*\blist\b'),
         ({"threshold": 1.5}, r"threshold=1\.5"),
         ({"threshold": float("nan")}, "threshold=nan"),
         ({"top": 0}, "top=0"),
         ({"top": 1.5}, r"top=1\.5"),
-        ({"labels": [0]}, '"0" is none of the classes'),
+        ({"labels": [0]}, r'"0" .*\bjump, dance\b'),
         ({"fps": -3.0}, r"fps=-3\.0"),
     ],
 )
@@ -95,17 +95,17 @@ def test_memory_that_runs_out_is_said(detector: Detector, video: Path, monkeypat
         raise MemoryError("Unable to allocate 9.00 TiB")
 
     monkeypatch.setattr(detector._predictor, "start", start)
-    with pytest.raises(UserError, match=r"with [28] windows at once .*9\.00 TiB.*; choose a smaller batch"):
+    with pytest.raises(UserError, match=r"\bmemory\b.*\b[28] windows\b.*9\.00 TiB.*\bbatch\b"):
         detector(video)
 
 
 def test_what_is_no_video_is_refused(detector: Detector, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"nowhere\.mp4: no such video file"):
+    with pytest.raises(UserError, match=r"nowhere\.mp4: no such\b"):
         detector(tmp_path / "nowhere.mp4")
-    with pytest.raises(UserError, match="fps is not given"):
+    with pytest.raises(UserError, match=r"^fps\b.*\bfps="):
         detector(moving_square(10))
     for none in (list(moving_square(2)), (frame for frame in moving_square(2)), None, b"a.mp4"):
-        with pytest.raises(UserError, match=f"found {type(none).__name__}, expected a path, or a numpy array"):
+        with pytest.raises(UserError, match=rf"^frames: .*\b{type(none).__name__}\b.*\[N, H, W, 3\]"):
             detector(none)  # type: ignore[arg-type]
     with pytest.raises(UserError, match="batch=0"):
         Detector(tiny_trained(), batch=0)
@@ -119,7 +119,7 @@ def test_videos_of_any_length(detector: Detector, frames: int) -> None:
 
 
 def test_one_class_and_class_agnostic_models() -> None:
-    """With one class no threshold applies: all 32 + 16 + 8 points of a window are candidates."""
+    """With one class, no threshold applies: all 32 + 16 + 8 points of a window are candidates."""
     config = tiny_config()
     config = config.with_fields({"data.class_agnostic": True, "test.multiclass": False})
     for trained in (tiny_trained(("jump",)), tiny_trained(("action",), config)):

@@ -1,4 +1,4 @@
-"""From windows to detections: what the devices do while the host works, and which windows belong together."""
+"""The way from windows to detections: the order of work of devices and host, and the windows of each video."""
 
 from collections.abc import Iterator, Sequence
 
@@ -13,7 +13,7 @@ from tests import records
 
 
 class Recorder:
-    """A predictor that writes down when it is asked to start and to hand over."""
+    """A predictor that records when it starts batches and collects them."""
 
     batch_size = 2
 
@@ -64,4 +64,4 @@ def test_a_batch_is_used_while_the_next_one_is_computed() -> None:
         "post-process b4",
     ]
     assert [(video, count) for video, _, count in found] == [("a", 3), ("b", 2)]
-    assert sorted(found[0][1].segments[:, 0].tolist()) == [0, 0, 4, 4, 8, 8]  # a window: both classes
+    assert sorted(found[0][1].segments[:, 0].tolist()) == [0, 0, 4, 4, 8, 8]  # both classes in each window

@@ -1,4 +1,4 @@
-"""Evaluation of a class-agnostic model on whole resized videos, with another model's class scores, on real files."""
+"""Evaluation of a class-agnostic model on whole resized videos in real files, with another model's class scores."""
 
 import io
 import json
@@ -32,7 +32,7 @@ CONSOLE = Console(quiet=True)
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Videos whose annotations are as ActivityNet's: files have a prefix, there are no frame counts."""
+    """Makes videos with annotations like ActivityNet's: files have a prefix, and there are no frame counts."""
     path = tmp_path_factory.mktemp("data")
     generate(path, seed=0, train_videos=2, test_videos=2, seconds=(3.0, 6.0), workers=1)
     for video in (path / "videos").iterdir():
@@ -69,7 +69,7 @@ def make_config(folder: Path) -> Config:
         "data.train_short_side": 40,
         "data.test_short_side": 32,
         "data.crop": 32,
-        "model.max_length": 32,  # as Ego4D's: windows are padded in the model
+        "model.max_length": 32,  # as for Ego4D: the model pads windows
         "model.width": 16,
         "model.branch": 1,
         "model.stem": 1,
@@ -86,7 +86,7 @@ def make_config(folder: Path) -> Config:
 
 
 def make_predictor(config: Config) -> Predictor:
-    """A small model with random parameters."""
+    """Makes a small model with random parameters."""
     vit = ViTConfig(16, depth=1, heads=2, mlp_hidden=32, image_size=32, tia_blocks=(0,), tia_hidden=4)
     model = AdaTAD(vit, make_detector(config, len(load_classes(config))))
     frames, mask = np.zeros((1, 32, 32, 32, 3), np.uint8), np.ones((1, 16), bool)
@@ -114,13 +114,13 @@ def test_detections_carry_the_names_of_their_videos_classes(config: Config, tmp_
     results = evaluation.detect(make_predictor(config), CONSOLE)
     metrics = evaluation.measure(results)
     assert metrics.classes == ("Dive", "Jump")
-    assert metrics.detections == 40 - 10  # 10 a video and class; "Clap" is no class of the annotations
+    assert metrics.detections == 40 - 10  # 10 per video and class; "Clap" is no class of the annotations
     write_results(tmp_path, results, evaluation.classes)
     written = json.loads((tmp_path / RESULTS_FILE).read_text())["results"]
     durations = {name: video.duration for name, video in evaluation.windows.videos.items()}
     assert set(written) == set(BEST)
     for name, entries in written.items():
-        # all segments as the best class, then the same as the second: scores 0.75 and 0.25 of the model's
+        # All segments as the best class, then the same segments as the second: 0.75 and 0.25 of the model's scores.
         first, second = entries[:10], entries[10:]
         assert {entry["label"] for entry in first} == {BEST[name][0]}
         assert {entry["label"] for entry in second} == {BEST[name][1]}
@@ -133,7 +133,7 @@ def test_detections_carry_the_names_of_their_videos_classes(config: Config, tmp_
 def test_a_video_that_breaks_in_its_middle_ends_the_evaluation_or_is_skipped(
     config: Config, folder: Path, tmp_path: Path
 ) -> None:
-    """Its start decodes, so that it passes the check before."""
+    """The start of the file decodes, so the video passes the check before."""
     shutil.copytree(folder / "videos", tmp_path / "videos")
     config = config.with_fields({"data.videos": str(tmp_path / "videos")})
     path = tmp_path / "videos" / "v_test_001.mp4"
@@ -154,13 +154,13 @@ def test_a_video_that_breaks_in_its_middle_ends_the_evaluation_or_is_skipped(
 
 
 @pytest.mark.parametrize(("labels", "expected"), [("best", 1.0), ("second", 0.0)])
-def test_the_classifier_decides_what_counts(config: Config, labels: str, expected: float) -> None:
-    """The annotated segments themselves, class-agnostic, are all found if the classifier is right and none if not."""
+def test_the_classifier_decides_what_counts(config: Config, labels: str, expected: float, tmp_path: Path) -> None:
+    """The annotated segments themselves, without classes, count only if the classifier is right."""
     scores = json.loads(Path(config.test.classifier).read_text())
     if labels == "second":
         scores["results"] = {name: [row[0], row[2], row[1]] for name, row in scores["results"].items()}
         scores["results"]["test_001"] = [0.0, 1.0, 0.0]
-        config = config.with_fields({"test.classifier": str(Path(config.test.classifier).with_name("wrong.json"))})
+        config = config.with_fields({"test.classifier": str(tmp_path / "wrong.json")})
         Path(config.test.classifier).write_text(json.dumps(scores))
     config = config.with_fields({"test.classifier_topk": 1})
     evaluation = load_evaluation(config, load_classes(config))
@@ -176,7 +176,7 @@ def test_the_classifier_decides_what_counts(config: Config, labels: str, expecte
 def test_what_could_only_score_zero_is_refused(config: Config, folder: Path, tmp_path: Path) -> None:
     classes = load_classes(config)
     config = config.with_fields({"test.classifier": ""})
-    with pytest.raises(UserError, match=r"class-agnostic(.|\n)*2 other labels(.|\n)*config.test.classifier"):
+    with pytest.raises(UserError, match=r"\bclass-agnostic\b(.|\n)*\b2\b(.|\n)*config\.test\.classifier"):
         load_evaluation(config, classes)
     config = config.with_fields({"test.classifier": str(tmp_path / "scores.json"), "test.classifier_topk": 1})
     Path(config.test.classifier).write_text(json.dumps({"results": {"test_000": [1]}, "class": ["Dive"]}))

@@ -1,6 +1,7 @@
-"""Properties of the backbone that no reference file shows."""
+"""Properties of the backbone that the reference files do not show."""
 
 import dataclasses
+import re
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +21,7 @@ def frames(seed: int = 0, batch: int = 1, length: int = 48) -> np.ndarray:
 
 
 def moved_params(config: ViTConfig) -> dict:
-    """Initial parameters with the adapters off their zero start."""
+    """Returns initial parameters with noise, so that the adapters have an effect."""
     params = jax.jit(Backbone(config).init)(jax.random.key(0), frames())["params"]
     return jax.tree.map(lambda x: x + 0.05 * jax.random.normal(jax.random.key(x.size), x.shape), params)
 
@@ -65,7 +66,7 @@ def test_side_adapters_add_to_the_last_chosen_block_and_send_no_gradient_into_th
     blocks = {"patch_embed": fresh["patch_embed"], "blocks_0_1": {**fresh["blocks_0_1"]}}
     del blocks["blocks_0_1"]["tia"]
     expected = Backbone(plain).apply({"params": blocks}, frames())
-    # Adapters start without effect, and what follows the last chosen block does not matter.
+    # Adapters have no effect at the start, and blocks after the last adapter have none at all.
     np.testing.assert_allclose(Backbone(config).apply({"params": fresh}, frames()), expected, atol=1e-6)
 
     moved = moved_params(config)
@@ -76,7 +77,7 @@ def test_side_adapters_add_to_the_last_chosen_block_and_send_no_gradient_into_th
 
 
 def test_layer_norm_uses_its_epsilon() -> None:
-    """Inputs of variance 1e-4: eps 1e-6 shrinks them by 1/sqrt(1.01), eps 1e-5 by 1/sqrt(1.1)."""
+    """For inputs of variance 1e-4, eps 1e-6 gives a factor of 1/sqrt(1.01), and 1e-5 one of 1/sqrt(1.1)."""
     x = jnp.array([[0.01, -0.01]])
     norm = LayerNorm(SMALL.norm_eps)
     y = norm.apply(norm.init(jax.random.key(0), x), x)
@@ -116,16 +117,16 @@ def test_runs_group_consecutive_blocks_of_a_kind() -> None:
 
 
 def test_window_that_is_no_multiple_of_a_chunk_is_refused() -> None:
-    with pytest.raises(ValueError, match="multiple of 16"):
+    with pytest.raises(ValueError, match=r"\b40\b.*\b16\b"):
         Backbone(SMALL).init(jax.random.key(0), frames(length=40))
 
 
 @pytest.mark.parametrize("blocks", [(0, 0), (1, 0), (2,), (-1,)])
 def test_impossible_adapter_blocks_are_refused(blocks: tuple[int, ...]) -> None:
-    with pytest.raises(UserError, match="tia_blocks"):
+    with pytest.raises(UserError, match=re.escape(f"tia_blocks={blocks}")):
         dataclasses.replace(SMALL, tia_blocks=blocks)
 
 
 def test_side_adapters_without_blocks_are_refused() -> None:
-    with pytest.raises(UserError, match="tia_blocks is empty"):
+    with pytest.raises(UserError, match=r"\btia_blocks\b.*\bempty\b"):
         dataclasses.replace(SMALL, tia_blocks=(), side=True)

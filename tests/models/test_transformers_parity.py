@@ -15,7 +15,7 @@ from adatad_jax.models.sizes import ViTConfig
 
 
 def to_mmaction(model: VideoMAEModel) -> dict[str, np.ndarray]:
-    """The live model's weights under mmaction's names."""
+    """Returns the live model's weights under mmaction's names."""
     state = {key: value.detach().numpy() for key, value in model.state_dict().items()}
     out = {f"patch_embed.projection.{kind}": state[f"embeddings.patch_embeddings.projection.{kind}"] for kind in KINDS}
     for i in range(model.config.num_hidden_layers):

@@ -1,4 +1,4 @@
-"""Detections drawn by hypothesis, with the labels that break files."""
+"""Hypothesis strategies for detections, and labels that tend to break files."""
 
 from hypothesis import strategies as st
 
@@ -20,7 +20,7 @@ ODD_LABELS = (
 
 
 def lists_of(labels: tuple[str, ...], most: int = 12) -> st.SearchStrategy[list[Detection]]:
-    """Detections within 20 s on a grid of 1 ms, so that boundaries often meet or all but meet; scores repeat."""
+    """Draws detections within 20 s on a grid of 1 ms, so that boundaries often meet or nearly meet; scores repeat."""
     instant = st.one_of(st.integers(0, 20), st.integers(0, 20_000).map(lambda ms: ms / 1000), st.just(5.003))
     detection = st.builds(
         lambda a, b, label, score: Detection(float(min(a, b)), float(max(a, b)), label, score / 20),

@@ -1,5 +1,6 @@
-"""The annotated video: frames, times and sound of the original, and what is drawn where and when."""
+"""The annotated video: the original's frames, times and sound, and the place and time of what is drawn."""
 
+import re
 import struct
 import subprocess
 import sys
@@ -38,7 +39,7 @@ def write_clip(
     colorspace: int = 2,
     shape: Fraction | None = None,
 ) -> Path:
-    """A still picture of gentle colours; frames are shown at `stamps` milliseconds."""
+    """Writes a video of a still picture in soft colours, with frames at `stamps` milliseconds."""
     height, width = size
     rows, columns = np.mgrid[:height, :width]
     picture = np.stack([60 + 120 * rows // height, 60 + 120 * columns // width, 200 - 120 * rows // height], 2)
@@ -74,12 +75,12 @@ def frames(path: Path) -> np.ndarray:
 
 
 def lit(pictures: np.ndarray, box: tuple[int, int] = (10, 20)) -> list[bool]:
-    """Whether each frame has a dark box at top left."""
+    """Checks which frames have a dark box at top left."""
     return [bool(picture[: box[0], : box[1]].min() < 40) for picture in pictures]
 
 
 def sounds(path: Path) -> tuple[list[bytes], float]:
-    """The packets of the sound, and when the tone begins, seconds."""
+    """Returns the packets of the sound, and the time at which the tone begins, in seconds."""
     with av.open(str(path)) as container:
         packets = [bytes(packet) for packet in container.demux(audio=0) if packet.size]
     with av.open(str(path)) as container:
@@ -89,7 +90,7 @@ def sounds(path: Path) -> tuple[list[bytes], float]:
     raise AssertionError("no tone")
 
 
-# 40 frames: first steady, then at every 100 ms with jitter, from 0.3 s on
+# Milliseconds of 40 frames from 0.3 s on: first every 40 ms, then every 100 ms with jitter.
 UNSTEADY = [300 + 40 * i for i in range(20)] + [1100 + 100 * i + i * i % 7 for i in range(20)]
 
 
@@ -130,7 +131,7 @@ def test_bar_and_playhead(tmp_path: Path) -> None:
         outside = ((columns < start - 2) | (columns >= end + 2)) & (columns > 4)
         assert coloured[inside].all()
         assert not coloured[outside].any()
-    assert np.abs(jump_row[75] - run_row[140]).max() > 60  # a colour a class
+    assert np.abs(jump_row[75] - run_row[140]).max() > 60  # one colour per class
     white = after[:, -4:, :].min(3).mean(1)
     for index in (0, 10, 25, 39):
         assert abs(int(white[index].argmax()) - 160 * index / 40) <= 1
@@ -177,7 +178,7 @@ def test_pixels_keep_their_shape(tmp_path: Path, is_turned: bool) -> None:
 
 @pytest.mark.parametrize(("name", "start"), [("a.mp4", 0.0), ("a.mkv", 0.4), ("a.mkv", -0.4), ("a.ts", 0.0)])
 def test_sound_is_copied_and_in_time(tmp_path: Path, name: str, start: float) -> None:
-    """A negative start: the picture comes so much later."""
+    """With a negative start, the video begins that much later than the sound."""
     stamps = [stamp + round(1000 * max(-start, 0)) for stamp in range(0, 1600, 40)]
     source = write_clip(tmp_path / name, stamps, sound="aac", sound_start=max(start, 0.0))
     assert write_annotated(source, tmp_path / "b.mp4", [JUMP]) == []
@@ -191,20 +192,20 @@ def test_sound_is_copied_and_in_time(tmp_path: Path, name: str, start: float) ->
 
 def test_sound_that_mp4_does_not_hold_is_encoded_anew_and_told(tmp_path: Path) -> None:
     source = write_clip(tmp_path / "a.avi", codec="mpeg4", sound="pcm_s16le")
-    assert write_annotated(source, tmp_path / "b.mp4", [JUMP]) == [
-        "its sound encoded anew: mp4 players do not take pcm_s16le"
-    ]
+    [note] = write_annotated(source, tmp_path / "b.mp4", [JUMP])
+    assert "sound" in note
+    assert "pcm_s16le" in note
     assert sounds(tmp_path / "b.mp4")[1] == pytest.approx(0.8, abs=0.13)
 
 
 def test_what_cannot_be_read_or_written_leaves_nothing(tmp_path: Path) -> None:
     write_broken(tmp_path)
     there = sorted(tmp_path.iterdir())
-    with pytest.raises(UserError, match=r"frame \d+ cannot be decoded"):
+    with pytest.raises(UserError, match=r"/damaged\.mp4: .*\bframe \d+\b.*\bdecoded\b"):
         write_annotated(tmp_path / "damaged.mp4", tmp_path / "b.mp4", [JUMP])
-    with pytest.raises(UserError, match=r"gone/b\.mp4: cannot be written"):
+    with pytest.raises(UserError, match=r"/gone/b\.mp4: .*\bwritten\b"):
         write_annotated(tmp_path / "short.mp4", tmp_path / "gone" / "b.mp4", [JUMP])
-    with pytest.raises(UserError, match="is the video itself"):
+    with pytest.raises(UserError, match=r"/short\.mp4: .*\bvideo itself\b"):
         write_annotated(tmp_path / "short.mp4", tmp_path / "short.mp4", [JUMP])
     assert sorted(tmp_path.iterdir()) == there
 
@@ -221,12 +222,12 @@ def test_a_full_disk(tmp_path: Path) -> None:
     )
     command = [sys.executable, "-c", code, str(source), str(tmp_path / "b.mp4")]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert "b.mp4: cannot be written (File too large)" in done.stdout
+    assert re.search(r"/b\.mp4: .*\bwritten\b.*\(File too large\)", done.stdout)
     assert list(tmp_path.iterdir()) == [source]
 
 
 def test_crowded_labels_say_how_many_are_left_out_and_long_ones_fit() -> None:
-    """The box stays inside its part of the picture, and drawing is the same for the same set of detections."""
+    """Checks that the box stays in its part of the picture, and that the same detections are drawn the same."""
     found = [Detection(0, 1, f"{name} {i}", 1 - i / 40) for i, name in enumerate(ODD_LABELS * 3)]
     overlay = Overlay(found, np.array([0.0, 0.5]), np.array([0.5, 1.0]), SIZE)
     first, second = (np.full((*SIZE, 3), 255, np.uint8) for _ in range(2))
@@ -240,7 +241,7 @@ def test_crowded_labels_say_how_many_are_left_out_and_long_ones_fit() -> None:
 
 @pytest.mark.parametrize("size", [SIZE, (1080, 1920)])
 def test_names_of_any_length_are_drawn(size: tuple[int, int]) -> None:
-    """The more is to be read, the wider is the box, up to where names are cut."""
+    """Checks that a longer name has a wider box, up to the length at which names are cut."""
     widths = []
     for name in ("", "W", "WW", "W" * 28, "W" * 200):
         frame = np.full((*size, 3), 255, np.uint8)

@@ -1,4 +1,4 @@
-"""Array detections to named ones."""
+"""Conversion of detections in arrays to named ones."""
 
 from adatad_jax.postprocessing.detections import Detection, Detections, named
 

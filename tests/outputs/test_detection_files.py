@@ -1,4 +1,4 @@
-"""JSON and CSV, read back."""
+"""JSON and CSV files, read back."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""What is shown: good detections, no weaker repeats."""
+"""The selection of detections to show: good ones, without weaker repeats."""
 
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,4 +1,4 @@
-"""Subtitles: exact times, no two cues at once, and files that FFmpeg reads as they are meant."""
+"""Subtitles: exact times, no overlapping cues, and files that FFmpeg reads as intended."""
 
 from itertools import pairwise
 from pathlib import Path
@@ -53,7 +53,7 @@ def test_every_moment_shows_what_is_active(detections: list[Detection]) -> None:
                 scores[detection.label] = max(detection.score, scores.get(detection.label, 0.0))
         shown = [cue.lines for cue in cues if cue.start <= start and end <= cue.end]
         if not scores or end - start < 5:
-            # a cue that goes on with the same lines may cover an instant that is too short for one of its own
+            # A cue that continues with the same lines may cover a span that is too short for its own cue.
             assert not shown or scores
             continue
         (lines,) = shown
@@ -79,18 +79,18 @@ def test_ffmpeg_reads_back_odd_labels(tmp_path: Path) -> None:
 
 
 def _plain(line: str) -> str:
-    """Without what tells the lookalikes of SubRip, and FFmpeg's escapes for ASS, from the characters meant."""
+    """Removes the differences between SubRip's lookalikes, FFmpeg's escapes for ASS, and the original characters."""
     line = line.replace("\\{{}", "(").replace("\\\N{WORD JOINER}", "/")
     return line.translate(str.maketrans("<>{}\\", "\u2039\u203a()/")).strip()
 
 
 def test_a_player_counts_from_the_earliest_stream_and_at_the_rate_of_the_file(tmp_path: Path) -> None:
-    """Sound from 0 s on, and pictures from 1 s to 2.6 s, at 25 frames a second but for one that stays twice as long."""
+    """Has sound from 0 s on, and video from 1 s to 2.6 s at 25 frames per second, with one frame twice as long."""
     stamps = [1000 + 40 * tick for tick in range(40) if tick != 20]
     late = write_clip(tmp_path / "late.mkv", stamps, sound="aac")
     found = [Detection(0.0, 0.5, "jump", 0.9), Detection(1.0, 1.6, "dance", 0.5)]
     assert _times(as_played(found, late)) == [(1.0, 1.5), (2.0, 2.6)]
-    # At 10 frames a second frame 25 is shown at 2.5 s; in the file it is the one of tick 26.
+    # At 10 frames per second, frame 25 is shown at 2.5 s; in the file it is the frame of tick 26.
     assert _times(as_played([Detection(0.5, 2.5, "jump", 0.9)], late, 10.0)) == [(1.2, 2.04)]
     assert as_played([], late) == []
 

@@ -1,4 +1,4 @@
-"""Where outputs go: beside each other, never over what somebody else has written."""
+"""Output paths: all under one folder, never overwriting files that `detect` did not write."""
 
 import json
 from pathlib import Path
@@ -35,7 +35,7 @@ def test_a_video_given_twice_is_one_job_and_none_is_passed_over(tmp_path: Path) 
     (folder / "folder.mp4").mkdir()
     given = [folder / "a.mp4", folder, folder / "../in/a.mp4"]
     assert plan(given, out) == [Job(folder / "a.mp4", out / "a"), Job(folder / "gone.mp4", out / "gone")]
-    assert len(plan([Path("x" * 300)], out)) == 1  # the system takes no such name; that is for `detect` to say
+    assert len(plan([Path("x" * 300)], out)) == 1  # the system refuses such a name; `detect` reports it
 
 
 def test_videos_of_one_name_keep_their_extensions(tmp_path: Path) -> None:
@@ -47,7 +47,7 @@ def test_what_would_be_written_twice_is_refused(tmp_path: Path) -> None:
     one, two = touch(tmp_path / "one", "a.mp4") / "a.mp4", touch(tmp_path / "two", "a.mp4") / "a.mp4"
     with pytest.raises(UserError, match=r"one/a\.mp4, .*two/a\.mp4"):
         plan([one, two], tmp_path / "out")
-    with pytest.raises(UserError, match=r"empty: no video in this folder; looked for \.mp4"):
+    with pytest.raises(UserError, match=r"/empty: .*\bno video\b.*\.mp4\b"):
         plan([touch(tmp_path / "empty", "a.txt")], tmp_path / "out")
 
 
@@ -68,20 +68,20 @@ def test_files_of_somebody_else_are_not_written_over(tmp_path: Path, content: st
     touch(tmp_path, "a.srt")
     if content is not None:
         (tmp_path / "a.json").write_text(content)
-    with pytest.raises(UserError, match=r"exists, and was not written by detect"):
+    with pytest.raises(UserError, match=r"/a\.(srt|json): exists\b.*\bnot written by detect\b.*--output"):
         is_done(Job(Path("a.mp4"), tmp_path / "a"), {}, WRITTEN)
 
 
 def test_an_annotated_video_of_somebody_else_is_not_written_over(tmp_path: Path) -> None:
     touch(tmp_path, f"a{ANNOTATED}")
-    with pytest.raises(UserError, match=r"a\.annotated\.mp4: exists, and was not written by detect"):
+    with pytest.raises(UserError, match=r"/a\.annotated\.mp4: exists\b.*\bnot written by detect\b.*--output"):
         is_done(Job(Path("a.mp4"), tmp_path / "a"), {}, WRITTEN)
 
 
 def test_results_of_another_video_are_not_written_over(tmp_path: Path) -> None:
     job, before = Job(Path("a.mp4"), tmp_path / "a"), {"detector": "d", "video": "/x/a.mp4", "bytes": 1, "modified": 2}
     (tmp_path / "a.json").write_text(json.dumps(before))
-    with pytest.raises(UserError, match=r"a\.json: holds what was found in another video, /x/a\.mp4"):
+    with pytest.raises(UserError, match=r"a\.json: .* another video, /x/a\.mp4"):
         is_done(job, {**before, "video": "/y/a.mp4", "bytes": 3}, WRITTEN)
     assert not is_done(job, {**before, "video": "/y/a.mp4"}, WRITTEN), "it was moved"
     assert not is_done(job, {**before, "bytes": 3}, WRITTEN), "it was changed"
@@ -96,7 +96,7 @@ def test_a_job_is_for_one_process_at_a_time(tmp_path: Path) -> None:
     assert not list((tmp_path / "deep").iterdir())
     touch(tmp_path, "file")
     with (
-        pytest.raises(UserError, match=r"a\.mp4: its results cannot be written as .*file/a"),
+        pytest.raises(UserError, match=r"^a\.mp4: .*\bcannot be written\b.*/file/a "),
         claimed(Job(Path("a.mp4"), tmp_path / "file/a")),
     ):
         pass

@@ -1,4 +1,4 @@
-"""Text in a font that has its characters."""
+"""Texts on one line, in a font that has their characters."""
 
 from pathlib import Path
 

@@ -1,5 +1,6 @@
-"""The picture: lanes, rows, what it says where there is no room, and videos of any shape and length."""
+"""The timeline picture: lanes, rows, counts of what has no room, and videos of any shape and length."""
 
+import re
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -44,7 +45,7 @@ def drawn(
     shape: tuple[int, int] = (9, 16),
     truth: Sequence[Span] = (),
 ) -> tuple[list[str], str, np.ndarray]:
-    """The names of the rows, the words under the time axis, and the picture; a warning is an error."""
+    """Draws the picture; returns the row names, the text under the time axis and the pixels. Warnings are errors."""
     figures = []
     save = Figure.savefig
 
@@ -84,7 +85,7 @@ def test_what_has_no_room_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyP
     rows, words, picture = drawn(tmp_path / "a.png", monkeypatch, crowd + others, 3600.0)
     assert rows == [f"class {i}" for i in range(ROWS)]
     missing, total = 3 + 200 - ROWS, LANES + 3 + 199
-    assert words.endswith(f"\n{200 - ROWS} more classes; no room for {missing} of {total} detections")
+    assert re.search(rf"\n{200 - ROWS} more classes\b.*\b{missing} of {total} detections$", words)
     assert picture.shape[0] < 2500
 
 
@@ -98,7 +99,7 @@ def test_odd_labels_and_shapes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
 
 
 def test_a_folder_that_is_gone_is_told(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"gone/a\.png: cannot be written"):
+    with pytest.raises(UserError, match=r"/gone/a\.png: .*\bwritten\b"):
         draw_timeline(tmp_path / "gone" / "a.png", [], 1.0, [np.zeros((9, 16, 3), np.uint8)], "a")
 
 

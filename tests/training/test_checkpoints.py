@@ -1,4 +1,4 @@
-"""Checkpoints of version 0.1, which hold the whole tree, are read as those of today."""
+"""Checkpoints of version 0.1, which hold the whole tree, and frozen parameters beside the checkpoints."""
 
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ STATE = TrainState(
 
 
 def write_old(folder: Path) -> None:
-    """Writes a checkpoint as version 0.1 did."""
+    """Writes a checkpoint in the format of version 0.1."""
     items: dict[str, Any] = {
         "params": merge(TRAINED, FROZEN),
         "ema": {"backbone/blocks_0_1/tia/gamma": array(11, 12), "detector/head/scale": array(13)},
@@ -63,15 +63,15 @@ def test_frozen_parameters_are_read_from_beside_the_checkpoints(tmp_path: Path) 
     with checkpoints.open_manager(tmp_path, keep=1) as manager:
         checkpoints.save(manager, 5, STATE, {"epoch": 2})
     saved = checkpoints.read_latest(tmp_path)
-    with pytest.raises(UserError, match=r"frozen: .*\b2 frozen arrays"):
+    with pytest.raises(UserError, match=r"/frozen: .*\b2 frozen arrays\b"):
         read_frozen(tmp_path, saved)
-    write_frozen(tmp_path, FROZEN["backbone"])  # as of a run that was killed before its first checkpoint
+    write_frozen(tmp_path, FROZEN["backbone"])  # left by a run that was killed before its first checkpoint
     write_frozen(tmp_path, FROZEN)
     jax.tree.map(np.testing.assert_array_equal, read_frozen(tmp_path, saved), FROZEN)
     for path in (tmp_path / "frozen/params").rglob("*"):
         if path.is_file():
             path.write_bytes(b"")
-    with pytest.raises(UserError, match=r"frozen: damaged"):
+    with pytest.raises(UserError, match=r"/frozen: damaged\b"):
         read_frozen(tmp_path, saved)
 
 

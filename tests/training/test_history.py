@@ -1,4 +1,4 @@
-"""A run's record, and an epoch's sums."""
+"""The history of a run, and the sums over an epoch."""
 
 import json
 from pathlib import Path

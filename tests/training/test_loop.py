@@ -1,4 +1,4 @@
-"""The training loop with a step that counts, and the cadence of its hooks, worked by hand."""
+"""The training loop with a step that counts, and when its hooks act, worked out by hand."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -25,7 +25,7 @@ def count_step(state: Any, batch: Any) -> tuple[Any, dict[str, np.ndarray]]:
 
 
 class Noted(Hook):
-    """Notes what it is told."""
+    """A hook that records its calls."""
 
     def __init__(self, every: int) -> None:
         self.every, self.log = every, list[str]()
@@ -58,7 +58,7 @@ def test_steps_are_looked_at_one_behind_and_all_before_a_pause() -> None:
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_a_loss_that_is_not_finite_names_its_step(value: float) -> None:
-    with pytest.raises(UserError, match=rf"step 17: loss 1\.5, gradient norm {value}"):
+    with pytest.raises(UserError, match=rf"\bstep 17\b.*\b1\.5\b.*\b{value}\b"):
         StopIfNotFinite().after_step(Done(17, next(loads(1)), {"loss": 1.5, "grad_norm": value}, 0.1))
 
 
@@ -101,7 +101,7 @@ def test_an_epoch_is_summed_up() -> None:
 
 
 def test_an_epoch_that_taught_nothing_ends_the_run() -> None:
-    with pytest.raises(UserError, match=r"epoch 1: no video"):
+    with pytest.raises(UserError, match=r"\bepoch 1: no video\b"):
         count(windows=4, skipped=2)
-    with pytest.raises(UserError, match=r"epoch 1: no window .*a\.json"):
+    with pytest.raises(UserError, match=r"\bepoch 1: no window\b.*\ba\.json\b"):
         count(windows=2, skipped=0)

@@ -1,6 +1,7 @@
-"""The training step: N devices as one, frozen parameters, averaging, filled-up batches, checkpoints."""
+"""The training step: several devices, frozen parameters, averaging, filled-up batches, checkpoints."""
 
 import dataclasses
+import re
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,7 @@ def fresh_state(params: dict, seed: int) -> TrainState:
 
 
 class Trainer:
-    """Runs steps on as many devices as asked; the step of each number of devices is compiled once."""
+    """Runs steps on a number of devices; the step is compiled once per number of devices."""
 
     def __init__(self, params: dict) -> None:
         self.params = params
@@ -85,7 +86,7 @@ class Trainer:
         self._steps: dict[int, Any] = {}
 
     def run(self, batches: list[Batch], count: int = 1) -> tuple[TrainState, list[Metrics]]:
-        """State and metrics on the host after these batches."""
+        """Returns the state after some batches and the metrics of each step, on the host."""
         devices = jax.devices()[:count]
         loss = records.loss_config(release_gpus=2)
         if count not in self._steps:
@@ -114,7 +115,7 @@ def test_four_devices_give_one_devices_result(trainer: Trainer, one_device: tupl
     state, metrics = trainer.run([batch(i) for i in range(3)], count=4)
     for ours, alone in zip(metrics, one_device[1], strict=True):
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-5), ours, alone)
-    # Sums run in another order, and Adam's first steps enlarge the difference of tiny gradients.
+    # Sums have another order, and Adam's first steps amplify differences of tiny gradients.
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=2e-5), state.trained, one_device[0].trained)
 
 
@@ -147,7 +148,7 @@ def test_full_fine_tuning_moves_the_whole_backbone() -> None:
 
 
 def test_average_follows_its_formula(trainer: Trainer) -> None:
-    """EMA in float64: after two steps 0.9 * (0.9 p0 + 0.1 p1) + 0.1 p2."""
+    """Compares the average after two steps with 0.9 * (0.9 p0 + 0.1 p1) + 0.1 p2 in float64."""
     steps = [trainer.run([batch(i) for i in range(n)])[0] for n in (1, 2)]
     before = split(trainer.params)[0]
     after = [state.trained for state in steps]
@@ -207,13 +208,13 @@ def test_checkpoint_of_another_size_is_refused(
 
 
 def test_folder_without_a_checkpoint_says_so(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="train first"):
+    with pytest.raises(UserError, match=rf"^{re.escape(str(tmp_path))}: .*\bcheckpoints/"):
         checkpoints.read_latest(tmp_path)
 
 
 @pytest.mark.parametrize("platform", ["tpu", "cuda"])
 def test_step_lowers_for_accelerators(params: dict, platform: str) -> None:
-    """Lowering needs no such device; an axis of size 1 stands for the devices."""
+    """Lowering does not need the device; an axis of size 1 takes the place of the devices."""
     model = dataclasses.replace(MODEL, dtype=jnp.bfloat16, remat=True)
     step = make_train_step(make_detection_loss(model, records.loss_config()), make_optimizer(OPTIMIZER), EMA)
     mapped = jax.vmap(step, in_axes=(None, 0), out_axes=(None, 0), axis_name=AXIS)
@@ -228,6 +229,6 @@ def test_half_precision_stays_near_float32(params: dict) -> None:
     half = dataclasses.replace(MODEL, dtype=jnp.bfloat16).apply({"params": params}, first.frames, first.mask)
     for one, two in zip(full.logits, half.logits, strict=True):
         assert two.dtype == jnp.float32
-        # bfloat16 keeps 8 bits: errors of 2^-9 a product, a few dozen products deep.
+        # bfloat16 keeps 8 bits: errors of 2^-9 per product, a few dozen products deep.
         np.testing.assert_allclose(one, two, rtol=0, atol=0.05 * float(np.abs(one).max()))
         assert (one != two).any()

@@ -1,7 +1,8 @@
-"""Converted backbones on disk, and their way into a model."""
+"""Converted backbones on disk, and their insertion into a model."""
 
 import dataclasses
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -43,7 +44,7 @@ def folder(tiny_file: Path, tmp_path: Path) -> Path:
 
 
 def init(vit: ViTConfig) -> dict[str, Any]:
-    """Random parameters of a model, of the shapes it asks for."""
+    """Draws random parameters of a model."""
     model = AdaTAD(vit, records.detector_config(2, width=16, heads=2, max_length=32))
     frames, mask = np.zeros((1, 16, 32, 32, 3), np.uint8), np.ones((1, 16), bool)
     shapes = jax.eval_shape(model.init, jax.random.key(0), frames, mask)["params"]
@@ -62,7 +63,7 @@ def test_file_and_folder_give_the_same(tiny_file: Path, folder: Path) -> None:
         kept = from_folder.passengers[key]
         assert (kept.dtype, kept.shape, kept.tobytes()) == (value.dtype, value.shape, value.tobytes())
     assert from_folder.passengers["cls_head.fc_cls.bias"].dtype == ml_dtypes.bfloat16
-    with pytest.raises(UserError, match="exists already"):
+    with pytest.raises(UserError, match=r"/folder: .*\bexists\b"):
         save_backbone(folder, convert_backbone(read_tensors(tiny_file)))
 
 
@@ -90,7 +91,7 @@ def test_a_folder_needs_no_torch(folder: Path) -> None:
 def test_damaged_folders_are_named(loss: str, folder: Path) -> None:
     path = folder / loss
     shutil.rmtree(path) if path.is_dir() else path.unlink()
-    with pytest.raises(UserError, match=r"folder: (damaged|no weights)"):
+    with pytest.raises(UserError, match=r"/folder: .*(\bdamaged\b|params/.*conversion\.json)"):
         load_backbone(folder)
 
 
@@ -98,19 +99,19 @@ def test_folders_of_another_kind_are_named(folder: Path, tmp_path: Path) -> None
     record = json.loads((folder / "conversion.json").read_text())
     del record["norm_eps"]
     (folder / "conversion.json").write_text(json.dumps(record))
-    with pytest.raises(UserError, match=r"converted by an older version .* convert the checkpoint again"):
+    with pytest.raises(UserError, match=r"/folder: .*'norm_eps'.*\bconvert\b"):
         load_backbone(folder)
     (folder / "config.json").write_text("{}")
-    with pytest.raises(UserError, match="a converted AdaTAD detector"):
+    with pytest.raises(UserError, match=r"/folder: .*\bdetector\b.*--checkpoint"):
         load_backbone(folder)
     (tmp_path / "none").mkdir()
-    with pytest.raises(UserError, match="none: no weights in this folder"):
+    with pytest.raises(UserError, match=r"/none: .*params/.*conversion\.json"):
         load_backbone(tmp_path / "none")
 
 
 @pytest.mark.parametrize("side", [False, True])
 def test_blocks_are_dealt_to_the_runs_of_the_model(side: bool, tiny_file: Path) -> None:
-    """Adapters in block 1 of 3 alone make three stacks of one block."""
+    """With an adapter in block 1 of 3 only, there are three stacks of one block."""
     backbone = load_backbone(tiny_file)
     vit = dataclasses.replace(TINY, tia_blocks=(1,), tia_hidden=16, side=side)
     params = init(vit)
@@ -141,16 +142,16 @@ def test_weights_of_another_size_are_refused_with_every_leaf(tiny_file: Path) ->
     with pytest.raises(UserError) as caught:
         insert_backbone(init(deeper), load_backbone(tiny_file), deeper, tiny_file)
     message = str(caught.value)
-    assert "found 3 blocks, the model has 4" in message
-    assert "patch_embed/bias: found (64,), the model needs (32,)" in message
+    assert re.search(r"\bdepth: .*\b3\b.*\b4\b", message)
+    assert re.search(r"patch_embed/bias: .*\(64,\).*\(32,\)", message)
 
 
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("norm_eps", 1e-12, "trained with 1e-06, the model has 1e-12; set --config.model.norm_eps=1e-06"),
-        ("image_size", 112, "trained with 224, the model has 112; set --config.model.image_size=224"),
-        ("heads", 4, "trained with 2, the model has 4"),
+        ("norm_eps", 1e-12, r"\b1e-06\b.*\b1e-12\b.*--config\.model\.norm_eps=1e-06$"),
+        ("image_size", 112, r"\b224\b.*\b112\b.*--config\.model\.image_size=224$"),
+        ("heads", 4, r"\b2\b.*\b4$"),
     ],
 )
 def test_what_no_shape_shows_is_compared(field: str, value: float, message: str, tiny_file: Path) -> None:
@@ -158,8 +159,8 @@ def test_what_no_shape_shows_is_compared(field: str, value: float, message: str,
     backbone = load_backbone(tiny_file)
     with pytest.raises(UserError) as caught:
         insert_backbone(init(vit), backbone, vit, tiny_file)
-    assert f"{field}: the weights were {message}" in str(caught.value)
-    if field == "heads":  # a file that shows none goes into any model
+    assert re.search(rf"^ *{field}: .*{message}", str(caught.value), re.MULTILINE)
+    if field == "heads":  # a file that does not show its heads fits any model
         unknown: LoadedBackbone = dataclasses.replace(backbone, heads=None)
         insert_backbone(init(vit), unknown, vit, tiny_file)
 

@@ -1,7 +1,8 @@
-"""The converter's dispatch: backbones and whole detectors, the choice of a configuration, and everything refused."""
+"""Conversion of backbones and whole detectors: the choice of a configuration, and files that are refused."""
 
 import json
 import pickle
+import re
 import runpy
 import sys
 from pathlib import Path
@@ -31,7 +32,7 @@ SIZES = {
 
 
 def published(size: str, adapters: range | None = None, **dimensions: int) -> Release:
-    """A detector of a published run."""
+    """Returns the dimensions of a published run's detector."""
     dims = {"grid": 14, "detector": 512, "stem": 2, "branch": 5, "classes": 20, **SIZES[size], **dimensions}
     ratio = dims.pop("ratio", 4)
     return Release(adapters=tuple(adapters or ()), hidden=dims["width"] // ratio, **dims)
@@ -39,7 +40,7 @@ def published(size: str, adapters: range | None = None, **dimensions: int) -> Re
 
 @pytest.fixture
 def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working folder, empty but for the class lists of some data sets."""
+    """Makes a working folder that holds only the class lists of some data sets."""
     monkeypatch.chdir(tmp_path)
     for name, count in {"thumos14/category_idx": 20, "epic_kitchens/category_idx_noun": 293}.items():
         path = tmp_path / f"data/{name}.txt"
@@ -65,7 +66,7 @@ def test_the_published_configuration_that_fits_is_taken(release: Release, name: 
     choice = choose_config(
         read_dimensions(shapes_alone(release), Path("a.pth")), Path("a.pth"), None, published_configs()
     )
-    assert f"{name}.py, the only one that fits" in choice.words
+    assert re.search(rf"\b{name}\.py\b.*\bonly\b", choice.words)
     assert len(choice.classes) == release.classes
     assert choice.classes[0] == ("class 0" if release.classes > 1 else "action")
 
@@ -82,7 +83,7 @@ def test_the_published_configuration_that_fits_is_taken(release: Release, name: 
 )
 def test_several_that_fit_are_listed_and_none_is_taken(release: Release, names: list[str], data: Path) -> None:
     shown = read_dimensions(shapes_alone(release), Path("a.pth"))
-    with pytest.raises(UserError, match=r"choose one with --config=FILE") as caught:
+    with pytest.raises(UserError, match=rf"a\.pth: .*\b{len(names)} configurations\b.*--config=FILE") as caught:
         choose_config(shown, Path("a.pth"), None, published_configs())
     listed = [Path(line.split()[0]).stem for line in str(caught.value).splitlines()[1:]]
     assert listed == names
@@ -90,16 +91,16 @@ def test_several_that_fit_are_listed_and_none_is_taken(release: Release, names: 
 
 def test_none_that_fits_says_what_the_file_shows(data: Path) -> None:
     shown = read_dimensions(shapes_alone(published("S", range(12), branch=6)), Path("a.pth"))
-    with pytest.raises(UserError, match=r"a\.pth: fits none of the \d+ configurations") as caught:
+    with pytest.raises(UserError, match=r"a\.pth: .*\bnone of the \d+ configurations\b") as caught:
         choose_config(shown, Path("a.pth"), None, published_configs())
-    assert "6 branch blocks (7 levels)" in str(caught.value)
+    assert re.search(r"\b6 branch blocks\b.*\b7 levels\b", str(caught.value))
     assert "--config=FILE" in str(caught.value)
 
 
 def test_class_names_are_asked_for_with_their_number(data: Path) -> None:
     (data / "data/thumos14/category_idx.txt").unlink()
     shown = read_dimensions(shapes_alone(published("S", range(12))), Path("a.pth"))
-    with pytest.raises(UserError, match=r"20 classes.*--config\.data\.classes=FILE: 20 labels"):
+    with pytest.raises(UserError, match=r"a\.pth: .*\b20 classes\b.*--config\.data\.classes=FILE\b.*\b20\b"):
         choose_config(shown, Path("a.pth"), None, published_configs())
     mine = labels(data / "mine.txt", 20)
     choice = choose_config(shown, Path("a.pth"), None, published_configs(), [f"--config.data.classes={mine}"])
@@ -109,7 +110,7 @@ def test_class_names_are_asked_for_with_their_number(data: Path) -> None:
 def test_a_list_of_another_length_is_refused(data: Path) -> None:
     shown = read_dimensions(shapes_alone(TIA), Path("a.pth"))
     config = TIA.config(labels(data / "mine.txt", 4))
-    with pytest.raises(UserError, match=r"mine\.txt' \(4 labels\): the file shows 3 classes"):
+    with pytest.raises(UserError, match=r"mine\.txt'.*\b4\b.*\b3 classes\b"):
         choose_config(shown, Path("a.pth"), config, ())
     config = config.with_fields({"data.classes": "", "data.annotations": str(data / "anno.json")})
     entry = {"subset": "training", "duration": 9, "frame": 90}
@@ -143,9 +144,9 @@ def test_folder_of_a_detector_holds_all_it_takes(detector_file: Path, tmp_path: 
     record = json.loads((tmp_path / "out/conversion.json").read_text())
     assert record["states"] == ["state_dict_ema"]
     assert record["account"] in account
-    with pytest.raises(UserError, match="exists already"):
+    with pytest.raises(UserError, match=r"/out: .*\bexists\b"):
         convert_file(detector_file, tmp_path / "out", config)
-    with pytest.raises(UserError, match=r"out: converted already; .*--checkpoint="):
+    with pytest.raises(UserError, match=r"/out: .*\bconverted\b.*--checkpoint="):
         convert_file(tmp_path / "out", tmp_path / "again")
 
 
@@ -156,23 +157,23 @@ def test_dry_run_counts_everything_and_writes_nothing(detector_file: Path, tmp_p
     shapes = TIA.shapes()
     unused = ("pos_embed", "fc_norm", "loss_normalizer")
     size = sum(int(np.prod(shape)) for key, shape in shapes.items() if not any(part in key for part in unused))
-    assert "AdaTAD detector, size tiny: width 64, depth 3, MLP 256, patch 16, pre-trained on 32 px" in account
-    assert f"mapped   {len(shapes) - 4} tensors, {size:,} parameters" in account
+    assert re.search(r"\btiny\b.*\bwidth 64\b.*\bdepth 3\b.*\bMLP 256\b.*\bpatch 16\b.*\b32 px", account)
+    assert f" {len(shapes) - 4} tensors, {size:,} parameters" in account
     assert "adapters: 27 tensors" in account  # 9 in each block
-    assert "not decided: fits none of the 0 configurations" in account
+    assert re.search(r"^config .*\bnone of the 0 configurations\b", account, re.MULTILINE)
     assert "rpn_head.loss_normalizer: 100" in account
 
 
 def test_dry_run_with_a_configuration_that_does_not_fit_fails(detector_file: Path, tmp_path: Path) -> None:
     config = TIA.config(labels(tmp_path / "labels.txt", 3))
     config = config.with_fields({"model.stem": 2})
-    with pytest.raises(UserError, match=r"config\.model\.stem=2: the file shows 1"):
+    with pytest.raises(UserError, match=r"config\.model\.stem=2: .*\b1\b"):
         convert_file(detector_file, None, config)
 
 
 def test_backbones_are_told_apart(backbone_file: Path, tmp_path: Path) -> None:
     assert "mmaction VideoMAE" in convert_file(backbone_file)
-    with pytest.raises(UserError, match="a backbone alone: --config is for whole detectors"):
+    with pytest.raises(UserError, match=r"videomae\.pth: .*\bbackbone\b.*--config\b"):
         convert_file(backbone_file, tmp_path / "out", TIA.config())
     assert not (tmp_path / "out").exists()
 
@@ -186,17 +187,20 @@ class Malicious:
     ("kind", "message"),
     [
         ("truncated", "truncated"),
-        ("pickle", "run code"),
-        ("text", "not a PyTorch checkpoint"),
+        ("pickle", r"\bcode\b.*\(.*\)"),
+        ("text", r"\bnot a PyTorch checkpoint\b"),
         ("nan", r"state_dict_ema: projection\.stem\.0\.ln1\.weight"),
-        ("missing", r"missing: projection\.stem\.0\.ln1\.weight \(in state_dict_ema\)"),
-        ("shape", r"wrong shape: projection\.stem\.0\.ln1\.weight is \(17,\), expected \(16,\)"),
-        ("mixed sizes", r"wrong shape: backbone\.model\.backbone\.blocks\.2\.mlp\.layers\.1\.weight is \(384, 1536\)"),
-        ("averages of another model", r"missing: neck\.fpn_norms\.2\.bias \(in state_dict_ema\)"),
+        ("missing", r"missing: projection\.stem\.0\.ln1\.weight\b.*\bstate_dict_ema\b"),
+        ("shape", r"shape: projection\.stem\.0\.ln1\.weight\b.*\(17,\).*\(16,\)"),
+        ("mixed sizes", r"shape: backbone\.model\.backbone\.blocks\.2\.mlp\.layers\.1\.weight\b.*\(384, 1536\)"),
+        ("averages of another model", r"missing: neck\.fpn_norms\.2\.bias\b.*\bstate_dict_ema\b"),
         ("absent", "no such file"),
     ],
 )
-def test_bad_files_are_refused_by_name_and_leave_nothing(kind: str, message: str, tmp_path: Path) -> None:
+def test_bad_files_are_refused_by_name_and_leave_nothing(
+    kind: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     path, key = tmp_path / "bad.pth", "projection.stem.0.ln1.weight"
     state, averaged = TIA.state(0), TIA.state(1)
     if kind == "nan":
@@ -229,13 +233,13 @@ def test_bad_files_are_refused_by_name_and_leave_nothing(kind: str, message: str
 
 def test_another_network_is_refused(tmp_path: Path) -> None:
     path = real_file("weights/legacy_module_prefix.pth")
-    with pytest.raises(UserError, match="not a VideoMAE"):
+    with pytest.raises(UserError, match=r"legacy_module_prefix\.pth: .*\bnot a VideoMAE\b"):
         convert_file(path, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 def script(name: str, *arguments: str | Path) -> None:
-    """Runs a script of convert/ as the command line would, in this process."""
+    """Runs a script of convert/ in this process, as from the command line."""
     before = sys.argv
     sys.argv = [name, *map(str, arguments)]
     try:
@@ -245,15 +249,15 @@ def script(name: str, *arguments: str | Path) -> None:
 
 
 def test_commands_there_and_back(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The released kind of file: averages alone, of THUMOS-14 with VideoMAE-S; then a detector for PyTorch."""
+    """Converts a file like the released ones, with averages only, of THUMOS-14 with VideoMAE-S, and exports it."""
     state = {f"module.{key}": torch.zeros(shape) for key, shape in published("S", range(12)).shapes().items()}
     state[f"module.{BACKBONE}pos_embed"] = sinusoid(1568, 384)
     torch.save({"state_dict_ema": state}, data / "adatad_s.pth")
     script("pth_to_flax.py", "adatad_s.pth", "--dry-run")
     out = capsys.readouterr().out
-    assert "thumos_s.py, the only one that fits" in out
-    assert "read     499 tensors in state_dict_ema" in out
-    # By hand: VideoMAE-S less its unused norm, adapters, projection, neck, head.
+    assert re.search(r"\bthumos_s\.py\b.*\bonly\b", out)
+    assert re.search(r"\b499 tensors\b.*\bstate_dict_ema\b", out)
+    # Worked out by hand: VideoMAE-S less its unused norm, adapters, projection, neck, head.
     assert f"{21_879_936 - 2 * 384 + 1_006_860 + 26_695_708:,} parameters" in out
     script("pth_to_flax.py", "adatad_s.pth", "flax")
     script("flax_to_pth.py", "flax", "back.pth")
@@ -263,7 +267,7 @@ def test_commands_there_and_back(data: Path, capsys: pytest.CaptureFixture[str])
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
 def test_what_is_written_for_pytorch_knows_its_classes(suffix: str, detector_file: Path, tmp_path: Path) -> None:
-    """No configuration is needed any more; one that is given must not contradict it."""
+    """An exported file needs no configuration, and a given one must not contradict it."""
     mine = labels(tmp_path / "mine.txt", 3)
     config, back = TIA.config(mine), tmp_path / f"back{suffix}"
     convert_file(detector_file, tmp_path / "flax", config)
@@ -274,16 +278,16 @@ def test_what_is_written_for_pytorch_knows_its_classes(suffix: str, detector_fil
         assert choice.classes == ("class 0", "class 1", "class 2")
         assert choice.config == config
     labels(tmp_path / "mine.txt", 3).write_text("a\nb\nc\n")
-    with pytest.raises(UserError, match=r"its classes are class 0, class 1, class 2"):
+    with pytest.raises(UserError, match=r"class 0, class 1, class 2\b.*\ba, b, c\b"):
         read_detector(back, config, ())
-    with pytest.raises(UserError, match=r"--config\.seed=1: to change fields"):
+    with pytest.raises(UserError, match=rf"--config\.seed=1: .*{re.escape(back.name)}.*--config\b"):
         read_detector(back, None, (), ["--config.seed=1"])
 
 
 @pytest.mark.parametrize("record", ["{", '{"config": 3, "classes": []}', '{"config": {}}', 7])
 def test_a_record_of_somebody_else_is_refused(record: object, tmp_path: Path) -> None:
     torch.save({"state_dict": TIA.state(0), "adatad_jax": record}, tmp_path / "a.pth")
-    with pytest.raises(UserError, match=r'a\.pth: its record "adatad_jax"'):
+    with pytest.raises(UserError, match=r'a\.pth: .*"adatad_jax"'):
         convert_file(tmp_path / "a.pth", None, TIA.config())
 
 
@@ -291,16 +295,16 @@ def test_a_missing_output_is_a_usage_error(detector_file: Path, capsys: pytest.C
     with pytest.raises(SystemExit) as caught:
         script("pth_to_flax.py", detector_file)
     assert caught.value.code == 2
-    assert "OUTPUT is missing" in capsys.readouterr().err
+    assert re.search(r"error: .*\bOUTPUT\b.*--dry-run", capsys.readouterr().err)
 
 
 def test_errors_are_a_message_and_exit_code_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for name, message in (("pth_to_flax.py", "no such file"), ("flax_to_pth.py", "no run here")):
+    for name, message in (("pth_to_flax.py", "no such file"), ("flax_to_pth.py", "no run")):
         with pytest.raises(SystemExit) as caught:
             script(name, tmp_path / "nothing", tmp_path / "out.pth")
         assert caught.value.code == 2
         err = capsys.readouterr().err
-        assert err.startswith("error: ")
+        assert err.startswith(f"error: {tmp_path / 'nothing'}: ")
         assert message in err
 
 

@@ -1,6 +1,7 @@
-"""Whole detectors to our parameters and back: every tensor of both states, bit for bit."""
+"""Whole detectors, converted and exported again: every tensor of both states is the same bit for bit."""
 
 import json
+import re
 from pathlib import Path
 
 import flax.traverse_util
@@ -44,7 +45,7 @@ TIA = Release(adapters=(0, 1, 2))
 
 
 def same(found: Tensors, expected: Tensors) -> None:
-    """Both states bit for bit: the same keys, shapes, types and bytes."""
+    """Checks that two states have the same keys, shapes, dtypes and bytes."""
     assert found.keys() == expected.keys()
     for key, value in expected.items():
         assert found[key].dtype == value.dtype, key
@@ -101,7 +102,7 @@ def test_one_state_of_any_precision_comes_back_as_both(states: str, dtype: torch
 
 
 def test_states_of_different_precision_keep_each_its_own(tmp_path: Path) -> None:
-    """Also where the average, in half precision, has the very values of the other state."""
+    """Even if the average, in half precision, has the same values as the other state."""
     state = {key: value.half().float() if value.is_floating_point() else value for key, value in TIA.state(0).items()}
     averaged = {key: value.half() if value.is_floating_point() else value for key, value in state.items()}
     for first, second in ((state, averaged), (averaged, state)):
@@ -129,10 +130,10 @@ def test_positions_of_the_file_s_own_come_back(where: str, tmp_path: Path) -> No
 def test_a_run_s_own_positions_are_not_called_fresh(tmp_path: Path) -> None:
     config = TIA.config(labels(tmp_path / "labels.txt", 3))
     make_run(tmp_path / "run", config, 3, normalizer=5)
-    assert "pos_embed: as in a fresh model" in export(tmp_path / "run", tmp_path / "fresh.pth")
+    assert re.search(r"pos_embed: .*\bfresh\b", export(tmp_path / "run", tmp_path / "fresh.pth"))
     learned = np.ones((8 * TIA.grid**2, TIA.width), np.float32)
     make_run(tmp_path / "own", config, 3, normalizer=5, positions=learned)
-    assert "pos_embed: the model's own, not the fixed table" in export(tmp_path / "own", tmp_path / "own.pth")
+    assert re.search(r"pos_embed: .*\bown\b", export(tmp_path / "own", tmp_path / "own.pth"))
     written = read_tensors(tmp_path / "own.pth").averaged[f"{BACKBONE}pos_embed"]
     np.testing.assert_array_equal(written, learned[None])
 
@@ -156,7 +157,7 @@ def make_run(
     full: bool = False,
     positions: np.ndarray | None = None,
 ) -> TrainState:
-    """A run's folder with a checkpoint after epoch 3, of a backbone with positions of its own if there are any."""
+    """Writes a run's folder with a checkpoint after epoch 3; `positions` are of the backbone's file."""
     shapes = model_shapes(make_model(config, classes))
     rng = np.random.default_rng(0)
 
@@ -189,10 +190,10 @@ def test_a_run_of_thumos_s_becomes_all_keys_of_the_release(tmp_path: Path) -> No
     config = load_config(ROOT / "configs/thumos_s.py")
     make_run(tmp_path / "run", config, 20, normalizer=123.5)
     account = export(tmp_path / "run", tmp_path / "out.pth")
-    assert "499 tensors each" in account
+    assert re.search(r"\b499 tensors\b", account)
     content = torch.load(tmp_path / "out.pth", weights_only=True, mmap=True)
     expected = {f"module.{row['key']}": (tuple(row["shape"]), row["dtype"]) for row in KEYS}
-    # An integer in a fresh model; training makes it a float.
+    # The normaliser is an integer in a fresh model, and a float after training.
     expected["module.rpn_head.loss_normalizer"] = ((), "float32")
     for state in ("state_dict", "state_dict_ema"):
         found = {k: (tuple(v.shape), str(v.dtype).removeprefix("torch.")) for k, v in content[state].items()}
@@ -248,18 +249,18 @@ def test_a_side_run_has_no_classifier_norm_and_comes_back(tmp_path: Path) -> Non
 def test_what_cannot_be_written_is_refused(tmp_path: Path) -> None:
     config = TIA.config(labels(tmp_path / "labels.txt", 3))
     make_run(tmp_path / "run", config, 3, normalizer=5)
-    with pytest.raises(UserError, match=r"out\.onnx: expected a name that ends in \.pth or \.safetensors"):
+    with pytest.raises(UserError, match=r"out\.onnx: .*\.pth\b.*\.safetensors\b"):
         export(tmp_path / "run", tmp_path / "out.onnx")
     (tmp_path / "there.pth").write_text("mine")
-    with pytest.raises(UserError, match=r"there\.pth: exists already"):
+    with pytest.raises(UserError, match=r"there\.pth: .*\bexists\b"):
         export(tmp_path / "run", tmp_path / "there.pth")
     assert (tmp_path / "there.pth").read_text() == "mine"
     for nothing in (tmp_path, tmp_path / "there.pth"):
-        with pytest.raises(UserError, match="no run here"):
+        with pytest.raises(UserError, match=rf"^{re.escape(str(nothing))}: .*\bno run\b"):
             export(nothing, tmp_path / "out.pth")
     content = json.loads((tmp_path / "run/config.json").read_text())
     content["config"]["model.width"] = 32
     (tmp_path / "run/config.json").write_text(json.dumps(content))
-    with pytest.raises(UserError, match=r"detector/neck/norm_0/bias: found \(16,\), the configuration needs \(32,\)"):
+    with pytest.raises(UserError, match=r"detector/neck/norm_0/bias: .*\(16,\).*\(32,\)"):
         export(tmp_path / "run", tmp_path / "out.pth")
     assert not (tmp_path / "out.pth").exists()

@@ -1,6 +1,7 @@
-"""A trained detector from a run, a converted folder or a checkpoint, and the commands that take each."""
+"""Trained detectors from runs, converted folders and checkpoints, and the commands that read them."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -31,7 +32,7 @@ def config(tmp_path: Path) -> Config:
 
 @pytest.fixture
 def checkpoint(tmp_path: Path) -> Path:
-    """A file of the release with both states."""
+    """Writes a checkpoint of the release with both states."""
     path = tmp_path / "adatad.pth"
     states = {"state_dict": behind_module(TIA.state(0)), "state_dict_ema": behind_module(TIA.state(1))}
     torch.save(states, path)
@@ -61,7 +62,7 @@ def test_a_run_gives_the_averages_of_its_latest_epoch(config: Config, tmp_path: 
         np.testing.assert_array_equal(leaves[path], value + is_trained, err_msg=path)
     assert (trained.name, trained.origin) == ("epoch 3", f"{tmp_path / 'run'}: epoch 3")
     config = config.with_fields({"data.stride": 8})
-    with pytest.raises(UserError, match=r"data\.stride: the run has 4, the configuration now 8"):
+    with pytest.raises(UserError, match=r"data\.stride: .*\b4\b.*\b8\b"):
         load_trained(tmp_path / "run", config)
 
 
@@ -78,16 +79,16 @@ def test_a_hand_edited_configuration_is_refused_array_by_array(
         with pytest.raises(UserError) as caught:
             load_trained(folder)
         message = str(caught.value)
-        assert f"{folder}: the parameters are not of the sizes in its configuration (9 arrays differ)" in message
-        assert "blocks_0_2/tia/up/kernel: found (3, 16, 64), the configuration needs (3, 32, 64)" in message
-        assert "class_tower/out/bias: found (3,), the configuration needs (4,)" in message
+        assert re.match(rf"{re.escape(str(folder))}: .*\b9 arrays\b", message)
+        assert re.search(r"blocks_0_2/tia/up/kernel: .*\(3, 16, 64\).*\(3, 32, 64\)", message)
+        assert re.search(r"class_tower/out/bias: .*\(3,\).*\(4,\)", message)
         content["config"]["model.dtype"] = "float99"
         (folder / "config.json").write_text(json.dumps(content))
         with pytest.raises(UserError, match=r"config\.model\.dtype='float99'"):
             load_trained(folder)
         content["config"]["model.colour"] = "red"
         (folder / "config.json").write_text(json.dumps(content))
-        with pytest.raises(UserError, match=r"unknown configuration fields model\.colour"):
+        with pytest.raises(UserError, match=r"config\.json: .*\bmodel\.colour\b"):
             load_trained(folder)
 
 
@@ -100,8 +101,8 @@ def test_a_configuration_of_another_model_is_refused(checkpoint: Path, config: C
     config = config.with_fields({"model.attention_windows": (5,), "model.heads": 2})
     with pytest.raises(UserError) as caught:
         load_trained(tmp_path / "flax", config)
-    assert "config.model.attention_windows=(5,): the checkpoint has (0,)" in str(caught.value)
-    assert "config.model.heads=2: the checkpoint has 4" in str(caught.value)
+    assert re.search(r"config\.model\.attention_windows=\(5,\): .*\(0,\)", str(caught.value))
+    assert re.search(r"config\.model\.heads=2: .*\b4\b", str(caught.value))
     assert "dtype" not in str(caught.value)
 
 
@@ -110,7 +111,7 @@ def test_another_class_list_is_refused(checkpoint: Path, config: Config, tmp_pat
     make_run(tmp_path / "run", config, 3, normalizer=5)
     Path(config.data.classes).write_text("class 1\nclass 0\nclass 2\n")
     for folder in (tmp_path / "flax", tmp_path / "run"):
-        with pytest.raises(UserError, match=r"classes are class 0, class 1, .* has class 1, class 0, class 2"):
+        with pytest.raises(UserError, match=r"class 0, class 1, class 2\b.*class 1, class 0, class 2\b"):
             load_trained(folder, config)
     Path(config.data.classes).unlink()  # a folder needs no list
     assert load_trained(tmp_path / "flax", config).classes == ("class 0", "class 1", "class 2")
@@ -123,9 +124,9 @@ def test_what_is_no_trained_detector_is_refused(config: Config, tmp_path: Path) 
     (tmp_path / "hub/config.json").write_text('{"model_type": "videomae"}')
     shutil.copy(tmp_path / "videomae.pth", tmp_path / "hub/pytorch_model.bin")
     for path in (tmp_path / "videomae.pth", tmp_path / "weights", tmp_path / "hub"):
-        with pytest.raises(UserError, match=r"a backbone alone|a converted backbone, not a detector"):
+        with pytest.raises(UserError, match=rf"/{re.escape(path.name)}: .*\bbackbone\b.*--config\.weights"):
             load_trained(path)
-    with pytest.raises(UserError, match="no run here"):
+    with pytest.raises(UserError, match=r"/nothing: .*\bno such file\b"):
         load_trained(tmp_path / "nothing")
 
 
@@ -140,7 +141,7 @@ def test_damage_is_named(checkpoint: Path, config: Config, tmp_path: Path) -> No
 
 @pytest.mark.parametrize("part", ["params", "ema", "passengers.safetensors", "conversion.json"])
 def test_a_part_that_is_gone_is_missed(part: str, checkpoint: Path, config: Config, tmp_path: Path) -> None:
-    """Without its averages a detector would be another one, without its passengers another file."""
+    """Without its averages it would be another detector, and without the unused tensors another file."""
     convert_file(checkpoint, tmp_path / "flax", config)
     path = tmp_path / "flax" / part
     shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -150,7 +151,7 @@ def test_a_part_that_is_gone_is_missed(part: str, checkpoint: Path, config: Conf
 
 @pytest.fixture
 def videos(tmp_path: Path) -> Path:
-    """Two short videos; their annotations are in anno.json beside the folder."""
+    """Writes two short videos, and their annotations to anno.json beside the folder."""
     folder = tmp_path / "videos"
     folder.mkdir()
     database = {}
@@ -175,7 +176,7 @@ def test_evaluate_and_detect_take_a_checkpoint(
     evaluate.main(["--checkpoint", str(tmp_path / "flax"), "--workdir", str(tmp_path / "results")])
     out = capsys.readouterr().out
     assert "converted from adatad.pth" in out
-    assert "published for this recipe: 69.03" in out
+    assert re.search(r"\bpublished\b.*\b69\.03\b", out)
     metrics = json.loads((tmp_path / "results/metrics.json").read_text())
     assert 0 <= metrics["average_mAP"] <= 1
     assert "adatad.pth" in metrics["checkpoint"]
@@ -191,14 +192,18 @@ def test_evaluate_and_detect_take_a_checkpoint(
 
 def test_usage(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for main, arguments, message in (
-        (evaluate.main, [], "one of --config and --checkpoint is needed"),
-        (detect.main, ["--output", "out", "a.mp4"], "one of the arguments --workdir --checkpoint is required"),
-        (detect.main, ["--output", "o", "--workdir", "a", "--checkpoint", "b", "a.mp4"], "not allowed with"),
-        (detect.main, ["--output", "o", "--workdir", "a", "--config.seed=1", "a.mp4"], "belongs to --checkpoint"),
+        (evaluate.main, [], r"error: .*--config\b.*--checkpoint\b.*--results\b"),
+        (detect.main, ["--output", "out", "a.mp4"], r"error: .*--workdir\b.*--checkpoint\b.*\brequired\b"),
+        (
+            detect.main,
+            ["--output", "o", "--workdir", "a", "--checkpoint", "b", "a.mp4"],
+            r"error: .*--checkpoint: not allowed\b.*--workdir",
+        ),
+        (detect.main, ["--output", "o", "--workdir", "a", "--config.seed=1", "a.mp4"], "error: --config.*--checkpoint"),
     ):
         with pytest.raises(SystemExit) as caught:
             main(arguments)
         assert caught.value.code == 2
-        assert message in capsys.readouterr().err
-    with pytest.raises(UserError, match=r"fits none of the \d+ configurations"):
+        assert re.search(message, capsys.readouterr().err)
+    with pytest.raises(UserError, match=r"adatad\.pth: .*\bnone of the \d+ configurations\b.*--config=FILE"):
         detect.main(["--checkpoint", str(checkpoint), "--output", str(tmp_path / "out"), "a.mp4"])

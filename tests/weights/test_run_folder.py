@@ -1,6 +1,7 @@
-"""A run's folder: what continues it, and what must not."""
+"""A run's folder: which commands may continue its run, and which may not."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -36,13 +37,13 @@ def test_a_run_of_before_a_field_came_has_its_default(tmp_path: Path, config: Co
     config = config.with_fields({"data.rate": 30.0})  # of no effect on what was learned
     check_config(tmp_path, config, CLASSES)
     config = config.with_fields({"data.overlap": 0.25})
-    with pytest.raises(UserError, match=r"data\.overlap: the run has 0\.5, the configuration now 0\.25"):
+    with pytest.raises(UserError, match=r"data\.overlap: .*\b0\.5\b.*\b0\.25\b"):
         check_config(tmp_path, config, CLASSES)
 
 
 def test_classes_in_another_order_are_refused(tmp_path: Path, config: Config) -> None:
     write_config(tmp_path, config, CLASSES)
-    with pytest.raises(UserError, match="jump, run, in this order; the class list is now run, jump"):
+    with pytest.raises(UserError, match=r"\bjump, run\b.*\brun, jump\b"):
         check_config(tmp_path, config, CLASSES[::-1])
 
 
@@ -51,17 +52,17 @@ def test_every_other_field_that_differs_is_listed(tmp_path: Path, config: Config
     config = config.with_fields({"seed": 1, "model.width": 256})
     with pytest.raises(UserError) as caught:
         check_config(tmp_path, config, CLASSES)
-    assert "model.width: the run has 512, the configuration now 256" in str(caught.value)
-    assert "seed: the run has 0, the configuration now 1" in str(caught.value)
+    assert re.search(r"\bmodel\.width: .*\b512\b.*\b256\b", str(caught.value))
+    assert re.search(r"\bseed: .*\b0\b.*\b1\b", str(caught.value))
 
 
 def test_checkpoints_without_a_configuration_are_refused(tmp_path: Path, config: Config) -> None:
     (tmp_path / "checkpoints").mkdir()
-    with pytest.raises(UserError, match="not as a run leaves it"):
+    with pytest.raises(UserError, match=r": checkpoints\b.*config\.json.*--workdir"):
         check_config(tmp_path, config)
     (tmp_path / "checkpoints").rmdir()
     (tmp_path / "checkpoints").touch()
-    with pytest.raises(UserError, match="not as a run leaves it"):
+    with pytest.raises(UserError, match=r": checkpoints\b.*config\.json.*--workdir"):
         check_config(tmp_path, config)
 
 
@@ -75,14 +76,14 @@ def test_damaged_configuration_is_named(tmp_path: Path, content: str) -> None:
 def test_one_training_a_folder(tmp_path: Path) -> None:
     with (
         locked(tmp_path / "run"),
-        pytest.raises(UserError, match=r"run: another training"),
+        pytest.raises(UserError, match=r"/run: .*\btraining\b.*--workdir"),
         locked(tmp_path / "run"),
     ):
         pass
     with locked(tmp_path / "run"):
         pass
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match=r"file: cannot be written"), locked(tmp_path / "file"):
+    with pytest.raises(UserError, match=r"/file: .*\(File exists\)"), locked(tmp_path / "file"):
         pass
 
 
