@@ -1,7 +1,7 @@
 """The checks of a configuration that are possible before any file is opened."""
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 from adatad_jax.config.build import make_detector, make_vit
 from adatad_jax.config.fields import Config, fields_of
@@ -29,9 +29,11 @@ def validate(config: Config) -> None:
     for name, value, setting in fields_of(config):
         infinite = isinstance(value, float) and not math.isfinite(value)
         expect(setting.allows(value), name, value, "a finite number" if infinite else setting.expected)
+    rules = _rules_on_parts(config)
     if problems.keys().isdisjoint(COMPUTED_WITH):
-        for field, holds, expected in _joint_rules(config, missing):
-            expect(holds, field, config.flat()[field], expected)
+        rules += _joint_rules(config, missing)
+    for field, holds, expected in rules:
+        expect(holds, field, config.flat()[field], expected)
     if problems:
         raise UserError("the configuration cannot work:\n  " + "\n  ".join(problems.values()))
     make_vit(config.model)
@@ -39,61 +41,77 @@ def validate(config: Config) -> None:
         make_detector(config, classes=1)
 
 
-def _joint_rules(config: Config, missing: tuple[str, ...]) -> list[tuple[str, bool, str]]:
-    """Lists the rules on several fields or on parts of one: (field to name, whether it holds, what is expected)."""
+class Rule(NamedTuple):
+    """A rule on several fields, or on the parts of one.
+
+    Attributes:
+      field: the field to name.
+      holds: whether the configuration keeps the rule.
+      expected: what the field must be, in words.
+    """
+
+    field: str
+    holds: bool
+    expected: str
+
+
+def _joint_rules(config: Config, missing: tuple[str, ...]) -> list[Rule]:
+    """Lists the rules on several fields."""
     data, model, train = config.data, config.model, config.train
     frames, patch = data.window * data.frames_per_position, SIZES[model.size].patch
-    ratio, tious, levels = data.crop_ratio, config.test.tious, model.branch + 1
+    whole = data.sampling != "windows" or data.stride % data.frames_per_position == 0
     rules = [
-        (
-            "data.stride",
-            data.sampling != "windows" or data.stride % data.frames_per_position == 0,
-            "a multiple of frames_per_position",
-        ),
-        (
+        Rule("data.stride", whole, "a multiple of frames_per_position"),
+        Rule(
             "data.window",
             frames % CHUNK_FRAMES == 0,
             f"a number that makes the window's {frames} frames a multiple of {CHUNK_FRAMES}",
         ),
-        ("data.crop", data.crop >= patch, f"at least the backbone's patch of {patch} pixels"),
-        ("model.image_size", model.image_size >= patch, f"at least the patch, {patch}"),
-        ("data.test_short_side", data.test_short_side >= data.crop, "at least data.crop"),
-        (
+        Rule("data.crop", data.crop >= patch, f"at least the backbone's patch of {patch} pixels"),
+        Rule("model.image_size", model.image_size >= patch, f"at least the patch, {patch}"),
+        Rule("data.test_short_side", data.test_short_side >= data.crop, "at least data.crop"),
+        Rule(
             "data.train_short_side",
             data.random_resized_crop or data.train_short_side >= data.crop,
             "at least data.crop",
         ),
-        (
-            "data.crop_ratio",
-            len(ratio) == 2 and 0 < ratio[0] <= ratio[1] <= 1,
-            "two ascending fractions in (0, 1]",
-        ),
-        (
-            "model.attention_windows",
-            len(model.attention_windows) in (1, levels)
-            and all(isinstance(window, int) and window >= 0 for window in model.attention_windows),
-            f"odd numbers, or 0 for global attention: one for all levels, or one for each of the {levels} levels",
-        ),
-        (
+        Rule(
             "model.max_length",
             model.max_length == 0 or model.max_length >= data.window,
             f"0, or at least data.window, {data.window}",
         ),
-        (
-            "model.regression_ranges",
-            all(
-                isinstance(pair, tuple) and len(pair) == 2 and 0 <= pair[0] < pair[1]
-                for pair in model.regression_ranges
-            ),
-            "pairs of ascending distances, one per level",
-        ),
-        (
+        Rule(
             "test.classifier",
             not config.test.classifier or data.class_agnostic,
             "none: the detector gives labels itself (data.class_agnostic=False)",
         ),
-        ("train.eval_every", train.eval_from == 0 or train.eval_every >= 1, "at least 1"),
-        (
+        Rule("train.eval_every", train.eval_from == 0 or train.eval_every >= 1, "at least 1"),
+    ]
+    if "train.schedule_epochs" not in missing:
+        rules.append(Rule("train.epochs", train.epochs <= train.schedule_epochs, "at most schedule_epochs"))
+    return rules
+
+
+def _rules_on_parts(config: Config) -> list[Rule]:
+    """Lists the rules on fields that hold several numbers."""
+    ratio, windows, levels = config.data.crop_ratio, config.model.attention_windows, config.model.branch + 1
+    tious = config.test.tious
+    return [
+        Rule("data.crop_ratio", len(ratio) == 2 and 0 < ratio[0] <= ratio[1] <= 1, "two ascending fractions in (0, 1]"),
+        Rule(
+            "model.attention_windows",
+            len(windows) in (1, levels) and all(isinstance(window, int) and window >= 0 for window in windows),
+            f"odd numbers, or 0 for global attention: one for all levels, or one for each of the {levels} levels",
+        ),
+        Rule(
+            "model.regression_ranges",
+            all(
+                isinstance(pair, tuple) and len(pair) == 2 and 0 <= pair[0] < pair[1]
+                for pair in config.model.regression_ranges
+            ),
+            "pairs of ascending distances, one per level",
+        ),
+        Rule(
             "test.tious",
             len(tious) > 0
             and all(isinstance(tiou, int | float) and 0 < tiou <= 1 for tiou in tious)
@@ -101,6 +119,3 @@ def _joint_rules(config: Config, missing: tuple[str, ...]) -> list[tuple[str, bo
             "distinct numbers in (0, 1], at least one",
         ),
     ]
-    if "train.schedule_epochs" not in missing:
-        rules.append(("train.epochs", train.epochs <= train.schedule_epochs, "at most schedule_epochs"))
-    return rules

@@ -41,7 +41,7 @@ class ConvertedDetector:
       params: parameters of an `AdaTAD`, from the state as trained, or from the average if the file has nothing else.
       ema: `a/b/c` -> averaged leaf, for every leaf whose average differs. This includes frozen leaves that the
         release's averaging moved by rounding, since the release evaluates those values.
-      passengers: state -> tensor -> value: the tensors kept for export, which `to_states` cannot derive from the
+      unused: state -> tensor -> value: the tensors kept for export, which `to_states` cannot derive from the
         parameters.
       states: names of the states in the file.
       read: number of tensors per state.
@@ -51,7 +51,7 @@ class ConvertedDetector:
 
     params: Params
     ema: Tensors
-    passengers: dict[str, Tensors]
+    unused: dict[str, Tensors]
     states: tuple[str, ...]
     read: int
     groups: dict[str, tuple[int, int]]
@@ -71,9 +71,9 @@ class ConvertedDetector:
         arrays = len(jax.tree.leaves(self.params))
         return f"{len(self.ema)} of {arrays} arrays differ from the weights as trained; the averages are evaluated"
 
-    def account(self) -> str:
+    def summary(self) -> str:
         """Returns the conversion summary, for a terminal."""
-        unlike = {str(v.dtype) for v in self.passengers[STATE].values() if v.dtype.kind not in "iub"} - {"float32"}
+        unlike = {str(v.dtype) for v in self.unused[STATE].values() if v.dtype.kind not in "iub"} - {"float32"}
         lines = [
             f"read     {self.read} tensors in {' and '.join(self.states)}",
             f"mapped   {self.mapped} tensors, {sum(size for _, size in self.groups.values()):,} parameters:",
@@ -132,23 +132,21 @@ def convert_detector(file: TensorFile, model: AdaTAD) -> ConvertedDetector:
     if learned:
         kept.pop(POSITIONS, None)
     nested = flax.traverse_util.unflatten_dict(params)
-    passengers: dict[str, Tensors] = {STATE: {}, AVERAGED: {}}
+    unused: dict[str, Tensors] = {STATE: {}, AVERAGED: {}}
     for name, state in states.items():
-        written = dict(zip((STATE, AVERAGED), to_states(nested, ema, passengers, model), strict=True))[name]
-        passengers[name] = {
+        written = dict(zip((STATE, AVERAGED), to_states(nested, ema, unused, model), strict=True))[name]
+        unused[name] = {
             key: value for key, value in state.items() if key not in written or not same_bits(value, written[key])
         }
     names = (AVERAGED,) if is_average else tuple(states)
-    return ConvertedDetector(nested, ema, passengers, names, len(file.tensors), _groups(leaves, params), kept)
+    return ConvertedDetector(nested, ema, unused, names, len(file.tensors), _groups(leaves, params), kept)
 
 
-def to_states(
-    params: Params, ema: Tensors, passengers: Mapping[str, Tensors], model: AdaTAD
-) -> tuple[Tensors, Tensors]:
+def to_states(params: Params, ema: Tensors, unused: Mapping[str, Tensors], model: AdaTAD) -> tuple[Tensors, Tensors]:
     """Writes parameters as the release's two states: the inverse of `convert_detector`.
 
     Args:
-      params, ema, passengers: as in `ConvertedDetector`; the tensors kept for export (`passengers`) override what the
+      params, ema, unused: as in `ConvertedDetector`; the tensors kept for export (`unused`) override what the
         parameters give.
       model: the model of these parameters.
 
@@ -167,8 +165,8 @@ def to_states(
                 tensors |= leaves[path].write(value)
         return tensors
 
-    state = {**write(flax.traverse_util.flatten_dict(params, sep="/")), **passengers.get(STATE, {})}
-    return state, {**state, **write(ema), **passengers.get(AVERAGED, {})}
+    state = {**write(flax.traverse_util.flatten_dict(params, sep="/")), **unused.get(STATE, {})}
+    return state, {**state, **write(ema), **unused.get(AVERAGED, {})}
 
 
 @functools.cache

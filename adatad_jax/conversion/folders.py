@@ -16,9 +16,9 @@ from absl import logging
 from adatad_jax.errors import UserError, one_line
 from adatad_jax.files import check_output_folder
 
-ACCOUNT_FILE = "conversion.json"
+SUMMARY_FILE = "conversion.json"
 PARAMS_FOLDER = "params"
-PASSENGERS_FILE = "passengers.safetensors"
+UNUSED_FILE = "passengers.safetensors"
 
 SETTLING = 1.0  # seconds after which no thread of a failed write is still working
 
@@ -126,7 +126,7 @@ def read_record(folder: Path) -> Mapping[str, Any]:
     Raises:
       OSError, ValueError: the file is missing or is not JSON.
     """
-    return dict(json.loads((folder / ACCOUNT_FILE).read_text()))
+    return dict(json.loads((folder / SUMMARY_FILE).read_text()))
 
 
 @contextlib.contextmanager

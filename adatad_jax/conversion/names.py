@@ -116,7 +116,7 @@ class Naming:
         """Returns a name of the file without its prefix."""
         return key[len(self.prefix) :] if key.startswith(self.prefix) and self.prefix else re.sub(OUTER, "", key)
 
-    def passenger(self, key: str) -> tuple[str, str] | None:
+    def unused(self, key: str) -> tuple[str, str] | None:
         """Returns the name under which an unused tensor is kept, and why it is unused; None for any other tensor."""
         bare = self.bare(key)
         for known in PASSENGERS:

@@ -46,7 +46,7 @@ class ConvertedBackbone:
       read: number of tensors in the file.
       groups: part of the backbone -> number of tensors mapped to its parameters.
       left_out: unused tensor -> why it is not used.
-      passengers: the unused tensors, unchanged, kept for export; under mmaction's names (without `backbone.`) where
+      unused: the unused tensors, unchanged, kept for export; under mmaction's names (without `backbone.`) where
         mmaction has such a tensor, else under the file's names.
       notes: remarks on the file, such as what it does not show and had to be assumed.
     """
@@ -61,7 +61,7 @@ class ConvertedBackbone:
     read: int
     groups: dict[str, int]
     left_out: dict[str, str]
-    passengers: dict[str, np.ndarray]
+    unused: dict[str, np.ndarray]
     notes: tuple[str, ...]
 
     @property
@@ -69,7 +69,7 @@ class ConvertedBackbone:
         """Returns the number of tensors that became parameters."""
         return sum(self.groups.values())
 
-    def account(self) -> str:
+    def summary(self) -> str:
         """Returns the conversion summary, for a terminal."""
         dims = self.config
         lines = [
@@ -105,7 +105,7 @@ class ConvertedBackbone:
             "left_out": self.left_out,
             "initialised": {"adapters": ADAPTER_TENSORS * self.config.depth},
             "notes": self.notes,
-            "account": self.account(),
+            "account": self.summary(),
         }
 
 
@@ -132,7 +132,7 @@ def convert_backbone(file: TensorFile) -> ConvertedBackbone:
     naming, heads, image_size, norm_eps, notes = _settings(file, naming, config, size)
     positions = naming.parts("pos_embed")[0]
     table = file.tensors.get(positions)
-    passengers, left_out, problems = _passengers(file, naming, config.width)
+    unused, left_out, problems = _find_unused(file, naming, config.width)
     if table is not None:
         grid = round((table.size / (CHUNK_TUBELETS * config.width)) ** 0.5)
         image_size = grid * config.patch
@@ -143,7 +143,7 @@ def convert_backbone(file: TensorFile) -> ConvertedBackbone:
         config, heads=heads or 1, image_size=image_size or config.image_size, norm_eps=norm_eps
     )
     leaves, shapes = list(backbone_leaves(config)), backbone_shapes(config)
-    spare = {positions} | {key for key in file.tensors if naming.passenger(key)}
+    spare = {positions} | {key for key in file.tensors if naming.unused(key)}
     params, used = assemble(leaves, shapes, file.tensors, file.path, spare, naming, problems)
     groups = {"patch embedding": PATCH_TENSORS, "blocks": used - PATCH_TENSORS, "adapters": 0}
     if table is not None:
@@ -151,7 +151,7 @@ def convert_backbone(file: TensorFile) -> ConvertedBackbone:
         apart = float(np.abs(learned - sinusoid_table(*learned.shape)).max())
         if apart <= POSITION_TOLERANCE:
             left_out["pos_embed"] = f"recomputed as the fixed sinusoid table, which differs by {apart:.1e} at most"
-            passengers["pos_embed"] = table
+            unused["pos_embed"] = table
         else:
             params["pos_embed"] = learned
             groups["positions"] = 1
@@ -159,7 +159,7 @@ def convert_backbone(file: TensorFile) -> ConvertedBackbone:
     return ConvertedBackbone(
         params=params,
         source=file.path.name,
-        layout=naming.layout.value + _kind(passengers),
+        layout=naming.layout.value + _kind(unused),
         size=size,
         config=config,
         heads=heads,
@@ -167,7 +167,7 @@ def convert_backbone(file: TensorFile) -> ConvertedBackbone:
         read=len(file.tensors),
         groups=groups,
         left_out=left_out,
-        passengers=passengers,
+        unused=unused,
         notes=tuple(notes),
     )
 
@@ -216,25 +216,25 @@ def _shown(config: ViTConfig) -> dict[str, int]:
     }
 
 
-def _kind(passengers: Iterable[str]) -> str:
+def _kind(unused: Iterable[str]) -> str:
     """Returns the kind of network, as an addition to the layout's name, by its tensors beside the encoder."""
-    if any("decoder" in key or key.endswith("mask_token") for key in passengers):
+    if any("decoder" in key or key.endswith("mask_token") for key in unused):
         return " (pre-training)"
-    return " (fine-tuned)" if any(key.startswith("cls_head.") for key in passengers) else ""
+    return " (fine-tuned)" if any(key.startswith("cls_head.") for key in unused) else ""
 
 
-def _passengers(
+def _find_unused(
     file: TensorFile, naming: Naming, width: int
 ) -> tuple[dict[str, np.ndarray], dict[str, str], list[str]]:
     """Returns the tensors beside the encoder, why each is unused, and what is wrong with them."""
-    passengers: dict[str, np.ndarray] = {}
+    unused: dict[str, np.ndarray] = {}
     left_out, problems = {}, []
     for key, value in file.tensors.items():
-        known = naming.passenger(key)
+        known = naming.unused(key)
         if known is None:
             continue
         name, reason = known
-        if name in passengers:
+        if name in unused:
             problems.append(f"duplicate: {key} is a second {name}")
         shape = value.shape
         if re.match(r"(fc_|layer)?norm\.", naming.bare(key)):
@@ -243,8 +243,8 @@ def _passengers(
             shape = (*value.shape[:1], width)
         if value.shape != shape:
             problems.append(f"wrong shape: {key} is {value.shape}, expected {shape}")
-        passengers[name], left_out[name] = value, reason
-    return passengers, left_out, problems
+        unused[name], left_out[name] = value, reason
+    return unused, left_out, problems
 
 
 def assemble(

@@ -17,7 +17,7 @@ from adatad_jax.config.build import make_loss, make_model
 from adatad_jax.config.fields import Config
 from adatad_jax.console import progress_bar
 from adatad_jax.conversion.detector import check_parameters
-from adatad_jax.conversion.folders import PASSENGERS_FILE
+from adatad_jax.conversion.folders import UNUSED_FILE
 from adatad_jax.conversion.torch_file import write_tensors
 from adatad_jax.data.dataset import TrainingWindows
 from adatad_jax.data.loader import TrainingBatches, placed_ahead
@@ -205,7 +205,7 @@ def start_run(inputs: Inputs, plan: Plan, workdir: Path, initial: Initial, conso
     trained, frozen = split(initial.params, plan.optimizer_config.full)
     write_frozen(workdir, frozen)
     if initial.unused:
-        write_tensors(workdir / PASSENGERS_FILE, initial.unused)  # for convert/flax_to_pth.py
+        write_tensors(workdir / UNUSED_FILE, initial.unused)  # for convert/flax_to_pth.py
     state = create_state(trained, frozen, plan.optimizer, train.normalizer_start, inputs.config.seed)
     return Start(state, 0, Tally())
 

@@ -8,7 +8,7 @@ import flax.traverse_util
 import numpy as np
 
 from adatad_jax.conversion import folders
-from adatad_jax.conversion.folders import ACCOUNT_FILE, PARAMS_FOLDER, PASSENGERS_FILE
+from adatad_jax.conversion.folders import PARAMS_FOLDER, SUMMARY_FILE, UNUSED_FILE
 from adatad_jax.conversion.torch_file import CONFIG_FILE, read_tensors, write_tensors
 from adatad_jax.conversion.videomae import ConvertedBackbone, convert_backbone
 from adatad_jax.errors import UserError, one_line
@@ -23,17 +23,17 @@ class LoadedBackbone:
 
     Attributes:
       params: parameters of a `Backbone` without adapters, all blocks in one stack, float32.
-      account: the conversion summary, as text.
+      summary: the conversion summary, as text.
       norm_eps: epsilon of every LayerNorm.
-      passengers: unused tensors kept for export, unchanged (`ConvertedBackbone`).
+      unused: unused tensors kept for export, unchanged (`ConvertedBackbone`).
       heads, image_size: number of attention heads, and side of the pre-training frames in pixels; None if the file does
         not show them.
     """
 
     params: Params
-    account: str
+    summary: str
     norm_eps: float
-    passengers: dict[str, np.ndarray]
+    unused: dict[str, np.ndarray]
     heads: int | None
     image_size: int | None
 
@@ -50,11 +50,11 @@ def save_backbone(folder: Path, backbone: ConvertedBackbone) -> None:
     Raises:
       UserError: the folder exists, or cannot be written.
     """
-    with folders.whole(folder, folders.size_of(backbone.params, backbone.passengers)) as partial:
+    with folders.whole(folder, folders.size_of(backbone.params, backbone.unused)) as partial:
         folders.write_tree(partial / PARAMS_FOLDER, backbone.params)
-        if backbone.passengers:
-            write_tensors(partial / PASSENGERS_FILE, backbone.passengers)
-        write_text(partial / ACCOUNT_FILE, json.dumps(backbone.record(), indent=2))
+        if backbone.unused:
+            write_tensors(partial / UNUSED_FILE, backbone.unused)
+        write_text(partial / SUMMARY_FILE, json.dumps(backbone.record(), indent=2))
 
 
 def load_backbone(path: Path) -> LoadedBackbone:
@@ -67,16 +67,16 @@ def load_backbone(path: Path) -> LoadedBackbone:
     Raises:
       UserError: the path is neither, the folder is damaged, or the checkpoint cannot be converted.
     """
-    has_config, has_account = (path / CONFIG_FILE).is_file(), (path / ACCOUNT_FILE).is_file()
-    if has_config and has_account:
+    has_config, has_summary = (path / CONFIG_FILE).is_file(), (path / SUMMARY_FILE).is_file()
+    if has_config and has_summary:
         raise UserError(
             f"{path}: a converted AdaTAD detector, where a VideoMAE backbone is expected; use it as --checkpoint of "
             "evaluate or detect"
         )
     if path.is_dir() and not has_config:
-        if not ((path / PARAMS_FOLDER).is_dir() and has_account):
+        if not ((path / PARAMS_FOLDER).is_dir() and has_summary):
             raise UserError(
-                f"{path}: no weights in this folder; expected {PARAMS_FOLDER}/ and {ACCOUNT_FILE} as "
+                f"{path}: no weights in this folder; expected {PARAMS_FOLDER}/ and {SUMMARY_FILE} as "
                 f"convert/pth_to_flax.py writes them, or {CONFIG_FILE} and the weights of Hugging Face"
             )
         try:
@@ -90,9 +90,9 @@ def load_backbone(path: Path) -> LoadedBackbone:
     backbone = convert_backbone(read_tensors(path))
     return LoadedBackbone(
         backbone.params,
-        backbone.account(),
+        backbone.summary(),
         backbone.config.norm_eps,
-        backbone.passengers,
+        backbone.unused,
         backbone.heads,
         backbone.image_size,
     )
@@ -100,12 +100,10 @@ def load_backbone(path: Path) -> LoadedBackbone:
 
 def _load_folder(path: Path) -> LoadedBackbone:
     record, params = folders.read_record(path), folders.read_tree(path / PARAMS_FOLDER)
-    passengers = read_tensors(path / PASSENGERS_FILE).tensors if record["left_out"] else {}
-    if passengers.keys() != record["left_out"].keys():
-        raise ValueError(f"{PASSENGERS_FILE} does not hold what {ACCOUNT_FILE} says was left out")
-    return LoadedBackbone(
-        params, record["account"], record["norm_eps"], passengers, record["heads"], record["image_size"]
-    )
+    unused = read_tensors(path / UNUSED_FILE).tensors if record["left_out"] else {}
+    if unused.keys() != record["left_out"].keys():
+        raise ValueError(f"{UNUSED_FILE} does not hold what {SUMMARY_FILE} says was left out")
+    return LoadedBackbone(params, record["account"], record["norm_eps"], unused, record["heads"], record["image_size"])
 
 
 def insert_backbone(params: Params, backbone: LoadedBackbone, vit: ViTConfig, source: Path) -> Params:

@@ -7,7 +7,7 @@ from adatad_jax.config.build import make_model
 from adatad_jax.config.fields import Config
 from adatad_jax.conversion.detector import ConvertedDetector, convert_detector
 from adatad_jax.conversion.dimensions import read_dimensions
-from adatad_jax.conversion.folders import ACCOUNT_FILE, refuse_existing
+from adatad_jax.conversion.folders import SUMMARY_FILE, refuse_existing
 from adatad_jax.conversion.names import Layout, recognise
 from adatad_jax.conversion.torch_file import TensorFile, read_tensors
 from adatad_jax.conversion.videomae import convert_backbone
@@ -45,7 +45,7 @@ def convert_file(
     """
     if output is not None:
         refuse_existing(output)
-    if (source / ACCOUNT_FILE).is_file():
+    if (source / SUMMARY_FILE).is_file():
         raise UserError(
             f"{source}: converted already; give a backbone to training (--config.weights={source}), a detector to "
             f"evaluation and detection (--checkpoint={source})"
@@ -53,15 +53,15 @@ def convert_file(
     file = read_tensors(source)
     layout = recognise(file.tensors, source).layout
     if layout in DETECTORS:
-        account = _convert_detector(file, layout, output, config, published, overrides)
+        summary = _convert_detector(file, layout, output, config, published, overrides)
     elif config is not None or overrides:
         raise UserError(f"{source}: {layout.value}, a backbone alone: --config is for whole detectors; leave it out")
     else:
         backbone = convert_backbone(file)
-        account = backbone.account()
+        summary = backbone.summary()
         if output is not None:
             save_backbone(output, backbone)
-    return f"{source}\n{account}\n" + (f"wrote    {output}" if output is not None else "dry run: nothing written")
+    return f"{source}\n{summary}\n" + (f"wrote    {output}" if output is not None else "dry run: nothing written")
 
 
 def _convert_detector(
@@ -84,12 +84,12 @@ def _convert_detector(
         undecided = str(error).removeprefix(f"{file.path}: ")
     model = make_model(choice.config, len(choice.classes)) if choice else shown.model()
     detector = convert_detector(file, model)
-    account = "\n".join(
+    summary = "\n".join(
         [
             f"layout   {layout.value}, {shown}",
             f"config   {choice.words if choice else f'not decided: {undecided}'}",
             *([f"classes  {_some(choice.classes)}"] if choice else []),
-            detector.account(),
+            detector.summary(),
         ]
     )
     if output is not None and choice:
@@ -103,10 +103,10 @@ def _convert_detector(
             "mapped": detector.mapped,
             "groups": detector.groups,
             "kept": detector.kept,
-            "account": account,
+            "account": summary,
         }
         save_detector(output, detector, choice.config, choice.classes, record)
-    return account
+    return summary
 
 
 def read_detector(

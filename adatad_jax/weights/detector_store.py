@@ -16,7 +16,7 @@ import flax.traverse_util
 from adatad_jax.config.fields import Config
 from adatad_jax.conversion import folders
 from adatad_jax.conversion.detector import AVERAGED, STATE, ConvertedDetector, Tensors
-from adatad_jax.conversion.folders import ACCOUNT_FILE, PARAMS_FOLDER, PASSENGERS_FILE
+from adatad_jax.conversion.folders import PARAMS_FOLDER, SUMMARY_FILE, UNUSED_FILE
 from adatad_jax.conversion.torch_file import read_tensors, write_tensors
 from adatad_jax.errors import UserError, one_line
 from adatad_jax.files import write_text
@@ -32,13 +32,13 @@ class Stored(NamedTuple):
     Attributes:
       params: the parameter tree of an `AdaTAD`.
       ema: `a/b/c` -> averaged leaf, for every leaf whose average differs.
-      passengers: state -> tensor -> value, unused tensors kept for export.
+      unused: state -> tensor -> value, unused tensors kept for export.
       source: name of the file that was converted.
     """
 
     params: Params
     ema: Tensors
-    passengers: dict[str, Tensors]
+    unused: dict[str, Tensors]
     source: str
 
     def averaged(self) -> Params:
@@ -54,7 +54,7 @@ def is_converted(folder: Path) -> bool:
     Raises:
       UserError: the folder holds a converted backbone.
     """
-    converted = (folder / ACCOUNT_FILE).is_file() or (folder / PARAMS_FOLDER).is_dir()
+    converted = (folder / SUMMARY_FILE).is_file() or (folder / PARAMS_FOLDER).is_dir()
     if converted and not (folder / CONFIG_FILE).is_file():
         raise UserError(
             f"{folder}: a converted backbone, not a detector (that would have a {CONFIG_FILE}); train one from it "
@@ -77,15 +77,15 @@ def save_detector(
     Raises:
       UserError: the folder exists, or cannot be written.
     """
-    counts = {"averages": len(detector.ema), "passengers": _count(detector.passengers)}
-    with folders.whole(folder, folders.size_of(detector.params, detector.ema, detector.passengers)) as partial:
+    counts = {"averages": len(detector.ema), "passengers": _count(detector.unused)}
+    with folders.whole(folder, folders.size_of(detector.params, detector.ema, detector.unused)) as partial:
         folders.write_tree(partial / PARAMS_FOLDER, detector.params)
         if detector.ema:
             folders.write_tree(partial / EMA_FOLDER, detector.ema)
         write_config(partial, config, classes)
-        if any(detector.passengers.values()):
-            write_tensors(partial / PASSENGERS_FILE, detector.passengers[STATE], detector.passengers[AVERAGED])
-        write_text(partial / ACCOUNT_FILE, json.dumps({**record, **counts}, indent=1) + "\n")
+        if any(detector.unused.values()):
+            write_tensors(partial / UNUSED_FILE, detector.unused[STATE], detector.unused[AVERAGED])
+        write_text(partial / SUMMARY_FILE, json.dumps({**record, **counts}, indent=1) + "\n")
 
 
 def load_detector(folder: Path) -> Stored:
@@ -97,10 +97,10 @@ def load_detector(folder: Path) -> Stored:
     try:
         record, params = folders.read_record(folder), folders.read_tree(folder / PARAMS_FOLDER)
         ema = folders.read_tree(folder / EMA_FOLDER) if record["averages"] else {}
-        passengers = read_passengers(folder)
-        if (len(ema), _count(passengers)) != (record["averages"], record["passengers"]):
-            raise ValueError(f"{EMA_FOLDER}/ or {PASSENGERS_FILE} does not hold what {ACCOUNT_FILE} says")
-        return Stored(params, ema, passengers, record["source"])
+        unused = read_unused(folder)
+        if (len(ema), _count(unused)) != (record["averages"], record["passengers"]):
+            raise ValueError(f"{EMA_FOLDER}/ or {UNUSED_FILE} does not hold what {SUMMARY_FILE} says")
+        return Stored(params, ema, unused, record["source"])
     # The libraries raise many types for damaged files. A missing entry means an older version.
     except Exception as error:
         raise UserError(
@@ -109,11 +109,11 @@ def load_detector(folder: Path) -> Stored:
         ) from error
 
 
-def _count(passengers: Mapping[str, Tensors]) -> dict[str, int]:
-    return {state: len(tensors) for state, tensors in passengers.items()}
+def _count(unused: Mapping[str, Tensors]) -> dict[str, int]:
+    return {state: len(tensors) for state, tensors in unused.items()}
 
 
-def read_passengers(folder: Path) -> dict[str, Tensors]:
+def read_unused(folder: Path) -> dict[str, Tensors]:
     """Reads a folder's unused tensors kept for export.
 
     Returns:
@@ -122,7 +122,7 @@ def read_passengers(folder: Path) -> dict[str, Tensors]:
     Raises:
       UserError: the file is damaged.
     """
-    path = folder / PASSENGERS_FILE
+    path = folder / UNUSED_FILE
     if not path.is_file():
         return {STATE: {}, AVERAGED: {}}
     file = read_tensors(path)

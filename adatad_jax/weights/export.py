@@ -58,17 +58,17 @@ def export(source: Path, output: Path) -> str:
     model = make_model(config, len(classes))
     if converted:
         stored = detector_store.load_detector(source)
-        params, ema, passengers = stored.params, stored.ema, stored.passengers
+        params, ema, unused = stored.params, stored.ema, stored.unused
         normalizer, origin = np.float32(config.train.normalizer_start), f"converted from {stored.source}"
     else:
         saved = checkpoints.read_latest(source)
         params = merge(saved.trained, read_frozen(source, saved))
         ema = flax.traverse_util.flatten_dict(saved.average, sep="/")
         normalizer, origin = np.float32(saved.progress["normalizer"]), f"epoch {saved.metadata['epoch']}"
-        passengers = {STATE: _of_backbone(detector_store.read_passengers(source)[STATE], model.vit)}
+        unused = {STATE: _of_backbone(detector_store.read_unused(source)[STATE], model.vit)}
     check_parameters(params, model, source)
     fresh = fresh_tensors(model.vit, normalizer)
-    states = [{**fresh, **state} for state in to_states(params, ema, passengers, model)]
+    states = [{**fresh, **state} for state in to_states(params, ema, unused, model)]
     state, averaged = states
     wrapped, wrapped_averages = ({f"module.{key}": value for key, value in tensors.items()} for tensors in states)
     write_tensors(output, wrapped, wrapped_averages, record={"config": fields, "classes": classes})
@@ -78,7 +78,7 @@ def export(source: Path, output: Path) -> str:
             f"wrote    {output}: state_dict and state_dict_ema, {len(state)} tensors each, "
             f"{sum(value.size for value in state.values()):,} numbers; {_different(state, averaged)} tensors differ "
             "between them",
-            *(f"  {key}: {_fate(key, params, passengers)}" for key in fresh),
+            *(f"  {key}: {_fate(key, params, unused)}" for key in fresh),
         ]
     )
 
@@ -101,13 +101,13 @@ def fresh_tensors(vit: ViTConfig, normalizer: np.float32) -> Tensors:
     return tensors
 
 
-def _of_backbone(passengers: Tensors, vit: ViTConfig) -> Tensors:
+def _of_backbone(unused: Tensors, vit: ViTConfig) -> Tensors:
     """Selects the unused tensors of a run's backbone that the release's detector has too: norm and positions."""
     kept = {}
-    if "pos_embed" in passengers:
-        kept[POSITIONS] = passengers["pos_embed"].reshape(1, -1, vit.width)
+    if "pos_embed" in unused:
+        kept[POSITIONS] = unused["pos_embed"].reshape(1, -1, vit.width)
     if not vit.side:
-        kept |= {BACKBONE_PREFIX + key: value for key, value in passengers.items() if key.startswith("fc_norm.")}
+        kept |= {BACKBONE_PREFIX + key: value for key, value in unused.items() if key.startswith("fc_norm.")}
     return kept
 
 
@@ -116,9 +116,9 @@ def _different(state: Tensors, averaged: Tensors) -> int:
     return sum(not same_bits(value, averaged[key]) for key, value in state.items())
 
 
-def _fate(key: str, params: Params, passengers: dict[str, Any]) -> str:
+def _fate(key: str, params: Params, unused: dict[str, Any]) -> str:
     """Says where the written value of a tensor of `fresh_tensors` comes from."""
-    if key in passengers[STATE]:
+    if key in unused[STATE]:
         return "as in the checkpoint the weights came from"
     if key == POSITIONS and "pos_embed" in params["backbone"]:
         return "the model's own, not the fixed table"

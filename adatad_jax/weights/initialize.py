@@ -50,7 +50,7 @@ def initialize(model: AdaTAD, config: Config) -> Initial:
     params = flax.traverse_util.unflatten_dict({**shapes, **ours})
     weights = Path(config.weights)
     backbone = load_backbone(weights)
-    return Initial(insert_backbone(params, backbone, model.vit, weights), backbone.account, backbone.passengers)
+    return Initial(insert_backbone(params, backbone, model.vit, weights), backbone.summary, backbone.unused)
 
 
 def parameter_shapes(model: AdaTAD, config: Config) -> Params:

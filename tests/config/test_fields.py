@@ -64,12 +64,51 @@ def test_thumos_s_is_the_published_recipe() -> None:
         ("--config.data.overlap=1.0", "[0, 1)"),
         ("--config.test.sigma=0.0", "sigma"),
         ("--config.train.tia_rate=-1.0", "above 0"),
+        ("--config.data.fps=inf", "finite"),
+        ("--config.train.eval_every=0", "at least 1"),
+        ("--config.test.classifier=scores.json", "data.class_agnostic"),
     ],
 )
 def test_wrong_fields_are_refused(override: str, message: str) -> None:
     with pytest.raises(UserError, match=re.escape(message)) as caught:
         load_config(CONFIGS / "thumos_s.py", [override])
     assert override.partition("=")[2] in str(caught.value)
+
+
+def test_all_wrong_fields_are_named_at_once() -> None:
+    with pytest.raises(UserError) as caught:
+        load_config(CONFIGS / "thumos_s.py", ["--config.data.window=100", "--config.train.ema=2.0"])
+    assert "data.window=100" in str(caught.value)
+    assert "train.ema=2.0" in str(caught.value)
+
+
+def test_the_period_of_an_evaluation_that_never_happens_is_free() -> None:
+    config = load_config(CONFIGS / "thumos_s.py", ["--config.train.eval_from=0", "--config.train.eval_every=0"])
+    assert config.train.eval_every == 0
+
+
+def test_a_configuration_may_have_any_name_and_hold_dataclasses(tmp_path: Path) -> None:
+    path = tmp_path / "mine"
+    path.write_text(
+        "from __future__ import annotations\nimport dataclasses\nfrom adatad_jax.config import default\n"
+        "@dataclasses.dataclass\nclass Mine:\n  seed: int = 5\n"
+        "def get_config():\n  c = default()\n  c.seed = Mine().seed\n  return c\n"
+    )
+    assert load_config(path).seed == 5
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [("c.data.mine = 3", r"no such field: data\.mine\b"), ("c.seed = None", r"\bseed=None\b")],
+)
+def test_fields_forced_past_the_lock_are_refused(tmp_path: Path, line: str, message: str) -> None:
+    path = tmp_path / "forced.py"
+    path.write_text(
+        "from adatad_jax.config import default\n"
+        f"def get_config():\n  c = default()\n  with c.unlocked(), c.ignore_type():\n    {line}\n  return c\n"
+    )
+    with pytest.raises(UserError, match=message):
+        load_config(path)
 
 
 def test_a_file_that_is_missing_or_fails_is_named(tmp_path: Path) -> None:

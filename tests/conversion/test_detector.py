@@ -76,13 +76,13 @@ def test_only_what_differs_has_an_average_of_its_own() -> None:
     detector = convert_detector(file_of(state, averaged), make_model(TIA.config(), 3))
     assert list(detector.ema) == ["detector/projection/embed_1/norm/bias"]
     arrays = len(jax.tree.leaves(detector.params))
-    assert re.search(rf"^averages .*\b1 of {arrays} arrays\b", detector.account(), re.MULTILINE)
+    assert re.search(rf"^averages .*\b1 of {arrays} arrays\b", detector.summary(), re.MULTILINE)
     without = convert_detector(file_of(state), make_model(TIA.config(), 3))
-    assert re.search(r"^averages .*\bnone\b", without.account(), re.MULTILINE)
+    assert re.search(r"^averages .*\bnone\b", without.summary(), re.MULTILINE)
     tensors = as_numpy(state)
     alone = convert_detector(TensorFile(SOURCE, tensors, tensors, {}), make_model(TIA.config(), 3))
     assert (alone.ema, alone.states) == ({}, ("state_dict_ema",))
-    assert re.search(r"^averages .*\bonly\b.*\bevaluated\b", alone.account(), re.MULTILINE)
+    assert re.search(r"^averages .*\bonly\b.*\bevaluated\b", alone.summary(), re.MULTILINE)
 
 
 def test_positions_within_1e_6_are_recomputed_and_others_used() -> None:
@@ -95,7 +95,7 @@ def test_positions_within_1e_6_are_recomputed_and_others_used() -> None:
     detector = convert_detector(file_of(state), model)
     np.testing.assert_array_equal(detector.params["backbone"]["pos_embed"], table[0] + 2e-6)
     assert f"{BACKBONE}pos_embed" not in detector.kept
-    assert re.search(rf"^{re.escape(BACKBONE)}pos_embed: .*\bfile's own\b", detector.account(), re.MULTILINE)
+    assert re.search(rf"^{re.escape(BACKBONE)}pos_embed: .*\bfile's own\b", detector.summary(), re.MULTILINE)
     check_parameters(detector.params, model, SOURCE)
 
 

@@ -45,7 +45,7 @@ def test_features_and_logits_of_a_classifier(size: str, tmp_path: Path) -> None:
     assert np.abs(expected).max() > 1
     np.testing.assert_allclose(features, expected, rtol=0, atol=ATOL)
 
-    rest = backbone.passengers
+    rest = backbone.unused
     pooled = features.mean(1)
     deviation = np.sqrt(pooled.var(1, keepdims=True) + 1e-5)
     normed = (pooled - pooled.mean(1, keepdims=True)) / deviation * rest["fc_norm.weight"] + rest["fc_norm.bias"]
@@ -80,12 +80,12 @@ def test_every_form_of_a_model(kind: str, form: str, tmp_path: Path) -> None:
     np.testing.assert_allclose(our_features(backbone, frames), expected, rtol=0, atol=ATOL)
     # Nothing in the file is lost: tensors that are not parameters are kept unchanged.
     front = "videomae." if kind == "pre-training" else ""
-    assert f"{front}layernorm.weight" in backbone.passengers
+    assert f"{front}layernorm.weight" in backbone.unused
     assert backbone.read == len(live.state_dict())
     assert backbone.mapped == 2 + 3 * 15
-    for key, value in backbone.passengers.items():
+    for key, value in backbone.unused.items():
         np.testing.assert_array_equal(value, file.tensors[key])
-    assert backbone.mapped + len(backbone.passengers) == backbone.read
+    assert backbone.mapped + len(backbone.unused) == backbone.read
 
 
 @pytest.mark.parametrize("field", ["qv_bias", "qkv_bias", None])
@@ -99,7 +99,7 @@ def test_without_biases(field: str | None, tmp_path: Path) -> None:
     else:
         (tmp_path / "config.json").unlink()
     backbone = convert_backbone(read_tensors(tmp_path if field else tmp_path / "model.safetensors"))
-    assert re.search(r"^note .*\bno biases on q and v\b.*\bzero\b", backbone.account(), re.MULTILINE)
+    assert re.search(r"^note .*\bno biases on q and v\b.*\bzero\b", backbone.summary(), re.MULTILINE)
     assert not np.any(backbone.params["blocks_0_2"]["attn"]["q_bias"])
     if field:
         frames, pixels = live_models.video(live)
@@ -112,8 +112,8 @@ def test_without_config_what_is_not_shown_is_said(tmp_path: Path) -> None:
     (tmp_path / "config.json").unlink()
     backbone = convert_backbone(read_tensors(tmp_path / "model.safetensors"))
     assert (backbone.heads, backbone.image_size, backbone.config.norm_eps) == (None, None, 1e-12)
-    assert "heads unknown" in backbone.account()
-    assert re.search(r"^note .*\bconfig\.json\b.*\bnorm epsilon, 1e-12\b", backbone.account(), re.MULTILINE)
+    assert "heads unknown" in backbone.summary()
+    assert re.search(r"^note .*\bconfig\.json\b.*\bnorm epsilon, 1e-12\b", backbone.summary(), re.MULTILINE)
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,7 @@ def test_other_layouts_give_the_same_parameters(size: str, form: str, tmp_path: 
     assert backbone.layout == f"{form.split()[0]} VideoMAE ({kind})"
     assert backbone.config.norm_eps == 1e-6
     if "pre-training" not in form:
-        assert set(backbone.passengers) == {
+        assert set(backbone.unused) == {
             f"{name}.{end}" for name in ("fc_norm", "cls_head.fc_cls") for end in ("weight", "bias")
         }
-        np.testing.assert_array_equal(backbone.passengers["cls_head.fc_cls.weight"], live.classifier.weight.detach())
+        np.testing.assert_array_equal(backbone.unused["cls_head.fc_cls.weight"], live.classifier.weight.detach())

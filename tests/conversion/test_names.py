@@ -67,8 +67,8 @@ def test_hugging_face_names(prefix: str, biases: tuple[str, ...]) -> None:
 )
 def test_what_is_kept_beside_the_encoder(mark: str, key: str, kept_as: str | None) -> None:
     """Takes None to mean the same name, and an empty text to mean an unknown tensor."""
-    passenger = recognise([mark, key], SOURCE).passenger(key)
-    assert (passenger[0] if passenger else "") == (key if kept_as is None else kept_as)
+    unused = recognise([mark, key], SOURCE).unused(key)
+    assert (unused[0] if unused else "") == (key if kept_as is None else kept_as)
 
 
 def test_detectors_are_told_from_backbones() -> None:

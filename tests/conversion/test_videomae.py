@@ -52,7 +52,7 @@ def test_account_of_the_published_file_is_exact(published: State) -> None:
         "fc_norm.weight",
         "pos_embed",
     ]
-    words = backbone.account()
+    words = backbone.summary()
     assert "mmaction VideoMAE (fine-tuned), size S: width 384, depth 12, heads 6, MLP 1536, patch 16" in words
     assert "108 in all 12 blocks" in words
     # Width C, MLP 4C: a block has 12 C^2 + 12 C numbers (no bias on k), the patch embedding 3*2*16*16 C + C.
@@ -77,11 +77,11 @@ def test_values_land_where_their_names_say(published: State) -> None:
 
 def test_what_is_left_out_travels_bit_for_bit(published: State) -> None:
     half = published["cls_head.fc_cls.weight"].astype(ml_dtypes.bfloat16)
-    passengers = convert_backbone(file_of({**published, "cls_head.fc_cls.weight": half})).passengers
-    assert passengers["cls_head.fc_cls.weight"].dtype == ml_dtypes.bfloat16
-    assert passengers["cls_head.fc_cls.weight"].tobytes() == half.tobytes()
+    unused = convert_backbone(file_of({**published, "cls_head.fc_cls.weight": half})).unused
+    assert unused["cls_head.fc_cls.weight"].dtype == ml_dtypes.bfloat16
+    assert unused["cls_head.fc_cls.weight"].tobytes() == half.tobytes()
     for name in ("fc_norm.weight", "fc_norm.bias", "pos_embed"):
-        assert passengers[name] is published[f"backbone.{name}"]
+        assert unused[name] is published[f"backbone.{name}"]
 
 
 def test_positions_of_the_file_are_used_when_they_are_not_the_table(published: State) -> None:
@@ -89,8 +89,8 @@ def test_positions_of_the_file_are_used_when_they_are_not_the_table(published: S
     backbone = convert_backbone(file_of(learned))
     assert backbone.mapped == 159
     assert "pos_embed" not in backbone.left_out
-    assert "pos_embed" not in backbone.passengers
-    assert re.search(r"^note .*\bown positions are used\b.*\b2\.\de-06\b", backbone.account(), re.MULTILINE)
+    assert "pos_embed" not in backbone.unused
+    assert re.search(r"^note .*\bown positions are used\b.*\b2\.\de-06\b", backbone.summary(), re.MULTILINE)
     np.testing.assert_array_equal(backbone.params["pos_embed"], learned["backbone.pos_embed"][0])
 
 
@@ -99,9 +99,9 @@ def test_weights_come_before_their_average(published: State) -> None:
     backbone = convert_backbone(file_of(published, average))
     bias = published["backbone.patch_embed.projection.bias"]
     np.testing.assert_array_equal(backbone.params["patch_embed"]["bias"], bias)
-    assert re.search(r"^note .*\bmoving average\b.*\b163 tensors\b.*\bnot used\b", backbone.account(), re.MULTILINE)
+    assert re.search(r"^note .*\bmoving average\b.*\b163 tensors\b.*\bnot used\b", backbone.summary(), re.MULTILINE)
     alone = convert_backbone(file_of(average, average))
-    assert re.search(r"^note .*\bonly a moving average\b", alone.account(), re.MULTILINE)
+    assert re.search(r"^note .*\bonly a moving average\b", alone.summary(), re.MULTILINE)
 
 
 def test_every_misfit_is_listed_at_once_by_the_names_of_the_file(published: State) -> None:

@@ -68,6 +68,11 @@ def test_frozen_parameters_are_read_from_beside_the_checkpoints(tmp_path: Path) 
     write_frozen(tmp_path, FROZEN["backbone"])  # left by a run that was killed before its first checkpoint
     write_frozen(tmp_path, FROZEN)
     jax.tree.map(np.testing.assert_array_equal, read_frozen(tmp_path, saved), FROZEN)
+    other = jax.tree.map(lambda leaf: leaf + 1, FROZEN)  # the same shapes
+    write_frozen(tmp_path / "other", other)
+    (tmp_path / "frozen/crc32").write_bytes((tmp_path / "other/frozen/crc32").read_bytes())
+    with pytest.raises(UserError, match=r"/frozen: damaged\b.*\bCRC-32\b"):
+        read_frozen(tmp_path, saved)
     for path in (tmp_path / "frozen/params").rglob("*"):
         if path.is_file():
             path.write_bytes(b"")

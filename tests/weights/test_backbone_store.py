@@ -58,11 +58,11 @@ def test_file_and_folder_give_the_same(tiny_file: Path, folder: Path) -> None:
     for field in ("account", "norm_eps", "heads", "image_size"):
         assert getattr(from_file, field) == getattr(from_folder, field)
     assert (from_folder.norm_eps, from_folder.heads, from_folder.image_size) == (1e-6, 2, 224)
-    assert sorted(from_file.passengers) == sorted(from_folder.passengers) != []
-    for key, value in from_file.passengers.items():
-        kept = from_folder.passengers[key]
+    assert sorted(from_file.unused) == sorted(from_folder.unused) != []
+    for key, value in from_file.unused.items():
+        kept = from_folder.unused[key]
         assert (kept.dtype, kept.shape, kept.tobytes()) == (value.dtype, value.shape, value.tobytes())
-    assert from_folder.passengers["cls_head.fc_cls.bias"].dtype == ml_dtypes.bfloat16
+    assert from_folder.unused["cls_head.fc_cls.bias"].dtype == ml_dtypes.bfloat16
     with pytest.raises(UserError, match=r"/folder: .*\bexists\b"):
         save_backbone(folder, convert_backbone(read_tensors(tiny_file)))
 
@@ -70,18 +70,18 @@ def test_file_and_folder_give_the_same(tiny_file: Path, folder: Path) -> None:
 def test_hugging_face_directories_are_read(tmp_path: Path) -> None:
     live_models.make("model").save_pretrained(tmp_path / "theirs")
     live = load_backbone(tmp_path / "theirs")
-    assert (live.norm_eps, live.heads, live.image_size, live.passengers) == (1e-12, 6, 32, {})
+    assert (live.norm_eps, live.heads, live.image_size, live.unused) == (1e-12, 6, 32, {})
     save_backbone(tmp_path / "ours", convert_backbone(read_tensors(tmp_path / "theirs")))
     ours = load_backbone(tmp_path / "ours")
     jax.tree.map(np.testing.assert_array_equal, live.params, ours.params)
-    assert (ours.norm_eps, ours.heads, ours.image_size, ours.passengers) == (1e-12, 6, 32, {})
+    assert (ours.norm_eps, ours.heads, ours.image_size, ours.unused) == (1e-12, 6, 32, {})
 
 
 def test_a_folder_needs_no_torch(folder: Path) -> None:
     code = (
         "import sys; sys.modules['torch'] = None\n"
         "from pathlib import Path; from adatad_jax.weights.backbone_store import load_backbone\n"
-        f"print(len(load_backbone(Path({str(folder)!r})).passengers))"
+        f"print(len(load_backbone(Path({str(folder)!r})).unused))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "4\n"

@@ -135,7 +135,7 @@ def backbone_file(tmp_path: Path) -> Path:
 
 def test_folder_of_a_detector_holds_all_it_takes(detector_file: Path, tmp_path: Path) -> None:
     config = TIA.config(labels(tmp_path / "labels.txt", 3))
-    account = convert_file(detector_file, tmp_path / "out", config)
+    summary = convert_file(detector_file, tmp_path / "out", config)
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert names == {"params", "config.json", "conversion.json", "passengers.safetensors"}
     saved = json.loads((tmp_path / "out/config.json").read_text())
@@ -143,7 +143,7 @@ def test_folder_of_a_detector_holds_all_it_takes(detector_file: Path, tmp_path: 
     assert saved["config"]["model.width"] == 16
     record = json.loads((tmp_path / "out/conversion.json").read_text())
     assert record["states"] == ["state_dict_ema"]
-    assert record["account"] in account
+    assert record["account"] in summary
     with pytest.raises(UserError, match=r"/out: .*\bexists\b"):
         convert_file(detector_file, tmp_path / "out", config)
     with pytest.raises(UserError, match=r"/out: .*\bconverted\b.*--checkpoint="):
@@ -152,16 +152,16 @@ def test_folder_of_a_detector_holds_all_it_takes(detector_file: Path, tmp_path: 
 
 def test_dry_run_counts_everything_and_writes_nothing(detector_file: Path, tmp_path: Path) -> None:
     before = sorted(tmp_path.rglob("*"))
-    account = convert_file(detector_file)
+    summary = convert_file(detector_file)
     assert sorted(tmp_path.rglob("*")) == before
     shapes = TIA.shapes()
     unused = ("pos_embed", "fc_norm", "loss_normalizer")
     size = sum(int(np.prod(shape)) for key, shape in shapes.items() if not any(part in key for part in unused))
-    assert re.search(r"\btiny\b.*\bwidth 64\b.*\bdepth 3\b.*\bMLP 256\b.*\bpatch 16\b.*\b32 px", account)
-    assert f" {len(shapes) - 4} tensors, {size:,} parameters" in account
-    assert "adapters: 27 tensors" in account  # 9 in each block
-    assert re.search(r"^config .*\bnone of the 0 configurations\b", account, re.MULTILINE)
-    assert "rpn_head.loss_normalizer: 100" in account
+    assert re.search(r"\btiny\b.*\bwidth 64\b.*\bdepth 3\b.*\bMLP 256\b.*\bpatch 16\b.*\b32 px", summary)
+    assert f" {len(shapes) - 4} tensors, {size:,} parameters" in summary
+    assert "adapters: 27 tensors" in summary  # 9 in each block
+    assert re.search(r"^config .*\bnone of the 0 configurations\b", summary, re.MULTILINE)
+    assert "rpn_head.loss_normalizer: 100" in summary
 
 
 def test_dry_run_with_a_configuration_that_does_not_fit_fails(detector_file: Path, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from adatad_jax.errors import UserError
 from adatad_jax.training import checkpoints
 from adatad_jax.training.parameters import merge, split
 from adatad_jax.training.state import TrainState
-from adatad_jax.weights.backbone_store import PASSENGERS_FILE
+from adatad_jax.weights.backbone_store import UNUSED_FILE
 from adatad_jax.weights.convert_file import convert_file
 from adatad_jax.weights.export import export
 from adatad_jax.weights.frozen import write_frozen
@@ -189,8 +189,8 @@ def make_run(
 def test_a_run_of_thumos_s_becomes_all_keys_of_the_release(tmp_path: Path) -> None:
     config = load_config(ROOT / "configs/thumos_s.py")
     make_run(tmp_path / "run", config, 20, normalizer=123.5)
-    account = export(tmp_path / "run", tmp_path / "out.pth")
-    assert re.search(r"\b499 tensors\b", account)
+    summary = export(tmp_path / "run", tmp_path / "out.pth")
+    assert re.search(r"\b499 tensors\b", summary)
     content = torch.load(tmp_path / "out.pth", weights_only=True, mmap=True)
     expected = {f"module.{row['key']}": (tuple(row["shape"]), row["dtype"]) for row in KEYS}
     # The normaliser is an integer in a fresh model, and a float after training.
@@ -205,17 +205,17 @@ def test_a_run_of_thumos_s_becomes_all_keys_of_the_release(tmp_path: Path) -> No
         assert (content[state][f"module.{BACKBONE}fc_norm.bias"] == 0).all()
 
 
-def test_a_run_s_averages_are_written_in_full_and_its_passengers_bit_for_bit(tmp_path: Path) -> None:
+def test_a_run_s_averages_are_written_in_full_and_its_unused_tensors_bit_for_bit(tmp_path: Path) -> None:
     config = TIA.config(labels(tmp_path / "labels.txt", 3))
     run = make_run(tmp_path / "run", config, 3, normalizer=5)
     positions = (sinusoid(32, 64) * (1 + 1e-7)).numpy()
     norm = np.arange(64).astype(ml_dtypes.bfloat16)
-    passengers = {
+    unused = {
         "pos_embed": positions,
         "fc_norm.weight": norm,
         "cls_head.fc_cls.weight": np.ones((4, 64), np.float32),
     }
-    write_tensors(tmp_path / "run" / PASSENGERS_FILE, passengers)
+    write_tensors(tmp_path / "run" / UNUSED_FILE, unused)
     export(tmp_path / "run", tmp_path / "out.safetensors")
     found = read_tensors(tmp_path / "out.safetensors")
     assert found.tensors.keys() == found.averaged.keys() == TIA.shapes().keys()  # a detector has no classifier
