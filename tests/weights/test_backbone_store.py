@@ -55,7 +55,7 @@ def init(vit: ViTConfig) -> dict[str, Any]:
 def test_file_and_folder_give_the_same(tiny_file: Path, folder: Path) -> None:
     from_file, from_folder = load_backbone(tiny_file), load_backbone(folder)
     jax.tree.map(np.testing.assert_array_equal, from_file.params, from_folder.params)
-    for field in ("account", "norm_eps", "heads", "image_size"):
+    for field in ("summary", "norm_eps", "heads", "image_size"):
         assert getattr(from_file, field) == getattr(from_folder, field)
     assert (from_folder.norm_eps, from_folder.heads, from_folder.image_size) == (1e-6, 2, 224)
     assert sorted(from_file.unused) == sorted(from_folder.unused) != []
