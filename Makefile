@@ -18,7 +18,7 @@ demo-controls: .venv/installed
 	$(BIN)/python -m adatad_jax.demo.run --controls $(ARGS)
 
 test: check
-	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest -m "not slow" -n 2 $(ARGS)
 
 test-slow: check
 	$(BIN)/python -m pytest -m slow $(ARGS)
@@ -27,7 +27,7 @@ test-newest:
 	$(PYTHON) -c '$(AT_LEAST_311)'
 	test -x $(NEWEST)/python || $(PYTHON) -m venv .venv-newest
 	$(NEWEST)/python -m pip install --quiet --upgrade --upgrade-strategy eager --editable ".[convert,test]"
-	$(NEWEST)/python -m pytest -m "not slow" $(ARGS)
+	$(NEWEST)/python -m pytest -m "not slow" -n 2 $(ARGS)
 
 check: .venv/installed
 	$(BIN)/ruff check .
