@@ -113,7 +113,7 @@ def describe_fields() -> str:
     for name, value, setting in fields_of(Config()):
         if section != (section := name.rpartition(".")[0]):
             lines += ["", f"{section}: {inspect.getdoc(type(getattr(Config(), section)))}"]
-        kind = {"str": "text", "tuple": "tuple"}.get(type(value).__name__, type(value).__name__)
+        kind = "text" if isinstance(value, str) else type(value).__name__
         about = ", ".join(part for part in (kind, setting.expected) if part)
         lines.append(f"  --config.{name}={value!r}")
         lines += textwrap.wrap(

@@ -9,6 +9,7 @@ from adatad_jax.detection.objective import LossConfig
 from adatad_jax.models.sizes import DetectorConfig
 from adatad_jax.postprocessing.detections import PostProcessing
 from adatad_jax.postprocessing.nms import NmsSettings
+from adatad_jax.training.optimizer import OptimizerConfig
 
 
 def detector_config(classes: int, **changes: Any) -> DetectorConfig:
@@ -20,6 +21,21 @@ def detector_config(classes: int, **changes: Any) -> DetectorConfig:
 def loss_config(**changes: Any) -> LossConfig:
     """Returns the published THUMOS-14 loss on one device, changed."""
     return dataclasses.replace(make_loss(Config().train), **{"release_gpus": 1, **changes})
+
+
+def optimizer_config(**changes: Any) -> OptimizerConfig:
+    """Returns a run of 10 steps, 2 of them warm-up, on a schedule of 20, with a frozen backbone, changed."""
+    short = OptimizerConfig(
+        tia_rate=1e-2,
+        head_rate=1e-2,
+        weight_decay=0.05,
+        clip_norm=1.0,
+        warmup_steps=2,
+        schedule_steps=20,
+        steps=10,
+        backbone_rate=0.0,
+    )
+    return dataclasses.replace(short, **changes)
 
 
 def nms_settings(**changes: Any) -> NmsSettings:

@@ -32,8 +32,9 @@ def validate(config: Config) -> None:
     rules = _rules_on_parts(config)
     if problems.keys().isdisjoint(COMPUTED_WITH):
         rules += _joint_rules(config, missing)
+    values = config.flat()
     for field, holds, expected in rules:
-        expect(holds, field, config.flat()[field], expected)
+        expect(holds, field, values[field], expected)
     if problems:
         raise UserError("the configuration cannot work:\n  " + "\n  ".join(problems.values()))
     make_vit(config.model)

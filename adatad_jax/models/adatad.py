@@ -62,20 +62,7 @@ class ActionFormer(nn.Module):
         if sample_ids is not None and cfg.input_dropout:
             channels = (1, features.shape[2])
             features = dropout(features, cfg.input_dropout, self.make_rng("dropout"), sample_ids, channels)
-        levels, masks = Projection(
-            width=cfg.width,
-            heads=cfg.heads,
-            embed=cfg.embed,
-            stem=cfg.stem,
-            branch=cfg.branch,
-            windows=cfg.windows,
-            absolute_positions=cfg.absolute_positions,
-            max_length=cfg.max_length,
-            drop_path=cfg.drop_path,
-            dropout=cfg.dropout,
-            dtype=self.dtype,
-            name="projection",
-        )(features, mask, sample_ids)
+        levels, masks = Projection(cfg, self.dtype, name="projection")(features, mask, sample_ids)
         levels = Neck(name="neck")(levels)
         logits, distances = Head(cfg.classes, cfg.width, cfg.head_convs, self.dtype, name="head")(levels, masks)
         return Predictions(logits, distances, masks)

@@ -8,6 +8,7 @@ import numpy as np
 from adatad_jax.models.attention import global_attention, local_attention
 from adatad_jax.models.layers import DepthwiseConv, Dtype, LayerNorm, drop_path, dropout, gelu, uniform_fan_in
 from adatad_jax.models.positions import linear_weights, sinusoid_table
+from adatad_jax.models.sizes import DetectorConfig
 
 CONV_NORM_EPS = 1e-6  # norms after convolutions, and the neck's
 BLOCK_NORM_EPS = 1e-5  # norms inside transformer blocks
@@ -149,28 +150,15 @@ class TransformerBlock(nn.Module):
 class Projection(nn.Module):
     """Embedding convolutions, stem blocks at full length, then blocks that each halve the length.
 
+    The stem has the attention window of the first level. The sinusoid table, if there is one, is added to the embedded
+    features.
+
     Attributes:
-      width: channels of every pyramid level.
-      heads: number of attention heads.
-      embed, stem, branch: numbers of embedding convolutions, stem blocks and downsampling blocks (L = 1 + branch).
-      windows: local attention window per level in positions, None for global attention; the stem uses the first.
-      absolute_positions: whether to add a sinusoid table to the embedded features.
-      max_length: length of a training window in grid positions, for which the sinusoid table is made.
-      drop_path: stochastic depth rate of every block.
-      dropout: elementwise dropout rate inside the blocks.
+      config: dimensions.
       dtype: dtype of the computations inside the blocks.
     """
 
-    width: int
-    heads: int
-    embed: int
-    stem: int
-    branch: int
-    windows: tuple[int | None, ...]
-    absolute_positions: bool
-    max_length: int
-    drop_path: float
-    dropout: float
+    config: DetectorConfig
     dtype: Dtype
 
     @nn.compact
@@ -187,22 +175,23 @@ class Projection(nn.Module):
         Returns:
           L levels of `[B, T_l, width]` float32, and L masks `[B, T_l]` bool.
         """
-        for i in range(self.embed):
-            x = MaskedConv(self.width, self.dtype, name=f"embed_{i}")(x, mask)
+        cfg = self.config
+        for i in range(cfg.embed):
+            x = MaskedConv(cfg.width, self.dtype, name=f"embed_{i}")(x, mask)
         x = x.astype(jnp.float32)
-        if self.absolute_positions:
+        if cfg.absolute_positions:
             x = x + jnp.where(mask[..., None], self._positions(x.shape[1]), 0)
 
         def block(name: str, level: int) -> TransformerBlock:
             """Makes a block of a level: a stem block for level 0, else a downsampling block."""
             stride = 2 if level else 1
-            window = self.windows[level]
-            return TransformerBlock(self.heads, stride, window, self.drop_path, self.dropout, self.dtype, name=name)
+            window = cfg.windows[level]
+            return TransformerBlock(cfg.heads, stride, window, cfg.drop_path, cfg.dropout, self.dtype, name=name)
 
-        for i in range(self.stem):
+        for i in range(cfg.stem):
             x, mask = block(f"stem_{i}", 0)(x, mask, sample_ids)
         levels, masks = [x], [mask]
-        for i in range(self.branch):
+        for i in range(cfg.branch):
             x, mask = block(f"branch_{i}", i + 1)(x, mask, sample_ids)
             levels.append(x)
             masks.append(mask)
@@ -210,7 +199,8 @@ class Projection(nn.Module):
 
     def _positions(self, length: int) -> np.ndarray:
         """Returns the sinusoid table of this length, interpolated beyond the training length."""
-        table = sinusoid_table(self.max_length, self.width) / np.float32(self.width**0.5)
-        if length <= self.max_length:
+        longest, width = self.config.max_length, self.config.width
+        table = sinusoid_table(longest, width) / np.float32(width**0.5)
+        if length <= longest:
             return table[:length]
-        return linear_weights(self.max_length, length) @ table
+        return linear_weights(longest, length) @ table

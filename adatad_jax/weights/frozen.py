@@ -77,5 +77,5 @@ def _checksum(tree: Params) -> int:
     """Returns the CRC-32 of all arrays, which Orbax does not check: damage inside a file would go unnoticed."""
     value = 0
     for leaf in jax.tree.leaves(tree):
-        value = zlib.crc32(np.asarray(leaf).tobytes(), value)
+        value = zlib.crc32(np.ascontiguousarray(leaf).reshape(-1).view(np.uint8).data, value)
     return value

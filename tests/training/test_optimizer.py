@@ -15,17 +15,9 @@ from adatad_jax.errors import UserError
 from adatad_jax.training.optimizer import OptimizerConfig, clip_by_global_norm, make_optimizer
 from adatad_jax.training.parameters import decays, label, merge, parameter_groups, split
 from adatad_jax.training.schedule import FLOOR, warmup_cosine
+from tests import records
 
-CONFIG = OptimizerConfig(
-    tia_rate=2e-3,
-    head_rate=1e-3,
-    weight_decay=0.05,
-    clip_norm=1.0,
-    warmup_steps=2,
-    schedule_steps=20,
-    steps=10,
-    backbone_rate=0.0,
-)
+CONFIG = records.optimizer_config(tia_rate=2e-3, head_rate=1e-3)
 FULL = dataclasses.replace(CONFIG, backbone_rate=1e-4)
 PARAMS = {
     "backbone": {

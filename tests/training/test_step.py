@@ -17,7 +17,7 @@ from adatad_jax.models.adatad import AdaTAD
 from adatad_jax.models.sizes import ViTConfig
 from adatad_jax.training import checkpoints
 from adatad_jax.training.detection_loss import make_detection_loss
-from adatad_jax.training.optimizer import OptimizerConfig, make_optimizer
+from adatad_jax.training.optimizer import make_optimizer
 from adatad_jax.training.parameters import merge, split
 from adatad_jax.training.state import TrainState, create_state
 from adatad_jax.training.step import Metrics, make_train_step, map_step
@@ -41,16 +41,7 @@ DETECTOR = records.detector_config(
     input_dropout=0.2,
 )
 MODEL = AdaTAD(VIT, DETECTOR)
-OPTIMIZER = OptimizerConfig(
-    tia_rate=1e-2,
-    head_rate=1e-2,
-    weight_decay=0.05,
-    clip_norm=1.0,
-    warmup_steps=2,
-    schedule_steps=20,
-    steps=10,
-    backbone_rate=0.0,
-)
+OPTIMIZER = records.optimizer_config()
 EMA = 0.9
 
 
