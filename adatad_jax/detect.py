@@ -51,6 +51,13 @@ def main(arguments: Sequence[str]) -> None:
         "--label", action="append", metavar="NAME", help="keep detections of this class; may be given several times"
     )
     parser.add_argument("--fps", type=float, help="frames per second of the videos, if not as in the files")
+    parser.add_argument(
+        "--skip-damaged",
+        type=float,
+        metavar="SHARE",
+        help="go on where frames are damaged, as long as they are at most this share of a video, such as 0.05: the "
+        "last sound frame stands for them, and JSON, CSV and timeline mark the stretch; without it damage is an error",
+    )
     parser.add_argument("--batch", type=int, default=1, metavar="N", help="windows computed at once (default: 1)")
     parser.add_argument("--annotate", action="store_true", help=f"also write NAME{ANNOTATED}, with detections drawn in")
     parser.add_argument("--again", action="store_true", help="redo videos that an earlier run has done")
@@ -64,7 +71,7 @@ def main(arguments: Sequence[str]) -> None:
     check_output_folder(args.output)
     detector = load(args.workdir or args.checkpoint, args.config, overrides=overrides, batch=args.batch)
     labels = tuple(args.label) if args.label else None
-    options = Options(args.threshold, args.top, labels, args.fps, args.annotate, args.again)
+    options = Options(args.threshold, args.top, labels, args.fps, args.skip_damaged, args.annotate, args.again)
     if detect_files(detector, jobs, options, make_console()):
         sys.exit(1)
 

@@ -22,7 +22,7 @@ from adatad_jax.data.annotations import Video, finite_number
 from adatad_jax.errors import UserError, listed
 from adatad_jax.video.limits import within
 from adatad_jax.video.names import EXTENSIONS, find_files
-from adatad_jax.video.scan import scan
+from adatad_jax.video.steady import lay_out
 
 COLUMNS = ("video", "start", "end", "label")
 SPLIT = ("training", "validation")  # subsets where the table has no column for them
@@ -52,12 +52,12 @@ class Length(NamedTuple):
     """Length of a video file.
 
     Attributes:
-      frames: number of frames.
-      fps: frames per second, on average.
+      frames: number of frames at the video's constant rate.
+      seconds: length in seconds.
     """
 
     frames: int
-    fps: float
+    seconds: float
 
 
 def load_table(data: DataConfig) -> dict[str, Video]:
@@ -231,10 +231,10 @@ def read_lengths(files: Mapping[str, Path], threads: int, time_limit: float) -> 
 
     def read(path: Path) -> Length | str:
         try:
-            index = within(time_limit, str(path), lambda: scan(path))
+            layout = within(time_limit, str(path), lambda: lay_out(path))
         except UserError as error:
             return str(error)
-        return Length(index.count, index.fps)
+        return Length(len(layout.indices), layout.duration)
 
     with ThreadPoolExecutor(threads) as pool:
         found = pool.map(read, files.values())
@@ -282,7 +282,7 @@ def _video(
     name: str, rows: list[AnnotationRow], subset: str, length: Length, fixed_fps: float, problems: list[str]
 ) -> Video:
     """Makes one video of its lines; segments outside the video go to `problems`."""
-    duration = length.frames / length.fps
+    duration = length.seconds
     segments: list[tuple[float, float]] = []
     labels: list[str] = []
     for row in rows:

@@ -28,7 +28,8 @@ from adatad_jax.config.fields import DataConfig
 from adatad_jax.data.sampling import make_sampling
 from adatad_jax.errors import UserError, listed, one_line
 from adatad_jax.files import write_text
-from adatad_jax.video.decode import VideoReader, open_video
+from adatad_jax.video.decode import VideoReader
+from adatad_jax.video.steady import lay_out, open_steady
 from adatad_jax.video.transforms import Box, resize_short_side
 
 Images = NDArray[np.uint8]
@@ -52,8 +53,8 @@ class Entry:
       source: file name of the video.
       source_bytes: size of the video file, in bytes.
       source_mtime_ns: time of the video file's last change, in nanoseconds.
-      frame_count: number of frames in the video's container.
-      fps: frame rate of the video, in frames per second.
+      frame_count: number of frames of the video at its constant rate.
+      fps: this rate, in frames per second.
       frames: which frames of the video are kept (`kept_frames`).
       height: height of a kept frame, in pixels.
       width: width of a kept frame, in pixels.
@@ -61,6 +62,8 @@ class Entry:
       bytes: size of the record file, in bytes.
       sha256: checksum of the record file.
       format: version of the records.
+      by_time: whether frames were taken by their time. Earlier versions took them by their number, which is the same
+        in a video of constant rate only.
     """
 
     source: str
@@ -75,12 +78,18 @@ class Entry:
     bytes: int
     sha256: str
     format: int = FORMAT
+    by_time: bool = False
 
     def is_of(self, source: Path, data: DataConfig, quality: int | None) -> bool:
         """Returns whether the records were made from this file, as it is now, with these settings."""
         status = source.stat()
         made_of = self.source, self.source_bytes, self.source_mtime_ns, self.frames, self.quality
-        return made_of == (source.name, status.st_size, status.st_mtime_ns, kept_frames(data), quality)
+        wanted = source.name, status.st_size, status.st_mtime_ns, kept_frames(data), quality
+        return made_of == wanted and self.keeps_time(source)
+
+    def keeps_time(self, source: Path) -> bool:
+        """Returns whether the records hold the frames by their time; raises `UserError` as `lay_out`."""
+        return self.by_time or lay_out(source).as_it_is
 
 
 def kept_frames(data: DataConfig) -> dict[str, str | int]:
@@ -147,7 +156,7 @@ def cache_video(task: Task) -> int:
     """
     cv2.setNumThreads(1)  # whole videos are processed in parallel, so OpenCV's own threads would only compete
     source = task.source
-    reader = open_video(source)
+    reader = open_steady(source)
     status = source.stat()
     kept = make_sampling(task.data).loadable(reader.frame_count)
     outputs = [record_file(task.folder, short_side, task.name) for short_side in task.short_sides]
@@ -181,6 +190,7 @@ def cache_video(task: Task) -> int:
                     quality=task.quality,
                     bytes=path.stat().st_size,
                     sha256=checksum(path),
+                    by_time=True,
                 )
                 path.replace(output)
             write_text(output.with_suffix(".json"), json.dumps(dataclasses.asdict(entry), indent=1))
@@ -246,6 +256,8 @@ def open_cache(folder: Path, data: DataConfig, short_side: int, files: Mapping[s
             problems.append(
                 f"{records}: made from {entry.source} of {entry.source_bytes} bytes, not from {source} as it is now"
             )
+        elif source is not None and not entry.keeps_time(source):
+            problems.append(f"{records}: made by an earlier version, which took the frames of {source} by their number")
         else:
             entries[name] = entry
     if problems:

@@ -1,7 +1,7 @@
 """A video to detect in, as frames at a constant rate: a file with any timing, or an array.
 
 A detector has learned how fast actions look at the frame rate of its training videos (`data.rate`). A file whose rate
-is far from that rate, or varies, is resampled to a constant rate: each tick takes the frame that is nearest in time.
+is far from that rate is read at that rate: each tick takes the frame that is nearest in time.
 """
 
 import dataclasses
@@ -16,12 +16,10 @@ from adatad_jax.data.annotations import Video
 from adatad_jax.data.cache import Images
 from adatad_jax.data.frames import Frames, FrameSource
 from adatad_jax.errors import UserError
-from adatad_jax.video.limits import within
+from adatad_jax.video.decode import Filling, VideoReader
 from adatad_jax.video.scan import scan
+from adatad_jax.video.steady import check_fps, lay_out, open_steady, steady_frames
 from adatad_jax.video.transforms import Box, crop_resize, resize_short_side, short_side_shape
-
-LIKE_RATE = 0.1  # rates whose ratio differs from 1 by at most this much count as equal
-UNSTEADY = 0.5  # frames; largest deviation from the average rate at which a video counts as steady
 
 
 @dataclass(frozen=True)
@@ -32,30 +30,57 @@ class Footage:
       video: name, duration and number of frames at the constant rate; it has no annotations.
       frames: the frames at the constant rate.
       fps: frames per second of the source, on average.
+      notes: what was repaired, assumed or chosen in reading the file, in words.
     """
 
     video: Video
     frames: Frames
     fps: float
+    notes: tuple[str, ...] = ()
 
 
-def open_footage(path: Path, config: Config, fps: float | None = None) -> Footage:
+def open_footage(path: Path, config: Config, fps: float | None = None, filling: Filling | None = None) -> Footage:
     """Opens a video file.
 
     Args:
       path: the file.
       config: of the detector.
       fps: frames per second, in place of what the file says.
+      filling: as for `open_video`.
 
     Raises:
-      UserError: the file cannot be read, or opening it takes longer than `data.time_limit`; `fps` is not above 0.
+      UserError: the file cannot be read, or opening it takes longer than `data.time_limit`; or `fps` is not above 0.
     """
-    rate = None if fps is None else check_fps(fps)
-    index = within(config.data.time_limit, str(path), lambda: scan(path))
+    given = None if fps is None else check_fps(fps)
+    rate = config.data.rate
+
+    def open_file(path: Path) -> VideoReader:
+        return open_steady(path, given, rate, filling)
+
     # The video may be hours long, and no cache holds it.
     data = dataclasses.replace(config.data, in_memory=False, cache="")
-    frames = FrameSource({path.stem: path}, data, data.test_short_side, onwards=True)
-    return _steadied(path.stem, frames, index.clock(rate), rate or index.fps, config.data.rate)
+    frames = FrameSource({path.stem: path}, data, data.test_short_side, onwards=True, open_file=open_file)
+    notes = frames.look(path.stem).notes
+    layout = lay_out(path, given, rate)
+    return Footage(_video(path.stem, layout.duration, len(layout.indices)), frames, layout.source_fps, notes)
+
+
+def damaged_stretches(path: Path, filling: Filling, fps: float | None = None) -> list[tuple[float, float]]:
+    """Returns the stretches of a video that were filled, as seconds from the first frame, in order.
+
+    Args:
+      path: the file.
+      filling: what its readers have filled.
+      fps: as for `open_footage`.
+    """
+    index = scan(path)
+    clock = index.clock(fps)
+    filled = np.zeros(index.count + 2, bool)
+    filled[[frame + 1 for frame in filling.frames]] = True
+    for still in index.lost:
+        filled[still.frame + 1] = True
+    borders = np.flatnonzero(filled[1:] != filled[:-1])
+    return [(float(clock[start]), float(clock[end])) for start, end in borders.reshape(-1, 2).tolist()]
 
 
 def array_footage(frames: Images, fps: float, config: Config, name: str = "array") -> Footage:
@@ -76,87 +101,33 @@ def array_footage(frames: Images, fps: float, config: Config, name: str = "array
     if not frames.size:
         raise UserError(f"frames: found an array of shape {frames.shape}, expected at least one frame")
     clock = np.arange(len(frames) + 1) / check_fps(fps)
-    return _steadied(name, _ArrayFrames(frames, config.data.test_short_side), clock, fps, config.data.rate)
-
-
-def steady_frames(times: NDArray[np.float64], fps: float, rate: float) -> NDArray[np.int64]:
-    """Chooses the source frames that show a video at a constant rate.
-
-    Args:
-      times: `[N]` float64, seconds from the first frame to each frame.
-      fps: frames per second of the source, on average.
-      rate: the wanted frames per second. The source's own rate is kept if `rate` is 0 or within a tenth of `fps`.
-
-    Returns:
-      `[M]` int64 indices of source frames: for each of M ticks from the first frame to the end of the last, the frame
-      that is nearest in time, the earlier one if two are equally near. A steady video that keeps its rate gives
-      0, 1, ..., N - 1.
-    """
-    if not rate or abs(fps / rate - 1) <= LIKE_RATE:
-        rate = fps
-    count = len(times)
-    if rate == fps and np.abs(times * fps - np.arange(count)).max() <= UNSTEADY:
-        return np.arange(count)
-    duration = times[-1] + 1 / fps
-    wanted = max(1, round(duration * rate))
-    ticks = np.arange(wanted) * (duration / wanted)
-    after = np.clip(np.searchsorted(times, ticks), 1, count - 1) if count > 1 else np.zeros(len(ticks), np.int64)
-    before = np.maximum(after - 1, 0)
-    return np.where(ticks - times[before] <= times[after] - ticks, before, after)
-
-
-def _steadied(name: str, frames: Frames, clock: NDArray[np.float64], fps: float, rate: float) -> Footage:
-    indices = steady_frames(clock[:-1], fps, rate)
-    return Footage(_video(name, float(clock[-1]), len(indices)), _SteadyFrames(frames, indices), fps)
+    indices = steady_frames(clock[:-1], fps, config.data.rate)
+    held = _ArrayFrames(frames, indices, config.data.test_short_side)
+    return Footage(_video(name, float(clock[-1]), len(indices)), held, fps)
 
 
 def _video(name: str, duration: float, frames: int) -> Video:
     return Video(name, "", duration, frames, np.zeros((0, 2)), ())
 
 
-def check_fps(fps: float) -> float:
-    """Returns a frame rate, in frames per second; raises `UserError` unless it is finite and above 0."""
-    if not 0 < fps < np.inf:
-        raise UserError(f"fps={fps}: expected frames per second, a finite number above 0")
-    return float(fps)
+class _ArrayFrames:
+    """`Frames` of one video in memory, in the order of `indices`, which may repeat or skip frames."""
 
-
-class _SteadyFrames:
-    """`Frames` of a video in the order of `indices`, which may repeat or skip frames."""
-
-    def __init__(self, frames: Frames, indices: NDArray[np.int64]) -> None:
+    def __init__(self, frames: Images, indices: NDArray[np.int64], short_side: int) -> None:
         self._frames = frames
         self._indices = indices
-
-    def count(self, video: str) -> int:
-        return len(self._indices)
-
-    def size(self, video: str) -> tuple[int, int]:
-        return self._frames.size(video)
-
-    def read(self, video: str, indices: np.ndarray, box: Box, size: int) -> Images:
-        return self._frames.read(video, self._indices[indices], box, size)
-
-    def finish(self, video: str) -> None:
-        self._frames.finish(video)
-
-
-class _ArrayFrames:
-    """`Frames` of one video in memory."""
-
-    def __init__(self, frames: Images, short_side: int) -> None:
-        self._frames = frames
         self._short_side = short_side
 
     def count(self, video: str) -> int:
-        return len(self._frames)
+        return len(self._indices)
 
     def size(self, video: str) -> tuple[int, int]:
         height, width = self._frames.shape[1:3]
         return short_side_shape(height, width, self._short_side)
 
     def read(self, video: str, indices: np.ndarray, box: Box, size: int) -> Images:
-        return crop_resize(resize_short_side(self._frames[indices], self._short_side), box, size)
+        frames = self._frames[self._indices[indices]]
+        return crop_resize(resize_short_side(frames, self._short_side), box, size)
 
     def finish(self, video: str) -> None:
         pass

@@ -10,9 +10,10 @@ import numpy as np
 from adatad_jax.config.fields import DataConfig
 from adatad_jax.data.cache import Images, open_cache
 from adatad_jax.data.sampling import make_sampling
-from adatad_jax.video.decode import VideoReader, frames_at, open_video
+from adatad_jax.video.decode import VideoReader, frames_at
 from adatad_jax.video.limits import within
 from adatad_jax.video.probe import Probe
+from adatad_jax.video.steady import open_steady
 from adatad_jax.video.transforms import Box, crop_resize, resize_short_side, short_side_shape
 
 
@@ -63,6 +64,7 @@ class FrameSource:
         short_side: int,
         probes: Mapping[str, Probe] | None = None,
         onwards: bool = False,
+        open_file: Callable[[Path], VideoReader] = open_steady,
     ) -> None:
         """Opens the cache if there is one; video files are opened later.
 
@@ -73,6 +75,7 @@ class FrameSource:
           probes: name -> what is known of a container. Other videos are opened to find out.
           onwards: whether each video is read from its start to its end. Readers are then kept until `finish`, because
             a new reader of a file without an index would decode from the start again.
+          open_file: opens a video file at a constant rate.
 
         Raises:
           UserError: the cache does not hold the videos as the configuration needs them.
@@ -85,21 +88,22 @@ class FrameSource:
         self._loadable = make_sampling(data).loadable
         self._kept: dict[str, tuple[np.ndarray, Images]] = {}  # source indices, ascending, and their frames
         self._locks = {name: Lock() for name in files}
-        self._facts = {
-            name: (one.frames, short_side_shape(*one.size, short_side))
-            for name, one in (probes or {}).items()
-            if one.size is not None
-        }
+        self._probes = {name: one for name, one in (probes or {}).items() if one.size is not None}
         self._onwards = onwards
+        self._open = open_file
         self._idle: dict[str, list[VideoReader]] = {}
 
     def count(self, video: str) -> int:
         """Returns the number of frames of a video, from the cache or else from the container."""
-        return self._cache.count(video) if self._cache is not None else self._look(video)[0]
+        return self._cache.count(video) if self._cache is not None else self.look(video).frames
 
     def size(self, video: str) -> tuple[int, int]:
         """Returns height and width of a video's scaled frames, in pixels."""
-        return self._cache.size(video) if self._cache is not None else self._look(video)[1]
+        if self._cache is not None:
+            return self._cache.size(video)
+        size = self.look(video).size
+        assert size is not None
+        return short_side_shape(*size, self._short_side)
 
     def read(self, video: str, indices: np.ndarray, box: Box, size: int) -> Images:
         """Reads a box of some frames; see `Frames.read`."""
@@ -111,6 +115,16 @@ class FrameSource:
                 self._kept[video] = loadable, self._read(video, loadable, (0, 0, *self.size(video)), lambda part: part)
         kept, frames = self._kept[video]
         return crop_resize(frames[np.searchsorted(kept, indices)], box, size)
+
+    def look(self, video: str) -> Probe:
+        """Returns what is known of a video file; opens it if nothing is. Raises `UserError` if it cannot be read."""
+        if video not in self._probes:
+            path = self._path(video)
+            reader = within(self._limit, str(path), lambda: self._open(path))
+            self._probes[video] = Probe(reader.frame_count, reader.fps, reader.size, reader.notes)
+            if self._onwards:
+                self._idle.setdefault(video, []).append(reader)
+        return self._probes[video]
 
     def finish(self, video: str) -> None:
         """Closes the readers that were kept for a video."""
@@ -132,20 +146,13 @@ class FrameSource:
             try:
                 reader = idle.pop()
             except IndexError:
-                reader = open_video(path)
+                reader = self._open(path)
             frames = frames_at(reader, indices, scale)
             if self._onwards:
                 idle.append(reader)
             return frames
 
         return within(self._limit, str(path), decode)
-
-    def _look(self, video: str) -> tuple[int, tuple[int, int]]:
-        if video not in self._facts:
-            path = self._path(video)
-            reader = within(self._limit, str(path), lambda: open_video(path))
-            self._facts[video] = reader.frame_count, short_side_shape(*reader.size, self._short_side)
-        return self._facts[video]
 
     def _path(self, video: str) -> Path:
         path = self._files[video]

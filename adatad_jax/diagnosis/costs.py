@@ -11,7 +11,8 @@ import numpy as np
 
 from adatad_jax.data.cache import DEFAULT_QUALITY, GROUP, STRIP, encode_strip
 from adatad_jax.video import transforms
-from adatad_jax.video.decode import frames_at, open_video
+from adatad_jax.video.decode import frames_at
+from adatad_jax.video.steady import open_steady
 
 PACKED_GROUPS = 4  # groups of frames per video that the size of a cache is estimated from
 
@@ -40,7 +41,7 @@ def measure(clip: Clip) -> Cost:
     cv2.setNumThreads(1)
     start = time.process_time()
     frames = frames_at(
-        open_video(clip.path), clip.frames, lambda images: transforms.resize_short_side(images, clip.short_side)
+        open_steady(clip.path), clip.frames, lambda images: transforms.resize_short_side(images, clip.short_side)
     )
     seconds = time.process_time() - start
     starts = np.unique(np.linspace(0, len(frames) - 1, PACKED_GROUPS).astype(int) // GROUP) * GROUP

@@ -15,12 +15,14 @@ from numpy.typing import NDArray
 from adatad_jax.errors import UserError
 from adatad_jax.files import whole_file
 from adatad_jax.outputs.overlay import Overlay
-from adatad_jax.outputs.sound import add_sound, timed
+from adatad_jax.outputs.sound import Packets, add_sound, timed
 from adatad_jax.postprocessing.detections import Detection
-from adatad_jax.video.decode import VideoReader, open_video
-from adatad_jax.video.scan import open_container, scan
+from adatad_jax.video.decode import Filling, VideoReader, open_video
+from adatad_jax.video.packets import open_container
+from adatad_jax.video.scan import PacketIndex, scan
 
 BATCH, BATCH_BYTES = 32, 2**25  # most frames, and most bytes of them, decoded at a time
+FINE = Fraction(1, 90000)  # seconds; the time base of repaired times, which need not be on the file's own ticks
 QUALITY = {"preset": "veryfast", "crf": "21"}  # libx264 options
 
 
@@ -30,6 +32,7 @@ def write_annotated(
     detections: Sequence[Detection],
     fps: float | None = None,
     progress: Callable[[float], object] | None = None,
+    filling: Filling | None = None,
 ) -> list[str]:
     """Writes an mp4 (H.264) whose frames show the labels of the active detections and a bar of all detections.
 
@@ -42,6 +45,7 @@ def write_annotated(
       detections: the detections to draw, best first (`selection.to_show`).
       fps: frames per second on the clock of the detections, if it is not the file's own.
       progress: called now and then with the number of seconds written so far, on that clock.
+      filling: as for `open_video`.
 
     Returns:
       Notes on the sound where it is not simply copied; at most a few lines.
@@ -49,10 +53,11 @@ def write_annotated(
     Raises:
       UserError: the video cannot be read, or the file cannot be written; no partial file is left.
     """
-    reader = open_video(source)
+    reader = open_video(source, filling)
     if target.exists() and target.samefile(source):
         raise UserError(f"{target}: is the video itself; choose another folder for what is written")
-    clock = scan(source).clock(fps)
+    index = scan(source)
+    clock = index.clock(fps)
     ends = clock[1:]  # when the next frame replaces each frame
     overlay = Overlay(detections, clock[:-1], ends, reader.size)
 
@@ -68,13 +73,16 @@ def write_annotated(
                 progress(float(ends[indices[-1]]))
 
     notes: list[str] = []
-    original, pictures = open_container(source)
+    # The file's own clock, if it has one that can be used, keeps pictures and sound together.
+    seconds = index.clock(fps if index.problem else None)[:-1]
+    original, pictures = open_container(source, index.stream)
     with original, whole_file(target) as partial:
-        stamps, zero = _stamps(source, pictures)
+        base = pictures.time_base if index.has_own_times else FINE
         try:
             with av.open(f"file:{partial}", "w", format="mp4") as output:
-                stream = _add_pictures(output, pictures, reader)
-                sound = add_sound(original, output, zero, notes)
+                stream = _add_pictures(output, pictures, reader, base)
+                sound = _sound(original, output, index, notes)
+                stamps = np.rint(seconds / float(base)).astype(np.int64)
                 for _, packet in heapq.merge(_encoded(stream, drawn(), stamps), sound, key=itemgetter(0)):
                     output.mux(packet)
         except av.error.FFmpegError as error:
@@ -84,15 +92,16 @@ def write_annotated(
     return notes
 
 
-def _stamps(source: Path, pictures: Any) -> tuple[NDArray[np.int64], float]:
-    """Returns the frames' times `[T]` after the first, in the stream's time base, and the first's in seconds."""
-    index = scan(source)
-    if index.stamps is None:  # only the rate is known
-        return np.rint(index.clock()[:-1] / float(pictures.time_base)).astype(np.int64), 0.0
-    return index.stamps - index.stamps[0], float(index.stamps[0] * pictures.time_base)
+def _sound(original: Any, output: Any, index: PacketIndex, notes: list[str]) -> Packets:
+    """Adds the sound, unless the clock of the pictures was repaired: the sound would not be in step."""
+    if index.has_own_times or index.places is None:
+        return add_sound(original, output, index.start, notes)
+    if original.streams.best("audio") is not None:
+        notes.append("without its sound: the time stamps of the pictures were repaired, and it would not be in step")
+    return iter(())
 
 
-def _add_pictures(output: Any, pictures: Any, reader: VideoReader) -> Any:
+def _add_pictures(output: Any, pictures: Any, reader: VideoReader, base: Fraction) -> Any:
     """Adds the video stream: sides made even; clock, colours and pixel aspect ratio as in the original."""
     rate = Fraction(reader.fps).limit_denominator(1001) or 1  # only a hint for the encoder: the times decide
     stream = output.add_stream("h264", rate=rate, options=QUALITY)
@@ -100,7 +109,7 @@ def _add_pictures(output: Any, pictures: Any, reader: VideoReader) -> Any:
     stream.height, stream.width = height + height % 2, width + width % 2
     stream.pix_fmt = "yuv420p"
     stream.codec_context.thread_type = "AUTO"  # PyAV's default leaves cores idle
-    stream.time_base = stream.codec_context.time_base = pictures.time_base
+    stream.time_base = stream.codec_context.time_base = base
     context, old = stream.codec_context, pictures.codec_context
     context.color_range = ColorRange.MPEG
     context.colorspace, context.color_primaries, context.color_trc = _matrix(old), old.color_primaries, old.color_trc

@@ -27,17 +27,24 @@ def to_json(header: Mapping[str, Any], detections: Sequence[Detection]) -> str:
     return json.dumps({**header, "detections": rows}, indent=1, allow_nan=False) + "\n"
 
 
-def to_csv(video: str, detections: Sequence[Detection]) -> str:
+def to_csv(video: str, detections: Sequence[Detection], damaged: Sequence[tuple[float, float]] | None = None) -> str:
     """Returns a CSV table: a header, then one line `video,start,end,label,score` per detection, by falling score.
 
     Args:
       video: the value of the first column.
       detections: start and end in seconds, in any order.
+      damaged: stretches of the video that were filled, in seconds. A last column, `damaged`, then gives the seconds of
+        each detection that lie in them. None leaves the column out.
     """
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows((video, *detection) for detection in by_score(detections))
+    writer.writerow(COLUMNS if damaged is None else (*COLUMNS, "damaged"))
+    for detection in by_score(detections):
+        row: list[object] = [video, *detection]
+        if damaged is not None:
+            shared = (min(detection.end, end) - max(detection.start, start) for start, end in damaged)
+            row.append(sum(max(0.0, seconds) for seconds in shared))
+        writer.writerow(row)
     return table.getvalue().encode(errors="replace").decode()  # file names need not be Unicode
 
 

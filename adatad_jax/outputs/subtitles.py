@@ -73,7 +73,8 @@ def as_played(detections: Sequence[Detection], source: Path, fps: float | None =
     """
     index = scan(source)
     spans = np.array([detection[:2] for detection in detections], np.float64).reshape(-1, 2)
-    played = np.interp(spans, index.clock(fps), index.clock() + index.lead).tolist()
+    own = index.clock(fps if index.problem else None)
+    played = np.interp(spans, index.clock(fps), own + index.lead).tolist()
     return [d._replace(start=start, end=end) for d, (start, end) in zip(detections, played, strict=True)]
 
 

@@ -14,8 +14,9 @@ from matplotlib.ticker import FuncFormatter, MultipleLocator
 from adatad_jax.files import whole_file
 from adatad_jax.outputs.text import drawable, shortened
 from adatad_jax.postprocessing.detections import Detection
-from adatad_jax.video.decode import frames_at, open_video
+from adatad_jax.video.decode import Filling, frames_at
 from adatad_jax.video.limits import within
+from adatad_jax.video.steady import open_steady
 from adatad_jax.video.transforms import resize_short_side
 
 Span = tuple[float, float, str]  # start and end in seconds, label
@@ -31,12 +32,15 @@ ANNOTATED = "#c8102e"
 COLOURS = LinearSegmentedColormap.from_list("scores", ["#cfe3f3", "#6baed6", "#2171b5", "#08306b"])
 
 
-def thumbnails(path: Path, time_limit: float = 60.0) -> list[np.ndarray]:
-    """Reads 10 frames at evenly spaced places of a video.
+def thumbnails(
+    path: Path, time_limit: float = 60.0, fps: float | None = None, filling: Filling | None = None
+) -> list[np.ndarray]:
+    """Reads 10 frames at evenly spaced times of a video.
 
     Args:
       path: the video.
       time_limit: seconds that opening the video, or reading one frame, may take.
+      fps, filling: as for `open_steady`.
 
     Returns:
       Frames `[H, W, 3]` uint8 RGB, short side 96 pixels.
@@ -44,7 +48,7 @@ def thumbnails(path: Path, time_limit: float = 60.0) -> list[np.ndarray]:
     Raises:
       UserError: the video cannot be read, or opening it or reading a frame takes longer than `time_limit` seconds.
     """
-    reader = within(time_limit, str(path), lambda: open_video(path))
+    reader = within(time_limit, str(path), lambda: open_steady(path, fps, filling=filling))
     indices = ((np.arange(THUMBNAILS) + 0.5) * reader.frame_count / THUMBNAILS).astype(int)
 
     def read(index: int) -> np.ndarray:
@@ -77,6 +81,7 @@ def draw_timeline(
     images: Sequence[np.ndarray],
     title: str,
     truth: Sequence[Span] = (),
+    damaged: Sequence[tuple[float, float]] = (),
 ) -> None:
     """Writes the picture as PNG.
 
@@ -90,6 +95,7 @@ def draw_timeline(
       images: thumbnails `[H, W, 3]` uint8 RGB, evenly spaced in time.
       title: the title above the picture.
       truth: annotated segments, drawn as lines above the detections of their class.
+      damaged: stretches of the video that were filled, in seconds; hatched.
 
     Raises:
       UserError: the file cannot be written.
@@ -118,8 +124,11 @@ def draw_timeline(
     axes.set_ylim(max(top, 0.5), 0)
     if not rows:
         axes.text(0.5, 0.5, "nothing found", transform=axes.transAxes, ha="center", va="center", color="0.4")
+    for start, end in damaged:
+        axes.axvspan(start, end, facecolor="none", edgecolor="0.55", hatch="///", linewidth=0, zorder=0.5)
     _draw_time(axes, duration)
     notes = [f"{len(labels) - ROWS} more classes"] * (len(labels) > ROWS)
+    notes += ["hatched: damaged, the last sound frame stands for it"] * bool(damaged)
     notes += [f"no room for {left_out} of {len(shown)} detections"] * (left_out > 0)
     if notes:
         axes.set_xlabel(f"{axes.get_xlabel()}\n{'; '.join(notes)}")

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from rich.console import Console
 
 from adatad_jax.console import progress_bar
-from adatad_jax.data.footage import Footage, check_fps, open_footage
+from adatad_jax.data.footage import Footage, damaged_stretches, open_footage
 from adatad_jax.errors import UserError
 from adatad_jax.files import write_text
 from adatad_jax.inference.detector import Detector
@@ -22,6 +22,8 @@ from adatad_jax.outputs.targets import ANNOTATED, WRITTEN, Job, claimed, clear, 
 from adatad_jax.outputs.text import flat
 from adatad_jax.outputs.timeline import Span, draw_timeline, thumbnails
 from adatad_jax.postprocessing.detections import Detection
+from adatad_jax.video.decode import Filling
+from adatad_jax.video.steady import check_fps
 
 DRAWN = 40  # largest number of detections in a picture
 
@@ -37,6 +39,7 @@ class Options(NamedTuple):
       top: largest number of detections, which are those of highest score; None keeps all.
       labels: classes of the detections; None keeps all classes.
       fps: frames per second of the videos, in place of what their files say.
+      skip_damaged: the largest share of a video's frames that may be damaged and are then filled; None refuses damage.
       annotate: whether to write an annotated video too.
       again: whether to redo the videos that an earlier run has finished.
     """
@@ -45,6 +48,7 @@ class Options(NamedTuple):
     top: int | None = None
     labels: tuple[str, ...] | None = None
     fps: float | None = None
+    skip_damaged: float | None = None
     annotate: bool = False
     again: bool = False
 
@@ -74,6 +78,8 @@ def detect_files(
     choose = detector.chooser(options.threshold or 0.0, options.top, options.labels)
     if options.fps is not None:
         check_fps(options.fps)
+    if options.skip_damaged is not None and not 0 <= options.skip_damaged <= 1:
+        raise UserError(f"skip_damaged={options.skip_damaged}: expected a share of the frames, in [0, 1]")
     console.print(f"{detector.origin}, {len(detector.classes)} classes")
     failures = []
     outcomes = Counter({DONE: 0, DONE_BEFORE: 0, FAILED: 0})
@@ -109,12 +115,15 @@ def _detect(
         if is_done(job, header, suffixes) and not options.again:
             console.print(f"{job.source}: {DONE_BEFORE} (--again repeats it)")
             return DONE_BEFORE
-        footage = open_footage(job.source, detector.config, options.fps)
+        filling = None if options.skip_damaged is None else Filling(options.skip_damaged)
+        footage = open_footage(job.source, detector.config, options.fps, filling)
+        for note in footage.notes:
+            console.print(f"{job.source}: {note}", highlight=False)
         with _progress(console, job.source.name, footage.video.duration) as watch:
             found = choose(detector.find(footage, watch))
         if _header(job, detector, options) != header:
             raise UserError(f"{job.source}: the file changed while it was read; run this again when it is complete")
-        _write(job, footage, header, found, options, detector.config.data.time_limit, console, truth)
+        _write(job, footage, filling, header, found, options, detector.config.data.time_limit, console, truth)
     best = "".join(f", best: {d.label} {d.score:.2f} at {d.start:.1f}-{d.end:.1f} s" for d in found[:1])
     console.print(
         f"{job.source}: {footage.video.duration:.1f} s of video in {time.perf_counter() - started:.1f} s; "
@@ -138,12 +147,14 @@ def _header(job: Job, detector: Detector, options: Options) -> dict[str, Any]:
         "top": options.top,
         "labels": list(options.labels) if options.labels else None,
         "fps_given": options.fps,
+        "skip_damaged": options.skip_damaged,
     }
 
 
 def _write(
     job: Job,
     footage: Footage,
+    filling: Filling | None,
     header: Mapping[str, Any],
     found: list[Detection],
     options: Options,
@@ -154,17 +165,24 @@ def _write(
     """Writes all outputs. The JSON file is first: if the process is killed, it marks the others as ours."""
     shown = to_show(found, options.threshold)
     played = as_played(shown, job.source, options.fps)
-    images = thumbnails(job.source, time_limit)
+    damaged = None if filling is None else damaged_stretches(job.source, filling, options.fps)
+    if damaged:
+        total = sum(end - start for start, end in damaged)
+        console.print(f"{job.source}: {total:.2f} s in {len(damaged)} stretches are damaged: filled, and marked")
+    images = thumbnails(job.source, time_limit, options.fps, filling)
     duration = footage.video.duration
     clear(job)
-    write_text(job.file(".json"), to_json({**header, "duration": duration, "fps": footage.fps}, found))
-    write_text(job.file(".csv"), to_csv(job.source.stem, found))
+    facts = {"duration": duration, "fps": footage.fps, "notes": list(footage.notes)}
+    if damaged is not None:
+        facts["damaged"] = damaged
+    write_text(job.file(".json"), to_json({**header, **facts}, found))
+    write_text(job.file(".csv"), to_csv(job.source.stem, found, damaged))
     write_text(job.file(".srt"), to_srt(played))
     write_text(job.file(".vtt"), to_vtt(played))
-    draw_timeline(job.file(".png"), shown[:DRAWN], duration, images, job.source.name, truth)
+    draw_timeline(job.file(".png"), shown[:DRAWN], duration, images, job.source.name, truth, damaged or ())
     if options.annotate:
         with _progress(console, f"{job.source.name}: drawing", duration) as watch:
-            notes = write_annotated(job.source, job.file(ANNOTATED), shown, options.fps, watch)
+            notes = write_annotated(job.source, job.file(ANNOTATED), shown, options.fps, watch, filling)
         for note in notes:
             console.print(f"{job.file(ANNOTATED)}: {note}")
 

@@ -1,21 +1,28 @@
 """Decoding of video files: the exact frames at given indices, in RGB, upright, at full size.
 
-PyAV reads every file. Decoding runs forward from the nearest key frame, and presentation timestamps tell frames apart.
+PyAV reads every file. Decoding runs forward from the nearest key frame. The decoder is told the number of each packet
+in place of its time stamp, and returns it with the picture: so wrong time stamps never put a picture in a wrong place.
 
 decord, the usual choice in the field, is not used. It silently returns the pictures that FFmpeg makes up for damaged
 data. Its random access is silently off by some frames in files with open groups of pictures and in AVI, MPEG-TS,
 MPEG-PS and ASF. A program that ends while decord reads is aborted. Per core it is slower. Tests compare with it.
 
 Damage: a frame that FFmpeg loses or reports as damaged is refused, and so is every frame that may be predicted from
-it (up to the next key frame). Damage that FFmpeg does not report cannot be told from a sound picture: FFmpeg notices
-most damage in H.264 and MPEG-4, but next to none in HEVC and VP9. Only checksums reveal the rest.
+it (up to the next key frame), unless a `Filling` allows the frame before to stand for it. Damage that FFmpeg does not
+report cannot be told from a sound picture: FFmpeg notices most damage in H.264 and MPEG-4, but next to none in HEVC and
+VP9. Only checksums reveal the rest.
+
+A file may begin between two key frames, as a recording of a running stream does. The first frame that decodes stands
+for those before it.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 from typing import Any, Protocol
 
 import av
@@ -25,7 +32,8 @@ from av.video.reformatter import VideoReformatter
 from numpy.typing import ArrayLike, NDArray
 
 from adatad_jax.errors import UserError
-from adatad_jax.video.scan import MISSING_FRAMES_ALLOWED, PacketIndex, open_container, scan
+from adatad_jax.video.packets import open_container
+from adatad_jax.video.scan import MISSING_FRAMES_ALLOWED, PacketIndex, scan
 
 Images = NDArray[np.uint8]
 
@@ -37,11 +45,13 @@ class VideoReader(Protocol):
       frame_count: number of frames in the container.
       fps: average frame rate, in frames per second.
       size: height and width of an upright frame, in pixels.
+      notes: what was repaired, assumed or chosen in reading the file, in words.
     """
 
     frame_count: int
     fps: float
     size: tuple[int, int]
+    notes: tuple[str, ...]
 
     def read(self, indices: ArrayLike) -> Images:
         """Returns the frames at the given indices.
@@ -62,15 +72,50 @@ class VideoReader(Protocol):
         ...
 
 
-def open_video(path: str | Path) -> VideoReader:
+@dataclass
+class Filling:
+    """Permission to fill damaged frames with the last sound frame before them. The readers of a file share it.
+
+    Attributes:
+      share: the largest share of the frames of a file to fill.
+      frames: indices of the frames filled so far.
+    """
+
+    share: float
+    frames: set[int] = field(default_factory=set)
+    _lock: Lock = field(default_factory=Lock)
+
+    def add(self, path: Path, index: int, count: int) -> None:
+        """Notes that frame `index` of `count` is filled; raises `UserError` if that is more than allowed."""
+        with self._lock:
+            self.frames.add(index)
+            if len(self.frames) > self.share * count:
+                raise UserError(
+                    f"{path}: more than {100 * self.share:g}% of its {count} frames are damaged, such as frame "
+                    f"{index}: allow more with --skip-damaged, or copy the file again"
+                )
+
+
+def open_video(path: str | Path, filling: Filling | None = None) -> VideoReader:
     """Opens a video file.
 
+    Args:
+      path: the file.
+      filling: allows damaged frames to be filled; None refuses them.
+
     Raises:
-      UserError: the file is missing, empty, not a video, without a video stream or frames, cut short, or has a gap
-        (see `scan`), or its first frame cannot be decoded.
+      UserError: the file is missing, empty, not a video, without a video stream or frames, or cut short (see `scan`);
+        packets in it are lost and may not be filled; or its first frame cannot be decoded.
     """
     path = Path(path)
-    return _AvReader(path, scan(path))
+    index = scan(path)
+    if index.lost and filling is None:
+        longest = max(index.lost, key=lambda still: still.seconds)
+        raise UserError(
+            f"{path}: no frame for {longest.seconds:.2f} s after frame {longest.frame}, and data of the file is lost "
+            "there: damaged; copy or download it again, or let detect fill it (--skip-damaged)"
+        )
+    return _AvReader(path, index, filling)
 
 
 def frames_at(
@@ -110,19 +155,30 @@ class _AvReader:
 
     _container: Any = None
 
-    def __init__(self, path: Path, index: PacketIndex) -> None:
+    def __init__(self, path: Path, index: PacketIndex, filling: Filling | None) -> None:
         self.frame_count = index.count
         self.fps = index.fps
+        self.notes = index.notes
         self._path = path
         self._index = index
+        self._filling = filling
+        self._hole = (0, 0)  # damaged frames, from the first to before the last; self._stand_in stands for them
+        self._before = -1  # index of the sound frame before self._frame
+        self._stand_in: Any = None
         self._to_rgb = VideoReformatter()  # kept, because setting it up costs as much as converting a small frame
         try:
             self._restart()
-            decodes = self._advance(0)
+            decodes = self._advance(0) or (self._frame is not None and self._place <= _beginning(index))
         except av.error.FFmpegError:
             decodes = False
         if not decodes:
             raise UserError(f"{path}: its first frame cannot be decoded; copy or convert the file again")
+        self._first = self._place
+        if self._first:
+            self.notes += (
+                f"it begins between two key frames: frame {self._first}, the first that decodes, stands for the "
+                f"{self._first} before it",
+            )
         self._turns = round(self._frame.rotation / 90) % 4
         self._shape = (self._frame.height, self._frame.width)
         self.size = self._shape[::-1] if self._turns % 2 else self._shape
@@ -140,8 +196,8 @@ class _AvReader:
         height, width = self._shape
         try:
             for row, index in enumerate(wanted.tolist()):
-                self._go_to(index)
-                picture = self._to_rgb.reformat(self._frame, width=width, height=height, format="rgb24")
+                frame = self._at(max(index, self._first))
+                picture = self._to_rgb.reformat(frame, width=width, height=height, format="rgb24")
                 frames[row] = np.rot90(picture.to_ndarray(), self._turns)
         except av.error.FFmpegError as error:
             raise UserError(f"{self._path}: decoding fails ({error.strerror}); convert the file again") from None
@@ -150,73 +206,109 @@ class _AvReader:
     def _restart(self) -> None:
         """Reopens the file before its first frame, because a seek to 0 is not exact in every container."""
         self._close()
-        self._container, self._stream = open_container(self._path)
+        self._container, self._stream = open_container(self._path, self._index.stream)
         self._frame: Any = None
-        self._start()
+        self._start(0)
 
-    def _start(self) -> None:
-        """Starts to decode where the container now stands."""
-        self._sound = _sound_frames(self._container, self._stream, self._index)
+    def _start(self, number: int | None) -> None:
+        """Starts to decode where the container now stands, at packet `number`, or at one that is to be found out."""
+        self._sound = _sound_frames(self._container, self._stream, self._index, number)
         self._place = -1  # index of self._frame
         self._ended = False
 
     def _advance(self, index: int) -> bool:
         """Decodes up to frame `index`; returns false if the video ends before it, or if the frame is not sound."""
         for place, frame in self._sound:
+            self._before, self._stand_in = self._place, self._frame or frame
             self._place, self._frame = place, frame
             if place >= index:
                 return place == index
         self._ended = True
         return False
 
-    def _go_to(self, index: int) -> None:
-        """Makes frame `index` the current frame, or the last frame where that one stands for it."""
+    def _at(self, index: int) -> Any:
+        """Returns frame `index`, or the one that stands for it."""
+        if self._hole[0] <= index < self._hole[1]:
+            return self._filled(index)
         key = self._index.key_before(index)
         if not (key - 1 <= self._place <= index and self._frame is not None) and not self._seek(key):
             self._restart()
         if self._place == index or self._advance(index):
-            return
+            return self._frame
         if not self._ended:
-            raise UserError(f"{self._path}: frame {index} cannot be decoded: damaged; copy or convert the file again")
+            self._hole = self._before + 1, self._place
+            return self._filled(index)
         if self._frame is None or max(index, self.frame_count - 1) - self._place > MISSING_FRAMES_ALLOWED:
             raise UserError(
                 f"{self._path}: frame {index} is wanted, but the video ends with frame {self._place} (its container "
                 f"announces {self.frame_count} frames); it is cut short, or damaged, or not the video that the "
                 "annotations describe"
             )
+        return self._frame
+
+    def _filled(self, index: int) -> Any:
+        """Returns what stands for the damaged frame `index`; raises `UserError` if nothing may."""
+        if self._filling is None:
+            raise UserError(f"{self._path}: frame {index} cannot be decoded: damaged; copy or convert the file again")
+        self._filling.add(self._path, index, self.frame_count)
+        return self._stand_in
 
     def _seek(self, key: int) -> bool:
         """Seeks to key frame `key`; returns false if the seek does not reach it, as in containers without an index."""
-        if self._index.stamps is None or key == 0:
+        stamp = self._index.seek_stamp(key)
+        if stamp is None or key == 0:
             return False
-        self._container.seek(int(self._index.stamps[key]), stream=self._stream)
-        self._start()
+        self._container.seek(stamp, stream=self._stream)
+        self._start(None)
+        self._frame = None
         return self._advance(key)
+
+
+def _beginning(index: PacketIndex) -> int:
+    """Returns the largest index that the first frame that decodes can have in a sound file.
+
+    Frames may be stored after the first key frame and be shown before it. They are predicted from frames that a
+    recording which began there does not hold.
+    """
+    if index.places is None:
+        return 0
+    from_key = index.places[index.first_key :]
+    shown = from_key[from_key >= 0]
+    return int(shown[0]) if len(shown) else 0
 
 
 # Functions, not methods: a generator that refers to its reader would make the reader part of a reference cycle.
 
 
-def _decoded(container: Any, stream: Any, index: PacketIndex) -> Iterator[tuple[int, Any]]:
+def _decoded(container: Any, stream: Any, index: PacketIndex, number: int | None) -> Iterator[tuple[int, Any]]:
     """Yields (index, frame) in presentation order; a lost frame is None and comes in storage order."""
     last = -1
     for packet in container.demux(stream):
+        if packet.size:
+            if number is None:  # after a seek, until a key frame shows where it led
+                number = index.number(packet)
+                if number is None:
+                    continue
+            packet.pts, packet.dts = number, None
+            number += 1
+            if packet.pts < index.first_key:
+                continue
         try:
             frames = packet.decode()
         except av.error.InvalidDataError:
-            if index.stamps is None:  # a lost frame would shift the count of all later frames
+            if index.places is None:  # a lost frame would shift the count of all later frames
                 yield last + 1, None
                 return
-            yield index.place(packet.pts) or 0, None
+            yield int(index.places[packet.pts]), None
             continue
         for frame in frames:
-            place = last + 1 if index.stamps is None else index.place(frame.pts)
-            if place is not None:
+            place = last + 1 if index.places is None else int(index.places[frame.pts])
+            if place >= 0:
                 last = place
                 yield place, frame
 
 
-def _sound_frames(container: Any, stream: Any, index: PacketIndex) -> Iterator[tuple[int, Any]]:
+def _sound_frames(container: Any, stream: Any, index: PacketIndex, number: int | None) -> Iterator[tuple[int, Any]]:
     """Yields (index, frame) in order, without damaged frames and frames that may be predicted from damaged ones.
 
     A frame is held back until every frame it can be predicted from has been decoded: only then is it known to be sound.
@@ -230,7 +322,7 @@ def _sound_frames(container: Any, stream: Any, index: PacketIndex) -> Iterator[t
         key = index.key_before(place)
         return not any(key <= bad and (settled is None or bad <= settled[place]) for bad in damaged)
 
-    for place, frame in _decoded(container, stream, index):
+    for place, frame in _decoded(container, stream, index, number):
         if frame is None or frame.is_corrupt:
             damaged.append(place)
         if frame is None:

@@ -1,4 +1,4 @@
-"""The index of a video file, from its packets and without decoding: frame count, frame rate, order, key frames."""
+"""The index of a video file, from its packets and without decoding: frame count, times, order, key frames."""
 
 from __future__ import annotations
 
@@ -10,20 +10,17 @@ from typing import Any
 
 import av
 import numpy as np
-from av.stream import Disposition
 from numpy.typing import NDArray
 
 from adatad_jax.errors import UserError
+from adatad_jax.video.clock import Clock, Still, read_clock
+from adatad_jax.video.packets import Packets, Track, identity, read_packets
 
 # Most frames that a container may declare at its end but not hold, or that may fail to decode there.
 MISSING_FRAMES_ALLOWED = 5
-# A longer gap without a frame, in seconds, counts as lost data in a video of otherwise constant rate.
-LONGEST_GAP = 0.5
-# A title or comment that is not UTF-8 must not keep a file from opening. Before PyAV 19 it does unless this setting
-# says otherwise. Since PyAV 19 such bytes are always let through, and the setting is gone.
-_ANY_METADATA: dict[str, Any] = (
-    {"metadata_errors": "ignore"} if hasattr(av.container.Container, "metadata_errors") else {}
-)
+# Bytes between two packets that belong to none, above which packets were lost there. Headers and indices take less.
+LOST_BYTES = 256
+LISTED_STILLS = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,56 +29,84 @@ class PacketIndex:
 
     Attributes:
       count: number of frames, N.
-      fps: average frame rate, in frames per second.
-      stamps: [N] int64 presentation timestamps, ascending, or None if the timestamps do not tell frames apart.
-      keys: [k] int64 indices of the key frames, ascending; empty if `stamps` is None.
-      settled: [N] int64; frame i is predicted from no frame after frame settled[i]; None if `stamps` is None.
-      tick: seconds per unit of `stamps`.
+      fps: average frame rate, in frames per second; 0 where nothing tells it.
+      times: [N + 1] float64 seconds from the first frame to each frame, ascending, and to the end of the last one.
+      places: [P] int64 index of the frame that each packet of the stream holds, in decoding order; -1 for one that an
+        edit list hides; None if only decoding shows the order of the frames.
+      keys: [k] int64 indices of the key frames, ascending; empty if `places` is None.
+      seek_stamps: [k] int64 time stamps to seek to, in ticks of the container.
+      starts: identity of a packet at which decoding can start -> its number in decoding order.
+      first_key: number of the first packet, in decoding order, at which decoding can start.
+      settled: [N] int64; frame i is predicted from no frame after frame settled[i]; None if `places` is None.
+      start: seconds of the first frame on the file's own clock.
       lead: seconds from the start of a player's clock, which is the start of the earliest stream, to the first frame.
+      stream: index of the video stream in the container.
+      kind: FFmpeg's name of the container.
+      has_own_times: whether the times are the file's own time stamps, as they are.
+      notes: what was repaired, assumed or chosen, in words.
+      problem: why the file's own clock cannot be used, in words; empty if it can be.
+      lost: stretches where packets are missing, in order; empty if nothing shows that any is.
     """
 
     count: int
     fps: float
-    stamps: NDArray[np.int64] | None
+    times: NDArray[np.float64]
+    places: NDArray[np.int64] | None
     keys: NDArray[np.int64]
+    seek_stamps: NDArray[np.int64]
+    starts: dict[int, int]
+    first_key: int
     settled: NDArray[np.int64] | None
-    tick: float
-    lead: float = 0.0
+    start: float
+    lead: float
+    stream: int
+    kind: str
+    has_own_times: bool
+    notes: tuple[str, ...]
+    problem: str
+    lost: tuple[Still, ...]
 
     def clock(self, fps: float | None = None) -> NDArray[np.float64]:
         """Returns the times of the frames.
 
         Args:
-          fps: a constant frame rate, in frames per second, to use in place of the timestamps. If None and `stamps` is
-            None, the average rate is used.
+          fps: a constant frame rate, in frames per second, to use in place of the file's own times.
 
         Returns:
           [N + 1] float64 seconds from the first frame to each frame, and to the end of the last one.
+
+        Raises:
+          UserError: no rate is given, and the file's own clock cannot be used.
         """
-        if fps is not None or self.stamps is None:
-            return np.arange(self.count + 1) / (fps or self.fps)
-        times = (self.stamps - self.stamps[0]) * self.tick
-        return np.append(times, times[-1] + 1 / self.fps)
+        if fps is not None:
+            return np.arange(self.count + 1) / fps
+        if self.problem:
+            raise UserError(self.problem)
+        return self.times
 
     def key_before(self, index: int) -> int:
         """Returns where decoding must start to reach frame `index`: the last key frame up to it, or the first frame."""
         place = int(np.searchsorted(self.keys, index, side="right"))
         return int(self.keys[place - 1]) if place else 0
 
-    def place(self, stamp: int | None) -> int | None:
-        """Returns the index of the frame with this timestamp; None if there is no such frame."""
-        if self.stamps is None or stamp is None:
-            return None
-        place = int(np.searchsorted(self.stamps, stamp))
-        return place if place < self.count and self.stamps[place] == stamp else None
+    def seek_stamp(self, key: int) -> int | None:
+        """Returns the time stamp to seek to for key frame `key`, in ticks; None if it is not known."""
+        place = int(np.searchsorted(self.keys, key))
+        known = place < len(self.keys) and self.keys[place] == key
+        return int(self.seek_stamps[place]) if known else None
+
+    def number(self, packet: Any) -> int | None:
+        """Returns the number of a packet in decoding order if decoding can start at it, else None."""
+        return self.starts.get(identity(packet))
 
 
 def scan(path: Path) -> PacketIndex:
     """Reads the packets of a video file. The index of an unchanged file (same size and time of change) is cached.
 
+    Of several video streams, the longest one counts.
+
     Raises:
-      UserError: the file is missing, empty, not a video, without a video stream, frames or a frame rate, cut short, or
-        has a gap in its frames.
+      UserError: the file is missing, empty, not a video, without a video stream or frames, or cut short.
     """
     try:
         status = path.stat()
@@ -96,101 +121,116 @@ def scan(path: Path) -> PacketIndex:
     return _scan(path, status.st_size, status.st_mtime_ns)
 
 
-def open_container(path: Path) -> tuple[Any, Any]:
-    """Opens a video file to decode in one thread. The caller must close the container.
-
-    Returns:
-      The container and its video stream.
-
-    Raises:
-      UserError: the file is not a video, has no video stream, or FFmpeg has no decoder for that stream.
-      av.error.FFmpegError: FFmpeg cannot open the file.
-    """
-    container = av.open(f"file:{path}", **_ANY_METADATA)  # without "file:", "a:b.mp4" is taken for an address
-    try:
-        return container, _video_stream(container, path)
-    except BaseException:
-        container.close()
-        raise
-
-
-@lru_cache(maxsize=256)  # 16 bytes per frame: an hour at 30 frames per second takes 1.7 MB
+@lru_cache(maxsize=256)  # 32 bytes per frame: an hour at 30 frames per second takes 3.5 MB
 def _scan(path: Path, size: int, changed: int) -> PacketIndex:
     """Reads the packets; `size` and `changed` only tell versions of a file apart in the cache."""
     try:
-        container, stream = open_container(path)
-        with container:
-            video, end = [], 0.0
-            for packet in container.demux():
-                if packet.size and packet.pts is not None and packet.time_base:
-                    end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
-                if packet.size and packet.stream.index == stream.index:
-                    video.append((packet.pts, packet.is_keyframe, packet.is_discard))
-            declared = stream.frames
-            rate = float(stream.average_rate or stream.guessed_rate or 0)
-            tick = float(stream.time_base or 0)
-            kind = container.format.name
-            duration = (container.duration or 0) / av.time_base
-            begin = (container.start_time or 0) / av.time_base
-            reordered = bool(stream.codec_context.has_b_frames)
+        packets = read_packets(path)
     except av.error.FFmpegError as error:
         raise UserError(f"{path}: not a video, or damaged ({error.strerror}); copy or convert it again") from None
-    shown = [(pts, is_key) for pts, is_key, is_discarded in video if not is_discarded]  # an edit list may hide some
-    if not shown:
+    track = max(packets.tracks, key=lambda track: (track.span, len(track.pts)))
+    if not (~track.hidden & ~track.second).any():  # an edit list may hide some
         raise UserError(f"{path}: the video stream has no frames; copy or convert the file again")
-    if declared - len(video) > MISSING_FRAMES_ALLOWED:
-        raise UserError(
-            f"{path}: declares {declared} frames but holds only {len(video)}: cut short; copy or download it again"
+    _require_whole(path, packets, track)
+    clock = read_clock(track, packets.kind)
+    notes = list(clock.notes)
+    if len(packets.tracks) > 1:
+        others = ", ".join(f"{one.span:.2f} s" for one in packets.tracks if one is not track)
+        notes.append(
+            f"{len(packets.tracks)} video tracks: read number {track.stream}, the longest with {track.span:.2f} s "
+            f"(the others: {others})"
         )
-    if rate <= 0:
-        raise UserError(f"{path}: the video stream has no frame rate; convert the file (constant rate) to mp4")
+    lost = _lost(clock, track, packets.kind)
+    if clock.stills and not lost:
+        notes.append(_still_note(clock))
+    problem = f"{path}: {clock.problem}; give its frames per second (detect --fps)" if clock.problem else ""
+    return _index(track, clock, packets, tuple(notes), problem, lost)
+
+
+def _index(
+    track: Track, clock: Clock, packets: Packets, notes: tuple[str, ...], problem: str, lost: tuple[Still, ...]
+) -> PacketIndex:
+    """Gathers what a reader needs to find its frames."""
+    places, starts = clock.places, {}
+    keys = np.flatnonzero(track.keys & ~track.second)
+    names, counts = np.unique(track.identities[keys], return_counts=True)
+    once = set(names[counts == 1].tolist())
+    starts = {name: int(key) for key in keys if (name := int(track.identities[key])) in once}
+    settled, shown = None, np.empty(0, np.int64)
+    if places is not None:
+        own = places[(places >= 0) & ~track.second]
+        settled = np.empty(len(own), np.int64)
+        settled[own] = np.maximum.accumulate(own)
+        stamped = ~np.isnan(track.pts[keys])
+        shown = keys[(places[keys] >= 0) & stamped]
+        shown = shown[np.argsort(places[shown])]
+    return PacketIndex(
+        count=len(clock.times) - 1,
+        fps=clock.fps,
+        times=clock.times,
+        places=places,
+        keys=places[shown] if places is not None else shown,
+        seek_stamps=track.pts[shown].astype(np.int64),
+        starts=starts,
+        first_key=int(keys[0]) if len(keys) else 0,
+        settled=settled,
+        start=clock.start,
+        lead=max(0.0, clock.start - packets.begin) if places is not None else 0.0,
+        stream=track.stream,
+        kind=packets.kind,
+        has_own_times=places is not None and not clock.notes,
+        notes=notes,
+        problem=problem,
+        lost=lost,
+    )
+
+
+def _require_whole(path: Path, packets: Packets, track: Track) -> None:
+    """Raises `UserError` if a file holds less than it declares."""
+    held = len(track.pts)
+    if track.declared - held > MISSING_FRAMES_ALLOWED:
+        raise UserError(
+            f"{path}: declares {track.declared} frames but holds only {held}: cut short; copy or download it again"
+        )
     # Matroska declares no frame count, only the duration of its longest stream
-    if kind.startswith("matroska") and (duration - end) * rate > MISSING_FRAMES_ALLOWED:
+    missing = (packets.duration - packets.end) * track.rate
+    if packets.kind.startswith("matroska") and missing > MISSING_FRAMES_ALLOWED:
         raise UserError(
-            f"{path}: declares {duration:.2f} s but ends after {end:.2f} s: cut short; copy or download it again"
-        )
-
-    count, stamps = len(shown), [pts for pts, _ in shown]
-    # AVI stores no presentation timestamps, and with B-frames those that FFmpeg makes up are wrong
-    if None in stamps or len(set(stamps)) < count or (kind == "avi" and reordered):
-        return PacketIndex(count, rate, None, np.empty(0, np.int64), None, tick)
-    decoded = np.array(stamps, np.int64)
-    order = np.argsort(decoded)
-    places = np.empty(count, np.int64)
-    places[order] = np.arange(count)
-    settled = np.maximum.accumulate(places)[order]
-    keys = np.sort(places[[is_key for _, is_key in shown]])
-    steps = np.diff(decoded[order]) * tick
-    if not kind.startswith("mov,"):  # mov, mp4: tables locate each frame; elsewhere damaged ones just vanish
-        _require_no_hole(path, steps)
-    # At a variable rate the header's figure can be far from the average. Within 1% of it, the header is more exact.
-    span = steps.sum()
-    if span and abs((count - 1) / span / rate - 1) > 0.01:
-        rate = float((count - 1) / span)
-    lead = max(0.0, float(decoded.min() * tick - begin))
-    return PacketIndex(count, rate, decoded[order], keys, settled, tick, lead)
-
-
-def _require_no_hole(path: Path, steps: NDArray[np.float64]) -> None:
-    """Raises `UserError` if a video of constant rate lacks frames; `steps` [N - 1] are seconds from frame to frame."""
-    if len(steps) and steps.max() > LONGEST_GAP and np.quantile(steps, 0.95) < min(1.5 * np.median(steps), LONGEST_GAP):
-        raise UserError(
-            f"{path}: no frame for {steps.max():.2f} s after frame {steps.argmax()}, in a video of otherwise constant "
-            "rate: damaged there; copy or download it again, or if the gap is intended, convert it (constant rate) to "
-            "mp4"
+            f"{path}: declares {packets.duration:.2f} s but ends after {packets.end:.2f} s: cut short; copy or "
+            "download it again"
         )
 
 
-def _video_stream(container: Any, path: Path) -> Any:
-    """Returns the first video stream that is not a cover picture; raises `UserError` if there is none."""
-    name = container.format.name
-    if name == "tty" or name == "image2" or name.endswith("_pipe"):  # FFmpeg opens text and image files too
-        raise UserError(f'{path}: not a video (its content is of the kind "{name}"); expected a video file')
-    for stream in container.streams.video:
-        if not stream.disposition & Disposition.attached_pic:  # the cover picture of an audio file
-            if stream.codec_context is None:
-                raise UserError(f"{path}: FFmpeg has no decoder for its video; convert the file to H.264 in mp4")
-            stream.codec_context.thread_count = 1
-            return stream
-    kinds = sorted({stream.type for stream in container.streams})
-    raise UserError(f"{path}: no video stream (only: {', '.join(kinds) or 'nothing'}); expected a video file")
+def _lost(clock: Clock, track: Track, kind: str) -> tuple[Still, ...]:
+    """Returns the stretches without a frame where packets are missing.
+
+    A stretch without a frame is no damage in itself: recorders of screens write none while nothing moves. But then the
+    file has no bytes there that belong to no packet, and reports no loss.
+    """
+    if kind.startswith("mov,") or clock.places is None:  # mov, mp4: tables locate each frame
+        return ()
+    holders = np.empty(len(clock.times) - 1, np.int64)  # the packet that begins each frame
+    begins = np.flatnonzero((clock.places >= 0) & ~track.second)
+    holders[clock.places[begins]] = begins
+    usual = float(np.median(np.abs(track.unclaimed)))
+    losses = []
+    for still in clock.stills:
+        after = int(holders[still.frame + 1])
+        around = slice(max(0, after - 1), after + 2)
+        strays = track.unclaimed[around].max() > LOST_BYTES + 20 * usual
+        if track.marked[around].any() or (strays and kind != "mpegts"):  # a transport stream may be padded
+            losses.append(still)
+    return tuple(losses)
+
+
+def _still_note(clock: Clock) -> str:
+    """Returns a note about stretches without a new frame."""
+    total = sum(still.seconds for still in clock.stills)
+    listed = ", ".join(
+        f"{still.seconds:.2f} s after {clock.times[still.frame]:.2f} s" for still in clock.stills[:LISTED_STILLS]
+    )
+    more = ", ..." if len(clock.stills) > LISTED_STILLS else ""
+    return (
+        f"no new frame in {len(clock.stills)} stretches of {total:.2f} s in all ({listed}{more}): the frame before "
+        "each stands still"
+    )

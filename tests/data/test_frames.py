@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from adatad_jax.config.fields import Config
-from adatad_jax.data import frames as frames_module
 from adatad_jax.data.cache import Task, cache_video
 from adatad_jax.data.dataset import TrainingWindows
 from adatad_jax.data.frames import FrameSource
@@ -17,7 +16,7 @@ from adatad_jax.data.subset import Subset, load_classes, load_subset
 from adatad_jax.data.usable_videos import usable
 from adatad_jax.demo.dataset import generate
 from adatad_jax.errors import UserError
-from adatad_jax.video import limits
+from adatad_jax.video import limits, steady
 from adatad_jax.video.decode import open_video
 from adatad_jax.video.transforms import resize_short_side
 from tests.data.generated import config_of
@@ -95,7 +94,7 @@ def test_a_read_that_hangs_is_given_up_by_name(config: Config, tmp_path: Path, m
     subset = training_subset(config)
     (name, _), *_ = subset.files.items()
     subset.files[name] = tmp_path / "clip.mp4"
-    monkeypatch.setattr(frames_module, "open_video", lambda path: path.read_bytes())
+    monkeypatch.setattr(steady, "lay_out", lambda path, *_: path.read_bytes())
     config = config.with_fields({"data.time_limit": 0.3})
     with pytest.raises(UserError, match=r"/clip\.mp4: .*\b0\.3 s\b"):
         TrainingWindows(subset, config).load(0, 0)

@@ -1,0 +1,129 @@
+"""Videos at a constant frame rate, whatever their timing.
+
+Windows, grids and detectors count frames, so that a frame must stand for a time. A file of variable rate is therefore
+read at its average rate: each tick takes the frame that is nearest in time. A file of constant rate is read as it is.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from adatad_jax.errors import UserError
+from adatad_jax.video.decode import Filling, Images, VideoReader, open_video
+from adatad_jax.video.scan import scan
+
+LIKE_RATE = 0.1  # rates whose ratio differs from 1 by at most this much count as equal
+UNSTEADY = 0.5  # frames; largest deviation from the average rate at which a video counts as steady
+
+
+def check_fps(fps: float) -> float:
+    """Returns a frame rate, in frames per second; raises `UserError` unless it is finite and above 0."""
+    if not 0 < fps < np.inf:
+        raise UserError(f"fps={fps}: expected frames per second, a finite number above 0")
+    return float(fps)
+
+
+def steady_frames(times: NDArray[np.float64], fps: float, rate: float = 0.0) -> NDArray[np.int64]:
+    """Chooses the source frames that show a video at a constant rate.
+
+    Args:
+      times: `[N]` float64, seconds from the first frame to each frame.
+      fps: frames per second of the source, on average.
+      rate: the wanted frames per second. The source's own rate is kept if `rate` is 0 or within a tenth of `fps`.
+
+    Returns:
+      `[M]` int64 indices of source frames: for each of M ticks from the first frame to the end of the last, the frame
+      that is nearest in time, the earlier one if two are equally near. A steady video that keeps its rate gives
+      0, 1, ..., N - 1.
+    """
+    if not rate or abs(fps / rate - 1) <= LIKE_RATE:
+        rate = fps
+    count = len(times)
+    if rate == fps and np.abs(times * fps - np.arange(count)).max() <= UNSTEADY:
+        return np.arange(count)
+    duration = times[-1] + 1 / fps
+    wanted = max(1, round(duration * rate))
+    ticks = np.arange(wanted) * (duration / wanted)
+    after = np.clip(np.searchsorted(times, ticks), 1, count - 1) if count > 1 else np.zeros(len(ticks), np.int64)
+    before = np.maximum(after - 1, 0)
+    return np.where(ticks - times[before] <= times[after] - ticks, before, after)
+
+
+class Layout(NamedTuple):
+    """How a video is read at a constant rate.
+
+    Attributes:
+      indices: `[M]` int64 indices of the source frames, as `steady_frames` returns them.
+      duration: of the video, in seconds.
+      source_fps: frames per second of the source, on average.
+    """
+
+    indices: NDArray[np.int64]
+    duration: float
+    source_fps: float
+
+    @property
+    def as_it_is(self) -> bool:
+        """Whether the video shows each source frame once."""
+        return np.array_equal(self.indices, np.arange(len(self.indices)))
+
+    @property
+    def fps(self) -> float:
+        """Frames per second at the constant rate."""
+        return self.source_fps if self.as_it_is else len(self.indices) / self.duration
+
+
+def lay_out(path: Path, fps: float | None = None, rate: float = 0.0) -> Layout:
+    """Lays a video out at a constant rate; only packets are read.
+
+    Args:
+      path: the file.
+      fps: frames per second in place of the file's own times; None keeps these.
+      rate: the wanted frames per second; see `steady_frames`.
+
+    Raises:
+      UserError: as `scan`; or `fps` is None and the file's own clock cannot be used.
+    """
+    index = scan(path)
+    clock = index.clock(fps)
+    source = fps or index.fps
+    return Layout(steady_frames(clock[:-1], source, rate), float(clock[-1]), source)
+
+
+def open_steady(
+    path: Path, fps: float | None = None, rate: float = 0.0, filling: Filling | None = None
+) -> SteadyReader:
+    """Opens a video at a constant rate.
+
+    Args:
+      path, fps, rate: as for `lay_out`.
+      filling: as for `open_video`.
+
+    Raises:
+      UserError: as `lay_out` and `open_video`.
+    """
+    layout = lay_out(path, fps, rate)
+    return SteadyReader(open_video(path, filling), layout)
+
+
+class SteadyReader:
+    """A `VideoReader` of a video at a constant rate."""
+
+    def __init__(self, reader: VideoReader, layout: Layout) -> None:
+        """Wraps a reader of the file's own frames."""
+        self._reader = reader
+        self._indices = layout.indices
+        self.frame_count = len(layout.indices)
+        self.fps = layout.fps
+        self.size = reader.size
+        self.notes = reader.notes
+
+    def read(self, indices: ArrayLike) -> Images:
+        """Returns the frames at the given indices of the constant rate; see `VideoReader.read`."""
+        wanted = np.asarray(indices, np.int64)
+        beyond = np.maximum(wanted - (self.frame_count - 1), 0)
+        return self._reader.read(self._indices[wanted - beyond] + beyond)
