@@ -101,7 +101,7 @@ def array_footage(frames: Images, fps: float, config: Config, name: str = "array
     if not frames.size:
         raise UserError(f"frames: found an array of shape {frames.shape}, expected at least one frame")
     clock = np.arange(len(frames) + 1) / check_fps(fps)
-    indices = steady_frames(clock[:-1], fps, config.data.rate)
+    indices = steady_frames(clock, fps, config.data.rate)
     held = _ArrayFrames(frames, indices, config.data.test_short_side)
     return Footage(_video(name, float(clock[-1]), len(indices)), held, fps)
 

@@ -122,6 +122,12 @@ def open_container(path: Path, stream: int | None = None) -> tuple[Any, Any]:
         raise
 
 
+def count_packets(path: Path, stream: int) -> int:
+    """Returns the number of packets of a stream, also of those that an edit list leaves out."""
+    with av.open(f"file:{path}", options={"ignore_editlist": "1"}, **_ANY_METADATA) as container:
+        return sum(1 for packet in container.demux(container.streams[stream]) if packet.size)
+
+
 def read_packets(path: Path) -> Packets:
     """Reads all packets of a file.
 

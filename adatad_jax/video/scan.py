@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from adatad_jax.errors import UserError
 from adatad_jax.video.clock import Clock, Still, read_clock
-from adatad_jax.video.packets import Packets, Track, identity, read_packets
+from adatad_jax.video.packets import Packets, Track, count_packets, identity, read_packets
 
 # Most frames that a container may declare at its end but not hold, or that may fail to decode there.
 MISSING_FRAMES_ALLOWED = 5
@@ -188,6 +188,8 @@ def _index(
 def _require_whole(path: Path, packets: Packets, track: Track) -> None:
     """Raises `UserError` if a file holds less than it declares."""
     held = len(track.pts)
+    if packets.kind.startswith("mov,") and track.declared - held > MISSING_FRAMES_ALLOWED:
+        held = count_packets(path, track.stream)
     if track.declared - held > MISSING_FRAMES_ALLOWED:
         raise UserError(
             f"{path}: declares {track.declared} frames but holds only {held}: cut short; copy or download it again"

@@ -1,7 +1,7 @@
 """Videos at a constant frame rate, whatever their timing.
 
 Windows, grids and detectors count frames, so that a frame must stand for a time. A file of variable rate is therefore
-read at its average rate: each tick takes the frame that is nearest in time. A file of constant rate is read as it is.
+read at its average rate: each tick takes the frame that a player shows then. A file of constant rate is read as it is.
 """
 
 from __future__ import annotations
@@ -27,30 +27,30 @@ def check_fps(fps: float) -> float:
     return float(fps)
 
 
-def steady_frames(times: NDArray[np.float64], fps: float, rate: float = 0.0) -> NDArray[np.int64]:
+def steady_frames(clock: NDArray[np.float64], fps: float, rate: float = 0.0) -> NDArray[np.int64]:
     """Chooses the source frames that show a video at a constant rate.
 
     Args:
-      times: `[N]` float64, seconds from the first frame to each frame.
+      clock: `[N + 1]` float64, seconds from the first frame to each frame, and to the end of the last one.
       fps: frames per second of the source, on average.
       rate: the wanted frames per second. The source's own rate is kept if `rate` is 0 or within a tenth of `fps`.
 
     Returns:
-      `[M]` int64 indices of source frames: for each of M ticks from the first frame to the end of the last, the frame
-      that is nearest in time, the earlier one if two are equally near. A steady video that keeps its rate gives
-      0, 1, ..., N - 1.
+      `[M]` int64 indices of source frames: for each of M ticks from the first frame to the end of the last, the last
+      frame that begins before the tick or at most half a frame after it. So the nearest frame stands for a tick, but
+      one that stands still is shown to its end. A steady video that keeps its rate gives 0, 1, ..., N - 1.
     """
     if not rate or abs(fps / rate - 1) <= LIKE_RATE:
         rate = fps
+    times, duration = clock[:-1], clock[-1]
     count = len(times)
     if rate == fps and np.abs(times * fps - np.arange(count)).max() <= UNSTEADY:
         return np.arange(count)
-    duration = times[-1] + 1 / fps
     wanted = max(1, round(duration * rate))
     ticks = np.arange(wanted) * (duration / wanted)
-    after = np.clip(np.searchsorted(times, ticks), 1, count - 1) if count > 1 else np.zeros(len(ticks), np.int64)
-    before = np.maximum(after - 1, 0)
-    return np.where(ticks - times[before] <= times[after] - ticks, before, after)
+    half = min(1 / fps, float(np.median(np.diff(clock)))) / 2
+    shown: NDArray[np.int64] = np.maximum(np.searchsorted(times, ticks + half, side="right") - 1, 0)
+    return shown
 
 
 class Layout(NamedTuple):
@@ -91,7 +91,7 @@ def lay_out(path: Path, fps: float | None = None, rate: float = 0.0) -> Layout:
     index = scan(path)
     clock = index.clock(fps)
     source = fps or index.fps
-    return Layout(steady_frames(clock[:-1], source, rate), float(clock[-1]), source)
+    return Layout(steady_frames(clock, source, rate), float(clock[-1]), source)
 
 
 def open_steady(

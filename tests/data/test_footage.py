@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adatad_jax.data.footage import Footage, array_footage, open_footage, steady_frames
+from adatad_jax.data.footage import Footage, array_footage, open_footage
 from adatad_jax.errors import UserError
 from adatad_jax.video.scan import scan
+from adatad_jax.video.steady import steady_frames
 from tests.tiny_detector import moving_square, tiny_config, write_video
 
 
@@ -28,20 +29,20 @@ def shown(footage: Footage) -> list[int]:
 
 @pytest.mark.parametrize("rate", [0.0, 24.0, 25.0, 27.0])
 def test_a_steady_video_of_a_like_rate_is_read_as_it_is(rate: float) -> None:
-    assert steady_frames(np.arange(50) / 25, 25.0, rate).tolist() == list(range(50))
+    assert steady_frames(np.arange(51) / 25, 25.0, rate).tolist() == list(range(50))
 
 
 def test_other_rates() -> None:
-    """Half the rate takes every other frame, twice the rate each twice; of two equally near, the earlier."""
-    times = np.arange(8) / 10
-    assert steady_frames(times, 10.0, 5.0).tolist() == [0, 2, 4, 6]
-    assert steady_frames(times, 10.0, 20.0).tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7]
-    assert steady_frames(np.zeros(1), 10.0, 30.0).tolist() == [0, 0, 0]
+    """Half the rate takes every other frame, 2.5 times the rate takes each two or three times, whichever is nearest."""
+    clock = np.arange(9) / 10
+    assert steady_frames(clock, 10.0, 5.0).tolist() == [0, 2, 4, 6]
+    assert steady_frames(clock[:5], 10.0, 25.0).tolist() == [0, 0, 1, 1, 2, 2, 2, 3, 3, 3]
+    assert steady_frames(np.array([0, 0.1]), 10.0, 30.0).tolist() == [0, 0, 0]
 
 
 def test_frames_that_stand_still_are_read_as_often_as_they_show() -> None:
-    """Four steps in 7 s, and a last frame as long as a step, give 5 ticks at 0, 1.75, 3.5, 5.25 and 7 s."""
-    assert steady_frames(np.array([0.0, 1, 2, 6, 7]), 4 / 7, 0.0).tolist() == [0, 2, 2, 3, 4]
+    """Ticks every 2 s; the third frame shows from 2 to 7 s, the fifth from 8 s on."""
+    assert steady_frames(np.array([0.0, 1, 2, 7, 8, 10]), 0.5).tolist() == [0, 2, 2, 2, 4]
 
 
 @settings(deadline=None)
@@ -50,15 +51,17 @@ def test_frames_that_stand_still_are_read_as_often_as_they_show() -> None:
     st.floats(1.0, 60.0),
     st.sampled_from([0.0, 5.0, 30.0]),
 )
-def test_ticks_take_the_nearest_frame(steps: list[float], fps: float, rate: float) -> None:
-    times = np.concatenate([[0.0], np.cumsum(steps)])
-    found = steady_frames(times, fps, rate)
-    if found.tolist() == list(range(len(times))):
+def test_a_tick_takes_the_frame_that_shows_then_or_within_half_a_frame(
+    steps: list[float], fps: float, rate: float
+) -> None:
+    clock = np.concatenate([[0.0], np.cumsum(steps)])
+    found = steady_frames(clock, fps, rate)
+    if found.tolist() == list(range(len(steps))):
         return
-    duration = times[-1] + 1 / fps
-    ticks = np.arange(len(found)) * duration / len(found)
-    distances = np.abs(times[None] - ticks[:, None])
-    np.testing.assert_allclose(distances[np.arange(len(found)), found], distances.min(axis=1))
+    ticks = np.arange(len(found)) * clock[-1] / len(found)
+    half = min(1 / fps, float(np.median(steps))) / 2
+    assert (clock[found] <= ticks + half + 1e-9).all()
+    assert (clock[found + 1] >= ticks + half - 1e-9).all()
     assert (np.diff(found) >= 0).all()
 
 
@@ -66,20 +69,9 @@ def test_a_file_of_changing_rate_is_read_by_its_clock(tmp_path: Path) -> None:
     times = np.array([0, 0.1, 0.2, 0.3, 0.4, 0.5, 1.5, 1.6, 1.7, 1.8])
     write_video(tmp_path / "a.mkv", numbered(10), times)
     footage = open_footage(tmp_path / "a.mkv", tiny_config())
-    # Nine steps of 0.2 s on average: 5 frames per second for 2 s.
-    assert (footage.fps, footage.video.duration, footage.video.frames) == pytest.approx((5, 2, 10))
-    assert shown(footage) == [
-        0,
-        2,
-        4,
-        5,
-        5,
-        5,
-        6,
-        6,
-        7,
-        9,
-    ]  # at 0, 0.2, ..., 1.8 s; 1.0 s is as near to 0.5 as to 1.5 s
+    # A still stretch of 1 s, and else steps of 0.1 s: 10 frames per second for 1.9 s.
+    assert (footage.fps, footage.video.duration, footage.video.frames) == pytest.approx((10, 1.9, 19))
+    assert shown(footage) == [0, 1, 2, 3, 4, *[5] * 10, 6, 7, 8, 9]
 
 
 def test_a_rate_that_is_given_stands_in_for_the_file_s(tmp_path: Path) -> None:
