@@ -48,7 +48,9 @@ def tell(found: dict[Recipe, Verdict], console: Console) -> None:
     for verdict in (REFUSED, WRONG):
         for recipe, one in found.items():
             if one.verdict == verdict:
-                console.print(f"{verdict}: {recipe} (seed {recipe.seed})\n    {one.reason}", soft_wrap=True, markup=False)
+                console.print(
+                    f"{verdict}: {recipe} (seed {recipe.seed})\n    {one.reason}", soft_wrap=True, markup=False
+                )
     count = Counter(one.verdict for one in found.values())
     console.print(f"{len(found)} videos: {count[RIGHT]} right, {count[REFUSED]} refused, {count[WRONG]} wrong")
 

@@ -14,7 +14,7 @@ from benchmarks.clock import patches
 from benchmarks.clock.codings import CODINGS, Coding
 from benchmarks.clock.containers import FORMATS, Format
 from benchmarks.clock.mux import Sound, Stored, Track, write
-from benchmarks.clock.paces import FAULTS, PACES, WRAPPED, Times
+from benchmarks.clock.paces import FAULTS, PACES, WRAPPED, Stamped, Times
 from benchmarks.clock.recipes import STARTS, Recipe, header_rate
 
 OTHER = 4000  # number of the first picture of another track
@@ -42,17 +42,23 @@ class Made:
 
 @dataclass(frozen=True, eq=False)
 class _Film:
-    """The main track of a file, before it is written: see `paces.Stamped` and `mux.Track`."""
+    """The main track of a file, before it is written."""
 
     path: Path
     recipe: Recipe
     format: Format
     coding: Coding
     rate: Fraction
-    times: Times
-    stamps: Times
-    parts: tuple[int, ...]
+    stamped: Stamped
     rng: np.random.Generator
+
+    @property
+    def times(self) -> Times:
+        return self.stamped.times
+
+    @property
+    def stamps(self) -> Times:
+        return self.stamped.stamps
 
     @property
     def numbers(self) -> NDArray[np.int64]:
@@ -74,7 +80,7 @@ class _Film:
 
     def track(self) -> Track:
         stamps = (self.times if self.is_patched else self.stamps) + self.start
-        return Track(self.coding, self.numbers, stamps, self.rate, self.parts)
+        return Track(self.coding, self.numbers, stamps, self.rate, self.stamped.parts)
 
 
 def make(recipe: Recipe, folder: Path) -> Made:
@@ -86,9 +92,7 @@ def make(recipe: Recipe, folder: Path) -> Made:
     home = folder / f"{recipe.format} {recipe.seed}".replace(" ", "_")
     home.mkdir(parents=True, exist_ok=True)
     path = home / f"film.{form.suffix}"
-    film = _Film(
-        path, recipe, form, CODINGS[recipe.coding], header_rate(recipe), stamped.times, stamped.stamps, stamped.parts, rng
-    )
+    film = _Film(path, recipe, form, CODINGS[recipe.coding], header_rate(recipe), stamped, rng)
     times, pictures = LAYOUTS[recipe.layout](film)
     if recipe.header == "absent":
         _remove_rate(path)
@@ -109,7 +113,9 @@ def _with_sound(before: float, after: float) -> Callable[[_Film], Truth]:
     """Makes a layout with sound that begins and ends so many seconds before and after the pictures."""
 
     def layout(film: _Film) -> Truth:
-        film = replace(film, stamps=film.stamps + before, times=film.times + before) if before else film
+        stamped = film.stamped
+        stamped = replace(stamped, times=stamped.times + before, stamps=stamped.stamps + before)
+        film = replace(film, stamped=stamped)
         track = film.track()
         start = max(0.0, float(track.stamps[0])) - before
         # sound that goes on for hours is coded for minutes
@@ -126,8 +132,8 @@ def _thumbnail_first(film: _Film) -> Truth:
 
 def _shorter_track(place: int) -> Callable[[_Film], Truth]:
     def layout(film: _Film) -> Truth:
-        count = max(2, len(film.times) // 3)
-        return _tracks(film, replace(film.track(), numbers=OTHER + np.arange(count), stamps=film.track().stamps[:count]), place)
+        track, count = film.track(), max(2, len(film.times) // 3)
+        return _tracks(film, replace(track, numbers=OTHER + np.arange(count), stamps=track.stamps[:count]), place)
 
     return layout
 
@@ -264,7 +270,7 @@ def _shift(film: _Film, written: list[int], units: int) -> patches.Shift:
         place = int(np.abs(film.times - film.times[0] - (stamp - first) / units).argmin())
         if np.isnan(wrong[place]):
             return None
-        return stamp + offset + round((wrong[place] - film.times[place]) * units)
+        return stamp + offset + round(float(wrong[place] - film.times[place]) * units)
 
     return shift
 
@@ -296,6 +302,3 @@ def _places(content: bytearray, wanted: bytes) -> Iterator[int]:
     while at >= 0:
         yield at
         at = content.find(wanted, at + 1, 1000)
-
-
-

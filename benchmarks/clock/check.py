@@ -1,4 +1,4 @@
-"""What the package makes of a file, held against the truth: the clock, the pictures, detection's and training's view."""
+"""What the package makes of a file, held against the truth: clock, pictures, what detection and training see."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from adatad_jax.errors import UserError
 from adatad_jax.video.decode import open_video
 from adatad_jax.video.names import find_files
 from adatad_jax.video.scan import scan
-from benchmarks.clock.build import Made, Times, make
+from benchmarks.clock.build import Made, make
+from benchmarks.clock.paces import Times
 from benchmarks.clock.pictures import numbers
 from benchmarks.clock.recipes import Recipe
 
@@ -104,7 +105,9 @@ def _check_access(made: Made) -> None:
         _require(np.array_equal(seen, in_order[order]), f"frames {order} show {seen}, in order {in_order[order]}")
     for index in (count - 1, *rng.permutation(count)[:SINGLES].tolist()):
         (seen,) = numbers(open_video(made.path).read([index]))
-        _require(seen == in_order[index], f"a new reader shows {seen} as frame {index}, in order it is {in_order[index]}")
+        _require(
+            seen == in_order[index], f"a new reader shows {seen} as frame {index}, in order it is {in_order[index]}"
+        )
 
 
 def _check_detection(made: Made, rate: float) -> None:
@@ -175,7 +178,9 @@ def _compare(made: Made, times: Times, seen: NDArray[np.int64], whole: bool = Tr
             f"{wrong.sum()} of {len(times)} times, the first of frame {at}: it shows picture {seen[at]}, true from "
             f"{begin[at]:.3f} to {end[at]:.3f} s, at {times[at]:.3f} s"
         )
-    _require((np.diff(seen) >= 0).all(), f"pictures out of order: {seen[:-1][np.diff(seen) < 0][:1]} before a lower one")
+    _require(
+        (np.diff(seen) >= 0).all(), f"pictures out of order: {seen[:-1][np.diff(seen) < 0][:1]} before a lower one"
+    )
     if whole:
         missing = np.setdiff1d(known, seen)
         _require(not len(missing), f"{len(missing)} pictures are not shown, the first is {missing[:1]}")
@@ -187,7 +192,8 @@ def _frames(made: Made) -> Times:
     if not len(steps):
         return np.ones(1)
     around = np.minimum(np.append(steps, steps[-1]), np.insert(steps, 0, steps[0]))
-    return np.maximum(around, np.median(steps))
+    result: Times = np.maximum(around, np.median(steps))
+    return result
 
 
 def _holds(made: Made) -> bool:
@@ -198,8 +204,7 @@ def _holds(made: Made) -> bool:
 
 def _side(made: Made) -> int:
     """Returns the short side of the pictures, in pixels."""
-    with_height = open_video(made.path).size
-    return min(with_height)
+    return min(open_video(made.path).size)
 
 
 def _require(holds: bool | np.bool_, what: str) -> None:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+FIELDS = "h264 in fields"  # made by `fields`, not by an encoder
 GROUP = 12  # pictures from key frame to key frame
 
 _X264 = "log-level=none:scenecut=0"
@@ -46,10 +47,9 @@ CODINGS = {
         "libx264", {"preset": "veryfast", "x264-params": f"{_X264}:b-pyramid=normal:b-adapt=0"}, b_frames=3
     ),
     "h264 interlaced": Coding("libx264", {"preset": "veryfast", "x264-params": f"{_X264}:tff=1"}, b_frames=2),
+    FIELDS: Coding("", rates="small", keys_only=True),
     "hevc": Coding("libx265", {"preset": "ultrafast", "x265-params": f"{_X265}:open-gop=0"}),
-    "hevc with B-frames": Coding(
-        "libx265", {"preset": "ultrafast", "x265-params": f"{_X265}:open-gop=0"}, b_frames=3
-    ),
+    "hevc with B-frames": Coding("libx265", {"preset": "ultrafast", "x265-params": f"{_X265}:open-gop=0"}, b_frames=3),
     "hevc in open groups": Coding(
         "libx265",
         {"preset": "ultrafast", "x265-params": f"{_X265}:open-gop=1"},
@@ -60,9 +60,7 @@ CODINGS = {
     "mpeg4 with B-frames": Coding("mpeg4", _OLD, b_frames=2, rates="small", open_groups=True),
     "mpeg2": Coding("mpeg2video", _OLD, rates="few"),
     "mpeg2 with B-frames": Coding("mpeg2video", _OLD, b_frames=2, rates="few", open_groups=True),
-    "mpeg2 with B-frames in closed groups": Coding(
-        "mpeg2video", {**_OLD, "flags": "+cgop"}, b_frames=2, rates="few"
-    ),
+    "mpeg2 with B-frames in closed groups": Coding("mpeg2video", {**_OLD, "flags": "+cgop"}, b_frames=2, rates="few"),
     "mpeg2 interlaced": Coding(
         "mpeg2video", {**_OLD, "flags": "+ildct+ilme"}, b_frames=2, rates="few", open_groups=True
     ),

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from benchmarks.clock.codings import FIELDS
 from benchmarks.clock.mux import Muxer
 
 H264 = ("h264", "h264 with B-frames", "h264 in open groups", "h264 with a B-pyramid", "h264 interlaced")
@@ -9,7 +10,6 @@ HEVC = ("hevc", "hevc with B-frames", "hevc in open groups")
 MPEG4 = ("mpeg4", "mpeg4 with B-frames")
 MPEG2 = ("mpeg2", "mpeg2 with B-frames", "mpeg2 with B-frames in closed groups", "mpeg2 interlaced")
 VPX = ("vp8", "vp8 with hidden frames", "vp9", "vp9 with hidden frames")
-FIELDS = "h264 in fields"
 
 
 @dataclass(frozen=True)
@@ -39,30 +39,40 @@ _EXACT = {"video_track_timescale": "16000", "movie_timescale": "16000"}
 
 FORMATS = {
     "mp4": Format(
-        "mp4", Muxer("mp4", _EXACT), (*H264, *HEVC, *MPEG4, *MPEG2, "vp9", "av1", "mjpeg"), patch="mp4", sound="aac"
+        "mp4",
+        Muxer("mp4", _EXACT),
+        (*H264, *HEVC, *MPEG4, *MPEG2, "vp9", "av1", "mjpeg", FIELDS),
+        patch="mp4",
+        sound="aac",
     ),
     "fragmented mp4": Format(
         "mp4",
         Muxer("mp4", {"movflags": "frag_keyframe+empty_moov+default_base_moof"}),
         (*H264, *HEVC, "vp9", "av1"),
     ),
-    "mov": Format("mov", Muxer("mov", _EXACT), (*H264[:3], *MPEG4, "mjpeg", "prores", "qtrle"), patch="mp4", sound="aac"),
+    "mov": Format(
+        "mov", Muxer("mov", _EXACT), (*H264[:3], *MPEG4, "mjpeg", "prores", "qtrle", FIELDS), patch="mp4", sound="aac"
+    ),
     "3gp": Format("3gp", Muxer("3gp", _EXACT), ("h264", *MPEG4, "h263"), patch="mp4", sound="aac"),
     "mkv": Format(
         "mkv",
-        Muxer("matroska", strict=False),
-        (*H264, *HEVC, *MPEG4, *MPEG2, *VPX, "av1", "mjpeg", "ffv1"),
+        Muxer("matroska", strict=False, joins_fields=True),
+        (*H264, FIELDS, *HEVC, *MPEG4, *MPEG2, *VPX, "av1", "mjpeg", "ffv1"),
         sound="aac",
     ),
     "webm": Format("webm", Muxer("webm", strict=False), (*VPX, "av1"), sound="libopus"),
     "live webm": Format("webm", Muxer("webm", {"live": "1"}, strict=False), (*VPX, "av1"), sound="libopus"),
-    "ts": Format("ts", Muxer("mpegts"), (*H264, *HEVC, *MPEG2, *MPEG4), patch="transport", sound="aac"),
+    "ts": Format(
+        "ts", Muxer("mpegts", joins_fields=True), (*H264, FIELDS, *HEVC, *MPEG2, *MPEG4), patch="transport", sound="aac"
+    ),
     "m2ts": Format(
-        "MTS", Muxer("mpegts", {"mpegts_m2ts_mode": "1"}), (*H264, *MPEG2), patch="transport of camcorders", sound="aac"
+        "MTS",
+        Muxer("mpegts", {"mpegts_m2ts_mode": "1"}),
+        (*H264, FIELDS, *MPEG2),
+        patch="transport of camcorders",
+        sound="aac",
     ),
-    "mpg": Format(
-        "mpg", Muxer("mpeg"), ("mpeg1", *MPEG2), any_time=False, patch="program", sound="mp2"
-    ),
+    "mpg": Format("mpg", Muxer("mpeg"), ("mpeg1", *MPEG2), any_time=False, patch="program", sound="mp2"),
     "vob": Format("vob", Muxer("vob"), MPEG2, any_time=False, patch="program", sound="mp2"),
     "flv": Format("flv", Muxer("flv", strict=False), (*H264[:4], "flv1", "hevc"), patch="flash", sound="aac"),
     "wmv": Format("wmv", Muxer("asf"), ("wmv1", "wmv2", "msmpeg4"), patch="asf", sound="wmav2"),

@@ -3,8 +3,9 @@
 import logging
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,7 +13,8 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.clock.codings import GROUP, Coding
+from benchmarks.clock import fields
+from benchmarks.clock.codings import CODINGS, FIELDS, GROUP, Coding
 from benchmarks.clock.pictures import draw
 
 os.environ.setdefault("SVT_LOG", "0")
@@ -61,11 +63,13 @@ class Muxer:
       name: of the muxer in FFmpeg.
       options: its options.
       strict: whether decoding stamps must rise, rather than not fall.
+      joins_fields: whether both fields of a frame are one packet.
     """
 
     name: str
     options: dict[str, str] = field(default_factory=dict)
     strict: bool = True
+    joins_fields: bool = False
 
 
 class Stored(NamedTuple):
@@ -81,9 +85,14 @@ def write(path: Path, muxer: Muxer, tracks: Sequence[Track], sounds: Sequence[So
     packets: list[tuple[float, Any]] = []
     with av.open(str(path), "w", format=muxer.name, options=dict(muxer.options)) as container:
         streams = [_add(container, track) for track in tracks]
-        voices = [container.add_stream(sound.encoder, rate=SOUND_RATE, layout="mono", bit_rate=64000) for sound in sounds]
+        voices = [
+            container.add_stream(sound.encoder, rate=SOUND_RATE, layout="mono", bit_rate=64000) for sound in sounds
+        ]
         for stream, track in zip(streams, tracks, strict=True):
-            coded = _encode(stream, track)
+            if track.coding is CODINGS[FIELDS]:
+                coded, track = _in_fields(stream, track, muxer.joins_fields)
+            else:
+                coded = _encode(stream, track)
             order = np.array([packet.pts for packet in coded])
             keys = np.array([packet.is_keyframe for packet in coded])
             stored.append(Stored(order[track.dropped :], keys[track.dropped :]))
@@ -96,6 +105,10 @@ def write(path: Path, muxer: Muxer, tracks: Sequence[Track], sounds: Sequence[So
 
 
 def _add(container: Any, track: Track) -> Any:
+    if track.coding is CODINGS[FIELDS]:
+        raw = b"".join(field.data for field in fields.encode(track.numbers[:2], track.rate, *track.coding.size))
+        with av.open(BytesIO(raw), format="h264") as template:
+            return container.add_stream_from_template(template.streams.video[0])
     stream = container.add_stream(track.coding.encoder, rate=track.rate, options=dict(track.coding.options))
     _set_up(stream.codec_context, track)
     return stream
@@ -117,7 +130,7 @@ def _encode(stream: Any, track: Track) -> list[Any]:
     packets: list[Any] = []
     start = 0
     for part in track.parts or (len(track.numbers),):
-        context = stream.codec_context
+        context: Any = stream.codec_context
         if start:
             context = av.CodecContext.create(track.coding.encoder, "w")
             _set_up(context, track)
@@ -137,6 +150,24 @@ def _encode(stream: Any, track: Track) -> list[Any]:
         packets += coded
         start += part
     return packets
+
+
+def _in_fields(stream: Any, track: Track, joined: bool) -> tuple[list[Any], Track]:
+    """Returns packets as `_encode`, and the track with a stamp for each: half a frame after the first field's."""
+    coded = fields.encode(track.numbers, track.rate, *track.coding.size)
+    stamps = track.stamps
+    if joined:
+        coded = [fields.Field(one.data + two.data, True) for one, two in zip(coded[::2], coded[1::2], strict=True)]
+    else:
+        usual = float(1 / track.rate)
+        later = np.minimum(np.append(np.diff(stamps), usual), usual) / 2
+        stamps = np.stack((stamps, stamps + later), 1).ravel()
+    packets = []
+    for place, (data, is_key) in enumerate(coded):
+        packet = av.Packet(data)
+        packet.pts, packet.stream, packet.is_keyframe = place, stream, is_key
+        packets.append(packet)
+    return packets, replace(track, stamps=stamps)
 
 
 def _stamped(packets: list[Any], order: NDArray[np.int64], track: Track, strict: bool) -> list[tuple[float, Any]]:

@@ -45,7 +45,8 @@ def _two_rates(count: int, rng: np.random.Generator) -> Times:
 
 def _jitter(count: int, rng: np.random.Generator) -> Times:
     times = (np.arange(count) + rng.uniform(-0.3, 0.3, count)) / 30
-    return times - times[0]
+    result: Times = times - times[0]
+    return result
 
 
 def _drift(count: int, rng: np.random.Generator) -> Times:

@@ -114,44 +114,51 @@ def _stamp(mark: int, value: int) -> bytes:
     )
 
 
+class _Tag(NamedTuple):
+    """Where a tag of video begins, its stamp of presentation, and where its offset from decoding lies; 0: nowhere."""
+
+    start: int
+    stamp: int
+    offset: int
+
+
 def flash_stamps(data: bytes) -> list[int]:
     """Returns the presentation stamps of the video in an FLV file, in storage order, in milliseconds."""
-    return [stamp for _, stamp in _flash_tags(data)]
+    return [tag.stamp for tag in _flash_tags(data)]
 
 
 def retime_flash(data: bytes, shift: Shift) -> bytes:
     """Changes the stamps of the video in an FLV file; none can be removed."""
     out = bytearray(data)
-    for at, old in _flash_tags(data):
+    for at, old, offset in _flash_tags(data):
         new = shift(old)
-        if new is not None:
-            moved = (int.from_bytes(data[at + 4 : at + 7], "big") | data[at + 7] << 24) + new - old
-            out[at + 4 : at + 7] = (moved & 0xFFFFFF).to_bytes(3, "big")
-            out[at + 7] = moved >> 24 & 0xFF
+        assert new is not None
+        decoding = max(0, _decoding(data, at) + new - old)
+        out[at + 4 : at + 7] = (decoding & 0xFFFFFF).to_bytes(3, "big")
+        out[at + 7] = decoding >> 24
+        if offset:
+            out[offset : offset + 3] = (new - decoding).to_bytes(3, "big", signed=True)
     return bytes(out)
 
 
-def _flash_tags(data: bytes) -> Iterator[tuple[int, int]]:
-    """Yields where tags of video begin, and their presentation stamps."""
+def _decoding(data: bytes, tag: int) -> int:
+    return int.from_bytes(data[tag + 4 : tag + 7], "big") | data[tag + 7] << 24
+
+
+def _flash_tags(data: bytes) -> Iterator[_Tag]:
     at = int.from_bytes(data[5:9], "big") + 4
     while at + 11 < len(data):
         size = int.from_bytes(data[at + 1 : at + 4], "big")
-        stamp = int.from_bytes(data[at + 4 : at + 7], "big") | data[at + 7] << 24
-        if data[at] == 9:
-            kind, is_extended = data[at + 11] & 15, data[at + 11] & 0x80
-            if is_extended:  # its packet types: 1 has an offset after the codec's name, 3 has none
-                if kind in (1, 3):
-                    yield at, stamp + (_offset(data, at + 16) if kind == 1 else 0)
-            elif kind != 7:
-                yield at, stamp
-            elif data[at + 12] == 1:  # H.264: 0 is the decoder's configuration, 2 the end
-                yield at, stamp + _offset(data, at + 13)
+        kind, is_extended = data[at + 11] & 15, data[at + 11] & 0x80
+        offset, has_picture = 0, data[at] == 9
+        if is_extended:  # 1 has an offset after the codec's name, 3 has none
+            offset, has_picture = (at + 16 if kind == 1 else 0), has_picture and kind in (1, 3)
+        elif kind == 7:  # H.264: 0 is the decoder's configuration, 2 the end
+            offset, has_picture = at + 13, has_picture and data[at + 12] == 1
+        if has_picture:
+            late = int.from_bytes(data[offset : offset + 3], "big", signed=True) if offset else 0
+            yield _Tag(at, _decoding(data, at) + late, offset)
         at += 11 + size + 4
-
-
-def _offset(data: bytes, at: int) -> int:
-    value = int.from_bytes(data[at : at + 3], "big")
-    return value - (1 << 24) if value >> 23 else value
 
 
 def asf_stamps(data: bytes) -> list[int]:
