@@ -5,8 +5,9 @@ variable rates, headers that say another rate, clocks that start anywhere, wrong
 lists, several tracks. Reads each in all ways that the package has, and compares pictures and times.
 
 A file is RIGHT if every picture is shown within one frame of its true time, by the clock, in any order of reading, in
-what `detect` sees and in what training sees. It is REFUSED if a message says why it is not read. Anything else is
-WRONG, also a crash or a wait of 20 s, and then the exit code is 1.
+what `detect` sees and in what training sees. Where the file's stamps are wrong, the last two may be off by half a frame
+more, because they choose the frame that is nearest to a time. A file is REFUSED if a message says why it is not read.
+Anything else is WRONG, also a crash or a wait of 20 s, and then the exit code is 1.
 """
 
 import argparse

@@ -255,3 +255,4 @@ FAULTS: dict[str, Fault] = {
     "still before the last": _still(1),
 }
 MISSING = ("one missing", "several missing", "one in twelve present", "all missing")
+REPAIRED = tuple(name for name in FAULTS if name != "none" and "jump" not in name and "still" not in name)

@@ -189,7 +189,10 @@ def _layout_fits(recipe: Recipe) -> bool:
             return recipe.format in TRANSPORT and recipe.start == "0"
         return recipe.format in (*TRANSPORT, *MATROSKA, "flv", "mp4", "mpg") and recipe.start == "0"
     assert layout in EDITED, layout
-    return recipe.format in ISO and recipe.fault == "none" and (steady or "middle" not in layout)
+    if recipe.coding == FIELDS or recipe.format not in ISO or recipe.fault != "none":
+        return False
+    # FFmpeg begins the second of two edits later by the B-frames before its first frame
+    return "middle" not in layout or (steady and not CODINGS[recipe.coding].b_frames)
 
 
 def recipes(count: int, seed: int = 0) -> list[Recipe]:
