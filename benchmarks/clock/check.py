@@ -28,7 +28,7 @@ RIGHT, REFUSED, WRONG = "right", "refused", "WRONG"
 BATCH = 512  # pictures read at a time
 MOST = 8000  # positions compared: of longer videos, so many spread evenly
 SINGLES = 6  # pictures read by a reader of their own
-STILL = 4.0  # times the usual step; a picture that is shown for longer stands still
+STILL, STILL_SECONDS = 4.0, 0.5  # times the usual step, and seconds: a picture that is shown for longer stands still
 ALLOWED = 3e-3  # seconds beyond a frame: the containers' rounding
 RESAMPLED = 15.0  # frames per second of a detector that sees every video at its own rate
 
@@ -95,7 +95,7 @@ def _check_end(made: Made, end: float) -> None:
     """Compares the end: the last picture is shown as long as the one before, unless that one stands still."""
     frame = _frames(made)[-1]
     last = made.times[-1] - made.times[-2]
-    true = made.times[-1] + (last if last <= STILL * frame else frame)
+    true = made.times[-1] + (last if last <= _longest(np.diff(made.times)) else frame)
     _require(abs(end - true) <= frame + ALLOWED, f"ends at {end:.3f} s of {true:.3f} s")
 
 
@@ -200,10 +200,16 @@ def _frames(made: Made) -> Times:
     steps = np.diff(made.times)
     if not len(steps):
         return np.ones(1)
-    average = steps[steps <= STILL * np.median(steps)].mean()
+    longest = _longest(steps)
+    average = steps[steps <= longest].mean()
     around = np.minimum(np.append(steps, np.inf), np.insert(steps, 0, np.inf))
-    result: Times = np.maximum(np.where(around <= STILL * average, around, average), average)
+    result: Times = np.maximum(np.where(around <= longest, around, average), average)
     return result
+
+
+def _longest(steps: Times) -> float:
+    """Returns the seconds beyond which a picture stands still."""
+    return max(STILL * float(np.median(steps)), STILL_SECONDS)
 
 
 def _holds(made: Made) -> bool:

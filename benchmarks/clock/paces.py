@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 Times = NDArray[np.float64]
 HOUR = 3600.0
 WRAPPED = (1 << 33) / 90000  # seconds after which the clock of MPEG streams starts anew: 26.5 hours
+UNEVEN = "single pictures skipped"
 SAFE = 6  # pictures at either end that get no wrong stamp, unless that is the case
 
 
@@ -84,7 +85,7 @@ PACES = {
     "jitter": Pace(Fraction(30), _jitter),
     "drift": Pace(Fraction(30), _drift),
     "cadence of two and three fields": Pace(Fraction(30), _cadence),
-    "single pictures skipped": Pace(Fraction(30), _skipped),
+    UNEVEN: Pace(Fraction(30), _skipped),
 }
 LONG = tuple(name for name in PACES if name.endswith("hours"))
 

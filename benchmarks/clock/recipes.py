@@ -8,7 +8,7 @@ import numpy as np
 
 from benchmarks.clock.codings import CODINGS, FIELDS
 from benchmarks.clock.containers import FORMATS, ISO, MATROSKA, PROGRAM, TRANSPORT
-from benchmarks.clock.paces import FAULTS, HEADERS, LONG, MISSING, PACES, WRAPPED
+from benchmarks.clock.paces import FAULTS, HEADERS, LONG, MISSING, PACES, UNEVEN, WRAPPED
 
 PLAIN_PACE = "25 a second"
 STANDARD_RATES = {
@@ -118,7 +118,7 @@ def _pace_fits(recipe: Recipe) -> bool:
         return False
     if recipe.format == "gif" and pace.rate > 30:
         return False  # its unit is a hundredth of a second
-    if recipe.format == "avi" and recipe.pace == "single pictures skipped":
+    if recipe.format == "avi" and recipe.pace == UNEVEN:
         return recipe.header == "right" and not CODINGS[recipe.coding].b_frames
     return pace.steady or FORMATS[recipe.format].any_time
 
@@ -158,6 +158,8 @@ def _fault_fits(recipe: Recipe) -> bool:
         return False
     if fault == "a restart" and (recipe.format in (*ISO, "fragmented mp4") or "open" in recipe.coding):
         return False
+    if ("jump" in fault or fault == "a restart") and recipe.pace == UNEVEN:
+        return False  # how long the step there would have been is in no stamp
     if fault == "tenths of a second" and PACES[recipe.pace].rate < 24:
         return False
     if recipe.format in PROGRAM and ("still" in fault or "jump" in fault):
@@ -181,7 +183,7 @@ def _layout_fits(recipe: Recipe) -> bool:
             return False
         return recipe.fault == "none" and ("thumbnail" not in layout or recipe.format in ("mp4", "mov", "mkv"))
     if layout in JOINED:
-        return recipe.format in (*TRANSPORT, *PROGRAM) and recipe.fault == "none"
+        return recipe.format in (*TRANSPORT, *PROGRAM) and recipe.fault == "none" and recipe.pace != UNEVEN
     if layout in CUT:
         if CODINGS[recipe.coding].keys_only or recipe.fault != "none":
             return False
