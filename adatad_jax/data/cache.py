@@ -15,7 +15,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +64,7 @@ class Entry:
       format: version of the records.
       by_time: whether frames were taken by their time. Earlier versions took them by their number, which is the same
         in a video of constant rate only.
+      notes: what was repaired, assumed or chosen in reading the file, in words.
     """
 
     source: str
@@ -79,6 +80,7 @@ class Entry:
     sha256: str
     format: int = FORMAT
     by_time: bool = False
+    notes: list[str] = field(default_factory=list)
 
     def is_of(self, source: Path, data: DataConfig, quality: int | None) -> bool:
         """Returns whether the records were made from this file, as it is now, with these settings."""
@@ -191,6 +193,7 @@ def cache_video(task: Task) -> int:
                     bytes=path.stat().st_size,
                     sha256=checksum(path),
                     by_time=True,
+                    notes=list(reader.notes),
                 )
                 path.replace(output)
             write_text(output.with_suffix(".json"), json.dumps(dataclasses.asdict(entry), indent=1))

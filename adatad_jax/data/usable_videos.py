@@ -35,7 +35,7 @@ def probe_cached(name: str, data: DataConfig) -> Probe:
     for short_side in (data.train_short_side, data.test_short_side):
         entry = read_entry(record_file(folder, short_side, name))
         if entry is not None:
-            return Probe(entry.frame_count, entry.fps)
+            return Probe(entry.frame_count, entry.fps, notes=tuple(entry.notes))
     sides = " or ".join(dict.fromkeys((str(data.train_short_side), str(data.test_short_side))))
     raise UserError(f"{folder}: {name} is not in the cache at short side {sides}, or not whole; {REMEDY}")
 
@@ -123,6 +123,8 @@ def look_at(subset: Subset, config: Config) -> tuple[dict[str, Probe], dict[str,
 def usable(subset: Subset, config: Config) -> Subset:
     """Removes the videos that cannot be used, if `data.skip_broken` allows that; a warning lists them.
 
+    Another warning lists what was repaired or assumed in reading files.
+
     The ground truth of an evaluation keeps these videos: their segments count as missed.
 
     Args:
@@ -136,6 +138,9 @@ def usable(subset: Subset, config: Config) -> Subset:
       UserError: some videos cannot be used and may not be skipped, or no video can be used.
     """
     probes, wrong = look_at(subset, config)
+    odd = [f"{subset.files.get(name, name)}: {note}" for name, probe in probes.items() for note in probe.notes]
+    if odd:
+        _logger.warning("%d notes on how videos are read:%s", len(odd), listed(odd))
     subset = replace(subset, probes=probes)
     broken = {**subset.missing, **wrong}
     if not broken:

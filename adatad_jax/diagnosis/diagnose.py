@@ -267,6 +267,8 @@ def _diagnose_files(config: Config, report: Report, console: Console) -> None:
             lines = [problems[name][1] for name in subset.videos if problems.get(name, ("",))[0] == kind]
             report.add(subset.name, f"of {len(subset.videos)} videos {kind}; {remedy}", lines, not data.skip_broken)
             subset.files[kind] = len(lines)
+        odd = [f"{files[name]}: {note}" for name in subset.videos if name in probes for note in probes[name].notes]
+        report.add(subset.name, "notes on how videos are read", odd)
         subset.files[FIT] = fit = sum(name in probes for name in subset.videos)
         if not files:
             subset.files[MISSING] = len(subset.videos)

@@ -94,7 +94,9 @@ def read_clock(track: Track, kind: str) -> Clock:
         order = np.arange(count)
     if times is None:
         return _no_clock(count, "most of its time stamps contradict each other")
-    if notes:
+    steps = np.diff(times)
+    crowded = order is not None and track.reordered and count > 1 and bool(steps.min() < np.median(steps) / 2)
+    if notes or crowded:
         times = evened(times, pts, track.rate)
     start = float(times[0])
     places = None if order is None else _places(track, first, order)

@@ -18,6 +18,7 @@ for those before it.
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -36,6 +37,9 @@ from adatad_jax.video.packets import open_container
 from adatad_jax.video.scan import MISSING_FRAMES_ALLOWED, PacketIndex, scan
 
 Images = NDArray[np.uint8]
+
+_logger = logging.getLogger(__name__)
+_told: set[Path] = set()  # files whose order of pictures a warning was about
 
 
 class VideoReader(Protocol):
@@ -150,6 +154,10 @@ def frames_at(
     return out
 
 
+class _OutOfOrder(Exception):
+    """Sound pictures come in another order than the time stamps say. Decoders do not err in that."""
+
+
 class _AvReader:
     """A `VideoReader` that decodes with PyAV."""
 
@@ -218,6 +226,17 @@ class _AvReader:
 
     def _advance(self, index: int) -> bool:
         """Decodes up to frame `index`; returns false if the video ends before it, or if the frame is not sound."""
+        try:
+            return self._decode_up_to(index)
+        except _OutOfOrder:
+            if self._path not in _told:
+                _told.add(self._path)
+                _logger.warning("%s: pictures come in another order than time stamps say: order kept", self._path)
+            self._index = self._index.in_order_of_decoding()
+            self._restart()
+            return self._decode_up_to(index)
+
+    def _decode_up_to(self, index: int) -> bool:
         for place, frame in self._sound:
             self._before, self._stand_in = self._place, self._frame or frame
             self._place, self._frame = place, frame
@@ -258,10 +277,13 @@ class _AvReader:
         stamp = self._index.seek_stamp(key)
         if stamp is None or key == 0:
             return False
-        self._container.seek(stamp, stream=self._stream)
         self._start(None)
         self._frame = None
-        return self._advance(key)
+        try:
+            self._container.seek(stamp, stream=self._stream)
+            return self._advance(key)
+        except av.error.FFmpegError:  # some demuxers fail to read on after a seek
+            return False
 
 
 def _beginning(index: PacketIndex) -> int:
@@ -282,7 +304,7 @@ def _beginning(index: PacketIndex) -> int:
 
 def _decoded(container: Any, stream: Any, index: PacketIndex, number: int | None) -> Iterator[tuple[int, Any]]:
     """Yields (index, frame) in presentation order; a lost frame is None and comes in storage order."""
-    last = -1
+    last, sound = -1, True
     for packet in container.demux(stream):
         if packet.size:
             if number is None:  # after a seek, until a key frame shows where it led
@@ -296,6 +318,7 @@ def _decoded(container: Any, stream: Any, index: PacketIndex, number: int | None
         try:
             frames = packet.decode()
         except av.error.InvalidDataError:
+            sound = False
             if index.places is None:  # a lost frame would shift the count of all later frames
                 yield last + 1, None
                 return
@@ -303,6 +326,9 @@ def _decoded(container: Any, stream: Any, index: PacketIndex, number: int | None
             continue
         for frame in frames:
             place = last + 1 if index.places is None else int(index.places[frame.pts])
+            sound = sound and not frame.is_corrupt
+            if sound and 0 <= place < last:
+                raise _OutOfOrder
             if place >= 0:
                 last = place
                 yield place, frame

@@ -7,7 +7,6 @@ after it, so that the order of presentation is another one.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +41,7 @@ class Track:
       keys: [P] bool, whether decoding can start at the packet.
       hidden: [P] bool, whether an edit list keeps the frame from being shown.
       second: [P] bool, whether the packet is the second field of the frame that the packet before began.
-      unclaimed: [P] int64 bytes of the file between the packet and the one before it that belong to no packet.
+      unclaimed: [P] int64; since the packet before, the most bytes on end that belong to no packet of any stream.
       marked: [P] bool, whether the container reports damage just before the packet or in it.
       identities: [P] int64 hashes that tell packets apart.
       tick: seconds per tick.
@@ -140,17 +139,21 @@ def read_packets(path: Path) -> Packets:
         streams = _video_streams(container, path)
         rows: dict[int, list[tuple[Any, ...]]] = {stream.index: [] for stream in streams}
         fields = {stream.index: make_field_finder(stream.codec_context) for stream in streams}
-        end, read = 0.0, 0  # read: bytes of all packets up to here
+        end, claimed = 0.0, -1  # claimed: where the last packet of any stream ends in the file
+        gaps = dict.fromkeys(rows, 0)  # stream -> largest gap between packets since the last one of the stream
         for packet in container.demux():
             if not packet.size:
                 continue
             if packet.pts is not None and packet.time_base:
                 end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+            if packet.pos is not None and packet.pos >= 0:
+                if claimed >= 0:
+                    gaps = {stream: max(gap, packet.pos - claimed) for stream, gap in gaps.items()}
+                claimed = packet.pos + packet.size
             index = packet.stream.index
             if index in rows:
                 find = fields[index]
                 second = find is not None and find(bytes(packet))
-                place = -1 if packet.pos is None else packet.pos
                 rows[index].append(
                     (
                         np.nan if packet.pts is None else packet.pts,
@@ -158,12 +161,12 @@ def read_packets(path: Path) -> Packets:
                         packet.is_keyframe,
                         packet.is_discard,
                         second,
-                        place - read if place >= 0 else 0,
+                        gaps[index],
                         packet.is_corrupt,
                         identity(packet),
                     )
                 )
-            read += packet.size
+                gaps[index] = 0
         tracks = tuple(_track(stream, rows[stream.index]) for stream in streams if rows[stream.index])
         if not tracks:
             raise UserError(f"{path}: the video stream has no frames; copy or convert the file again")
@@ -173,7 +176,7 @@ def read_packets(path: Path) -> Packets:
 
 def _track(stream: Any, rows: list[tuple[Any, ...]]) -> Track:
     """Makes a track of the rows that `read_packets` gathered."""
-    pts, dts, keys, hidden, second, ahead, marked, identities = zip(*rows, strict=True)
+    pts, dts, keys, hidden, second, unclaimed, marked, identities = zip(*rows, strict=True)
     context = stream.codec_context
     bare = stream.container.format.name in BARE
     rate = context.framerate if bare else stream.average_rate or stream.guessed_rate
@@ -184,7 +187,7 @@ def _track(stream: Any, rows: list[tuple[Any, ...]]) -> Track:
         keys=np.array(keys, bool),
         hidden=np.array(hidden, bool),
         second=np.array(second, bool),
-        unclaimed=np.array([0, *(after - before for before, after in pairwise(ahead))], np.int64),
+        unclaimed=np.array(unclaimed, np.int64),
         marked=np.array(marked, bool),
         identities=np.array(identities, np.int64),
         tick=float(stream.time_base or 0),

@@ -41,7 +41,9 @@ def reordered(pts: Floats, dts: Floats, declared: float) -> tuple[Places | None,
     count = len(pts)
     order = np.argsort(pts, kind="stable")
     times = pts[order]
-    if _is_steady(dts) and not (np.diff(times) > np.median(np.diff(dts)) / 2).all():  # some crowd, and leave gaps
+    if (
+        count > 1 and _is_steady(dts) and not (np.diff(times) > np.median(np.diff(dts)) / 2).all()
+    ):  # some crowd, and leave gaps
         even = dts - dts[0] + np.nanmin(pts)
         astray = int((~(np.abs(times - even) <= np.diff(dts).mean() / 2)).sum())
         return None, even, [f"{astray} of {count} time stamps do not fit the others: decoding stamps used instead"]
@@ -59,6 +61,7 @@ def reordered(pts: Floats, dts: Floats, declared: float) -> tuple[Places | None,
     stamps, wrong = _joined(pts, bounds, step)
     for start, stop in pairwise(bounds):  # what is wrong with the one stamp is mostly wrong with the other
         moved = (smooth - guide)[start:stop]
+        moved[np.diff(guide[start:stop], prepend=np.nan) == 0] = np.nan  # FFmpeg repeats those that it cannot make up
         wrong[start:stop] |= np.abs(moved - np.nanmedian(moved)) > AROUND * step[start:stop]
     notes = [
         f"the clock breaks at frame {bound} ({guide[after] - guide[before]:+.2f} s): taken to go on at the usual step"
@@ -150,5 +153,5 @@ def _gap(times: Floats, place: int, step: float) -> int:
     room = np.diff(times[known]) / step - np.diff(known)
     if not len(room) or room.max() < ROOM:
         return min(place, len(times))
-    free = known[1:][room > 0.75 * room.max()]
+    free = known[1:][room > 0.9 * room.max()]
     return int(free[np.abs(free - place).argmin()])

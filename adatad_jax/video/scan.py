@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import stat
 from dataclasses import dataclass
 from functools import lru_cache
@@ -83,6 +84,11 @@ class PacketIndex:
         if self.problem:
             raise UserError(self.problem)
         return self.times
+
+    def in_order_of_decoding(self) -> PacketIndex:
+        """Returns the index of a file whose time stamps tell the times of its frames, but not their order."""
+        none = np.empty(0, np.int64)
+        return dataclasses.replace(self, places=None, keys=none, seek_stamps=none, settled=None)
 
     def key_before(self, index: int) -> int:
         """Returns where decoding must start to reach frame `index`: the last key frame up to it, or the first frame."""
@@ -214,7 +220,7 @@ def _lost(clock: Clock, track: Track, kind: str) -> tuple[Still, ...]:
     holders = np.empty(len(clock.times) - 1, np.int64)  # the packet that begins each frame
     begins = np.flatnonzero((clock.places >= 0) & ~track.second)
     holders[clock.places[begins]] = begins
-    usual = float(np.median(np.abs(track.unclaimed)))
+    usual = float(np.median(track.unclaimed))
     losses = []
     for still in clock.stills:
         after = int(holders[still.frame + 1])

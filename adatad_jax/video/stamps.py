@@ -20,7 +20,10 @@ LEAP_COST = 2.0  # one wrong stamp is likelier than a clock that stands still fo
 LOOK_BACK = 64  # frames between two believed stamps, at most
 CROWDED = 0.75  # steps that may be missing between two believed stamps, given the number of frames between
 COARSE = 0.1  # share of repeated stamps from which on all may be rounded to more than the step of the frames
-EVEN = 1.1  # steps between the largest deviations from a constant rate that is taken for the true one
+# A constant rate is taken for the true one if so many repaired times are within so many of its steps, or of the steps
+# of the rounding, and none is farther off than so many steps.
+MOSTLY, EVEN, ROUNDING, ASTRAY, ALIKE = 0.8, 0.2, 0.55, 3, 0.02
+MILLISECOND = 0.0011  # to which Matroska and FLV round
 AROUND = 16  # frames on either side whose median step is the ordinary one, and places that a frame may be moved
 
 
@@ -213,21 +216,42 @@ def evened(times: Floats, stamps: Floats, declared: float) -> Floats:
     Args:
       times: [N] ascending seconds, made of `stamps` by repairs.
       stamps: [N] seconds in any order, NaN where missing. If many are equal, they are rounded.
-      declared: the header's frames per second, or 0; taken if it fits as well as the rate that fits best.
+      declared: the header's frames per second, or 0. It is preferred to another rate that agrees hardly better.
 
     Returns:
-      [N] seconds. They differ from `times` by little more than half a step: of frames, or of the rounding.
+      [N] seconds. At least four fifths of them differ from `times` by little: a part of a frame, or of the rounding.
     """
-    if len(times) < 2:
+    if len(times) < 3:
         return times
     indices = np.arange(len(times))
-    slope, _ = np.polyfit(indices, times, 1)
     steps = np.diff(np.unique(stamps[~np.isnan(stamps)]))
     rounded = len(steps) > 0 and len(steps) + 1 <= (1 - COARSE) * len(stamps)
-    off = times - slope * indices
-    if np.ptp(off) > EVEN * (np.median(steps) if rounded else slope):
+    fitted = float(np.polyfit(indices, times, 1)[0])
+    reach = ROUNDING * float(np.median(steps)) if rounded else EVEN * fitted
+    near = np.abs(_off_line(times, fitted)) <= reach
+    if near.sum() > 2:  # once more, without what lies far off
+        fitted = float(np.polyfit(indices[near], times[near], 1)[0])
+    usual = float(np.median(np.diff(times)))
+    alike = np.abs(np.diff(times) - usual) <= max(ALIKE * usual, MILLISECOND)
+    if alike.mean() >= 0.5 and abs(np.ptp(times) - usual * indices[-1]) < 1.5 * usual:
+        fitted, reach = float(np.mean(np.diff(times)[alike])), np.inf  # most steps are alike, and make up the whole
+    step = fitted
+    if declared > 0 and _spread(times, 1 / declared) <= 1.2 * _spread(times, fitted):
+        step = 1 / declared
+    off = np.abs(_off_line(times, step))
+    if np.isfinite(reach) and ((off <= reach).mean() < MOSTLY or off.max() > max(ASTRAY * step, 2 * reach)):
         return times
-    if declared > 0 and np.ptp(times - indices / declared) <= EVEN * np.ptp(off):
-        slope, off = 1 / declared, times - indices / declared
-    even: Floats = slope * indices + (off.min() + off.max()) / 2
+    even: Floats = step * indices + np.median(times - step * indices)
     return even
+
+
+def _spread(times: Floats, step: float) -> float:
+    """Returns how far, in seconds, nine tenths of the times [N] are off the constant rate of this step, at most."""
+    return float(np.quantile(np.abs(_off_line(times, step)), 0.9))
+
+
+def _off_line(times: Floats, step: float) -> Floats:
+    """Returns by how many seconds each time [N] is off the constant rate of this step."""
+    off = times - step * np.arange(len(times))
+    centred: Floats = off - np.median(off)
+    return centred

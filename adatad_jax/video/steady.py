@@ -36,9 +36,9 @@ def steady_frames(clock: NDArray[np.float64], fps: float, rate: float = 0.0) -> 
       rate: the wanted frames per second. The source's own rate is kept if `rate` is 0 or within a tenth of `fps`.
 
     Returns:
-      `[M]` int64 indices of source frames: for each of M ticks from the first frame to the end of the last, the last
-      frame that begins before the tick or at most half a frame after it. So the nearest frame stands for a tick, but
-      one that stands still is shown to its end. A steady video that keeps its rate gives 0, 1, ..., N - 1.
+      `[M]` int64 indices of source frames: for each of M ticks from the first frame to the end of the last, the frame
+      that is nearest in time, except that one which stands still does so until half a frame before the next. A steady
+      video that keeps its rate gives 0, 1, ..., N - 1.
     """
     if not rate or abs(fps / rate - 1) <= LIKE_RATE:
         rate = fps
@@ -48,8 +48,9 @@ def steady_frames(clock: NDArray[np.float64], fps: float, rate: float = 0.0) -> 
         return np.arange(count)
     wanted = max(1, round(duration * rate))
     ticks = np.arange(wanted) * (duration / wanted)
-    half = min(1 / fps, float(np.median(np.diff(clock)))) / 2
-    shown: NDArray[np.int64] = np.maximum(np.searchsorted(times, ticks + half, side="right") - 1, 0)
+    # A frame stands in before its time, from the middle to the one before on, but not during a still stretch.
+    early = np.minimum(np.diff(times, prepend=-np.inf), 1 / fps) / 2
+    shown: NDArray[np.int64] = np.searchsorted(times - early, ticks, side="right") - 1
     return shown
 
 
