@@ -1,0 +1,199 @@
+"""Labels of a results file that are whole numbers, and the class names that they stand for.
+
+Tools write a class as its name, as a number (`3`, `"3"`, `3.0`), or as EPIC-Kitchens' pair of a verb's and a noun's
+number (`"3,1"`). Numbers become names by the first of these rules that holds:
+
+* the annotations' own labels are numbers (`3`, `003`, `id_003`, `3,1`): equal numbers are the same class;
+* the class list has numbers of its own (`7 BaseballPitch`, or a table with the columns id and key): those count;
+* the class list has names alone: the number is a line, counted from 0.
+
+Nothing is guessed. Without a list, with numbers that it lacks, or with numbers beside names, the file is refused.
+"""
+
+import csv
+import re
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from adatad_jax.data.annotation_files import read_text
+from adatad_jax.data.annotations import read_classes
+from adatad_jax.errors import UserError, few
+
+Label = str | int
+Numbers = tuple[int, ...]
+
+_WHOLE = re.compile(r"(?:id_)?(-?\d+)(?:\.0*)?")
+_PAIR = re.compile(r"\(?\s*(\d+)\s*,\s*(\d+)\s*\)?")
+_NUMBERED = re.compile(r"(\d+)[\s,;:]+(.+)")
+_NAME_COLUMNS = ("key", "name", "label", "class")
+
+
+class ClassList(NamedTuple):
+    """A class list as given.
+
+    Attributes:
+      path: the file.
+      names: class names in the file's order, or in the order of their numbers.
+      numbers: number -> class name.
+      counted: whether the numbers are the lines, counted from 0; else they stand in the file.
+    """
+
+    path: Path
+    names: tuple[str, ...]
+    numbers: Mapping[int, str]
+    counted: bool
+
+
+def read_class_list(path: Path, annotated: Collection[str]) -> ClassList:
+    """Reads a class list of one name per line, with or without numbers, or a table with the columns id and key.
+
+    Lines such as `7 BaseballPitch` hold numbers if the annotations know the names without them, and not with them.
+
+    Args:
+      path: the file.
+      annotated: labels of the annotations.
+
+    Raises:
+      UserError: as `read_classes`; or a number occurs twice.
+    """
+    listed = _table(path)
+    if listed is None:
+        lines = read_classes(path)
+        matches = [_NUMBERED.fullmatch(line) for line in lines]
+        pairs = [(int(match[1]), match[2].strip()) for match in matches if match]
+        known = set(annotated)
+        if len(pairs) < len(lines) or known & set(lines) or not known & {name for _, name in pairs}:
+            return ClassList(path, lines, dict(enumerate(lines)), counted=True)
+        listed = pairs
+    for what, values in (("number", [number for number, _ in listed]), ("label", [name for _, name in listed])):
+        if twice := [str(value) for value, count in Counter(values).items() if count > 1]:
+            raise UserError(f"{path}: {what} listed more than once: {few(twice)}; keep each class once")
+    numbers = dict(sorted(listed))
+    return ClassList(path, tuple(numbers.values()), numbers, counted=False)
+
+
+def numbers_of(label: Label) -> Numbers | None:
+    """Returns the number in a label, or the two numbers of a pair; None for a name."""
+    if isinstance(label, int):
+        return (label,)
+    if whole := _WHOLE.fullmatch(label.strip()):
+        return (int(whole[1]),)
+    pair = _PAIR.fullmatch(label.strip())
+    return (int(pair[1]), int(pair[2])) if pair else None
+
+
+def name_labels(
+    labels: Sequence[Label], annotated: Iterable[str], listed: ClassList | None, path: Path
+) -> tuple[list[str], tuple[str, ...]]:
+    """Replaces numbers by class names, by the rules in the module's docstring.
+
+    Args:
+      labels: of the detections.
+      annotated: labels of the annotations.
+      listed: the class list; None without one.
+      path: the results file, for messages.
+
+    Returns:
+      A class name for each label, and notes on what numbers were taken for.
+
+    Raises:
+      UserError: numbers cannot be told.
+    """
+    known = list(dict.fromkeys((*annotated, *(listed.names if listed else ()))))
+    own = {numbers: name for name in known if (numbers := numbers_of(name))}
+    counts = Counter(labels)
+    numbered = {label: numbers for label in counts if label not in known and (numbers := numbers_of(label))}
+    numbered |= {label: (label,) for label in counts if isinstance(label, int)}
+    if not numbered:
+        return [str(label) for label in labels], ()
+    if own:
+        named = {label: own.get(numbers, ",".join(map(str, numbers))) for label, numbers in numbered.items()}
+        note = _same_numbers(named, known)
+    else:
+        _refuse_mixture(counts, numbered, path)
+        named = _from_list(numbered, counts, known, listed, path)
+        note = _taken_for(named, numbered, listed)
+    return [named.get(label, str(label)) for label in labels], note
+
+
+def _same_numbers(named: Mapping[Label, str], known: Sequence[str]) -> tuple[str, ...]:
+    """Says where numbers met labels of the annotations that are spelt in another way."""
+    unlike = [f"{label} is {name}" for label, name in named.items() if str(label) != name and name in known]
+    return (f"labels that are the same numbers as in the annotations: {few(unlike)}",) if unlike else ()
+
+
+def _refuse_mixture(counts: Counter[Label], numbered: Collection[Label], path: Path) -> None:
+    names = [str(label) for label in counts if label not in numbered]
+    if names:
+        raise UserError(
+            f"{path}: {sum(counts[label] for label in numbered)} detections have a number as label "
+            f"({few([str(label) for label in numbered])}), the others a name ({few(names)}); expected one kind: write "
+            "all labels as names"
+        )
+
+
+def _from_list(
+    numbered: Mapping[Label, Numbers],
+    counts: Counter[Label],
+    known: Sequence[str],
+    listed: ClassList | None,
+    path: Path,
+) -> dict[Label, str]:
+    """Looks numbers up in the class list; raises `UserError` if there is none, or if it lacks a number."""
+    shown = f"{len(numbered)} labels in {sum(counts[label] for label in numbered)} detections are numbers"
+    some = few([str(label) for label in sorted(numbered, key=numbered.__getitem__)])
+    if any(len(numbers) > 1 for numbers in numbered.values()):
+        raise UserError(
+            f"{path}: {shown} of a verb and a noun ({some}), but the annotations' labels are {few(known)}; expected "
+            'labels "verb,noun" there, such as "3,1": give annotations of actions'
+        )
+    if listed is None:
+        raise UserError(
+            f"{path}: {shown} ({some}), but the annotations' labels are names ({few(known)}): give --classes=FILE, the "
+            "names one per line, in the order of the numbers from 0, or with the number before each name"
+        )
+    missing = sorted({numbers[0] for numbers in numbered.values()} - listed.numbers.keys())
+    if missing:
+        lowest, highest = min(listed.numbers), max(listed.numbers)
+        advice = "give the list that belongs to the detections"
+        if listed.counted and missing == [highest + 1] and (0,) not in numbered.values():
+            advice = f"if they are counted from 1, write the number before each name, such as 1 {listed.names[0]}"
+        lost = sum(count for label, count in counts.items() if label in numbered and numbered[label][0] in missing)
+        raise UserError(
+            f"{path}: {lost} detections have a label that is not in {listed.path} ({few([str(n) for n in missing])}); "
+            f"its {len(listed.numbers)} classes have the numbers {lowest} to {highest}: {advice}"
+        )
+    return {label: listed.numbers[numbers[0]] for label, numbers in numbered.items()}
+
+
+def _taken_for(named: Mapping[Label, str], numbered: Mapping[Label, Numbers], listed: ClassList | None) -> tuple[str]:
+    """Says which names the numbers were taken for."""
+    assert listed is not None
+    pairs = {numbers[0]: named[label] for label, numbers in numbered.items()}
+    rule = "its lines, counted from 0" if listed.counted else "its numbers"
+    note = f"labels are numbers, taken as {listed.path} has them ({rule}): " + few(
+        [f"{number} is {name}" for number, name in sorted(pairs.items())]
+    )
+    if listed.counted and 0 not in pairs:
+        note += "; no label is 0: if they are counted from 1, write the number before each name in the list"
+    return (note,)
+
+
+def _table(path: Path) -> list[tuple[int, str]] | None:
+    """Reads a table of classes, such as EPIC-Kitchens' `id,key,instances,category`; None for any other file."""
+    rows = list(csv.reader(read_text(path).splitlines()))
+    header = [name.strip().lower() for name in rows[0]] if rows else []
+    column = next((name for name in _NAME_COLUMNS if name in header), "")
+    if "id" not in header or not column:
+        return None
+    where = header.index("id"), header.index(column)
+    found = []
+    for number, row in enumerate(rows[1:], 2):
+        if not any(row):
+            continue
+        if len(row) <= max(where) or not row[where[0]].strip().isdigit():
+            raise UserError(f"{path}: line {number}: {','.join(row)[:80]}; expected a whole number in the column id")
+        found.append((int(row[where[0]]), row[where[1]].strip()))
+    return found or None
