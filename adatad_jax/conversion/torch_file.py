@@ -64,6 +64,16 @@ class TensorFile:
     foreign: dict[str, int] = field(default_factory=dict)
 
 
+def foreign_note(file: TensorFile) -> str:
+    """Returns a note on the foreign classes of a file for its conversion summary; empty if there are none."""
+    if not file.foreign:
+        return ""
+    return (
+        f"{sum(file.foreign.values())} objects of foreign classes beside the tensors, read as inert stand-ins and not "
+        f"used: {foreign_words(file.foreign)}"
+    )
+
+
 def read_tensors(path: Path) -> TensorFile:
     """Reads a `.pth`, `.pt`, `.bin` or `.safetensors` file or a Hugging Face directory; never runs code in a file.
 
