@@ -36,7 +36,8 @@ class Results(NamedTuple):
 
     Attributes:
       detections: detections of each video in the file's order, including videos without any.
-      classes: class names that labels index: those given, then the others as they occur.
+      classes: class names that labels index: those of the class list, those of the annotations, then the others as they
+        occur, so that nothing is lost.
       notes: remarks on how the file was read.
     """
 
@@ -46,14 +47,14 @@ class Results(NamedTuple):
 
 
 def read_results(
-    path: Path, classes: Iterable[str] = (), class_list: ClassList | None = None, task: str = ""
+    path: Path, annotated: Iterable[str] = (), class_list: ClassList | None = None, task: str = ""
 ) -> Results:
     """Reads the detections of a results file.
 
     Args:
       path: the file.
-      classes: class names that labels are to index; labels missing from it are appended, so that nothing is lost.
-      class_list: names of labels that are numbers; None without a list.
+      annotated: labels of the annotations.
+      class_list: names of labels that are numbers, and the first of the class names; None without a list.
       task: what to measure of an EPIC-Kitchens submission: verb, noun or action; empty for other files.
 
     Raises:
@@ -67,21 +68,22 @@ def read_results(
             f"{path}: its detections have one label each, but --task {task} is for an EPIC-Kitchens submission, whose "
             "detections have verb, noun and action; leave out --task"
         )
-    return named(parsed, tuple(classes), class_list, path)
+    return named(parsed, tuple(annotated), class_list, path)
 
 
-def named(parsed: Parsed, classes: tuple[str, ...], class_list: ClassList | None, path: Path) -> Results:
+def named(parsed: Parsed, annotated: tuple[str, ...], class_list: ClassList | None, path: Path) -> Results:
     """Gives each detection of a parsed file its class name, and groups them by video.
 
     Args:
       parsed: the detections, with labels as they are written.
-      classes, class_list: as for `read_results`.
+      annotated, class_list: as for `read_results`.
       path: the file, for messages.
 
     Raises:
       UserError: labels are numbers that no class name can be told for.
     """
-    names, notes = name_labels([row.label for row in parsed.rows], classes, class_list, path)
+    names, notes = name_labels([row.label for row in parsed.rows], annotated, class_list, path)
+    classes = dict.fromkeys((*(class_list.names if class_list else ()), *annotated))
     rows = [DetectionRow(*row[:3], name, row.score) for row, name in zip(parsed.rows, names, strict=True)]
     return Results(*by_video(parsed.videos, rows, classes), (*parsed.notes, *notes))
 
@@ -148,10 +150,10 @@ def by_video(
     Args:
       videos: names of the videos, including any without a row.
       rows: detections in the videos.
-      classes: as in `read_results`.
+      classes: class names that labels are to index; labels missing from it are appended.
 
     Returns:
-      As `read_results`.
+      The detections of each video, and the class names.
     """
     index = {name: k for k, name in enumerate(classes)}
     table: dict[str, list[tuple[float, float, float, int]]] = {video: [] for video in videos}

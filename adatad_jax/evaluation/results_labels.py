@@ -3,7 +3,7 @@
 Tools write a class as its name, as a number (`3`, `"3"`, `3.0`), or as EPIC-Kitchens' pair of a verb's and a noun's
 number (`"3,1"`). Numbers become names by the first of these rules that holds:
 
-* the annotations' own labels are numbers (`3`, `003`, `id_003`, `3,1`): equal numbers are the same class;
+* all labels of the annotations are numbers (`3`, `003`, `id_003`, `3,1`): equal numbers are the same class;
 * the class list has numbers of its own (`7 BaseballPitch`, or a table with the columns id and key): those count;
 * the class list has names alone: the number is a line, counted from 0.
 
@@ -24,9 +24,9 @@ from adatad_jax.errors import UserError, few
 Label = str | int
 Numbers = tuple[int, ...]
 
-_WHOLE = re.compile(r"(?:id_)?(-?\d+)(?:\.0*)?")
-_PAIR = re.compile(r"\(?\s*(\d+)\s*,\s*(\d+)\s*\)?")
-_NUMBERED = re.compile(r"(\d+)[\s,;:]+(.+)")
+_WHOLE = re.compile(r"(?:id_)?(-?\d{1,18})(?:\.0*)?")
+_PAIR = re.compile(r"\(?\s*(\d{1,18})\s*,\s*(\d{1,18})\s*\)?")
+_NUMBERED = re.compile(r"(\d{1,18})[\s,;:]+(.+)")
 _NAME_COLUMNS = ("key", "name", "label", "class")
 
 
@@ -101,24 +101,25 @@ def name_labels(
     Raises:
       UserError: numbers cannot be told.
     """
-    known = list(dict.fromkeys((*annotated, *(listed.names if listed else ()))))
-    own = {numbers: name for name in known if (numbers := numbers_of(name))}
+    annotated = tuple(annotated)
+    known = dict.fromkeys((*annotated, *(listed.names if listed else ())))
+    own = {numbers: name for name in annotated if (numbers := numbers_of(name))}
     counts = Counter(labels)
     numbered = {label: numbers for label in counts if label not in known and (numbers := numbers_of(label))}
     numbered |= {label: (label,) for label in counts if isinstance(label, int)}
     if not numbered:
         return [str(label) for label in labels], ()
-    if own:
+    if len(own) == len(annotated) > 0:
         named = {label: own.get(numbers, ",".join(map(str, numbers))) for label, numbers in numbered.items()}
         note = _same_numbers(named, known)
     else:
         _refuse_mixture(counts, numbered, path)
-        named = _from_list(numbered, counts, known, listed, path)
+        named = _from_list(numbered, counts, annotated, listed, path)
         note = _taken_for(named, numbered, listed)
     return [named.get(label, str(label)) for label in labels], note
 
 
-def _same_numbers(named: Mapping[Label, str], known: Sequence[str]) -> tuple[str, ...]:
+def _same_numbers(named: Mapping[Label, str], known: Collection[str]) -> tuple[str, ...]:
     """Says where numbers met labels of the annotations that are spelt in another way."""
     unlike = [f"{label} is {name}" for label, name in named.items() if str(label) != name and name in known]
     return (f"labels that are the same numbers as in the annotations: {few(unlike)}",) if unlike else ()
@@ -137,7 +138,7 @@ def _refuse_mixture(counts: Counter[Label], numbered: Collection[Label], path: P
 def _from_list(
     numbered: Mapping[Label, Numbers],
     counts: Counter[Label],
-    known: Sequence[str],
+    annotated: Sequence[str],
     listed: ClassList | None,
     path: Path,
 ) -> dict[Label, str]:
@@ -146,13 +147,13 @@ def _from_list(
     some = few([str(label) for label in sorted(numbered, key=numbered.__getitem__)])
     if any(len(numbers) > 1 for numbers in numbered.values()):
         raise UserError(
-            f"{path}: {shown} of a verb and a noun ({some}), but the annotations' labels are {few(known)}; expected "
-            'labels "verb,noun" there, such as "3,1": give annotations of actions'
+            f"{path}: {shown} of a verb and a noun ({some}), but the annotations' labels are {few(annotated)}; "
+            'expected labels "verb,noun" there, such as "3,1": give annotations of actions'
         )
     if listed is None:
         raise UserError(
-            f"{path}: {shown} ({some}), but the annotations' labels are names ({few(known)}): give --classes=FILE, the "
-            "names one per line, in the order of the numbers from 0, or with the number before each name"
+            f"{path}: {shown} ({some}), but the annotations' labels are names ({few(annotated)}): give --classes=FILE, "
+            "the names one per line, in the order of the numbers from 0, or with the number before each name"
         )
     missing = sorted({numbers[0] for numbers in numbered.values()} - listed.numbers.keys())
     if missing:
@@ -183,7 +184,10 @@ def _taken_for(named: Mapping[Label, str], numbered: Mapping[Label, Numbers], li
 
 def _table(path: Path) -> list[tuple[int, str]] | None:
     """Reads a table of classes, such as EPIC-Kitchens' `id,key,instances,category`; None for any other file."""
-    rows = list(csv.reader(read_text(path).splitlines()))
+    try:
+        rows = list(csv.reader(read_text(path).splitlines()))
+    except csv.Error:
+        return None
     header = [name.strip().lower() for name in rows[0]] if rows else []
     column = next((name for name in _NAME_COLUMNS if name in header), "")
     if "id" not in header or not column:
@@ -193,7 +197,11 @@ def _table(path: Path) -> list[tuple[int, str]] | None:
     for number, row in enumerate(rows[1:], 2):
         if not any(row):
             continue
-        if len(row) <= max(where) or not row[where[0]].strip().isdigit():
-            raise UserError(f"{path}: line {number}: {','.join(row)[:80]}; expected a whole number in the column id")
-        found.append((int(row[where[0]]), row[where[1]].strip()))
+        numbers = numbers_of(row[where[0]]) if len(row) > max(where) else None
+        if numbers is None or not row[where[1]].strip():
+            raise UserError(
+                f"{path}: line {number}: {','.join(row)[:80]}; expected a whole number in the column id, and a name in "
+                f"the column {column}"
+            )
+        found.append((numbers[0], row[where[1]].strip()))
     return found or None

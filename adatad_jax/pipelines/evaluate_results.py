@@ -13,7 +13,7 @@ from adatad_jax.evaluation.results_file import Results, named, read_results, rea
 from adatad_jax.evaluation.results_forms import TASKS
 from adatad_jax.evaluation.results_labels import ClassList, read_class_list
 from adatad_jax.evaluation.summary import METRICS_FILE
-from adatad_jax.evaluation.truth_file import Annotated, leave_out, load_truth, read_blocked
+from adatad_jax.evaluation.truth_file import leave_out, load_truth, read_blocked
 from adatad_jax.files import check_output_folder
 from adatad_jax.report.evaluated import evaluate_detections, print_evaluated
 from adatad_jax.report.page import REPORT_FILE, write_evaluated
@@ -40,9 +40,8 @@ def evaluate_results(args: argparse.Namespace, console: Console) -> Metrics:
         raise UserError(f"--videos={args.videos}: no such folder; expected the folder of the video files")
     annotated = load_truth(args.annotations, args.subset)
     class_list = read_class_list(args.classes, annotated.classes) if args.classes else None
-    if class_list is not None:
-        annotated = annotated.with_classes(class_list.names)
-    results, classes, read_notes = _read(args, annotated, class_list)
+    results, classes, read_notes = _read(args, annotated.classes, class_list)
+    annotated = annotated.with_classes(class_list.names if class_list else ())
     notes = [*read_notes]
     if args.blocked is not None:
         annotated, results, note = leave_out(read_blocked(args.blocked), annotated, results)
@@ -69,13 +68,13 @@ def evaluate_results(args: argparse.Namespace, console: Console) -> Metrics:
     return evaluated.metrics
 
 
-def _read(args: argparse.Namespace, annotated: Annotated, class_list: ClassList | None) -> Results:
+def _read(args: argparse.Namespace, annotated: tuple[str, ...], class_list: ClassList | None) -> Results:
     """Reads the results file, or the files of verbs and of nouns, whose pairs are measured as actions."""
     if args.nouns is None:
-        return read_results(args.results, annotated.classes, class_list, args.task or "")
+        return read_results(args.results, annotated, class_list, args.task or "")
     paths = args.results, args.nouns
     verbs, nouns = (read_rows(path, task) for path, task in zip(paths, TASKS[:2], strict=True))
-    return named(combine(verbs, nouns, annotated.classes, paths), annotated.classes, class_list, args.results)
+    return named(combine(verbs, nouns, annotated, paths), annotated, class_list, args.results)
 
 
 def _files(folder: Path, videos: Sequence[str]) -> dict[str, Path]:

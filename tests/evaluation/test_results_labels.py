@@ -37,6 +37,7 @@ def write(folder: Path, text: str) -> Path:
         ("jump", None),
         ("1,2,3", None),
         ("", None),
+        ("9" * 5000, None),
     ],
 )
 def test_numbers_in_labels(label: Any, numbers: tuple[int, ...] | None) -> None:
@@ -56,6 +57,17 @@ def test_names_stay_names() -> None:
     found, notes = name_labels(["7", 7, "5.0"], ["7", "003"], None, PATH)
     assert found == ["7", "7", "5"]
     assert notes == ()
+
+
+def test_one_class_named_by_a_number_does_not_make_all_of_them_numbers() -> None:
+    assert name_labels([0, 2], ["jump", "360", "sit"], LISTED, PATH)[0] == ["jump", "sit"]
+    assert name_labels(["360", "sit"], ["jump", "360", "sit"], LISTED, PATH) == (["360", "sit"], ())
+    with pytest.raises(UserError, match=r"--classes=FILE"):
+        name_labels([0, 1], ["jump", "360"], None, PATH)
+
+
+def test_numbers_in_the_annotations_come_before_a_list() -> None:
+    assert name_labels([0, 3], ["003", "000"], LISTED, PATH)[0] == ["000", "003"]
 
 
 @pytest.mark.parametrize("labels", [[0, "dance"], ["0", "dance"], [1, "sing"]])
