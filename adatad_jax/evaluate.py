@@ -21,7 +21,18 @@ from adatad_jax.pipelines.evaluate_results import evaluate_results
 from adatad_jax.report.page import REPORT_FILE
 
 _MOST_TIOUS = 100
-_OF_RESULTS = ("annotations", "subset", "output", "tious", "classes", "blocked", "videos", "task", "nouns")
+_OF_RESULTS = (
+    "annotations",
+    "subset",
+    "output",
+    "tious",
+    "classes",
+    "blocked",
+    "videos",
+    "task",
+    "nouns",
+    "noun_classes",
+)
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -35,7 +46,7 @@ def main(arguments: Sequence[str]) -> None:
     """
     parser = make_parser()
     args, overrides = cli.parse_overrides(parser, arguments)
-    given = [f"--{name}" for name in _OF_RESULTS if getattr(args, name) is not None]
+    given = [f"--{name.replace('_', '-')}" for name in _OF_RESULTS if getattr(args, name) is not None]
     if args.results is not None:
         if args.config or args.checkpoint or args.workdir or overrides:
             parser.error("--results needs no detector: not allowed with --config, --checkpoint and --workdir")
@@ -43,6 +54,8 @@ def main(arguments: Sequence[str]) -> None:
             parser.error("--results also needs --annotations and --output")
         if args.nouns is not None and args.task is not None:
             parser.error("--nouns measures actions: not allowed with --task")
+        if args.noun_classes is not None and (args.classes is None or (args.nouns is None and args.task != "action")):
+            parser.error("--noun-classes needs --classes, those of verbs, and --nouns or --task action")
         evaluate_results(args, make_console())
         return
     if given:
@@ -92,6 +105,9 @@ def make_parser() -> argparse.ArgumentParser:
         type=Path,
         help="class names, one per line, in the tables' order (default: sorted); labels that are numbers count its "
         "lines from 0, unless each line has its number, as in 7 BaseballPitch or EPIC_100_verb_classes.csv",
+    )
+    group.add_argument(
+        "--noun-classes", type=Path, help="the same of nouns, for actions, where --classes are those of verbs"
     )
     group.add_argument("--task", choices=TASKS, help="what to measure of an EPIC-Kitchens submission")
     group.add_argument(

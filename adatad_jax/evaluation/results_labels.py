@@ -7,6 +7,8 @@ number (`"3,1"`). Numbers become names by the first of these rules that holds:
 * the class list has numbers of its own (`7 BaseballPitch`, or a table with the columns id and key): those count;
 * the class list has names alone: the number is a line, counted from 0.
 
+A pair needs two lists, of verbs and of nouns.
+
 Nothing is guessed. Without a list, with numbers that it lacks, or with numbers beside names, the file is refused.
 """
 
@@ -36,13 +38,13 @@ class ClassList(NamedTuple):
     Attributes:
       path: the file.
       names: class names in the file's order, or in the order of their numbers.
-      numbers: number -> class name.
+      numbers: number, or a verb's and a noun's -> class name.
       counted: whether the numbers are the lines, counted from 0; else they stand in the file.
     """
 
     path: Path
     names: tuple[str, ...]
-    numbers: Mapping[int, str]
+    numbers: Mapping[Numbers, str]
     counted: bool
 
 
@@ -65,13 +67,32 @@ def read_class_list(path: Path, annotated: Collection[str]) -> ClassList:
         pairs = [(int(match[1]), match[2].strip()) for match in matches if match]
         known = set(annotated)
         if len(pairs) < len(lines) or known & set(lines) or not known & {name for _, name in pairs}:
-            return ClassList(path, lines, dict(enumerate(lines)), counted=True)
+            lines_from_0: dict[Numbers, str] = {(line,): name for line, name in enumerate(lines)}
+            return ClassList(path, lines, lines_from_0, counted=True)
         listed = pairs
     for what, values in (("number", [number for number, _ in listed]), ("label", [name for _, name in listed])):
         if twice := [str(value) for value, count in Counter(values).items() if count > 1]:
             raise UserError(f"{path}: {what} listed more than once: {few(twice)}; keep each class once")
-    numbers = dict(sorted(listed))
+    numbers: dict[Numbers, str] = {(number,): name for number, name in sorted(listed)}
     return ClassList(path, tuple(numbers.values()), numbers, counted=False)
+
+
+def pair_classes(verbs: ClassList, nouns: ClassList, annotated: Collection[str]) -> ClassList:
+    """Returns the class list of actions, pairs of a verb's and a noun's number.
+
+    An action is named as the annotations name it, "close lid", or else "close,lid".
+
+    Args:
+      verbs, nouns: class lists.
+      annotated: labels of the annotations.
+    """
+    known = set(annotated)
+    numbers = {
+        (*verb, *noun): f"{first} {second}" if f"{first} {second}" in known else f"{first},{second}"
+        for verb, first in verbs.numbers.items()
+        for noun, second in nouns.numbers.items()
+    }
+    return ClassList(verbs.path, (), numbers, counted=False)
 
 
 def numbers_of(label: Label) -> Numbers | None:
@@ -110,7 +131,7 @@ def name_labels(
     if not numbered:
         return [str(label) for label in labels], ()
     if len(own) == len(annotated) > 0:
-        named = {label: own.get(numbers, ",".join(map(str, numbers))) for label, numbers in numbered.items()}
+        named = {label: own.get(numbers, _text(numbers)) for label, numbers in numbered.items()}
         note = _same_numbers(named, known)
     else:
         _refuse_mixture(counts, numbered, path)
@@ -145,39 +166,44 @@ def _from_list(
     """Looks numbers up in the class list; raises `UserError` if there is none, or if it lacks a number."""
     shown = f"{len(numbered)} labels in {sum(counts[label] for label in numbered)} detections are numbers"
     some = few([str(label) for label in sorted(numbered, key=numbered.__getitem__)])
-    if any(len(numbers) > 1 for numbers in numbered.values()):
+    of_pairs = any(len(numbers) > 1 for numbers in numbered.values())
+    if of_pairs and (listed is None or not all(len(numbers) > 1 for numbers in listed.numbers)):
         raise UserError(
-            f"{path}: {shown} of a verb and a noun ({some}), but the annotations' labels are {few(annotated)}; "
-            'expected labels "verb,noun" there, such as "3,1": give annotations of actions'
+            f"{path}: {shown} of a verb and a noun ({some}), but the annotations' labels are {few(annotated)}; give "
+            'annotations with labels such as "3,1", or the names: --classes=VERBS and --noun-classes=NOUNS'
         )
     if listed is None:
         raise UserError(
             f"{path}: {shown} ({some}), but the annotations' labels are names ({few(annotated)}): give --classes=FILE, "
             "the names one per line, in the order of the numbers from 0, or with the number before each name"
         )
-    missing = sorted({numbers[0] for numbers in numbered.values()} - listed.numbers.keys())
+    missing = sorted(set(numbered.values()) - listed.numbers.keys())
     if missing:
         lowest, highest = min(listed.numbers), max(listed.numbers)
         advice = "give the list that belongs to the detections"
-        if listed.counted and missing == [highest + 1] and (0,) not in numbered.values():
+        if listed.counted and missing == [(len(listed.numbers),)] and (0,) not in numbered.values():
             advice = f"if they are counted from 1, write the number before each name, such as 1 {listed.names[0]}"
-        lost = sum(count for label, count in counts.items() if label in numbered and numbered[label][0] in missing)
+        lost = sum(counts[label] for label, numbers in numbered.items() if numbers in missing)
         raise UserError(
-            f"{path}: {lost} detections have a label that is not in {listed.path} ({few([str(n) for n in missing])}); "
-            f"its {len(listed.numbers)} classes have the numbers {lowest} to {highest}: {advice}"
+            f"{path}: {lost} detections have a label that is not in {listed.path} "
+            f"({few([_text(numbers) for numbers in missing])}); its {len(listed.numbers)} classes have the numbers {_text(lowest)} to {_text(highest)}: {advice}"
         )
-    return {label: listed.numbers[numbers[0]] for label, numbers in numbered.items()}
+    return {label: listed.numbers[numbers] for label, numbers in numbered.items()}
+
+
+def _text(numbers: Numbers) -> str:
+    return ",".join(map(str, numbers))
 
 
 def _taken_for(named: Mapping[Label, str], numbered: Mapping[Label, Numbers], listed: ClassList | None) -> tuple[str]:
     """Says which names the numbers were taken for."""
     assert listed is not None
-    pairs = {numbers[0]: named[label] for label, numbers in numbered.items()}
+    names = {numbers: named[label] for label, numbers in numbered.items()}
     rule = "its lines, counted from 0" if listed.counted else "its numbers"
     note = f"labels are numbers, taken as {listed.path} has them ({rule}): " + few(
-        [f"{number} is {name}" for number, name in sorted(pairs.items())]
+        [f"{_text(numbers)} is {name}" for numbers, name in sorted(names.items())]
     )
-    if listed.counted and 0 not in pairs:
+    if listed.counted and (0,) not in names:
         note += "; no label is 0: if they are counted from 1, write the number before each name in the list"
     return (note,)
 

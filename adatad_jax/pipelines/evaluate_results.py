@@ -11,7 +11,7 @@ from adatad_jax.evaluation.actions import combine
 from adatad_jax.evaluation.mean_ap import Metrics
 from adatad_jax.evaluation.results_file import Results, named, read_results, read_rows
 from adatad_jax.evaluation.results_forms import TASKS
-from adatad_jax.evaluation.results_labels import ClassList, read_class_list
+from adatad_jax.evaluation.results_labels import ClassList, pair_classes, read_class_list
 from adatad_jax.evaluation.summary import METRICS_FILE
 from adatad_jax.evaluation.truth_file import leave_out, load_truth, read_blocked
 from adatad_jax.files import check_output_folder
@@ -40,6 +40,9 @@ def evaluate_results(args: argparse.Namespace, console: Console) -> Metrics:
         raise UserError(f"--videos={args.videos}: no such folder; expected the folder of the video files")
     annotated = load_truth(args.annotations, args.subset)
     class_list = read_class_list(args.classes, annotated.classes) if args.classes else None
+    if class_list and args.noun_classes:
+        nouns = read_class_list(args.noun_classes, annotated.classes)
+        class_list = pair_classes(class_list, nouns, annotated.classes)
     results, classes, read_notes = _read(args, annotated.classes, class_list)
     annotated = annotated.with_classes(class_list.names if class_list else ())
     notes = [*read_notes]

@@ -117,5 +117,15 @@ def test_the_metric_of_two_files(tmp_path: Path) -> None:
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert metrics["average_mAP"] == 0.5
     assert metrics["per_class"]["3,1"]["AP@0.5"] == 1
-    with pytest.raises(SystemExit):
-        main([*files, "--task", "verb"])
+    # The same with annotations of names, as EPIC-Kitchens' own are, and the data set's class lists.
+    (tmp_path / "verbs.csv").write_text("id,key\n3,close\n4,open\n")
+    (tmp_path / "nouns.csv").write_text("id,key\n1,lid\n")
+    Path(truth).write_text(Path(truth).read_text().replace("3,1", "close lid").replace("4,1", "open lid"))
+    lists = ["--classes", str(tmp_path / "verbs.csv"), "--noun-classes", str(tmp_path / "nouns.csv")]
+    main([*files, *lists])
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert metrics["per_class"].keys() == {"close lid", "open lid"}
+    assert metrics["average_mAP"] == 0.5
+    for wrong in (["--task", "verb"], lists[2:]):
+        with pytest.raises(SystemExit):
+            main([*files, *wrong])

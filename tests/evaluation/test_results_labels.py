@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adatad_jax.errors import UserError
-from adatad_jax.evaluation.results_labels import ClassList, name_labels, numbers_of, read_class_list
+from adatad_jax.evaluation.results_labels import ClassList, name_labels, numbers_of, pair_classes, read_class_list
 
 NAMES = ("jump", "dance", "sit")
 PATH = Path("found.json")
-LISTED = ClassList(Path("classes.txt"), NAMES, dict(enumerate(NAMES)), counted=True)
+LISTED = ClassList(Path("classes.txt"), NAMES, {(k,): name for k, name in enumerate(NAMES)}, counted=True)
 
 
 def write(folder: Path, text: str) -> Path:
@@ -128,8 +128,23 @@ def test_lists_that_are_wrong(text: str, message: str, tmp_path: Path) -> None:
         read_class_list(write(tmp_path, text), ["jump", "dance"])
 
 
+def test_pairs_need_two_lists(tmp_path: Path) -> None:
+    known = ["close lid", "open,tap"]
+    verbs = read_class_list(write(tmp_path, "id,key\n3,close\n0,open"), known)
+    with pytest.raises(UserError, match=r"3,1.*--classes=VERBS and --noun-classes=NOUNS"):
+        name_labels(["3,1"], known, verbs, PATH)
+    nouns = read_class_list(write(tmp_path, "id,key\n1,lid\n2,tap"), known)
+    actions = pair_classes(verbs, nouns, known)
+    found, notes = name_labels(["3,1", "0, 2", "3,2"], known, actions, PATH)
+    assert found == ["close lid", "open,tap", "close,tap"]
+    assert "3,1 is close lid" in notes[0]
+    for label in ("3,9", 3):
+        with pytest.raises(UserError, match=r"1 detections .*numbers 0,1 to 3,2"):
+            name_labels([label], known, actions, PATH)
+
+
 @given(st.lists(st.integers(0, 2), min_size=1), st.permutations(NAMES))
 def test_the_names_of_numbers_are_those_of_the_list(labels: list[int], names: list[str]) -> None:
-    listed = ClassList(PATH, tuple(names), dict(enumerate(names)), counted=True)
+    listed = ClassList(PATH, tuple(names), {(k,): name for k, name in enumerate(names)}, counted=True)
     for spelt in (labels, [str(label) for label in labels]):
         assert name_labels(spelt, NAMES, listed, PATH)[0] == [names[label] for label in labels]
