@@ -186,7 +186,8 @@ def _from_list(
         lost = sum(counts[label] for label, numbers in numbered.items() if numbers in missing)
         raise UserError(
             f"{path}: {lost} detections have a label that is not in {listed.path} "
-            f"({few([_text(numbers) for numbers in missing])}); its {len(listed.numbers)} classes have the numbers {_text(lowest)} to {_text(highest)}: {advice}"
+            f"({few([_text(numbers) for numbers in missing])}); its {len(listed.numbers)} classes have the numbers "
+            f"{_text(lowest)} to {_text(highest)}: {advice}"
         )
     return {label: listed.numbers[numbers] for label, numbers in numbered.items()}
 
