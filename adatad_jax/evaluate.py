@@ -14,13 +14,25 @@ from pathlib import Path
 from adatad_jax import cli
 from adatad_jax.config.load import load_config
 from adatad_jax.console import make_console
+from adatad_jax.evaluation.results_forms import TASKS
 from adatad_jax.evaluation.summary import METRICS_FILE
 from adatad_jax.pipelines.evaluate_detector import evaluate
 from adatad_jax.pipelines.evaluate_results import evaluate_results
 from adatad_jax.report.page import REPORT_FILE
 
 _MOST_TIOUS = 100
-_OF_RESULTS = ("annotations", "subset", "output", "tious", "classes", "blocked", "videos")
+_OF_RESULTS = (
+    "annotations",
+    "subset",
+    "output",
+    "tious",
+    "classes",
+    "blocked",
+    "videos",
+    "task",
+    "nouns",
+    "noun_classes",
+)
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -34,12 +46,16 @@ def main(arguments: Sequence[str]) -> None:
     """
     parser = make_parser()
     args, overrides = cli.parse_overrides(parser, arguments)
-    given = [f"--{name}" for name in _OF_RESULTS if getattr(args, name) is not None]
+    given = [f"--{name.replace('_', '-')}" for name in _OF_RESULTS if getattr(args, name) is not None]
     if args.results is not None:
         if args.config or args.checkpoint or args.workdir or overrides:
             parser.error("--results needs no detector: not allowed with --config, --checkpoint and --workdir")
         if args.annotations is None or args.output is None:
             parser.error("--results also needs --annotations and --output")
+        if args.nouns is not None and args.task is not None:
+            parser.error("--nouns measures actions: not allowed with --task")
+        if args.noun_classes is not None and (args.classes is None or (args.nouns is None and args.task != "action")):
+            parser.error("--noun-classes needs --classes, those of verbs, and --nouns or --task action")
         evaluate_results(args, make_console())
         return
     if given:
@@ -71,7 +87,8 @@ def make_parser() -> argparse.ArgumentParser:
     group.add_argument(
         "--results",
         type=Path,
-        help="ActivityNet results format (JSON), or a table video,start,end,label,score (.csv); times in seconds",
+        help="ActivityNet results format (JSON), an Ego4D or EPIC-Kitchens submission, or a table "
+        "video,start,end,label,score or with ActionFormer's columns (.csv); times in seconds",
     )
     group.add_argument("--annotations", type=Path, help="ground truth: any annotation file that training reads")
     group.add_argument("--subset", help="spelled as in the annotations; not needed if they have only one")
@@ -83,7 +100,22 @@ def make_parser() -> argparse.ArgumentParser:
         "for THUMOS-14. ActivityNet-1.3: 0.5:0.05:0.95; Multi-THUMOS, Charades: 0.1:0.1:0.9; EPIC-Kitchens, Ego4D: "
         "0.1:0.1:0.5",
     )
-    group.add_argument("--classes", type=Path, help="class names, one per line, in the tables' order (default: sorted)")
+    group.add_argument(
+        "--classes",
+        type=Path,
+        help="class names, one per line, in the tables' order (default: sorted); labels that are numbers count its "
+        "lines from 0, unless each line has its number, as in 7 BaseballPitch or EPIC_100_verb_classes.csv",
+    )
+    group.add_argument(
+        "--noun-classes", type=Path, help="the same of nouns, for actions, where --classes are those of verbs"
+    )
+    group.add_argument("--task", choices=TASKS, help="what to measure of an EPIC-Kitchens submission")
+    group.add_argument(
+        "--nouns",
+        type=Path,
+        help="detections of nouns, where --results are those of verbs: overlapping ones are paired, and measured "
+        'against annotations of actions, whose labels are "verb,noun", such as "3,1"',
+    )
     group.add_argument("--blocked", type=Path, help="JSON list of videos to leave out, as ActivityNet's blocked.json")
     group.add_argument("--videos", type=Path, help="folder of the video files, for thumbnails in the report")
     return parser

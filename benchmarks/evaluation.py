@@ -109,7 +109,7 @@ def check_golden() -> None:
         if "thresholds" not in sidecar:
             continue
         annotated = load_truth(GOLDEN / "map_gt.json", sidecar["subset"])
-        results, classes = read_results(GOLDEN / "map_pred.json", annotated.classes)
+        results, classes, _ = read_results(GOLDEN / "map_pred.json", annotated.classes)
         for tious in sidecar["thresholds"].values():
             ours, loop = both(annotated.truth, results, tious, classes)[:2]
             print(f"{path.name}: average mAP {ours.mean():.12f}, by the loop {loop.mean():.12f}")

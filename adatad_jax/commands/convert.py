@@ -7,6 +7,9 @@ that accounts for every tensor is printed and kept in OUTPUT/conversion.json; `-
 What a detector's tensors do not show (class names, attention windows, frame rate, ...) comes from `--config FILE`, or
 from the only file in configs/ that fits; single fields are set by `--config.FIELD=VALUE`, such as
 --config.data.classes=labels.txt.
+
+With `--backbone-only`, a detector on an AdaTAD backbone gives its backbone and adapters alone, whatever its head. A
+training with the folder as `--config.weights` starts from both, and from a new head.
 """
 
 import argparse
@@ -30,11 +33,17 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("output", type=Path, nargs="?", metavar="OUTPUT", help="folder to write; must not exist")
     parser.add_argument("--dry-run", action="store_true", help="print the summary, write nothing")
     parser.add_argument("--config", type=Path, help="configuration file of a whole detector")
+    parser.add_argument(
+        "--backbone-only",
+        action="store_true",
+        help="take the backbone and its adapters out of a detector of any head, for --config.weights in training",
+    )
     args, overrides = cli.parse_overrides(parser, arguments)
     if args.output is None and not args.dry_run:
         parser.error("OUTPUT is missing: the folder to write, or --dry-run to write nothing")
     config = load_config(args.config, overrides) if args.config else None
-    print(convert_file(args.input, None if args.dry_run else args.output, config, published_configs(), overrides))
+    output = None if args.dry_run else args.output
+    print(convert_file(args.input, output, config, published_configs(), overrides, args.backbone_only))
 
 
 def entry() -> None:

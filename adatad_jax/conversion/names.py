@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
+from adatad_jax.conversion.detector_backbone import other_head
 from adatad_jax.errors import UserError
 
 
@@ -136,8 +137,14 @@ def recognise(keys: Collection[str], source: Path) -> Naming:
       source: the file, for messages.
 
     Raises:
-      UserError: the file has none of the known layouts, or holds more than one VideoMAE.
+      UserError: the file has none of the known layouts, holds more than one VideoMAE, or is a detector of another head.
     """
+    if head := other_head(keys):
+        raise UserError(
+            f"{source}: {head} on an AdaTAD backbone; only detectors with AdaTAD's own head, ActionFormer's, are "
+            f"converted. To train from its backbone and adapters: adatad convert {source} FOLDER --backbone-only, then "
+            "--config.weights=FOLDER"
+        )
     if any("ladders.adapters." in key for key in keys):
         return Naming(Layout.SIDE_DETECTOR)
     if any("rpn_head." in key for key in keys):

@@ -3,17 +3,15 @@
 `.safetensors` files are read and written without torch.
 """
 
-import argparse
 import json
 import os
-import pickle
 import re
-import warnings
 import zipfile
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import ml_dtypes
@@ -21,6 +19,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from adatad_jax.conversion.inert_pickle import UnknownTensorError, WouldRunError, foreign_words, load_without_code
 from adatad_jax.errors import UserError, one_line
 
 WRAPPERS = ("state_dict", "model", "module")  # keys under one of which a checkpoint may hold its weights
@@ -54,6 +53,7 @@ class TensorFile:
         nothing else, `tensors` is the average too.
       config: the `config.json` beside Hugging Face weights; empty if there is none.
       record: the record that `write_tensors` was given for a detector; empty if there is none.
+      foreign: name of a foreign class -> number of its objects, which were replaced by stand-ins (`inert_pickle`).
     """
 
     path: Path
@@ -61,11 +61,23 @@ class TensorFile:
     averaged: dict[str, np.ndarray]
     config: dict[str, Any] = field(default_factory=dict)
     record: dict[str, Any] = field(default_factory=dict)
+    foreign: dict[str, int] = field(default_factory=dict)
+
+
+def foreign_note(file: TensorFile) -> str:
+    """Returns a note on the foreign classes of a file for its conversion summary; empty if there are none."""
+    if not file.foreign:
+        return ""
+    return (
+        f"{sum(file.foreign.values())} objects of foreign classes beside the tensors, read as inert stand-ins and not "
+        f"used: {foreign_words(file.foreign)}"
+    )
 
 
 def read_tensors(path: Path) -> TensorFile:
     """Reads a `.pth`, `.pt`, `.bin` or `.safetensors` file or a Hugging Face directory; never runs code in a file.
 
+    Objects of foreign classes beside the tensors, which training scripts store, are replaced by stand-ins and counted.
     Large files are mapped into memory instead of copied where their format allows it.
 
     Raises:
@@ -84,16 +96,18 @@ def read_tensors(path: Path) -> TensorFile:
     plain: dict[str, np.ndarray] = {}
     averaged: dict[str, np.ndarray] = {}
     record: dict[str, Any] = {}
+    foreign: Counter[str] = Counter()
     for file in files:
-        contents, text = _read_safetensors(file) if _is_safetensors(file) else _read_torch(file)
-        record |= _parse_record(text, file)
+        contents = _read_safetensors(file) if _is_safetensors(file) else _read_torch(file)
+        record |= _parse_record(contents.record, file)
+        foreign.update(contents.foreign)
         for whole, part in ((plain, ""), (averaged, AVERAGED)):
-            found = _without_module(contents.get(part, {}), path)
+            found = _without_module(contents.parts.get(part, {}), path)
             if twice := sorted(whole.keys() & found.keys()):
                 raise UserError(f"{path}: {len(twice)} tensors are in several of its files: {', '.join(twice)}")
             whole |= found
     _check_finite({"": plain, f"{AVERAGED}: ": averaged}, path)
-    return TensorFile(path, plain or averaged, averaged, config, record)
+    return TensorFile(path, plain or averaged, averaged, config, record, dict(foreign))
 
 
 def write_tensors(
@@ -165,42 +179,46 @@ def _to_torch(value: np.ndarray) -> Any:
     return _torch().from_numpy(value)
 
 
-def _read_torch(path: Path) -> tuple[dict[str, dict[str, np.ndarray]], Any]:
-    """Reads a torch file: the weights under "", their average (or nothing) under `AVERAGED`, and the record."""
+class _Contents(NamedTuple):
+    """What a file holds.
+
+    Attributes:
+      parts: the weights under "", and their average (or nothing) under `AVERAGED`.
+      record: the record as text; None without one.
+      foreign: name of a foreign class -> number of its objects, which were replaced by stand-ins.
+    """
+
+    parts: dict[str, dict[str, np.ndarray]]
+    record: Any
+    foreign: Mapping[str, int]
+
+
+def _read_torch(path: Path) -> _Contents:
+    """Reads a torch file."""
     torch = _torch()
     is_zip = zipfile.is_zipfile(path)
     try:
-        with torch.serialization.safe_globals(_harmless()), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch warns about files that are refused below
-            content = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
+        content, foreign = load_without_code(path, is_zip, torch)
         if is_zip:
             _check_sums(path)
+    except WouldRunError as error:
+        raise UserError(
+            f"{path}: refused: it would run code when read ({error}). Save only the state_dict with torch.save, and "
+            "try again"
+        ) from error
     # torch raises errors of many types for damaged files.
     except Exception as error:
-        code = re.search(r"GLOBAL (\S+)", str(error)) if isinstance(error, pickle.UnpicklingError) else None
-        if code:
-            raise UserError(
-                f"{path}: refused: it holds more than tensors and would run code when read ({code[1]}). Save only the "
-                "state_dict with torch.save, and try again"
-            ) from error
-        why = f"{type(error).__name__}: {one_line(error, 100)}"
-        if path.stat().st_size == 0:
-            why = "it is empty"
-        elif "weights_only" in str(error):  # torch's advice is to run whatever code the file holds
-            why = "it does not hold tensors as torch.save writes them"
-        raise UserError(
-            f"{path}: not a PyTorch checkpoint, or truncated or damaged ({why}); fetch it again, or save the model's "
-            "state_dict with torch.save"
-        ) from error
+        raise _damaged(path, error) from error
     found: dict[str, dict[str, Any]] = {"": {}, AVERAGED: {}}
     if isinstance(content, Mapping):
         found[AVERAGED] = _weights(content.get(AVERAGED), torch)
         # Beside an average, tensors at the top level are counters and the like, not weights.
         found[""] = _weights({k: content.get(k) for k in WRAPPERS} if found[AVERAGED] else content, torch)
     if not any(found.values()):
+        whole = f"objects of {foreign_words(foreign)}: if a model was saved whole, save its state_dict() instead"
         raise UserError(
             f"{path}: holds no tensors at its top level or under {', '.join((*WRAPPERS, AVERAGED))}; found "
-            f"{type(content).__name__}"
+            + (whole if foreign else type(content).__name__)
         )
     unfit = [
         f"{key} ({_kind(tensor, torch)}, {tuple(tensor.shape)})"
@@ -210,7 +228,22 @@ def _read_torch(path: Path) -> tuple[dict[str, dict[str, np.ndarray]], Any]:
     ]
     _refuse_unfit(unfit, path)
     parts = {part: {key: _to_numpy(t, torch) for key, t in tensors.items()} for part, tensors in found.items()}
-    return parts, content.get(RECORD)
+    return _Contents(parts, content.get(RECORD), foreign)
+
+
+def _damaged(path: Path, error: Exception) -> UserError:
+    """Returns the error for a file that torch does not read."""
+    why = f"{type(error).__name__}: {one_line(error, 100)}"
+    if path.stat().st_size == 0:
+        why = "it is empty"
+    elif "weights_only" in str(error):  # torch's advice is to run whatever code the file holds
+        why = "it does not hold tensors as torch.save writes them"
+    elif isinstance(error, UnknownTensorError):
+        return UserError(f"{path}: {error}, which is not supported: save dense tensors of numbers")
+    return UserError(
+        f"{path}: not a PyTorch checkpoint, or truncated or damaged ({why}); fetch it again, or save the model's "
+        "state_dict with torch.save"
+    )
 
 
 def _check_sums(path: Path) -> None:
@@ -220,15 +253,6 @@ def _check_sums(path: Path) -> None:
             with archive.open(member) as content:
                 while member.CRC and content.read(2**20):  # torch can be told to write zeros as checksums
                     pass
-
-
-def _harmless() -> list[Any]:
-    """Returns types that training scripts store beside weights and that run no code: options, NumPy scalars, arrays."""
-    scalar, reconstruct = np.float64(0).__reduce__()[0], np.zeros(1).__reduce__()[0]
-    kinds = {type(np.dtype(kind)) for kind in "?bBhHiIlLqQefd"}
-    # NumPy 1 stored the same functions under another name.
-    old = [(scalar, "numpy.core.multiarray.scalar"), (reconstruct, "numpy.core.multiarray._reconstruct")]
-    return [argparse.Namespace, np.ndarray, np.dtype, scalar, reconstruct, *old, *kinds]
 
 
 def _weights(content: Any, torch: Any, depth: int = 2) -> dict[str, Any]:
@@ -259,8 +283,8 @@ def _is_safetensors(path: Path) -> bool:
         return path.suffix == ".safetensors" or file.read(10)[8:] == b'{"'
 
 
-def _read_safetensors(path: Path) -> tuple[dict[str, dict[str, np.ndarray]], Any]:
-    """Reads a `.safetensors` file, with the same results as `_read_torch`."""
+def _read_safetensors(path: Path) -> _Contents:
+    """Reads a `.safetensors` file."""
     try:
         with safe_open(path, framework="np") as file:
             kinds = {key: (file.get_slice(key).get_dtype(), file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
@@ -280,12 +304,12 @@ def _read_safetensors(path: Path) -> tuple[dict[str, dict[str, np.ndarray]], Any
         raise UserError(f"{path}: holds no tensors")
     wrapped = {"": f"{WRAPPERS[0]}.", AVERAGED: f"{AVERAGED}."}
     if not all(key.startswith(tuple(wrapped.values())) for key in flat):
-        return {"": flat}, record
+        return _Contents({"": flat}, record, {})
     parts = {
         part: {key.removeprefix(wrapper): value for key, value in flat.items() if key.startswith(wrapper)}
         for part, wrapper in wrapped.items()
     }
-    return parts, record
+    return _Contents(parts, record, {})
 
 
 def _parse_record(text: Any, path: Path) -> dict[str, Any]:

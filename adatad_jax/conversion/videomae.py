@@ -13,11 +13,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from adatad_jax.conversion.detector_backbone import Adapters
 from adatad_jax.conversion.folders import on_host
 from adatad_jax.conversion.hugging_face import HEADS, NORM_EPS, read_settings
 from adatad_jax.conversion.layout import Leaf, backbone_leaves
 from adatad_jax.conversion.names import MMACTION, Layout, Naming, recognise
-from adatad_jax.conversion.torch_file import TensorFile
+from adatad_jax.conversion.torch_file import TensorFile, foreign_note
 from adatad_jax.errors import UserError
 from adatad_jax.models.backbone import Backbone
 from adatad_jax.models.layers import Params
@@ -27,6 +28,7 @@ from adatad_jax.models.sizes import CHUNK_FRAMES, CHUNK_TUBELETS, SIZES, TUBELET
 Shapes = dict[tuple[str, ...], tuple[int, ...]]
 Tensors = Mapping[str, np.ndarray]
 
+PRE_TRAINED = " (pre-training)"  # end of a layout's name
 POSITION_TOLERANCE = 1e-6
 PATCH_TENSORS = 2  # weight and bias
 ADAPTER_TENSORS = 9  # gamma, and weight and bias of down, depthwise, pointwise, up
@@ -49,6 +51,7 @@ class ConvertedBackbone:
       unused: the unused tensors, unchanged, kept for export; under mmaction's names (without `backbone.`) where
         mmaction has such a tensor, else under the file's names.
       notes: remarks on the file, such as what it does not show and had to be assumed.
+      adapters: of a detector; None for a VideoMAE.
     """
 
     params: Params
@@ -63,6 +66,7 @@ class ConvertedBackbone:
     left_out: dict[str, str]
     unused: dict[str, np.ndarray]
     notes: tuple[str, ...]
+    adapters: Adapters | None = None
 
     @property
     def mapped(self) -> int:
@@ -82,14 +86,30 @@ class ConvertedBackbone:
             + ", ".join(f"{name} {count}" for name, count in self.groups.items()),
             f"unused  {len(self.left_out)} tensors, kept for export:",
             *(f"  {key}: {reason}" for key, reason in self.left_out.items()),
-            f"not in the file: TIA adapters, {ADAPTER_TENSORS} tensors per block ({ADAPTER_TENSORS * dims.depth} in "
-            f"all {dims.depth} blocks): initialised when training starts, as is the detector",
+            self._adapters(),
             *(f"note    {note}" for note in self.notes),
         ]
         return "\n".join(lines)
 
+    def _adapters(self) -> str:
+        """Says what becomes of the adapters."""
+        if self.adapters is None:
+            return (
+                f"not in the file: TIA adapters, {ADAPTER_TENSORS} tensors per block "
+                f"({ADAPTER_TENSORS * self.config.depth} in all {self.config.depth} blocks): initialised when training "
+                "starts, as is the detector"
+            )
+        kind = "side adapters of" if self.adapters.side else "TIA adapters in"
+        return (
+            f"adapters {ADAPTER_TENSORS * len(self.adapters.blocks)} tensors, "
+            f"{count_parameters(self.adapters.params):,} parameters: {kind} blocks "
+            f"{', '.join(map(str, self.adapters.blocks))}, hidden {self.adapters.hidden}: a training starts from them; "
+            "the detector is initialised then"
+        )
+
     def record(self) -> dict[str, object]:
         """Returns the conversion summary for `conversion.json`."""
+        adapters = self.adapters
         return {
             "source": self.source,
             "layout": self.layout,
@@ -103,7 +123,8 @@ class ConvertedBackbone:
             "groups": self.groups,
             "parameters": count_parameters(self.params),
             "left_out": self.left_out,
-            "initialised": {"adapters": ADAPTER_TENSORS * self.config.depth},
+            "initialised": {"adapters": 0 if adapters else ADAPTER_TENSORS * self.config.depth},
+            "adapters": adapters._replace(params={})._asdict() if adapters else None,
             "notes": self.notes,
             "account": self.summary(),
         }
@@ -125,7 +146,8 @@ def convert_backbone(file: TensorFile) -> ConvertedBackbone:
     if naming.layout in (Layout.DETECTOR, Layout.SIDE_DETECTOR):
         raise UserError(
             f"{file.path}: an {naming.layout.value}, where a VideoMAE backbone is expected; use it as a checkpoint "
-            "(python -m adatad_jax.evaluate --checkpoint), or convert it by convert/pth_to_flax.py"
+            "(python -m adatad_jax.evaluate --checkpoint), or convert it by convert/pth_to_flax.py, with "
+            "--backbone-only if another training is to start from its backbone and adapters"
         )
     config = _dimensions(file, naming)
     size = next((name for name, known in SIZES.items() if _shapes(known) == _shapes(config)), "custom")
@@ -156,10 +178,16 @@ def convert_backbone(file: TensorFile) -> ConvertedBackbone:
             params["pos_embed"] = learned
             groups["positions"] = 1
             notes.append(f"the file's own positions are used: they differ from the fixed sinusoid table by {apart:.1e}")
+    kind = _kind(unused, naming)
+    if kind == PRE_TRAINED:
+        notes.append(
+            "pre-training without fine-tuning: the published runs start from weights that were fine-tuned to classify "
+            "actions; from these, expect a lower mAP"
+        )
     return ConvertedBackbone(
         params=params,
         source=file.path.name,
-        layout=naming.layout.value + _kind(unused),
+        layout=naming.layout.value + kind,
         size=size,
         config=config,
         heads=heads,
@@ -201,6 +229,8 @@ def _settings(file: TensorFile, naming: Naming, config: ViTConfig, size: str) ->
         notes.append("the file holds only a moving average, which is used")
     elif file.averaged:
         notes.append(f"the moving average in the file, {len(file.averaged)} tensors, is not used")
+    if file.foreign:
+        notes.append(foreign_note(file))
     if size not in SIZES:
         notes.append(f"no configuration takes a backbone of this size: config.model.size is one of {', '.join(SIZES)}")
     return _Settings(naming, heads, image_size, norm_eps, notes)
@@ -216,10 +246,12 @@ def _shown(config: ViTConfig) -> dict[str, int]:
     }
 
 
-def _kind(unused: Iterable[str]) -> str:
+def _kind(unused: Iterable[str], naming: Naming) -> str:
     """Returns the kind of network, as an addition to the layout's name, by its tensors beside the encoder."""
     if any("decoder" in key or key.endswith("mask_token") for key in unused):
-        return " (pre-training)"
+        return PRE_TRAINED
+    if naming.layout is Layout.ORIGINAL and naming.prefix.endswith("encoder."):  # fine-tuned networks have no prefix
+        return PRE_TRAINED
     return " (fine-tuned)" if any(key.startswith("cls_head.") for key in unused) else ""
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from adatad_jax.errors import UserError, one_line
 # table beside it holds the subsets.
 BMN_NAMES = {"duration_second": "duration", "duration_frame": "frame"}
 BMN_TABLE = "video_info_new.csv"
+_SAMPLE = 1000  # bytes that show an encoding
 ANNOTATIONS = "ActivityNet-style annotations, or a table video,start,end,label whose name ends in .csv"
 
 
@@ -24,7 +26,7 @@ def read_text(path: Path) -> str:
     """Reads a text file, with or without a byte-order mark.
 
     Raises:
-      UserError: the file is missing, a folder, unreadable, or not UTF-8.
+      UserError: the file is missing, a folder, unreadable, or neither UTF-8 nor UTF-16.
     """
     if path.is_dir():
         advice = "give the file itself"
@@ -35,7 +37,8 @@ def read_text(path: Path) -> str:
             )
         raise UserError(f"{path}: a folder, expected one annotation file, JSON or CSV; {advice}")
     try:
-        return path.read_text(encoding="utf-8-sig")
+        content = path.read_bytes()
+        return "\n".join(re.split("\r\n|\r", content.decode(_encoding(content))))
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; check the path") from None
     except OSError as error:
@@ -58,6 +61,23 @@ def read_json(path: Path, expected: str = ANNOTATIONS) -> tuple[Any, list[str]]:
     Raises:
       UserError: as `read_text`, or the file is not JSON.
     """
+    return parse_json(read_text(path), path, expected)
+
+
+def parse_json(text: str, path: Path, expected: str = ANNOTATIONS) -> tuple[Any, list[str]]:
+    """Parses the text of a JSON file.
+
+    Args:
+      text: the content of the file.
+      path: the file, for messages.
+      expected: as for `read_json`.
+
+    Returns:
+      As `read_json`.
+
+    Raises:
+      UserError: the text is not JSON.
+    """
     repeated: list[str] = []
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -67,7 +87,7 @@ def read_json(path: Path, expected: str = ANNOTATIONS) -> tuple[Any, list[str]]:
         return mapping
 
     try:
-        return json.loads(read_text(path), object_pairs_hook=unique), repeated
+        return json.loads(text, object_pairs_hook=unique), repeated
     except (ValueError, RecursionError) as error:  # a number with thousands of digits is a ValueError too
         raise UserError(f"{path}: not a JSON file ({one_line(error)}); expected {expected}") from None
 
@@ -101,6 +121,14 @@ def by_video(content: Any, path: Path) -> dict[str, Any]:
         f'{path}: expected a JSON object with a non-empty object "database" (video name -> annotation), or that object '
         f"itself, found {found}; convert the file to that form"
     )
+
+
+def _encoding(content: bytes) -> str:
+    """Recognises UTF-16, as spreadsheet programs write it, by its byte-order mark or by the zeros of plain letters."""
+    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return "utf-16"
+    zeros = [content[side:_SAMPLE:2].count(0) * 4 > len(content[:_SAMPLE]) for side in (0, 1)]
+    return {(True, False): "utf-16-be", (False, True): "utf-16-le"}.get((zeros[0], zeros[1]), "utf-8-sig")
 
 
 def _names_in(folder: Path) -> list[str]:

@@ -1,38 +1,28 @@
 """Results files of this project or any other tool: the detections of each video.
 
-Two forms are read. One is the ActivityNet results format:
-
-    {"results": {"NAME": [{"segment": [1.2, 4.0], "label": "jump", "score": 0.9}]}}
-
-The other is a table whose name ends in .csv, with the columns `video,start,end,label,score` in any order. Times are in
-seconds, numbers may be strings, and other keys and columns are ignored.
+`results_forms` states the forms that are read, and `results_labels` how labels that are numbers become class names.
+Times are in seconds, numbers may be strings, and other keys and columns are ignored.
 
 A file with entries that are not detections is refused, and these are listed; none is left out. Detections that are odd
-(reversed, outside their video, of an unknown label) are read, and `oddities.oddities` reports them.
+(reversed, outside their video, of an unknown label) are read, and `oddities.oddities` reports them. A Python pickle is
+named, with the line of Python that converts it, and never opened: to open one runs whatever code is in it.
 """
 
-import csv
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from adatad_jax.data.annotation_files import read_json, read_text
-from adatad_jax.data.annotations import finite_number
+from adatad_jax.data.binary_files import BinaryKind, binary_kind
 from adatad_jax.errors import UserError, listed
+from adatad_jax.evaluation.results_forms import EXPECTED, Parsed, no_detections, parse_results
+from adatad_jax.evaluation.results_labels import ClassList, name_labels
 from adatad_jax.postprocessing.detections import Detections
-
-COLUMNS = ("video", "start", "end", "label", "score")
-FORMAT = (
-    'the ActivityNet results format, {"results": {video: [{"segment": [start, end], "label": name, "score": number}]}}'
-)
-_TABLE = f"a table {','.join(COLUMNS)} whose name ends in .csv"
 
 
 class DetectionRow(NamedTuple):
-    """A detection as a results file gives it, with start and end in seconds."""
+    """A detection with its class name, and start and end in seconds."""
 
     video: str
     start: float
@@ -41,37 +31,115 @@ class DetectionRow(NamedTuple):
     score: float
 
 
-def read_results(path: Path, classes: Iterable[str] = ()) -> tuple[dict[str, Detections], tuple[str, ...]]:
-    """Reads the detections of a results file, in either form described in the module's docstring.
+class Results(NamedTuple):
+    """The detections of a results file.
+
+    Attributes:
+      detections: detections of each video in the file's order, including videos without any.
+      classes: class names that labels index: those of the class list, those of the annotations, then the others as they
+        occur, so that nothing is lost.
+      notes: remarks on how the file was read.
+    """
+
+    detections: dict[str, Detections]
+    classes: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+
+def read_results(
+    path: Path, annotated: Iterable[str] = (), class_list: ClassList | None = None, task: str = ""
+) -> Results:
+    """Reads the detections of a results file.
 
     Args:
-      path: the file; one whose name ends in .csv is read as a table.
-      classes: class names that labels are to index; labels missing from it are appended, so that nothing is lost.
-
-    Returns:
-      The detections of each video in the file's order, including videos without any; and the class names including
-      those appended.
+      path: the file.
+      annotated: labels of the annotations.
+      class_list: names of labels that are numbers, and the first of the class names; None without a list.
+      task: what to measure of an EPIC-Kitchens submission: verb, noun or action; empty for other files.
 
     Raises:
       UserError: the file does not exist, has another form or holds no detection; or entries of it are not detections,
-        or have a number that is missing, NaN or infinite; or a JSON name occurs twice. All such entries are counted,
-        and the first ones listed.
+        or have a number that is missing, NaN or infinite; or a JSON name occurs twice; or labels are numbers that no
+        class name can be told for. All wrong entries are counted, and the first ones listed.
+    """
+    parsed = read_rows(path, task)
+    if task and not parsed.is_submission:
+        raise UserError(
+            f"{path}: its detections have one label each, but --task {task} is for an EPIC-Kitchens submission, whose "
+            "detections have verb, noun and action; leave out --task"
+        )
+    return named(parsed, tuple(annotated), class_list, path)
+
+
+def named(parsed: Parsed, annotated: tuple[str, ...], class_list: ClassList | None, path: Path) -> Results:
+    """Gives each detection of a parsed file its class name, and groups them by video.
+
+    Args:
+      parsed: the detections, with labels as they are written.
+      annotated, class_list: as for `read_results`.
+      path: the file, for messages.
+
+    Raises:
+      UserError: labels are numbers that no class name can be told for.
+    """
+    names, notes = name_labels([row.label for row in parsed.rows], annotated, class_list, path)
+    classes = dict.fromkeys((*(class_list.names if class_list else ()), *annotated))
+    rows = [DetectionRow(*row[:3], name, row.score) for row, name in zip(parsed.rows, names, strict=True)]
+    return Results(*by_video(parsed.videos, rows, classes), (*parsed.notes, *notes))
+
+
+def read_rows(path: Path, task: str = "") -> Parsed:
+    """Reads the detections of a results file, with labels as they are written.
+
+    Args:
+      path: the file.
+      task: as for `read_results`; of no effect in files other than submissions.
+
+    Raises:
+      UserError: as `read_results`, but for labels.
     """
     if path.is_dir():
         raise UserError(f"{path}: a folder, expected one results file, JSON or CSV; give the file itself")
-    problems: list[str] = []
-    read = _read_table if path.suffix.lower() == ".csv" else _read_object
-    videos, rows = read(path, problems)
-    if problems:
+    try:
+        kind = binary_kind(path)
+    except OSError:  # told when the file is read as text
+        kind = None
+    if kind is not None:
+        raise UserError(_advice(path, kind))
+    parsed = parse_results(path, task)
+    if not parsed.rows:
+        error = no_detections(parsed, path)
+        raise UserError(f"{error}{':' if parsed.problems else ''}{listed(parsed.problems)}")
+    if parsed.problems:
         raise UserError(
-            f"{path}: {len(problems)} entries are no detections, expected a video, a start and an end in seconds, a "
-            f"label, and a score, all numbers finite; write the file anew without them:{listed(problems)}"
+            f"{path}: {len(parsed.problems)} entries are no detections, expected a video, a start and an end in "
+            "seconds, a label, and a score, all numbers finite; write the file anew without them:"
+            f"{listed(parsed.problems)}"
         )
-    if not rows:
-        raise UserError(
-            f"{path}: no detection in it ({len(videos)} videos); expected at least one: check what wrote the file"
-        )
-    return by_video(videos, rows, classes)
+    return parsed
+
+
+def _advice(path: Path, kind: BinaryKind) -> str:
+    """Says what a binary file is, and how to make of it one that is read."""
+    if kind.words.startswith("compressed"):
+        return f"{path}: {kind.words}; unpack it, and give the file inside"
+    if not kind.writes:
+        return f"{path}: {kind.words}, expected {EXPECTED}; export it in that form"
+    wanted = path.with_suffix(".json")
+    if wanted.exists():
+        wanted = path.with_name(f"{path.stem}_converted.json")
+    expression = kind.writes.format(path=repr(str(path)))
+    as_lists = "lambda x: x.to_dict('list') if hasattr(x, 'to_dict') else x.tolist()"
+    line = (
+        f"import json, pathlib, {', '.join(kind.modules)}; "
+        f"pathlib.Path({str(wanted)!r}).write_text(json.dumps({expression}, default={as_lists}))"
+    )
+    why = (
+        "; to open one runs whatever code is in it, so it is never opened here. If you trust who wrote it, "
+        if kind.trusted
+        else ", which is not read as results. To convert it, "
+    )
+    return f"{path}: {kind.words}{why}run this line of Python, then give {wanted}:\n  {line}"
 
 
 def by_video(
@@ -82,10 +150,10 @@ def by_video(
     Args:
       videos: names of the videos, including any without a row.
       rows: detections in the videos.
-      classes: as in `read_results`.
+      classes: class names that labels are to index; labels missing from it are appended.
 
     Returns:
-      As `read_results`.
+      The detections of each video, and the class names.
     """
     index = {name: k for k, name in enumerate(classes)}
     table: dict[str, list[tuple[float, float, float, int]]] = {video: [] for video in videos}
@@ -113,67 +181,3 @@ def results_to_json(results: Mapping[str, Detections], classes: Sequence[str]) -
         },
         "external_data": {},
     }
-
-
-def _read_object(path: Path, problems: list[str]) -> tuple[list[str], list[DetectionRow]]:
-    content, repeated = read_json(path, f"{FORMAT}, or {_TABLE}")
-    results = content.get("results") if isinstance(content, dict) else None
-    if not isinstance(results, dict):
-        found = f"an object with keys {sorted(content)[:5]}" if isinstance(content, dict) else _kind(content)
-        raise UserError(f"{path}: found {found}, expected {FORMAT}, or {_TABLE}; convert the file")
-    # The entries under all but the last occurrence of a name would be lost.
-    problems += [f'"{name}" occurs more than once in one JSON object; put its entries together' for name in repeated]
-    rows = []
-    for video, entries in results.items():
-        if not isinstance(entries, list):
-            problems.append(f'"{video}": found {_kind(entries)}, expected a list of detections')
-            continue
-        for number, entry in enumerate(entries):
-            segment = entry.get("segment") if isinstance(entry, dict) else None
-            if not isinstance(segment, list) or len(segment) != 2:
-                problems.append(f'"{video}"[{number}]: found {str(entry)[:100]}')
-            elif row := _row(
-                f'"{video}"[{number}]', (video, *segment, entry.get("label"), entry.get("score")), problems
-            ):
-                rows.append(row)
-    return list(results), rows
-
-
-def _read_table(path: Path, problems: list[str]) -> tuple[list[str], list[DetectionRow]]:
-    reader = csv.reader(io.StringIO(read_text(path)), strict=True)
-    rows = []
-    try:
-        header = [name.strip().lower() for name in next(reader, [])]
-        if not set(COLUMNS) <= set(header) or len(set(header)) < len(header):
-            raise UserError(
-                f"{path}: line 1: expected the column names {','.join(COLUMNS)} in any order, each once and "
-                f"separated by commas; found {','.join(header)[:200] or 'nothing'}"
-            )
-        for values in reader:
-            fields = dict(zip(header, (value.strip() for value in values), strict=False))
-            where = f"line {reader.line_num}"
-            if not any(fields.values()):
-                continue
-            if len(values) != len(header):
-                problems.append(
-                    f"{where}: {len(values)} values, expected {len(header)}; a value with a comma needs quotes"
-                )
-            elif row := _row(where, [fields[column] for column in COLUMNS], problems):
-                rows.append(row)
-    except csv.Error as error:
-        raise UserError(f"{path}: line {reader.line_num}: not a table ({error}); write the file anew") from None
-    return list(dict.fromkeys(row.video for row in rows)), rows
-
-
-def _row(where: str, values: Sequence[Any], problems: list[str]) -> DetectionRow | None:
-    """Returns the detection with the values of `COLUMNS`, or None after adding a line to `problems`."""
-    video, start, end, label, score = values
-    first, last, value = finite_number(start), finite_number(end), finite_number(score)
-    if video and isinstance(label, str) and label and first is not None and last is not None and value is not None:
-        return DetectionRow(video, first, last, label, value)
-    problems.append(f"{where}: video {video!r}, segment [{start!r}, {end!r}], label {label!r}, score {score!r}"[:200])
-    return None
-
-
-def _kind(value: Any) -> str:
-    return f"a {type(value).__name__}"

@@ -32,6 +32,13 @@ class Annotated:
     classes: tuple[str, ...]
     durations: dict[str, float]
 
+    def with_classes(self, classes: Sequence[str]) -> "Annotated":
+        """Returns the same with labels that index the given class names first, then the others in today's order."""
+        names = tuple(dict.fromkeys((*classes, *self.classes)))
+        places = np.array([names.index(name) for name in self.classes], np.int64)
+        truth = {video: (segments, places[labels]) for video, (segments, labels) in self.truth.items()}
+        return replace(self, truth=truth, classes=names)
+
 
 def load_truth(path: Path, subset: str | None = None, classes: Sequence[str] = ()) -> Annotated:
     """Reads the ground truth from any annotation file that a detector can be trained with; see `load_annotations`.

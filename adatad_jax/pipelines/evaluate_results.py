@@ -6,10 +6,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from adatad_jax.data.annotations import read_classes
 from adatad_jax.errors import UserError
+from adatad_jax.evaluation.actions import combine
 from adatad_jax.evaluation.mean_ap import Metrics
-from adatad_jax.evaluation.results_file import read_results
+from adatad_jax.evaluation.results_file import Results, named, read_results, read_rows
+from adatad_jax.evaluation.results_forms import TASKS
+from adatad_jax.evaluation.results_labels import ClassList, pair_classes, read_class_list
 from adatad_jax.evaluation.summary import METRICS_FILE
 from adatad_jax.evaluation.truth_file import leave_out, load_truth, read_blocked
 from adatad_jax.files import check_output_folder
@@ -36,9 +38,14 @@ def evaluate_results(args: argparse.Namespace, console: Console) -> Metrics:
     check_output_folder(args.output)
     if args.videos is not None and not args.videos.is_dir():
         raise UserError(f"--videos={args.videos}: no such folder; expected the folder of the video files")
-    annotated = load_truth(args.annotations, args.subset, read_classes(args.classes) if args.classes else ())
-    results, classes = read_results(args.results, annotated.classes)
-    notes = []
+    annotated = load_truth(args.annotations, args.subset)
+    class_list = read_class_list(args.classes, annotated.classes) if args.classes else None
+    if class_list and args.noun_classes:
+        nouns = read_class_list(args.noun_classes, annotated.classes)
+        class_list = pair_classes(class_list, nouns, annotated.classes)
+    results, classes, read_notes = _read(args, annotated.classes, class_list)
+    annotated = annotated.with_classes(class_list.names if class_list else ())
+    notes = [*read_notes]
     if args.blocked is not None:
         annotated, results, note = leave_out(read_blocked(args.blocked), annotated, results)
         notes.append(note)
@@ -62,6 +69,15 @@ def evaluate_results(args: argparse.Namespace, console: Console) -> Metrics:
         print_evaluated(evaluated, f"{subset}: {len(annotated.truth)} videos, {args.results.name}", console)
     console.print(f"wrote {METRICS_FILE} and {REPORT_FILE} into {args.output}")
     return evaluated.metrics
+
+
+def _read(args: argparse.Namespace, annotated: tuple[str, ...], class_list: ClassList | None) -> Results:
+    """Reads the results file, or the files of verbs and of nouns, whose pairs are measured as actions."""
+    if args.nouns is None:
+        return read_results(args.results, annotated, class_list, args.task or "")
+    paths = args.results, args.nouns
+    verbs, nouns = (read_rows(path, task) for path, task in zip(paths, TASKS[:2], strict=True))
+    return named(combine(verbs, nouns, annotated, paths), annotated, class_list, args.results)
 
 
 def _files(folder: Path, videos: Sequence[str]) -> dict[str, Path]:

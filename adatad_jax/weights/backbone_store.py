@@ -1,20 +1,24 @@
 """Converted backbones: written to disk, read without torch, and inserted into a model's parameters."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import flax.traverse_util
 import numpy as np
 
 from adatad_jax.conversion import folders
+from adatad_jax.conversion.detector_backbone import Adapters
+from adatad_jax.conversion.dimensions import adapters_words
 from adatad_jax.conversion.folders import PARAMS_FOLDER, SUMMARY_FILE, UNUSED_FILE
 from adatad_jax.conversion.torch_file import CONFIG_FILE, read_tensors, write_tensors
-from adatad_jax.conversion.videomae import ConvertedBackbone, convert_backbone
+from adatad_jax.conversion.videomae import PRE_TRAINED, ConvertedBackbone, convert_backbone
 from adatad_jax.errors import UserError, one_line
 from adatad_jax.files import write_text
 from adatad_jax.models.layers import Params
 from adatad_jax.models.sizes import CHUNK_TUBELETS, ViTConfig
+
+ADAPTERS = "tia"  # key of the adapters beside the backbone's parameters
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,8 @@ class LoadedBackbone:
       unused: unused tensors kept for export, unchanged (`ConvertedBackbone`).
       heads, image_size: number of attention heads, and side of the pre-training frames in pixels; None if the file does
         not show them.
+      adapters: of the detector that the backbone comes from; None without any.
+      is_pre_trained: whether the weights are known to come from pre-training without fine-tuning.
     """
 
     params: Params
@@ -36,6 +42,8 @@ class LoadedBackbone:
     unused: dict[str, np.ndarray]
     heads: int | None
     image_size: int | None
+    adapters: Adapters | None = None
+    is_pre_trained: bool = False
 
 
 def save_backbone(folder: Path, backbone: ConvertedBackbone) -> None:
@@ -50,8 +58,9 @@ def save_backbone(folder: Path, backbone: ConvertedBackbone) -> None:
     Raises:
       UserError: the folder exists, or cannot be written.
     """
-    with folders.whole(folder, folders.size_of(backbone.params, backbone.unused)) as partial:
-        folders.write_tree(partial / PARAMS_FOLDER, backbone.params)
+    params = {**backbone.params, ADAPTERS: backbone.adapters.params} if backbone.adapters else backbone.params
+    with folders.whole(folder, folders.size_of(params, backbone.unused)) as partial:
+        folders.write_tree(partial / PARAMS_FOLDER, params)
         if backbone.unused:
             write_tensors(partial / UNUSED_FILE, backbone.unused)
         write_text(partial / SUMMARY_FILE, json.dumps(backbone.record(), indent=2))
@@ -95,6 +104,7 @@ def load_backbone(path: Path) -> LoadedBackbone:
         backbone.unused,
         backbone.heads,
         backbone.image_size,
+        is_pre_trained=backbone.layout.endswith(PRE_TRAINED),
     )
 
 
@@ -103,11 +113,23 @@ def _load_folder(path: Path) -> LoadedBackbone:
     unused = read_tensors(path / UNUSED_FILE).tensors if record["left_out"] else {}
     if unused.keys() != record["left_out"].keys():
         raise ValueError(f"{UNUSED_FILE} does not hold what {SUMMARY_FILE} says was left out")
-    return LoadedBackbone(params, record["account"], record["norm_eps"], unused, record["heads"], record["image_size"])
+    adapters = None
+    if kept := record.get("adapters"):  # folders of earlier versions have no such entry
+        adapters = Adapters(params.pop(ADAPTERS), tuple(kept["blocks"]), kept["side"], kept["hidden"])
+    return LoadedBackbone(
+        params,
+        record["account"],
+        record["norm_eps"],
+        unused,
+        record["heads"],
+        record["image_size"],
+        adapters,
+        record["layout"].endswith(PRE_TRAINED),
+    )
 
 
 def insert_backbone(params: Params, backbone: LoadedBackbone, vit: ViTConfig, source: Path) -> Params:
-    """Replaces a model's backbone parameters by converted ones. Adapters and detector stay.
+    """Replaces a model's backbone parameters by converted ones. The detector stays, and adapters that are not given.
 
     Args:
       params: freshly initialised parameters of an `AdaTAD`, or their shapes.
@@ -134,7 +156,7 @@ def insert_backbone(params: Params, backbone: LoadedBackbone, vit: ViTConfig, so
             # Nothing reads the blocks after the last side adapter, so a model may lack them.
             if name in params["backbone"] or not vit.side:
                 found[(name, *path[1:])] = value[first : last + 1]
-    problems = []
+    problems = _insert_adapters(found, backbone.adapters, vit)
     for field in ("norm_eps", "heads", "image_size"):
         theirs, ours = getattr(backbone, field), getattr(vit, field)
         if theirs not in (None, ours):
@@ -143,7 +165,7 @@ def insert_backbone(params: Params, backbone: LoadedBackbone, vit: ViTConfig, so
     depth = next(value.shape[0] for path, value in stacked.items() if path[0].startswith("blocks_"))
     if depth != vit.depth:
         problems.append(f"depth: found {depth} blocks, the model has {vit.depth}")
-    frozen = {path for path in wanted if "tia" not in path}
+    frozen = {path for path in wanted if ADAPTERS not in path}
     problems += [f"missing: {'/'.join(path)}" for path in sorted(frozen - found.keys())]
     for path, value in found.items():
         shape = wanted[path].shape if path in wanted else None
@@ -159,3 +181,30 @@ def insert_backbone(params: Params, backbone: LoadedBackbone, vit: ViTConfig, so
         )
     merged = {**wanted, **{path: np.asarray(value, np.float32) for path, value in found.items()}}
     return {**params, "backbone": flax.traverse_util.unflatten_dict(merged)}
+
+
+def _insert_adapters(found: dict[tuple[str, ...], np.ndarray], adapters: Adapters | None, vit: ViTConfig) -> list[str]:
+    """Adds the leaves of adapters to those of the blocks, in a model that has adapters; returns what does not fit."""
+    if adapters is None or not vit.tia_blocks:
+        return []
+    theirs = replace(vit, tia_blocks=adapters.blocks, tia_hidden=adapters.hidden, side=adapters.side)
+    if theirs != vit:
+        return [
+            f"adapters: the weights have {adapters_words(theirs)}, the model {adapters_words(vit)}; set "
+            "--config.model.adaptation, tia_blocks and tia_ratio"
+        ]
+    for first, last, has_tia in vit.runs():
+        if has_tia:
+            places = [adapters.blocks.index(block) for block in range(first, last + 1)]
+            for path, value in flax.traverse_util.flatten_dict(adapters.params).items():
+                found[(f"blocks_{first}_{last}", ADAPTERS, *path)] = value[places]
+    return []
+
+
+def adapters_note(backbone: LoadedBackbone, vit: ViTConfig) -> str:
+    """Says what a model does with the adapters that come with its weights; empty if none come."""
+    if backbone.adapters is None:
+        return ""
+    if not vit.tia_blocks:
+        return "adapters of the weights are not used: the model has none (config.model.adaptation)"
+    return f"adapters of the weights are used, {adapters_words(vit)}: training goes on from them"

@@ -1,15 +1,17 @@
 """Conversion of one PyTorch checkpoint, backbone or whole detector, to a folder of this package; `.pth` needs torch."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from adatad_jax.config.build import make_model
 from adatad_jax.config.fields import Config
 from adatad_jax.conversion.detector import ConvertedDetector, convert_detector
+from adatad_jax.conversion.detector_backbone import take_backbone
 from adatad_jax.conversion.dimensions import read_dimensions
 from adatad_jax.conversion.folders import SUMMARY_FILE, refuse_existing
 from adatad_jax.conversion.names import Layout, recognise
-from adatad_jax.conversion.torch_file import TensorFile, read_tensors
+from adatad_jax.conversion.torch_file import TensorFile, foreign_note, read_tensors
 from adatad_jax.conversion.videomae import convert_backbone
 from adatad_jax.errors import UserError
 from adatad_jax.weights.backbone_store import save_backbone
@@ -26,6 +28,7 @@ def convert_file(
     config: Config | None = None,
     published: Sequence[Path] = (),
     overrides: Sequence[str] = (),
+    backbone_only: bool = False,
 ) -> str:
     """Converts a checkpoint. Its layout and size are recognised from its tensors.
 
@@ -35,6 +38,7 @@ def convert_file(
       config: of a whole detector; None tries the `published` ones.
       published: configuration files.
       overrides: `--config.FIELD=VALUE`, for the published ones.
+      backbone_only: whether to take the backbone and the adapters alone out of a detector, whatever its head.
 
     Returns:
       The conversion summary, as text.
@@ -51,6 +55,8 @@ def convert_file(
             f"evaluation and detection (--checkpoint={source})"
         )
     file = read_tensors(source)
+    taken = take_backbone(file) if backbone_only else None
+    file = taken.file if taken else file
     layout = recognise(file.tensors, source).layout
     if layout in DETECTORS:
         summary = _convert_detector(file, layout, output, config, published, overrides)
@@ -58,6 +64,8 @@ def convert_file(
         raise UserError(f"{source}: {layout.value}, a backbone alone: --config is for whole detectors; leave it out")
     else:
         backbone = convert_backbone(file)
+        if taken:
+            backbone = replace(backbone, adapters=taken.adapters, notes=(taken.note, *backbone.notes))
         summary = backbone.summary()
         if output is not None:
             save_backbone(output, backbone)
@@ -90,6 +98,7 @@ def _convert_detector(
             f"config   {choice.words if choice else f'not decided: {undecided}'}",
             *([f"classes  {_some(choice.classes)}"] if choice else []),
             detector.summary(),
+            *([f"foreign  {foreign_note(file)}"] if file.foreign else []),
         ]
     )
     if output is not None and choice:

@@ -1,5 +1,6 @@
 """Parameters before the first step: random adapters and detector, and the converted VideoMAE backbone."""
 
+import logging
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,7 +13,9 @@ from adatad_jax.config.fields import Config
 from adatad_jax.models.adatad import AdaTAD
 from adatad_jax.models.layers import Params
 from adatad_jax.models.sizes import CHUNK_FRAMES
-from adatad_jax.weights.backbone_store import insert_backbone, load_backbone
+from adatad_jax.weights.backbone_store import LoadedBackbone, adapters_note, insert_backbone, load_backbone
+
+_logger = logging.getLogger(__name__)
 
 
 class Initial(NamedTuple):
@@ -30,7 +33,7 @@ class Initial(NamedTuple):
 
 
 def initialize(model: AdaTAD, config: Config) -> Initial:
-    """Draws adapters and detector from the seed, and reads the backbone from `config.weights`.
+    """Draws adapters and detector from the seed, and reads the backbone, and adapters if any, from `config.weights`.
 
     Args:
       model: the detector.
@@ -50,7 +53,22 @@ def initialize(model: AdaTAD, config: Config) -> Initial:
     params = flax.traverse_util.unflatten_dict({**shapes, **ours})
     weights = Path(config.weights)
     backbone = load_backbone(weights)
-    return Initial(insert_backbone(params, backbone, model.vit, weights), backbone.summary, backbone.unused)
+    summary = "\n".join(filter(None, (backbone.summary, adapters_note(backbone, model.vit))))
+    inserted = insert_backbone(params, backbone, model.vit, weights)
+    warn_of_pre_training(backbone, config)
+    return Initial(inserted, summary, backbone.unused)
+
+
+def warn_of_pre_training(backbone: LoadedBackbone, config: Config) -> None:
+    """Logs a warning if weights are of pre-training alone, and those of the configuration's published run were not."""
+    if backbone.is_pre_trained and config.published:
+        _logger.warning(
+            "%s: weights of pre-training without fine-tuning, but the published run of this configuration (mAP %g) "
+            "started from fine-tuned ones; expect less. The fine-tuned weights: %s",
+            config.weights,
+            config.published,
+            config.weights_from,
+        )
 
 
 def parameter_shapes(model: AdaTAD, config: Config) -> Params:

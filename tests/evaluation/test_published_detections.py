@@ -30,7 +30,7 @@ def read(path: Path) -> Any:
 def thumos() -> tuple[GroundTruth, dict[str, Detections], tuple[str, ...]]:
     """Reads ground truth and detections, with labels that index the sorted class names as in the reference arrays."""
     annotated = load_truth(FOLDER / "annotations" / "thumos_14_anno.json", "validation")
-    return annotated.truth, *read_results(RESULTS / "delu_thumos14_proposals.json", annotated.classes)
+    return annotated.truth, *read_results(RESULTS / "delu_thumos14_proposals.json", annotated.classes)[:2]
 
 
 def test_mean_ap_without_nms() -> None:

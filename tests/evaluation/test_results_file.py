@@ -30,7 +30,7 @@ def test_round_trip(tmp_path: Path) -> None:
     data = results_to_json(results, ["Dive", "Jump"])
     assert set(data) == {"version", "results", "external_data"}
     assert data["results"]["b"][0] == {"segment": [1.25, 2.5], "label": "Jump", "score": 0.5}
-    back, classes = read_results(write(tmp_path, data), ["Dive", "Jump"])
+    back, classes, _ = read_results(write(tmp_path, data), ["Dive", "Jump"])
     assert classes == ("Dive", "Jump")
     assert list(back) == ["b", "a"]
     assert {video: rows(found) for video, found in back.items()} == {video: rows(d) for video, d in results.items()}
@@ -41,7 +41,7 @@ def test_a_table_is_the_same_as_the_json_file(tmp_path: Path) -> None:
     table = (
         '\ufeffScore, label,end,video,start,note\n0.5,"Dive, high",4,b,1.5,\n\n 2 ,Jump,3,a,0,\n1e-3,Jump,9,b,8.25,\n'
     )
-    found, classes = read_results(write(tmp_path, table, "found.CSV"), ["Jump"])
+    found, classes, _ = read_results(write(tmp_path, table, "found.CSV"), ["Jump"])
     entries = {
         "b": [
             {"segment": [1.5, 4.0], "label": "Dive, high", "score": 0.5},
@@ -49,21 +49,21 @@ def test_a_table_is_the_same_as_the_json_file(tmp_path: Path) -> None:
         ],
         "a": [{"segment": [0, 3], "label": "Jump", "score": 2}],
     }
-    expected, names = read_results(write(tmp_path, {"results": entries}), ["Jump"])
+    expected, names, _ = read_results(write(tmp_path, {"results": entries}), ["Jump"])
     assert classes == names == ("Jump", "Dive, high")
     assert {video: rows(d) for video, d in found.items()} == {video: rows(d) for video, d in expected.items()}
 
 
 def test_unknown_labels_are_appended_and_strings_are_numbers(tmp_path: Path) -> None:
     entries = [GOOD | {"label": "Swim"}, GOOD | {"segment": ["0.5", "1e1"], "score": "0.25"}, GOOD | {"label": "Swim"}]
-    results, classes = read_results(write(tmp_path, {"results": {"v": entries}}), ["Dive"])
+    results, classes, _ = read_results(write(tmp_path, {"results": {"v": entries}}), ["Dive"])
     assert classes == ("Dive", "Swim")
     assert rows(results["v"]) == [[0, 1, 0.5, 1], [0.5, 10, 0.25, 0], [0, 1, 0.5, 1]]
 
 
 def test_what_is_odd_but_a_detection_is_kept(tmp_path: Path) -> None:
     entries = [GOOD | {"segment": [5, 2]}, GOOD | {"segment": [3, 3]}, GOOD | {"segment": [-1, 1e9], "score": -7}]
-    results, _ = read_results(write(tmp_path, {"results": {"v": entries}}))
+    results, _, _ = read_results(write(tmp_path, {"results": {"v": entries}}))
     assert rows(results["v"]) == [[5, 2, 0.5, 0], [3, 3, 0.5, 0], [-1, 1e9, -7, 0]]
 
 
@@ -115,7 +115,7 @@ def test_all_wrong_entries_are_counted_and_named(tmp_path: Path) -> None:
         GOOD | {"score": float("inf")},
         GOOD | {"score": "high"},
         GOOD | {"score": True},
-        GOOD | {"label": 3},
+        GOOD | {"label": 3.5},
         {"segment": [0, 1], "score": 0.5},
         [0, 1, "Dive", 0.5],
         GOOD | {"score": 10**400},

@@ -28,7 +28,7 @@ def inputs(path: Path, sidecar: Mapping[str, Any]) -> tuple[GroundTruth, dict[st
         return next((p for p in own if p.exists()), path.with_name(f"map_{kind}.json"))
 
     annotated = load_truth(beside("gt"), sidecar["subset"])
-    return annotated.truth, *read_results(beside("pred"), annotated.classes)
+    return annotated.truth, *read_results(beside("pred"), annotated.classes)[:2]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
