@@ -20,7 +20,18 @@ from adatad_jax.pipelines.evaluate_results import evaluate_results
 from adatad_jax.report.page import REPORT_FILE
 
 _MOST_TIOUS = 100
-_OF_RESULTS = ("annotations", "subset", "output", "tious", "classes", "blocked", "videos")
+_OF_RESULTS = (
+    "annotations",
+    "subset",
+    "output",
+    "tious",
+    "classes",
+    "blocked",
+    "videos",
+    "format",
+    "label_from",
+    "point_seconds",
+)
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -34,7 +45,7 @@ def main(arguments: Sequence[str]) -> None:
     """
     parser = make_parser()
     args, overrides = cli.parse_overrides(parser, arguments)
-    given = [f"--{name}" for name in _OF_RESULTS if getattr(args, name) is not None]
+    given = [f"--{name.replace('_', '-')}" for name in _OF_RESULTS if getattr(args, name) is not None]
     if args.results is not None:
         if args.config or args.checkpoint or args.workdir or overrides:
             parser.error("--results needs no detector: not allowed with --config, --checkpoint and --workdir")
@@ -74,6 +85,7 @@ def make_parser() -> argparse.ArgumentParser:
         help="ActivityNet results format (JSON), or a table video,start,end,label,score (.csv); times in seconds",
     )
     group.add_argument("--annotations", type=Path, help="ground truth: any annotation file that training reads")
+    cli.add_reading_options(group)
     group.add_argument("--subset", help="spelled as in the annotations; not needed if they have only one")
     group.add_argument("--output", type=Path, help=f"folder for {METRICS_FILE} and {REPORT_FILE}")
     group.add_argument(
@@ -85,7 +97,11 @@ def make_parser() -> argparse.ArgumentParser:
     )
     group.add_argument("--classes", type=Path, help="class names, one per line, in the tables' order (default: sorted)")
     group.add_argument("--blocked", type=Path, help="JSON list of videos to leave out, as ActivityNet's blocked.json")
-    group.add_argument("--videos", type=Path, help="folder of the video files, for thumbnails in the report")
+    group.add_argument(
+        "--videos",
+        type=Path,
+        help="folder of the video files, for thumbnails in the report, and for the rates of annotations in frames",
+    )
     return parser
 
 

@@ -19,8 +19,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from adatad_jax.data.annotation_files import read_json, read_text
-from adatad_jax.data.annotations import finite_number
+from adatad_jax.annotations.records import finite_number
+from adatad_jax.annotations.text import read_json, read_text
 from adatad_jax.errors import UserError, listed
 from adatad_jax.postprocessing.detections import Detections
 

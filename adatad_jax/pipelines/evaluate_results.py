@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from adatad_jax.annotations.records import AUTO, Options
 from adatad_jax.data.annotations import read_classes
 from adatad_jax.errors import UserError
 from adatad_jax.evaluation.mean_ap import Metrics
@@ -36,7 +37,9 @@ def evaluate_results(args: argparse.Namespace, console: Console) -> Metrics:
     check_output_folder(args.output)
     if args.videos is not None and not args.videos.is_dir():
         raise UserError(f"--videos={args.videos}: no such folder; expected the folder of the video files")
-    annotated = load_truth(args.annotations, args.subset, read_classes(args.classes) if args.classes else ())
+    options = Options(args.format or AUTO, args.label_from or "", args.point_seconds or 0.0)
+    classes_given = read_classes(args.classes) if args.classes else ()
+    annotated = load_truth(args.annotations, args.subset, classes_given, options, args.videos)
     results, classes = read_results(args.results, annotated.classes)
     notes = []
     if args.blocked is not None:
