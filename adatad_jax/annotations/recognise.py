@@ -186,8 +186,11 @@ def _read_folder(folder: Path, options: Options) -> AnnotationFile:
         if path.suffix.lower() in SUFFIXES and path.is_file() and not path.name.startswith(".")
     )
     wanted = FORMATS if options.format == AUTO else [_by_key(options.format)]
+    detected = {path for path in paths if path.suffix == ".json" and DETECTIONS.fits(Source(path))}
     files, strange = [], []
     for path in paths:
+        if path.suffix == ".csv" and path.with_suffix(".json") in detected:
+            continue  # `detect` writes both
         source = Source(path)
         if any(one.fits(source) for one in wanted):
             files.append(_read(source, _the_format(source, options), options))
