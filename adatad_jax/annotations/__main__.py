@@ -53,7 +53,7 @@ def main(arguments: Sequence[str]) -> None:
         raise UserError(f"--videos={args.videos}: no such folder; expected the folder of the video files")
     check_output_folder(args.output.parent if args.output.suffix else args.output)
     files = [_read(path, args, console, notes) for path in args.files]
-    videos = videos_of(files, args.videos, _lengths, args.fps or 0.0, notes)
+    videos = videos_of(files, args.videos, _lengths, args.fps or 0.0, args.skip_broken, notes)
     videos = _with_subsets(videos, args.subset, kind, notes)
     for note in notes:
         console.print(f"note: {note}")
@@ -94,6 +94,11 @@ def make_parser() -> argparse.ArgumentParser:
         "label-studio, the rate to write",
     )
     parser.add_argument("--threshold", type=float, help="least score of detections to keep (default: keep all)")
+    parser.add_argument(
+        "--skip-broken",
+        action="store_true",
+        help="leave out videos that have no file in --videos, or a row that cannot be read, and list them",
+    )
     parser.add_argument("--subset", help="name of the subset of videos whose annotations name none")
     return parser
 
@@ -109,6 +114,7 @@ def _read(path: Path, args: argparse.Namespace, console: Console, notes: list[st
     """Reads one file, says what it was read as, and keeps its notes."""
     options = Options(args.format or AUTO, args.label_from or "", args.point_seconds or 0.0)
     file = read_annotations(path, options)
+    file = file.without_spoilt() if args.skip_broken else file
     file.check()
     console.print(file.summary())
     notes += [f"{path}: {note}" for note in file.notes]
@@ -176,6 +182,8 @@ def _write(videos: list[AnnotatedVideo], kind: str, args: argparse.Namespace, co
         output.mkdir(parents=True, exist_ok=True)
     if kind == ELAN and (bare := [video.name for video in videos if not video.segments]):
         console.print(f"note: videos without segments are not in ELAN's text: {len(bare)}{listed(bare)}")
+    if kind == ELAN and any(video.subset for video in videos):
+        console.print("note: the subsets are not in ELAN's text")
     for path, text in texts.items():
         write_text(path, text)
     segments = sum(len(video.segments) for video in videos)

@@ -64,17 +64,17 @@ def read_events(source: Source, found: Found) -> None:
             found.add(where, video, time, time, behavior)
         elif kind == "START":
             if key in open_:
-                found.problems.append(f'{where}: "{behavior}" starts again, but has not stopped since {open_[key][0]}')
+                found.wrong(f'{where}: "{behavior}" starts again, but has not stopped since {open_[key][0]}', video)
             open_[key] = (where, time)
         elif kind == "STOP" and key in open_:
             began, start = open_.pop(key)
             found.add(f"{began} to {where}", video, start, time, behavior)
         elif kind == "STOP":
-            found.problems.append(f'{where}: "{behavior}" stops at {time}, but has not started')
+            found.wrong(f'{where}: "{behavior}" stops at {time}, but has not started', video)
         else:
-            found.problems.append(f'{where}: the status is "{kind}", expected START, STOP or POINT')
+            found.wrong(f'{where}: the status is "{kind}", expected START, STOP or POINT', video)
     for key, (where, start) in open_.items():
-        found.problems.append(f'{where}: "{key[3]}" starts at {start} and never stops')
+        found.wrong(f'{where}: "{key[3]}" starts at {start} and never stops', key[1])
 
 
 def _events_header(source: Source) -> Table | None:
@@ -93,12 +93,10 @@ def _media(where: str, fields: dict[str, str], found: Found) -> str | None:
     media = next((fields[name] for name in MEDIA if fields.get(name)), "")
     files = [_PLAYER.sub("", part) for part in _SEVERAL.split(media) if part]
     if len(files) > 1:
-        found.problems.append(
-            f"{where}: times run over several media files ({media}), expected one; split the observation"
-        )
+        found.wrong(f"{where}: times run over several media files ({media}), expected one; split the observation")
         return None
     if not files:
-        found.problems.append(f"{where}: no media file is named (a live observation?), expected one")
+        found.wrong(f"{where}: no media file is named (a live observation?), expected one")
         return None
     duration, rate = (next((fields[name] for name in names if fields.get(name)), None) for names in (LENGTH, RATE))
     found.know(files[0], duration=duration, fps=rate)

@@ -24,4 +24,4 @@ def read(source: Source, found: Found) -> None:
                 case [code, start, end]:
                     found.add(where, video, start, end, code)
                 case _:
-                    found.problems.append(f'{where}: the action is "{action}", expected CODE START END')
+                    found.wrong(f'{where}: the action is "{action}", expected CODE START END', video)

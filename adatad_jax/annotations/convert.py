@@ -27,7 +27,12 @@ class _Part(NamedTuple):
 
 
 def videos_of(
-    files: Sequence[AnnotationFile], folder: Path | None, read_lengths: ReadLengths, fps: float, notes: list[str]
+    files: Sequence[AnnotationFile],
+    folder: Path | None,
+    read_lengths: ReadLengths,
+    fps: float,
+    skip_missing: bool,
+    notes: list[str],
 ) -> list[AnnotatedVideo]:
     """Puts the annotations of several files together, by video.
 
@@ -36,6 +41,7 @@ def videos_of(
       folder: of the video files, which give names, lengths and rates; None if there is none.
       read_lengths: reads the lengths of video files.
       fps: rate that frames are counted at; 0: that of the annotations or the video.
+      skip_missing: whether to leave out the videos without a file in the folder.
       notes: receives what was assumed.
 
     Returns:
@@ -57,13 +63,18 @@ def videos_of(
     found = find_files(folder, list(parts))[0] if folder else {}
     if folder and len(found) < len(parts):
         lacking = [name for name in parts if name not in found]
-        notes.append(f"{len(lacking)} of {len(parts)} videos have no file in {folder}:{listed(lacking)}")
+        fate = ", left out" if skip_missing else ""
+        notes.append(f"{len(lacking)} of {len(parts)} videos have no file in {folder}{fate}:{listed(lacking)}")
+        if skip_missing:
+            parts = {name: own for name, own in parts.items() if name in found}
     lengths = read_lengths(found)
     problems: list[str] = []
     videos = [
         _video(name, own, found[name].name if name in found else "", lengths.get(name), fps, problems)
         for name, own in parts.items()
     ]
+    if not parts:
+        raise UserError(f"{folder}: has none of the annotated videos")
     if problems:
         raise UserError(f"{len(problems)} problem(s) to correct:{listed(problems)}")
     return videos

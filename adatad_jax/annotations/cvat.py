@@ -117,7 +117,7 @@ def _seen(where: str, track: Element, task: _Task, found: Found) -> Iterator[_Sp
         if shape.tag in SHAPES:
             frame = finite_number(shape.get("frame"))
             if frame is None:
-                found.problems.append(f'{where}: a {shape.tag} has the frame "{shape.get("frame")}", expected a number')
+                found.wrong(f'{where}: a {shape.tag} has the frame "{shape.get("frame")}", expected a number')
                 return
             shapes.append((int(frame), shape.get("outside") == "1"))
     start = last = None
@@ -140,13 +140,13 @@ def _tags(root: Element, found: Found) -> dict[tuple[str, str], list[int]]:
         frame = float(name[1]) if name else finite_number(image.get("id"))
         for tag in image.iter("tag"):
             if frame is None:
-                found.problems.append(f'image "{image.get("name")}": its id is "{image.get("id")}", expected a number')
+                found.wrong(f'image "{image.get("name")}": its id is "{image.get("id")}", expected a number')
             else:
                 frames[image.get("task_id", ""), tag.get("label", "")].add(int(frame))
     for tag in root.findall("tag"):
         frame = finite_number(tag.get("frame"))
         if frame is None:
-            found.problems.append(f'a tag has the frame "{tag.get("frame")}", expected a number')
+            found.wrong(f'a tag has the frame "{tag.get("frame")}", expected a number')
         else:
             frames[tag.get("task_id", ""), tag.get("label", "")].add(int(frame))
     return {key: sorted(own) for key, own in frames.items()}

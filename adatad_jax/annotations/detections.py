@@ -25,7 +25,7 @@ def read(source: Source, found: Found) -> None:
         found.know(content["video"], duration=content.get("duration"), fps=content.get("fps"))
     for video, detections in by_video.items():
         if not isinstance(detections, list):
-            found.problems.append(f'video "{video}": {str(detections)[:80]}, expected a list of detections')
+            found.wrong(f'video "{video}": {str(detections)[:80]}, expected a list of detections')
             continue
         if not detections:
             found.add_bare(f'video "{video}"', video)
@@ -33,7 +33,7 @@ def read(source: Source, found: Found) -> None:
             where = f'video "{video}", detection {number}'
             segment = detection.get("segment") if isinstance(detection, dict) else None
             if not isinstance(segment, list) or len(segment) != 2:
-                found.problems.append(f"{where}: {str(detection)[:80]}, expected a segment [start, end] and a label")
+                found.wrong(f"{where}: {str(detection)[:80]}, expected a segment [start, end] and a label")
                 continue
             score = finite_number(detection.get("score"))
             found.add(where, video, segment[0], segment[1], str(detection.get("label", "")), score=score)

@@ -53,17 +53,17 @@ def _read_classes(where: str, video: str, text: str, found: Found) -> bool:
         between = text[place : part.start()]
         mended |= not part["closed"] or between.strip() not in ("", ";")
         if not _BETWEEN.fullmatch(between):
-            found.problems.append(f'{where}: "{between.strip()}" in "{text}", expected LABEL[START to END; ...]; ...')
+            found.wrong(f'{where}: "{between.strip()}" in "{text}", expected LABEL[START to END; ...]; ...', video)
         place = part.end()
         if label.count("(") > label.count(")"):
             label, mended = f"{label})", True
         for interval in times.split(";"):
             match = _TIMES.fullmatch(interval.strip())
             if match is None:
-                found.problems.append(f'{where}: "{interval.strip()}" of "{label}", expected START to END in seconds')
+                found.wrong(f'{where}: "{interval.strip()}" of "{label}", expected START to END in seconds', video)
                 continue
             mended |= "to" not in interval
             found.add(where, video, match["start"], match["end"], label)
     if not _BETWEEN.fullmatch(text[place:]):
-        found.problems.append(f'{where}: "{text[place:].strip()}", expected LABEL[START to END; ...]; ...')
+        found.wrong(f'{where}: "{text[place:].strip()}", expected LABEL[START to END; ...]; ...', video)
     return mended

@@ -13,7 +13,8 @@ from adatad_jax.annotations.source import Source
 from adatad_jax.video.names import EXTENSIONS
 
 LABELS = ("timelinelabels", "labels", "videolabels", "timeserieslabels")  # what a region calls its labels
-RATE = "fps"  # of a task's data: the rate that its frames count, where the file tells it
+# What a task's data may tell beside the video: the rate that its frames count, and its subset.
+RATE, SUBSET = "fps", "subset"
 # What JSON-MIN and CSV add to a task's data and labels.
 _ADDED = ("annotation_id", "annotator", "created_at", "updated_at", "lead_time")
 
@@ -144,7 +145,7 @@ def _add(tasks: Sequence[_Task], found: Found) -> None:
     for task in tasks:
         video = _video(task.data)
         if not video:
-            found.problems.append(f"{task.where}: no file of a video in its data, {sorted(task.data)}, expected one")
+            found.wrong(f"{task.where}: no file of a video in its data, {sorted(task.data)}, expected one")
             continue
         found.know(video, fps=task.data.get(RATE))
         if task.annotations:
@@ -159,9 +160,10 @@ def _add(tasks: Sequence[_Task], found: Found) -> None:
             unlabelled.append(task.where)
             continue
         before = len(found.rows) + len(found.problems)
-        others += sum(not _add_region(task.where, video, region, found) for region in regions)
+        subset = str(task.data.get(SUBSET) or "")
+        others += sum(not _add_region(task.where, video, subset, region, found) for region in regions)
         if len(found.rows) + len(found.problems) == before:
-            found.add_bare(task.where, video)
+            found.add_bare(task.where, video, subset)
     for places, text in (
         (several, "tasks have several annotations; the one marked as ground truth, or the latest, is read"),
         (predicted, "tasks have predictions and no annotation; the latest prediction is read"),
@@ -182,7 +184,7 @@ def _video(data: Mapping[str, Any]) -> str:
     return next(named, "")
 
 
-def _add_region(where: str, video: str, region: Any, found: Found) -> bool:
+def _add_region(where: str, video: str, subset: str, region: Any, found: Found) -> bool:
     """Adds the segments of a region; returns whether it has any."""
     if not isinstance(region, dict):
         return False
@@ -204,7 +206,7 @@ def _add_region(where: str, video: str, region: Any, found: Found) -> bool:
         return False
     for start, end in spans:
         for label in labels:
-            found.add(where, video, start, end, label, unit=unit)
+            found.add(where, video, start, end, label, subset, unit)
     return bool(spans and labels)
 
 

@@ -154,6 +154,7 @@ def _read(source: Source, chosen: Format, options: Options) -> AnnotationFile:
         name=found.name or chosen.name,
         rows=tuple(found.rows),
         problems=tuple(found.problems),
+        spoilt=found.spoilt,
         notes=tuple(found.notes),
         lengths=found.lengths,
         aliases=found.aliases,
@@ -166,12 +167,12 @@ def _refuse_points(found: Found) -> None:
     points = [row for row in found.rows if row.segment is not None and row.segment[0] == row.segment[1]]
     for row in points:
         assert row.segment is not None
-        found.problems.append(
+        found.wrong(
             f'{row.where}: "{row.label}" ends at {row.segment[1]:g}, expected after its start at {row.segment[0]:g}: a '
             "point event"
         )
     if points:
-        found.problems.append(
+        found.wrong(
             f"point events ({len(points)}) have no length: give them one, in seconds, with --point-seconds 1 (in a "
             "configuration --config.data.point_seconds=1), or remove them"
         )
@@ -218,6 +219,7 @@ def _joined(folder: Path, files: Sequence[AnnotationFile], strange: Sequence[str
         name=f"{len(files)} files of {' and '.join(names)}",
         rows=tuple(row._replace(where=f"{place[file.path]}, {row.where}") for file in files for row in file.rows),
         problems=tuple(f"{place[file.path]}, {problem}" for file in files for problem in file.problems),
+        spoilt={f"{place[file.path]}, {problem}": video for file in files for problem, video in file.spoilt.items()},
         notes=tuple(notes),
         lengths={video: length for file in files for video, length in file.lengths.items()},
         aliases={video: names for file in files for video, names in file.aliases.items()},

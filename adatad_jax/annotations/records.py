@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -94,6 +94,7 @@ class Found:
       options: how to read it.
       rows: the rows that can be read, in the order of the file.
       problems: a message for each row that cannot be read; it names the place, what was found and what was expected.
+      spoilt: problem -> the video as written whose row it is.
       notes: what was assumed or left out, with counts.
       lengths: video as written -> its length, where the file tells it.
       aliases: video as written -> other names that its file may have.
@@ -104,6 +105,7 @@ class Found:
     options: Options
     rows: list[Row] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    spoilt: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     lengths: dict[str, Length] = field(default_factory=dict)
     aliases: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -134,20 +136,20 @@ class Found:
         """
         before = len(self.problems)
         if not video:
-            self.problems.append(f"{where}: the video is empty, expected the name of a file")
+            self.wrong(f"{where}: the video is empty, expected the name of a file", video)
         if not label:
-            self.problems.append(f"{where}: the label is empty, expected the name of a class")
+            self.wrong(f"{where}: the label is empty, expected the name of a class", video)
         ends = [_number(value) for value in (start, end)]
         for name, text, value in zip(("start", "end"), (start, end), ends, strict=True):
             if value is None:
-                self.problems.append(f'{where}: {name} is "{"" if text is None else text}", expected {_expected(unit)}')
+                self.wrong(f'{where}: {name} is "{"" if text is None else text}", expected {_expected(unit)}', video)
         first, last = ends
         if first is None or last is None:
             return
         if first < 0:
-            self.problems.append(f"{where}: starts at {start} {_spoken(unit)}, expected at least 0")
+            self.wrong(f"{where}: starts at {start} {_spoken(unit)}, expected at least 0", video)
         if last < first:
-            self.problems.append(f"{where}: ends at {end} {_spoken(unit)}, expected after its start at {start}")
+            self.wrong(f"{where}: ends at {end} {_spoken(unit)}, expected after its start at {start}", video)
         if len(self.problems) == before:
             self.rows.append(Row(where, video, (first, last), label, subset, unit, score))
 
@@ -156,7 +158,13 @@ class Found:
         if video:
             self.rows.append(Row(where, video, None, "", subset))
         else:
-            self.problems.append(f"{where}: the video is empty, expected the name of a file")
+            self.wrong(f"{where}: the video is empty, expected the name of a file")
+
+    def wrong(self, problem: str, video: str = "") -> None:
+        """Adds a problem, and the video as written whose row it is, if that is known."""
+        self.problems.append(problem)
+        if video:
+            self.spoilt[problem] = video
 
     def know(self, video: str, duration: Any = None, frames: Any = None, fps: Any = None) -> None:
         """Keeps what the file tells of a video's length; what is not a number above 0 is not known."""
@@ -173,7 +181,7 @@ class AnnotationFile:
       path: the file, or a folder of them.
       key: key of its format; empty for a folder with several formats.
       name: what its format is called.
-      rows, problems, notes, lengths, aliases: as in `Found`.
+      rows, problems, spoilt, notes, lengths, aliases: as in `Found`.
       point_seconds: as in `Options`.
     """
 
@@ -182,6 +190,7 @@ class AnnotationFile:
     name: str
     rows: tuple[Row, ...]
     problems: tuple[str, ...]
+    spoilt: Mapping[str, str]
     notes: tuple[str, ...]
     lengths: Mapping[str, Length]
     aliases: Mapping[str, tuple[str, ...]]
@@ -192,6 +201,24 @@ class AnnotationFile:
         segments = sum(row.segment is not None for row in self.rows)
         videos = len({row.video for row in self.rows})
         return f"{self.path}: read as {self.name}, {segments} segments of {videos} videos"
+
+    def without_spoilt(self) -> AnnotationFile:
+        """Returns the file without the videos that have a row which cannot be read; a note lists these rows.
+
+        All segments of such a video go: where some are missing, the others would be learned, and the missing ones
+        unlearned.
+        """
+        if not self.spoilt:
+            return self
+        videos = set(self.spoilt.values())
+        note = f"{len(videos)} videos are left out, because rows of theirs cannot be read:{listed(list(self.spoilt))}"
+        return replace(
+            self,
+            rows=tuple(row for row in self.rows if row.video not in videos),
+            problems=tuple(problem for problem in self.problems if problem not in self.spoilt),
+            spoilt={},
+            notes=(*self.notes, note),
+        )
 
     def check(self) -> None:
         """Raises `UserError` with all rows that could not be read, if there are any."""

@@ -38,7 +38,7 @@ def read(source: Source, found: Found) -> None:
         time = _GAME_TIME.fullmatch(str(event.get("gameTime", "")).strip()) if isinstance(event, dict) else None
         if time is None:
             text = str(event.get("gameTime") if isinstance(event, dict) else event)[:80]
-            found.problems.append(f'{where}: "gameTime" is "{text}", expected HALF - MM:SS')
+            found.wrong(f'{where}: "gameTime" is "{text}", expected HALF - MM:SS')
             continue
         video = f"{match}_{time['half']}"
         found.aliases[video] = tuple(name.replace("1", time["half"], 1) for name in VIDEOS)

@@ -36,7 +36,7 @@ def read(source: Source, found: Found) -> None:
     for line in source.rows():
         count += 1
         if len(line.values) != len(table.header):
-            found.problems.append(
+            found.wrong(
                 f"{line.where}: {len(line.values)} values, expected {len(table.header)}: put a value that holds a "
                 "comma into quotes"
             )
@@ -44,9 +44,7 @@ def read(source: Source, found: Found) -> None:
             _read_line(line, table.delimiter, found, marks)
     if len(marks) > 1:
         each = ", ".join(f'{where} with "{mark}"' for mark, where in marks.items())
-        found.problems.append(
-            f"decimals are written with a point and with a comma ({each}): use one in the whole table"
-        )
+        found.wrong(f"decimals are written with a point and with a comma ({each}): use one in the whole table")
     if not count:
         raise UserError(f"{source.path}: no segments, only a header; expected one line per segment")
 
@@ -55,14 +53,14 @@ def _read_line(line: Line, delimiter: str, found: Found, marks: dict[str, str]) 
     video, start, end, label = (line.fields[column] for column in COLUMNS)
     subset = line.fields.get("subset", "")
     if "subset" in line.fields and not subset:
-        found.problems.append(f"{line.where}: the subset is empty, expected a name on every line, or no such column")
+        found.wrong(f"{line.where}: the subset is empty, expected a name on every line, or no such column")
         subset = "?"
     if not start and not end and not label:
         found.add_bare(line.where, video, subset)
         return
     for time in (start, end):
         if delimiter == "," and may_be_thousands(time):
-            found.problems.append(
+            found.wrong(
                 f'{line.where}: "{time}" may be a thousand or a decimal, expected seconds with a point, such as 12.5'
             )
             return

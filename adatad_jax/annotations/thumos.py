@@ -29,4 +29,4 @@ def read(source: Source, found: Found) -> None:
         if len(words) == 3:
             found.add(f"line {number}", words[0], words[1], words[2], label, subset)
         else:
-            found.problems.append(f'line {number}: "{line.strip()[:80]}", expected VIDEO START END')
+            found.wrong(f'line {number}: "{line.strip()[:80]}", expected VIDEO START END', words[0])

@@ -63,7 +63,7 @@ def read_json(source: Source, found: Found) -> None:
             entry = _Entry(where, views.get(str(value["vid"]), []), list(value["z"]), list(value["xy"]), value["av"])
             entries.append(entry)
         except (KeyError, TypeError, AttributeError):
-            found.problems.append(f"{where}: {json.dumps(value)[:80]}, expected an object with vid, z, xy and av")
+            found.wrong(f"{where}: {json.dumps(value)[:80]}, expected an object with vid, z, xy and av")
     used = {file for entry in entries for file in entry.files}
     attributes = project.get("attribute")
     _add(entries, attributes if isinstance(attributes, dict) else {}, source, found)
@@ -87,7 +87,7 @@ def _csv_entries(source: Source, found: Found) -> Iterator[_Entry]:
                     raise ValueError
             except (ValueError, IndexError):
                 text = ",".join(values)[:80]
-                found.problems.append(f"{where}: {text}, expected the columns {', '.join(COLUMNS)}, with JSON in them")
+                found.wrong(f"{where}: {text}, expected the columns {', '.join(COLUMNS)}, with JSON in them")
                 continue
             yield _Entry(where, [str(file) for file in files], times, shape, attributes)
     except csv.Error as error:
@@ -105,7 +105,7 @@ def _add(entries: list[_Entry], attributes: Mapping[str, Any], source: Source, f
         value = entry.values.get(chosen, "")
         files = entry.files or [""]
         if len(entry.times) > 2 or any(finite_number(time) is None for time in entry.times):
-            found.problems.append(f"{entry.where}: the times are {entry.times}, expected one or two numbers of seconds")
+            found.wrong(f"{entry.where}: the times are {entry.times}, expected one or two numbers of seconds")
             continue
         for label in _texts(str(value), attributes.get(chosen)):
             found.add(entry.where, files[0], float(entry.times[0]), float(entry.times[-1]), label)

@@ -11,10 +11,10 @@ from typing import NamedTuple
 from urllib.parse import quote
 from xml.sax.saxutils import quoteattr
 
-from adatad_jax.annotations.label_studio import RATE
+from adatad_jax.annotations.label_studio import RATE, SUBSET
 from adatad_jax.annotations.records import Length
 from adatad_jax.annotations.table import COLUMNS
-from adatad_jax.errors import UserError
+from adatad_jax.errors import UserError, few
 
 DECIMALS = 6  # of seconds, as written
 LOCAL_FILES = "/data/local-files/?d="  # where Label Studio serves the files of its machine
@@ -76,7 +76,7 @@ def to_database(videos: Sequence[AnnotatedVideo]) -> str:
     """
     unknown = [video.name for video in videos if not (video.length.duration > 0 and _frames(video.length))]
     if unknown:
-        raise ValueError(", ".join(unknown))
+        raise ValueError(few(unknown))
     database = {
         video.name: {
             "subset": video.subset,
@@ -96,7 +96,7 @@ def to_label_studio(videos: Sequence[AnnotatedVideo], rate: float) -> str:
     """Returns tasks for Label Studio, with timeline labels.
 
     Label Studio counts frames at one rate, that of its labelling configuration (`labelling_config`). The rate is in
-    each task's data, too, so that its export tells it.
+    each task's data, too, so that its export tells it, and so is the subset.
 
     Args:
       videos: with their segments.
@@ -114,7 +114,9 @@ def to_label_studio(videos: Sequence[AnnotatedVideo], rate: float) -> str:
             }
             for place, segment in enumerate(video.segments)
         ]
-        data = {"video": f"{LOCAL_FILES}{quote(video.file)}", RATE: rate}
+        data: dict[str, str | float] = {"video": f"{LOCAL_FILES}{quote(video.file)}", RATE: rate}
+        if video.subset:
+            data[SUBSET] = video.subset
         tasks.append({"id": number, "data": data, "annotations": [{"result": result}]})
     return json.dumps(tasks, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 

@@ -89,6 +89,8 @@ def _load(
             f"{path}: holds detections, expected annotations; correct them first: "
             f"python -m adatad_jax.annotations {path} --threshold 0.5 --output my.csv"
         )
+    if skip_broken:
+        file = file.without_spoilt()
     problems, rows = list(file.problems), file.rows
     names = names_of_files(list(dict.fromkeys(row.video for row in rows)), file.aliases, folder, prefix)
     files, missing = find_files(folder, list(dict.fromkeys(names[row.video] for row in rows)), prefix)
