@@ -139,7 +139,7 @@ def _guess(lines: Sequence[tuple[int, list[str]]]) -> _Layout | None:
     """Finds the times between the tier, which is first, and the value, which is last: begins, ends, maybe durations."""
     width = max((len(values) for _, values in lines), default=0)
     rows = [values for _, values in lines if len(values) == width]
-    if width < 4 or 2 * len(rows) < len(lines):
+    if width < 4 or 2 * len(rows) < len(lines) or rows[0] is not lines[0][1]:
         return None
     times = [(column, form) for column in range(1, width - 1) if (form := _form([row[column] for row in rows]))]
     for groups in (3, 2):  # with durations, without
@@ -149,7 +149,7 @@ def _guess(lines: Sequence[tuple[int, list[str]]]) -> _Layout | None:
         columns = [times[k * size][0] for k in range(groups)]
         form = times[0][1]
         seconds = [[_time(row[column], form) for column in columns] for row in rows]
-        if groups == 2 or all(_is_duration(triple) for triple in seconds):
+        if None not in seconds[0] and (groups == 2 or all(_is_duration(triple) for triple in seconds)):
             return _Layout(0, columns[0], columns[1], form, {width - 1: ""}, (), width)
     return None
 
