@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from adatad_jax.annotations.records import Found
-from adatad_jax.annotations.source import Source
+from adatad_jax.annotations.source import Source, split
 from adatad_jax.annotations.times import parse_seconds
 from adatad_jax.errors import UserError
 
@@ -29,14 +29,14 @@ _VIDEO_COLUMNS = ("file name", "file path", "file")
 
 def fits(source: Source) -> bool:
     """Tells whether the file is tab-separated, with ELAN's header, or with a begin and an end between two texts."""
-    if "\t" not in source.text or source.text.lstrip().startswith(("{", "[", "<")):
+    if source.text.lstrip().startswith(("{", "[", "<")):
         return False
     lines = _lines(source)
     if not lines:
         return False
     if headed := _headed(lines[0][1]):
         return len(headed) >= 2
-    return _guess(lines) is not None
+    return "\t" in source.text and _guess(lines) is not None
 
 
 def read(source: Source, found: Found) -> None:
@@ -103,8 +103,15 @@ class _Layout(NamedTuple):
 
 
 def _lines(source: Source) -> list[tuple[int, list[str]]]:
-    """Returns the values of each line, which ELAN never quotes; without the lines on the file that may come first."""
-    lines = [(number, [value.strip() for value in line.split("\t")]) for number, line in source.lines]
+    """Returns the values of each line, without the lines on the file that may come first.
+
+    ELAN separates values by tabs and never quotes them; a spreadsheet may have put commas and quotation marks there.
+    """
+    mark = source.table.delimiter
+    lines = [
+        (number, [value.strip() for value in (line.split("\t") if "\t" in source.text else split(line, mark))])
+        for number, line in source.lines
+    ]
     return [(number, values) for number, values in lines if not values[0].startswith(("#file:", '"#file:'))]
 
 

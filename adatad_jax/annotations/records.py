@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from adatad_jax.annotations.names import plain_name
 from adatad_jax.annotations.times import parse_seconds
 from adatad_jax.errors import UserError, listed
 
@@ -60,9 +61,10 @@ class Length(NamedTuple):
 
     Attributes:
       duration: seconds; NaN if not known.
-      frames: number of frames, N; 0 if not known.
+      frames: number of frames; 0 if not known.
       fps: frames per second, on average; NaN if not known.
-      clock: [N + 1] float64 seconds from the first frame to each frame, and to the end of the last; None if not known.
+      clock: [N + 1] float64 seconds from the first frame to each of the N frames of the file, and to the end of the
+        last; None if not known. N differs from `frames` where a file of variable rate is read at a constant one.
     """
 
     duration: float = math.nan
@@ -210,11 +212,11 @@ class AnnotationFile:
         """
         if not self.spoilt:
             return self
-        videos = set(self.spoilt.values())
+        videos = {plain_name(video) for video in self.spoilt.values()}
         note = f"{len(videos)} videos are left out, because rows of theirs cannot be read:{listed(list(self.spoilt))}"
         return replace(
             self,
-            rows=tuple(row for row in self.rows if row.video not in videos),
+            rows=tuple(row for row in self.rows if plain_name(row.video) not in videos),
             problems=tuple(problem for problem in self.problems if problem not in self.spoilt),
             spoilt={},
             notes=(*self.notes, note),
@@ -242,9 +244,10 @@ def in_seconds(row: Row, length: Length, point_seconds: float) -> tuple[float, f
     assert row.segment is not None
     start, end = row.segment
     if row.unit is Unit.FRAMES and length.clock is not None:
-        if end > length.frames:
-            raise ValueError(f"frame {end:g}, but the video has {length.frames} frames")
-        start, end = np.interp((start, end), np.arange(length.frames + 1), length.clock).tolist()
+        count = len(length.clock) - 1
+        if end > count:
+            raise ValueError(f"frame {end:g}, but the video has {count} frames")
+        start, end = np.interp((start, end), np.arange(count + 1), length.clock).tolist()
     elif row.unit is not Unit.SECONDS:
         if not length.fps > 0:
             raise ValueError("counted in frames, and the frame rate is not known")

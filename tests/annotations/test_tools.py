@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from adatad_jax.annotations.records import Length, Unit, in_seconds
@@ -132,6 +133,12 @@ def test_elan_with_headers_of_any_language(tmp_path: Path) -> None:
         tmp_path / "clip.txt", '"#file:///C:/clip.eaf"\n' + french + "saut\t00:00:01.500\t00:00:03.250\t00:01.75\n"
     )
     assert plain(file) == [("clip", 1.5, 3.25, "saut")]
+
+
+def test_elan_saved_by_a_spreadsheet(tmp_path: Path) -> None:
+    text = 'Tier,Begin Time - hh:mm:ss.ms,End Time - hh:mm:ss.ms,Annotation\nx,00:00:01.500,00:00:03.250,"sit, down"\n'
+    file = read(tmp_path / "clip.csv", text)
+    assert (file.key, plain(file)) == ("elan", [("clip", 1.5, 3.25, "sit, down")])
 
 
 def test_elan_tiers_in_columns_or_as_labels(tmp_path: Path) -> None:
@@ -347,6 +354,16 @@ def test_cvat_tracks(tmp_path: Path) -> None:
     rows = [("a.mp4", 10, 30, "jump"), ("a.mp4", 50, 60, "jump"), ("a.mp4", 40, 100, "sit")]
     assert (file.key, plain(file)) == ("cvat", rows)
     assert all(row.unit is Unit.FRAMES for row in file.rows)
+
+
+def test_frames_are_at_their_times_in_a_video_of_variable_rate(tmp_path: Path) -> None:
+    """Frames at 0, 0.1, 0.2, 1.2 s; the last ends at 2.2 s."""
+    file = read(tmp_path / "annotations.xml", cvat(f'<track id="0" label="x">{boxes((1, 0), (3, 1))}</track>'))
+    length = Length(2.2, 4, 4 / 2.2, np.array([0, 0.1, 0.2, 1.2, 2.2]))
+    assert in_seconds(file.rows[0], length, 0) == (0.1, 1.2)
+    assert in_seconds(file.rows[0], Length(fps=10), 0) == (0.1, 0.3)
+    with pytest.raises(ValueError, match=r"frame 3\b.* 2 frames"):
+        in_seconds(file.rows[0], Length(0.2, 2, 10, np.array([0, 0.1, 0.2])), 0)
 
 
 @pytest.mark.parametrize(("step", "frames", "rows"), [("", 1, (3, 6)), ("step=5", 5, (15, 30))])
