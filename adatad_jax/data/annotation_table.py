@@ -94,7 +94,8 @@ def _load(
     problems, rows = list(file.problems), file.rows
     names = names_of_files(list(dict.fromkeys(row.video for row in rows)), file.aliases, folder, prefix)
     files, missing = find_files(folder, list(dict.fromkeys(names[row.video] for row in rows)), prefix)
-    broken = [f"{row.where}: {missing[names[row.video]]}" for row in rows if names[row.video] in missing]
+    first = {names[row.video]: row.where for row in reversed(rows)}  # one message per missing video is enough
+    broken = [f"{first[name]}: {problem}" for name, problem in missing.items()]
     if not skip_broken:
         problems += broken
     by_video: dict[str, list[Row]] = defaultdict(list)
