@@ -230,8 +230,9 @@ def test_detections_are_corrected_and_trained_on(demo: Path, tmp_path: Path) -> 
     convert = ("adatad_jax.annotations", found, "--threshold", str(min(scores)), "--videos", videos)
     run(*convert, "--to", "label-studio", "--output", tasks)
     content = json.loads(tasks.read_text())
-    assert {Path(task["data"]["video"]).stem for task in content} >= {"test_000"}
-    content[0]["annotations"][0]["result"][0]["value"]["timelinelabels"] = ["bounce"]
+    assert [task["data"]["video"].rpartition("=")[2] for task in content] == [f"{name}.mp4" for name in names]
+    regions = [region for task in content for region in task["annotations"][0]["result"]]
+    regions[0]["value"]["timelinelabels"] = ["bounce"]
     corrected = tmp_path / "corrected.json"
     corrected.write_text(json.dumps(content))
     flags = [*overrides(demo), f"--config.data.annotations={corrected}", "--config.train.batch_size=1"]

@@ -18,7 +18,7 @@ def fits(source: Source) -> bool:
 
 
 def read(source: Source, found: Found) -> None:
-    """Reads detections with their scores; a video without any has no segments."""
+    """Reads detections with their scores; a video without any has no segments. Those of no length are left out."""
     content = source.json
     by_video: dict[str, Any] = content.get("results") or {content.get("video", ""): content.get("detections")}
     if isinstance(content.get("video"), str):
@@ -37,3 +37,4 @@ def read(source: Source, found: Found) -> None:
                 continue
             score = finite_number(detection.get("score"))
             found.add(where, video, segment[0], segment[1], str(detection.get("label", "")), score=score)
+    found.drop_empty_detections()

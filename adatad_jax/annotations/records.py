@@ -162,6 +162,25 @@ class Found:
         else:
             self.wrong(f"{where}: the video is empty, expected the name of a file")
 
+    def drop_empty_detections(self) -> None:
+        """Leaves out detections (rows with a score) that end where they start, with a note: they overlap nothing.
+
+        A video that loses all its rows is one without segments.
+        """
+        empty = {
+            id(row) for row in self.rows if row.score is not None and row.segment and row.segment[0] == row.segment[1]
+        }
+        if not empty:
+            return
+        kept = [row for row in self.rows if id(row) not in empty]
+        left = {row.video for row in kept}
+        for row in self.rows:
+            if row.video not in left:
+                left.add(row.video)
+                kept.append(row._replace(segment=None, label="", score=None))
+        self.rows = kept
+        self.notes.append(f"{len(empty)} detections have no length, left out")
+
     def wrong(self, problem: str, video: str = "") -> None:
         """Adds a problem, and the video as written whose row it is, if that is known."""
         self.problems.append(problem)

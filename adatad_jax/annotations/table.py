@@ -20,7 +20,7 @@ def read(source: Source, found: Found) -> None:
 
     Other columns are ignored. Values are separated by commas, semicolons or tabs. Times are seconds, mm:ss or hh:mm:ss,
     with a point or a comma before the decimals, but not both in one table. A line whose start, end and label are empty
-    names a video without segments.
+    names a video without segments. A line with a score is a detection, and left out if it has no length.
 
     Raises:
       UserError: the header is not that of a table, or no line follows it.
@@ -45,6 +45,7 @@ def read(source: Source, found: Found) -> None:
     if len(marks) > 1:
         each = ", ".join(f'{where} with "{mark}"' for mark, where in marks.items())
         found.wrong(f"decimals are written with a point and with a comma ({each}): use one in the whole table")
+    found.drop_empty_detections()
     if not count:
         raise UserError(f"{source.path}: no segments, only a header; expected one line per segment")
 

@@ -218,7 +218,7 @@ def test_detections_are_corrected_in_label_studio_and_trained_on(videos: Path, t
 
 
 def test_the_files_of_one_video_in_json_or_csv_are_the_same(videos: Path, tmp_path: Path) -> None:
-    detections = [Detection(0.5, 1.5, "jump", 0.9), Detection(0.1, 0.4, "run", 0.1)]
+    detections = [Detection(0.5, 1.5, "jump", 0.9), Detection(0.1, 0.4, "run", 0.1), Detection(0, 0, "run", 0.7)]
     (tmp_path / "a.json").write_text(
         to_json({"video": str(videos / "a.mp4"), "duration": 2.0, "fps": 25.0}, detections)
     )
