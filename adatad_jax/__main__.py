@@ -25,6 +25,7 @@ COMMANDS = {
     "detect": Command("adatad_jax.detect", "find actions in videos"),
     "prepare": Command("adatad_jax.prepare", "decode a data set once, into a cache of frames"),
     "doctor": Command("adatad_jax.doctor", "check a data set before a run"),
+    "annotations": Command("adatad_jax.annotations.__main__", "convert annotations, from and to labelling tools"),
     "convert": Command("adatad_jax.commands.convert", "convert a PyTorch checkpoint to Flax parameters"),
     "export": Command("adatad_jax.commands.export", "write a trained detector for PyTorch"),
     "demo": Command("adatad_jax.demo.run", "train, evaluate and detect on generated videos"),

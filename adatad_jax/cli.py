@@ -10,6 +10,8 @@ import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from adatad_jax.annotations.recognise import KEYS
+from adatad_jax.annotations.records import finite_number
 from adatad_jax.config.fields import Config, fields_of
 from adatad_jax.config.load import load_config
 from adatad_jax.console import PrintedWarnings, warnings_to
@@ -104,6 +106,36 @@ def parse_overrides(parser: argparse.ArgumentParser, arguments: Sequence[str]) -
     if stray:
         parser.error(f"unrecognized arguments: {' '.join(stray)}")
     return args, overrides
+
+
+def add_reading_options(group: argparse._ActionsContainer) -> None:
+    """Adds the options that say how to read annotations: `--format`, `--label-from`, `--point-seconds`."""
+    group.add_argument(
+        "--format",
+        choices=KEYS,
+        metavar="FORMAT",
+        help=f"of the annotations, where their content does not tell: {', '.join(KEYS)}",
+    )
+    group.add_argument(
+        "--label-from",
+        metavar="WHAT",
+        help="what gives the labels where annotations have several: action, verb or noun (EPIC-Kitchens), value or "
+        "tier (ELAN), an attribute (VIA)",
+    )
+    group.add_argument(
+        "--point-seconds",
+        type=positive_number,
+        metavar="SECONDS",
+        help="length of the segment around a point event; without it, point events are refused",
+    )
+
+
+def positive_number(text: str) -> float:
+    """Reads an argument that is a finite number above 0; raises `argparse.ArgumentTypeError` for anything else."""
+    number = finite_number(text)
+    if number is None or number <= 0:
+        raise argparse.ArgumentTypeError(f'"{text}": expected a number above 0')
+    return number
 
 
 def describe_fields() -> str:

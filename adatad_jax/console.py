@@ -21,28 +21,33 @@ def make_console() -> Console:
 
 @contextmanager
 def warnings_to(handler: logging.Handler) -> Iterator[None]:
-    """Hands the warnings of the package to a handler, and to nothing else, until the block ends."""
+    """Hands the warnings and notes of the package to a handler, and to nothing else, until the block ends."""
     logger = logging.getLogger("adatad_jax")
-    before = logger.handlers, logger.propagate
+    before, level = (logger.handlers, logger.propagate), logger.level
     logger.handlers, logger.propagate = [handler], False
+    logger.setLevel(logging.INFO)
     try:
         yield
     finally:
         logger.handlers, logger.propagate = before
+        logger.setLevel(level)
 
 
 class PrintedWarnings(logging.Handler):
-    """Prints warnings of the package, each once."""
+    """Prints warnings of the package, and notes (of the level INFO), each once."""
 
     def __init__(self) -> None:
-        super().__init__(logging.WARNING)
+        super().__init__(logging.INFO)
         self._said: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
         text = record.getMessage()
         if text not in self._said:
             self._said.add(text)
-            print(f"warning: {text}", file=sys.stderr)
+            if record.levelno >= logging.WARNING:
+                print(f"warning: {text}", file=sys.stderr)
+            else:
+                print(text)
 
 
 class _Status(ProgressColumn):

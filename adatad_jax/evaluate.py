@@ -32,6 +32,9 @@ _OF_RESULTS = (
     "task",
     "nouns",
     "noun_classes",
+    "format",
+    "label_from",
+    "point_seconds",
 )
 
 
@@ -91,6 +94,7 @@ def make_parser() -> argparse.ArgumentParser:
         "video,start,end,label,score or with ActionFormer's columns (.csv); times in seconds",
     )
     group.add_argument("--annotations", type=Path, help="ground truth: any annotation file that training reads")
+    cli.add_reading_options(group)
     group.add_argument("--subset", help="spelled as in the annotations; not needed if they have only one")
     group.add_argument("--output", type=Path, help=f"folder for {METRICS_FILE} and {REPORT_FILE}")
     group.add_argument(
@@ -117,7 +121,11 @@ def make_parser() -> argparse.ArgumentParser:
         'against annotations of actions, whose labels are "verb,noun", such as "3,1"',
     )
     group.add_argument("--blocked", type=Path, help="JSON list of videos to leave out, as ActivityNet's blocked.json")
-    group.add_argument("--videos", type=Path, help="folder of the video files, for thumbnails in the report")
+    group.add_argument(
+        "--videos",
+        type=Path,
+        help="folder of the video files, for thumbnails in the report, and for the rates of annotations in frames",
+    )
     return parser
 
 

@@ -12,6 +12,8 @@ From there to detections in new videos:
     python -m adatad_jax.evaluate --checkpoint runs/custom
     python -m adatad_jax.detect --workdir runs/custom --output found NEW.mp4
 
+In place of the table, the files of labelling tools will do (README): BORIS, ELAN, VIA, Label Studio, CVAT and others.
+
 Stride, window, regression ranges, batch and epochs are chosen for the data, and said; `--config.FIELD=VALUE` sets any
 (adatad_jax/data/propose.py has the rules). Videos are split 80 to 20, unless the table has a column `subset`: then, as
 for a JSON file, `--config.data.train_subset=NAME --config.data.test_subset=NAME` unless they are training and
@@ -27,7 +29,7 @@ from adatad_jax.config import recipes
 
 def get_config() -> ConfigDict:
     config = recipes.with_backbone(size="S", adaptation="tia")
-    config.data.come_from = "your own: set --config.data.videos=FOLDER and --config.data.annotations=FILE.csv or .json"
+    config.data.come_from = "your own: set --config.data.videos=FOLDER and --config.data.annotations=FILE"
     config.data.ignore_labels = ()
     config.train.release_gpus = 1
 

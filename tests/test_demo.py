@@ -219,3 +219,23 @@ def test_demo_learns(tmp_path: Path, seed: int) -> None:
     metrics = json.loads((tmp_path / "demo/metrics.json").read_text())
     assert metrics["mAP@0.5"] >= 0.5
     assert metrics["mAP@0.5"] > metrics["mAP@0.7"]
+
+
+def test_detections_are_corrected_and_trained_on(demo: Path, tmp_path: Path) -> None:
+    """The circle of the README: detect, correct in Label Studio (here one label), train on what it exports."""
+    videos, found, tasks = demo / "data/videos", tmp_path / "found", tmp_path / "tasks.json"
+    names = ("test_000", "test_001", "test_002")
+    run("adatad_jax.detect", "--workdir", demo, "--output", found, *(videos / f"{name}.mp4" for name in names))
+    scores = [json.loads((found / f"{name}.json").read_text())["detections"][0]["score"] for name in names]
+    convert = ("adatad_jax.annotations", found, "--threshold", str(min(scores)), "--videos", videos)
+    run(*convert, "--to", "label-studio", "--output", tasks)
+    content = json.loads(tasks.read_text())
+    assert [task["data"]["video"].rpartition("=")[2] for task in content] == [f"{name}.mp4" for name in names]
+    regions = [region for task in content for region in task["annotations"][0]["result"]]
+    regions[0]["value"]["timelinelabels"] = ["bounce"]
+    corrected = tmp_path / "corrected.json"
+    corrected.write_text(json.dumps(content))
+    flags = [*overrides(demo), f"--config.data.annotations={corrected}", "--config.train.batch_size=1"]
+    done = run("adatad_jax.train", "--config", "configs/demo.py", "--workdir", tmp_path / "again", *flags)
+    assert re.search(r"corrected\.json: read as Label Studio JSON, \d+ segments of 3 videos", done.stdout)
+    assert (tmp_path / "again/checkpoints").is_dir()

@@ -237,6 +237,18 @@ def test_a_table_with_a_broken_video(tmp_path: Path, examine: Doctor) -> None:
     assert report["subsets"]["training"]["files"]["fit"] == 2
 
 
+def test_annotations_of_a_tool_are_named_and_so_are_labels_spelt_twice(tmp_path: Path, examine: Doctor) -> None:
+    for name in ("a", "b"):
+        write_video(tmp_path / "videos" / f"{name}.mp4")
+    text = "default\t00:00:00.500\t00:00:02.500\t{}\ta.mp4\n"
+    header = "Tier\tBegin Time - hh:mm:ss.ms\tEnd Time - hh:mm:ss.ms\tAnnotation\tFile Name\n"
+    lines = text.format("Fall (FW)") + text.format("Falling (FW)").replace("a.mp4", "b.mp4")
+    (tmp_path / "elan.txt").write_text(header + lines)
+    _, report = examine({"a": SOUND}, f"--config.data.annotations={tmp_path}/elan.txt")
+    assert found(report, r"\bspelt twice\b")["cases"] == ['"Fall (FW)" and "Falling (FW)"']
+    assert any("ELAN" in note and "2 segments of 2 videos" in note for note in report["notes"])
+
+
 def test_exit_codes_of_the_command(tmp_path: Path, examine: Doctor) -> None:
     write_video(tmp_path / "videos" / "a.mp4")
     examine({"a": SOUND})  # writes the files

@@ -11,7 +11,7 @@ FLOORS = (
     ("errors",),
     ("files", "console", "devices"),
     ("models", "augmentation", "video"),
-    ("detection", "postprocessing"),
+    ("detection", "postprocessing", "annotations"),
     ("config",),
     ("data",),
     ("training", "conversion", "evaluation"),
@@ -23,6 +23,7 @@ FLOORS = (
     ("train", "evaluate", "detect", "prepare", "doctor", "demo", "commands"),
     ("__main__", "__init__"),
 )
+COMMANDS = {"annotations.__main__": "commands"}
 
 
 def modules() -> dict[str, Path]:
@@ -56,7 +57,8 @@ def arrows() -> dict[str, set[str]]:
 
 
 def unit_of(module: str) -> str:
-    return module.split(".")[0]
+    """The unit of a module: a command that stands in the package which it opens (`python -m`) is among the commands."""
+    return COMMANDS.get(module, module.split(".")[0])
 
 
 def floor_of() -> dict[str, int]:

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple, Self, TypeVar
 
 from ml_collections import ConfigDict
 
+from adatad_jax.annotations.recognise import KEYS
+from adatad_jax.annotations.records import AUTO
 from adatad_jax.models.sizes import IMAGE_SIZE, NORM_EPS, SIZES
 
 T = TypeVar("T")
@@ -85,11 +87,24 @@ class DataConfig:
 
     videos: str = setting("", "folder of video files named as in the annotations, any container")
     video_prefix: str = setting("", "what file names have in front of the annotations' names")
-    annotations: str = setting("", "ActivityNet-style JSON, or a CSV file with the columns video, start, end, label")
+    annotations: str = setting(
+        "", "annotation file of any tool or data set (README), or a folder of them; its content tells its format"
+    )
+    format: str = setting(AUTO, f"format of the annotations; {AUTO}: recognised by their content", one_of=(AUTO, *KEYS))
+    label_from: str = setting(
+        "",
+        "what gives the labels where annotations have several: action, verb or noun (EPIC-Kitchens), value or tier "
+        "(ELAN), an attribute (VIA); empty: the first",
+    )
+    point_seconds: float = setting(
+        0.0, "length, in seconds, of the segment around a point event; 0: point events are an error", at_least=0
+    )
     classes: str = setting("", "text file, one label per line; empty: the sorted labels of the annotations")
     class_count: int = setting(0, "how many classes the list must have; 0: any number", at_least=0)
     come_from: str = setting("", "where to get videos and annotations, shown when they are missing")
-    split: float = setting(0.8, "share of the videos to train on, where a CSV file names no subsets", above=0, below=1)
+    split: float = setting(
+        0.8, "share of the videos to train on, where the annotations name no subsets", above=0, below=1
+    )
     ignore_labels: tuple[str, ...] = setting(("Ambiguous",), "labels whose segments are neither learned nor required")
     train_subset: str = setting("training", "subset to train on, spelled as in the annotations")
     test_subset: str = setting("validation", "subset to evaluate on, spelled as in the annotations")

@@ -1,100 +1,79 @@
-"""The user's own annotations: a table `video,start,end,label` with one segment per line, and its videos' lengths."""
+"""The annotations of any tool as videos with segments in seconds: their files, lengths and subsets."""
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import logging
 from collections import defaultdict
 from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
-from pathlib import Path
-from typing import NamedTuple
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from adatad_jax.annotations.names import names_of_files, plain_name
+from adatad_jax.annotations.recognise import DETECTIONS, read_annotations
+from adatad_jax.annotations.records import AnnotationFile, Length, Options, Row, in_seconds
 from adatad_jax.config.fields import DataConfig
 from adatad_jax.console import watched
-from adatad_jax.data.annotation_files import read_text
-from adatad_jax.data.annotations import Video, finite_number
+from adatad_jax.data.annotations import Video
 from adatad_jax.errors import UserError, listed
 from adatad_jax.video.limits import within
 from adatad_jax.video.names import EXTENSIONS, find_files
+from adatad_jax.video.scan import scan
 from adatad_jax.video.steady import lay_out
 
-COLUMNS = ("video", "start", "end", "label")
-SPLIT = ("training", "validation")  # subsets where the table has no column for them
+SPLIT = ("training", "validation")  # subsets where the annotations name none
 ROUNDED_BY = 1.0  # seconds; a segment may end this much after its video, as in tables of whole seconds
 _logger = logging.getLogger(__name__)
 
 
-class AnnotationRow(NamedTuple):
-    """One line of the table.
-
-    Attributes:
-      line: line number, from 1.
-      video: name as written, with or without the file's extension.
-      segment: start and end in seconds; None if the line names a video without segments.
-      label: class name; empty if there is no segment.
-      subset: name of the subset; empty if the table has no such column.
-    """
-
-    line: int
-    video: str
-    segment: tuple[float, float] | None
-    label: str
-    subset: str
-
-
-class Length(NamedTuple):
-    """Length of a video file.
-
-    Attributes:
-      frames: number of frames at the video's constant rate.
-      seconds: length in seconds.
-    """
-
-    frames: int
-    seconds: float
-
-
 def load_table(data: DataConfig) -> dict[str, Video]:
-    """Reads a CSV file with the columns video, start, end, label, and optionally subset. Other columns are ignored.
+    """Reads an annotation file of any tool, or a folder of them (`annotations.recognise.FORMATS`).
 
-    `video` is the name of a file in the folder, with or without extension; `start` and `end` are seconds. A line whose
-    start, end and label are empty names a video without segments. A segment that ends up to a second after its video,
-    as in tables of whole seconds, is cut to the video's end. Frame counts and rates are those of the files. The column
-    `subset` decides the subsets; without it, `split_by_hash` does. Videos of the folder that are not in the table are
-    not used, and a warning lists them. As long as table and files do not change, they are read only once.
+    Names of videos are those of files in the folder, with or without extension, folders or an address around them. A
+    segment that ends up to a second after its video, as in tables of whole seconds, is cut to the video's end. Frame
+    counts and rates are those of the files; what a tool counts in frames becomes seconds by them. Subsets are those of
+    the annotations; where these name none, `split_by_hash` decides. Videos of the folder that are not annotated are not
+    used, and a warning lists them. As long as annotations and videos do not change, they are read only once.
 
     Args:
-      data: of the configuration: `annotations`, `videos`, `video_prefix`, `fps` (as in `load_annotations`), `split`,
-        `threads`, `time_limit`, `skip_broken` (leave out videos that are missing or cannot be read, with a warning).
+      data: of the configuration: `annotations`, `format`, `label_from`, `point_seconds`, `videos`, `video_prefix`,
+        `fps` (as in `load_annotations`, and the rate that frames are counted at), `split`, `threads`, `time_limit`,
+        `skip_broken` (leave out videos that are missing or cannot be read, with a warning).
 
     Returns:
-      name -> annotation, in the order of the table.
+      name -> annotation, in the order of the annotations.
 
     Raises:
-      UserError: the table is missing or wrong (all wrong lines are listed), or its videos are missing or cannot be
-        read.
+      UserError: the annotations are missing or wrong (all wrong lines are listed), or their videos are missing or
+        cannot be read.
     """
     path, folder = Path(data.annotations), Path(data.videos)
-    if not path.is_file():
-        read_text(path)  # raises the error that says why
+    if not path.exists():
+        raise UserError(f"{path}: no such file; check the path")
     if not data.videos or not folder.is_dir():
         where = data.videos or "(not set)"
         raise UserError(f"config.data.videos={where}: no such folder; the lengths of the videos are read there")
-    files = [path, *sorted(file for file in folder.iterdir() if file.suffix.lower() in EXTENSIONS)]
+    annotated = sorted(path.rglob("*")) if path.is_dir() else [path]
+    files = [*annotated, *sorted(file for file in folder.iterdir() if file.suffix.lower() in EXTENSIONS)]
     state = tuple((file, (status := file.stat()).st_size, status.st_mtime_ns) for file in files)
     settings = data.video_prefix, data.fps, data.split, data.threads, data.time_limit, data.skip_broken
-    return dict(_load(path, folder, state, *settings))
+    videos, summary = _load(path, options_of(data), folder, state, *settings)
+    _logger.info("%s", summary)
+    return dict(videos)
+
+
+def options_of(data: DataConfig) -> Options:
+    """Returns how a configuration has annotations read."""
+    return Options(data.format, data.label_from, data.point_seconds)
 
 
 @lru_cache(maxsize=2)
 def _load(
     path: Path,
+    options: Options,
     folder: Path,
     state: tuple[tuple[Path, int, int], ...],
     prefix: str,
@@ -103,30 +82,32 @@ def _load(
     threads: int,
     time_limit: float,
     skip_broken: bool,
-) -> dict[str, Video]:
-    """Reads the table as `load_table` does; `state` only makes the cache miss when a file has changed."""
-    problems: list[str] = []
-    rows = parse_table(path, read_text(path), problems)
-    names = _names({row.video for row in rows}, folder, prefix)
+) -> tuple[dict[str, Video], str]:
+    """Reads as `load_table` does, and a line on the format; `state` only makes the cache miss when a file changed."""
+    file = read_annotations(path, options)
+    if file.key == DETECTIONS.key:
+        raise UserError(
+            f"{path}: holds detections, expected annotations; correct them first: "
+            f"python -m adatad_jax.annotations {path} --threshold 0.5 --output my.csv"
+        )
+    if skip_broken:
+        file = file.without_spoilt()
+    problems, rows = list(file.problems), file.rows
+    names = names_of_files(list(dict.fromkeys(row.video for row in rows)), file.aliases, folder, prefix)
     files, missing = find_files(folder, list(dict.fromkeys(names[row.video] for row in rows)), prefix)
-    broken = [f"line {row.line}: {missing[names[row.video]]}" for row in rows if names[row.video] in missing]
+    first = {names[row.video]: row.where for row in reversed(rows)}  # one message per missing video is enough
+    broken = [f"{first[name]}: {problem}" for name, problem in missing.items()]
     if not skip_broken:
         problems += broken
-    by_video: dict[str, list[AnnotationRow]] = defaultdict(list)
+    by_video: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         if names[row.video] in files:
             by_video[names[row.video]].append(row)
     for name, own in by_video.items():
-        if len({row.subset for row in own}) > 1:
-            each = ", ".join(f'line {row.line} "{row.subset}"' for row in _first_of_each_subset(own))
-            problems.append(f'video "{name}" is in several subsets ({each}); put it into one')
-        if len(folders := {str(Path(row.video).parent) for row in own}) > 1:
-            problems.append(
-                f'video "{name}" is named in several folders ({", ".join(sorted(folders))}), and names alone tell '
-                f"videos apart: give each file a name of its own, all in {folder}"
-            )
-    if problems:
-        raise UserError(f"{path}: {len(problems)} problem(s) to correct:{listed(problems)}")
+        problems += _naming_problems(name, own, folder)
+    if any(row.subset for row in rows):
+        problems += [f"{row.where}: names no subset, but others do" for row in rows if not row.subset]
+    _require_none(file, problems)
 
     lengths, unreadable = read_lengths(files, threads, time_limit)
     broken += unreadable
@@ -138,54 +119,40 @@ def _load(
         raise UserError(f"{path}: no video to use is left; see the warning above")
     split = {} if rows[0].subset else split_by_hash(lengths, share)
     videos = {
-        name: _video(name, own, split.get(name, own[0].subset), lengths[name], fixed_fps, problems)
+        name: _video(name, own, split.get(name, own[0].subset), lengths[name], file, fixed_fps, problems)
         for name, own in by_video.items()
         if name in lengths
     }
-    if problems:
-        raise UserError(f"{path}: {len(problems)} problem(s) to correct:{listed(problems)}")
-    unused = sorted({file.name for file, _, _ in state[1:]} - {file.name for file in files.values()})
+    _require_none(file, problems)
+    for note in file.notes:
+        _logger.warning("%s: %s", path, note)
+    there = {found.name for found, _, _ in state if found.parent == folder and found.suffix.lower() in EXTENSIONS}
+    unused = sorted(there - {found.name for found in files.values()})
     if unused:
         _logger.warning("%s: not in %s, not used: %d videos:%s", folder, path.name, len(unused), listed(unused))
-    return videos
+    return videos, file.summary()
 
 
-def parse_table(path: Path, text: str, problems: list[str]) -> list[AnnotationRow]:
-    """Parses the lines of a table. Empty lines are skipped.
+def _require_none(file: AnnotationFile, problems: list[str]) -> None:
+    if problems:
+        raise UserError(f"{file.path}: {len(problems)} problem(s) to correct (read as {file.name}):{listed(problems)}")
 
-    Args:
-      path: the file, for messages.
-      text: its content.
-      problems: receives a message for each wrong line.
 
-    Raises:
-      UserError: the header is not that of a table, or no line follows it.
-    """
-    reader = csv.reader(io.StringIO(text), strict=True)
-    rows: list[AnnotationRow] = []
-    try:
-        header = [name.strip().lower() for name in next(reader, [])]
-        if not set(COLUMNS) <= set(header) or len(set(header)) < len(header):
-            raise UserError(
-                f"{path}: line 1: expected the names of columns, {','.join(COLUMNS)} and optionally subset, each once "
-                f"and separated by commas; found {','.join(header) or 'nothing'}"
-            )
-        for values in reader:
-            fields = dict(zip(header, (value.strip() for value in values), strict=False))
-            if not any(fields.values()):
-                continue
-            if len(values) != len(header):
-                problems.append(
-                    f"line {reader.line_num}: {len(values)} values, expected {len(header)}: put a value that holds a "
-                    "comma into quotes"
-                )
-            elif row := _row(reader.line_num, fields, problems):
-                rows.append(row)
-    except csv.Error as error:
-        raise UserError(f"{path}: line {reader.line_num}: not a table ({error})") from None
-    if not rows and not problems:
-        raise UserError(f"{path}: no segments, only a header; expected one line per segment")
-    return rows
+def _naming_problems(name: str, rows: list[Row], folder: Path) -> list[str]:
+    """Returns what is wrong with the rows of one video together: their subsets, and the files that they name."""
+    problems = []
+    if len({row.subset for row in rows}) > 1:
+        each = ", ".join(f'{row.where} "{row.subset}"' for row in _first_of_each_subset(rows))
+        problems.append(f'video "{name}" is in several subsets ({each}); put it into one')
+    folders = {str(PurePosixPath(row.video).parent) for row in rows}
+    if len(folders) > 1:
+        problems.append(
+            f'video "{name}" is named in several folders ({", ".join(sorted(folders))}), and names alone tell videos '
+            f"apart: give each file a name of its own, all in {folder}"
+        )
+    elif len(others := {plain_name(row.video) for row in rows} - {name, plain_name(name)}) > 1:
+        problems.append(f'video "{name}" is annotated as several files ({", ".join(sorted(others))}): name it once')
+    return problems
 
 
 def split_by_hash(names: Collection[str], share: float) -> dict[str, str]:
@@ -231,10 +198,11 @@ def read_lengths(files: Mapping[str, Path], threads: int, time_limit: float) -> 
 
     def read(path: Path) -> Length | str:
         try:
-            layout = within(time_limit, str(path), lambda: lay_out(path))
+            layout, clock = within(time_limit, str(path), lambda: (lay_out(path), scan(path).clock()))
         except UserError as error:
             return str(error)
-        return Length(len(layout.indices), layout.duration)
+        frames = len(layout.indices)
+        return Length(layout.duration, frames, frames / layout.duration, clock)
 
     with ThreadPoolExecutor(threads) as pool:
         found = pool.map(read, files.values())
@@ -243,56 +211,31 @@ def read_lengths(files: Mapping[str, Path], threads: int, time_limit: float) -> 
     return lengths, [result for result in results.values() if isinstance(result, str)]
 
 
-def _names(written: Collection[str], folder: Path, prefix: str) -> dict[str, str]:
-    """Maps each video as written to its name: without the extension, unless a file has two, as in a.mp4.mp4."""
-    _, unknown = find_files(folder, list(written), prefix)
-    return {
-        video: Path(video).stem if video in unknown and Path(video).suffix.lower() in EXTENSIONS else video
-        for video in written
-    }
-
-
-def _row(line: int, fields: Mapping[str, str], problems: list[str]) -> AnnotationRow | None:
-    """Parses one line; returns None and adds to `problems` if it is wrong."""
-    video, start, end, label = (fields[column] for column in COLUMNS)
-    subset = fields.get("subset", "")
-    before = len(problems)
-    if not video:
-        problems.append(f"line {line}: the video is empty, expected the name of a file")
-    if "subset" in fields and not subset:
-        problems.append(f"line {line}: the subset is empty, expected a name on every line, or no such column")
-    if not start and not end and not label:
-        return AnnotationRow(line, video, None, "", subset) if len(problems) == before else None
-    if not label:
-        problems.append(f"line {line}: the label is empty, expected the name of a class")
-    for name, text in (("start", start), ("end", end)):
-        if finite_number(text) is None:
-            problems.append(f'line {line}: {name} is "{text}", expected seconds, such as 12.5')
-    first, last = finite_number(start), finite_number(end)
-    if first is None or last is None:
-        return None
-    if first < 0:
-        problems.append(f"line {line}: starts at {start} seconds, expected at least 0")
-    if last <= first:
-        problems.append(f"line {line}: ends at {end} seconds, expected after its start at {start}")
-    return AnnotationRow(line, video, (first, last), label, subset) if len(problems) == before else None
-
-
 def _video(
-    name: str, rows: list[AnnotationRow], subset: str, length: Length, fixed_fps: float, problems: list[str]
+    name: str,
+    rows: list[Row],
+    subset: str,
+    length: Length,
+    file: AnnotationFile,
+    fixed_fps: float,
+    problems: list[str],
 ) -> Video:
-    """Makes one video of its lines; segments outside the video go to `problems`."""
-    duration = length.seconds
+    """Makes one video of its rows; segments outside the video go to `problems`."""
+    duration = length.duration
     segments: list[tuple[float, float]] = []
     labels: list[str] = []
     for row in rows:
         if row.segment is None:
             continue
-        start, end = row.segment
-        if end > duration + ROUNDED_BY or start >= duration:
-            problems.append(
-                f'line {row.line}: {start:g} to {end:g} seconds, but video "{name}" has {duration:.2f} seconds'
-            )
+        rate = fixed_fps or file.lengths.get(row.video, Length()).fps
+        try:
+            start, end = in_seconds(row, Length(fps=rate) if rate > 0 else length, file.point_seconds)
+        except ValueError as error:
+            problems.append(f'{row.where}: {error} (video "{name}")')
+            continue
+        is_point = row.segment[0] == row.segment[1]
+        if start >= duration or (end > duration + ROUNDED_BY and not is_point):
+            problems.append(f'{row.where}: {start:g} to {end:g} seconds, but video "{name}" has {duration:.2f} seconds')
         segments.append((start, min(end, duration)))
         labels.append(row.label)
     frames = int(duration * fixed_fps) if fixed_fps else length.frames
@@ -300,5 +243,5 @@ def _video(
     return Video(name, subset, duration, frames, array, tuple(labels), fixed_fps or None)
 
 
-def _first_of_each_subset(rows: list[AnnotationRow]) -> list[AnnotationRow]:
+def _first_of_each_subset(rows: list[Row]) -> list[Row]:
     return list({row.subset: row for row in reversed(rows)}.values())[::-1]

@@ -1,11 +1,10 @@
-"""Annotated videos, read from JSON files in the usual forms; subsets and class lists.
+"""Annotated videos, read from ActivityNet-style JSON; subsets and class lists.
 
-A user's own table of segments is read by `annotation_table`.
+The files of all other tools are read by `annotation_table`.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 from collections import Counter
@@ -13,12 +12,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from adatad_jax.data.annotation_files import by_video, read_json, read_text
+from adatad_jax.annotations.database import Entry, by_video, entry_of, kind_of
+from adatad_jax.annotations.records import Length
+from adatad_jax.annotations.text import read_json, read_text
 from adatad_jax.errors import UserError, listed
 
 ACTION = "action"  # the one class of a class-agnostic model
@@ -55,12 +57,17 @@ class Video:
 
 
 def load_annotations(
-    path: str | Path, *, fixed_fps: float | None = None, with_frames: bool = True, with_duration: bool = True
+    path: str | Path,
+    *,
+    fixed_fps: float | None = None,
+    with_frames: bool = True,
+    with_duration: bool = True,
+    lengths: Mapping[str, Length] = MappingProxyType({}),
 ) -> dict[str, Video]:
     """Reads `{"database": {name: {"subset", "duration", "frame" or "fps", "annotations": [{"segment", "label"}]}}}`.
 
     This is the form of the release, of ActionFormer and ActivityNet, and of other data sets converted to that form.
-    Further keys are ignored. BMN's form is read too (`annotation_files.by_video`). Numbers may be given as strings.
+    Further keys are ignored. BMN's form is read too (`database.by_video`). Numbers may be given as strings.
 
     The frame count is `int(duration * fixed_fps)` if `fixed_fps` is given, else "frame", else `int(duration * fps)`
     with the video's own "fps". A video without "annotations" (the test videos of Ego4D and EPIC-Kitchens) has no
@@ -75,6 +82,7 @@ def load_annotations(
         frame counts: the file may lack them, or they may describe other copies of the videos.
       with_duration: whether a video without "duration" is a problem; if false, its duration is NaN. Evaluation of
         detections needs no durations.
+      lengths: of the video files, which stand in for what the file lacks: "duration", or "frame" and "fps".
 
     Returns:
       A mapping from name to video, in the order of the file.
@@ -88,7 +96,10 @@ def load_annotations(
         changed = status.st_size, status.st_mtime_ns
     except OSError:  # told when the file is read
         changed = 0, 0
-    videos, warnings = _load(path, changed, fixed_fps, with_frames, with_duration)
+    known = tuple((name, length.duration, length.frames, length.fps) for name, length in lengths.items())
+    videos, kind, warnings = _load(path, changed, fixed_fps, with_frames, with_duration, known)
+    segments = sum(len(video.labels) for video in videos.values())
+    _logger.info("%s: read as %s, %d segments of %d videos", path, kind, segments, len(videos))
     for warning in warnings:
         _logger.warning("%s: %s", path, warning)
     return dict(videos)
@@ -96,11 +107,18 @@ def load_annotations(
 
 @lru_cache(maxsize=4)
 def _load(
-    path: Path, changed: tuple[int, int], fixed_fps: float | None, with_frames: bool, with_duration: bool
-) -> tuple[dict[str, Video], tuple[str, ...]]:
-    """Reads the videos of a file and what is odd about them; of an unchanged file (size, time of change) once."""
+    path: Path,
+    changed: tuple[int, int],
+    fixed_fps: float | None,
+    with_frames: bool,
+    with_duration: bool,
+    lengths: tuple[tuple[str, float, int, float], ...],
+) -> tuple[dict[str, Video], str, tuple[str, ...]]:
+    """Reads the videos of a file, its kind and what is odd; of an unchanged file (size, time of change) once."""
     content, repeated = read_json(path)
     database = by_video(content, path)
+    for name, duration, frames, fps in lengths:
+        database[name] = _filled(database[name], duration, frames, fps)
     problems = [f'key "{key}" occurs more than once in one JSON object' for key in repeated]
     left_out: list[str] = []
     found = {
@@ -127,7 +145,7 @@ def _load(
     ]
     if outside:
         warnings.append(f"{len(outside)} segments lie outside their video:{listed(outside)}")
-    return videos, tuple(warnings)
+    return videos, kind_of(content, database), tuple(warnings)
 
 
 def select_subset(
@@ -216,48 +234,17 @@ def without_classes(video: Video, ignore_labels: Iterable[str]) -> Video:
     return replace(video, labels=tuple(label if label in ignored else ACTION for label in video.labels))
 
 
+def _filled(entry: dict[str, Any], duration: float, frames: int, fps: float) -> dict[str, Any]:
+    """Returns an entry with what it lacks of its video's length, as far as that is known."""
+    if "duration" not in entry and frames:
+        return {**entry, "duration": duration, "frame": frames}
+    # The annotated duration may be rounded; the rate of the file turns its seconds into frames of the file.
+    return entry if {"frame", "fps"} & set(entry) else {**entry, "fps": fps}
+
+
 def _is_silent(entry: Any) -> bool:
     """Returns whether an otherwise valid annotation lacks "annotations"."""
     return isinstance(entry, dict) and isinstance(entry.get("subset"), str) and "annotations" not in entry
-
-
-def finite_number(value: Any) -> float | None:
-    """Returns a number or a string as a finite float; None for anything else."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    try:
-        number = float(value)
-    except (ValueError, OverflowError):
-        return None
-    return number if math.isfinite(number) else None
-
-
-def _span(value: Any) -> tuple[float, float] | None:
-    """Returns a list of two finite numbers as (start, end); None for anything else."""
-    ends = [finite_number(end) for end in value] if isinstance(value, list) else []
-    if len(ends) != 2 or ends[0] is None or ends[1] is None:
-        return None
-    return ends[0], ends[1]
-
-
-@dataclass
-class _Entry:
-    """One video's entry of the file while it is read, and where to put what is wrong with it."""
-
-    name: str
-    values: dict[str, Any]
-    problems: list[str]
-
-    def wrong(self, key: str, value: Any, expected: str) -> None:
-        self.problems.append(f'video "{self.name}": "{key}" is {_short(value)}, expected {expected}')
-
-    def positive(self, key: str) -> float:
-        """Returns a number above 0; NaN, after adding to the problems, where there is none."""
-        number = finite_number(self.values.get(key))
-        if number is None or number <= 0:
-            self.wrong(key, self.values.get(key), "a number above 0")
-            return math.nan
-        return number
 
 
 def _video(
@@ -271,15 +258,14 @@ def _video(
 ) -> Video | None:
     """Returns one video, or None after adding what is wrong to `problems`; adds reversed segments to `left_out`."""
     before = len(problems)
-    if not isinstance(values, dict):
-        problems.append(f'video "{name}": expected an object, found {_short(values)}')
+    entry = entry_of(name, values, problems)
+    if entry is None:
         return None
-    entry = _Entry(name, values, problems)
     if not isinstance(values.get("subset"), str):
         entry.wrong("subset", values.get("subset"), "a name")
     duration = entry.positive("duration") if with_duration or "duration" in values else math.nan
     frames = _frame_count(entry, duration, fixed_fps) if with_frames else 0  # a count in the file may even be wrong
-    segments, labels = _labelled_segments(entry, left_out)
+    segments, labels = entry.labelled_segments(left_out)
     if len(problems) > before:
         return None
     return Video(
@@ -293,7 +279,7 @@ def _video(
     )
 
 
-def _frame_count(entry: _Entry, duration: float, fixed_fps: float | None) -> int:
+def _frame_count(entry: Entry, duration: float, fixed_fps: float | None) -> int:
     """Returns the number of source frames; any number after adding what is wrong to the problems."""
     values = entry.values
     if fixed_fps is not None:
@@ -315,37 +301,3 @@ def _frame_count(entry: _Entry, duration: float, fixed_fps: float | None) -> int
             f'video "{entry.name}": less than one frame in {duration} seconds; correct "frame" or "fps"'
         )
     return 0 if math.isnan(frames) else int(frames)
-
-
-def _labelled_segments(entry: _Entry, left_out: list[str]) -> tuple[list[tuple[float, float]], list[str]]:
-    """Returns the segments of a video in seconds and their labels, without the reversed ones."""
-    annotations = entry.values.get("annotations", [])
-    if not isinstance(annotations, list):
-        entry.wrong("annotations", annotations, "a list (empty for a video without segments)")
-        annotations = []
-    segments: list[tuple[float, float]] = []
-    labels: list[str] = []
-    for number, annotation in enumerate(annotations):
-        where = f"annotations[{number}]"
-        if not isinstance(annotation, dict):
-            entry.wrong(where, annotation, 'an object with "segment" and "label"')
-            continue
-        segment, label = _span(annotation.get("segment")), annotation.get("label")
-        if segment is None:
-            entry.wrong(f"{where}.segment", annotation.get("segment"), "[start, end] in seconds")
-        elif not isinstance(label, str) or not label:
-            entry.wrong(f"{where}.label", label, "a class name")
-        elif segment[0] > segment[1]:
-            left_out.append(f'video "{entry.name}": "{where}.segment" is {list(segment)}')
-        else:
-            segments.append(segment)
-            labels.append(label)
-    return segments, labels
-
-
-def _short(value: Any) -> str:
-    """Returns a value as JSON of at most 80 characters, or "missing" for None."""
-    if value is None:
-        return "missing"
-    text = json.dumps(value)
-    return text if len(text) <= 80 else text[:77] + "..."

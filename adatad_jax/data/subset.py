@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
+from adatad_jax.annotations.recognise import DATABASE, Format, format_of
+from adatad_jax.annotations.records import Options
 from adatad_jax.config.fields import Config
-from adatad_jax.data.annotation_table import load_table
+from adatad_jax.data.annotation_table import load_table, options_of
 from adatad_jax.data.annotations import (
     ACTION,
     Video,
@@ -18,6 +21,7 @@ from adatad_jax.data.annotations import (
     select_subset,
     without_classes,
 )
+from adatad_jax.data.database_lengths import lengths_of_lacking
 from adatad_jax.data.sampling import Sampling, make_sampling
 from adatad_jax.errors import UserError, listed
 from adatad_jax.video.names import find_files
@@ -58,17 +62,26 @@ def load_videos(config: Config) -> dict[str, Video]:
       name -> annotation, in the order of the annotation file.
 
     Raises:
-      UserError: no annotation file is set, or one of the errors of `load_table` (for a file that ends in .csv) or of
-        `load_annotations` (for any other).
+      UserError: no annotation file is set, or one of the errors of `load_annotations` (for ActivityNet-style JSON) or
+        of `load_table` (for all other formats).
     """
     data = config.data
     if not data.annotations:
-        raise UserError("config.data.annotations is not set; expected a file, .json or .csv")
-    if Path(data.annotations).suffix.lower() == ".csv":
+        raise UserError("config.data.annotations is not set; expected an annotation file or a folder of them")
+    path = Path(data.annotations)
+    status = path.stat() if path.is_file() else None
+    changed = (status.st_size, status.st_mtime_ns) if status else (0, 0)
+    if path.is_dir() or _format_of(path, options_of(data), changed) is not DATABASE:
         return load_table(data)
-    return load_annotations(
-        data.annotations, fixed_fps=data.fps or None, with_frames=make_sampling(data).needs_frame_counts
-    )
+    with_frames = make_sampling(data).needs_frame_counts
+    lengths = lengths_of_lacking(data, with_frames)
+    return load_annotations(path, fixed_fps=data.fps or None, with_frames=with_frames, lengths=lengths)
+
+
+@lru_cache(maxsize=4)
+def _format_of(path: Path, options: Options, changed: tuple[int, int]) -> Format | None:
+    """Returns the format of a file; of an unchanged one (size, time of change) it is found once."""
+    return format_of(path, options)
 
 
 def load_classes(config: Config) -> tuple[str, ...]:

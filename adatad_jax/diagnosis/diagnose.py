@@ -37,6 +37,7 @@ from adatad_jax.diagnosis.report import (
     SubsetReport,
 )
 from adatad_jax.diagnosis.segment_problems import segment_problems
+from adatad_jax.diagnosis.similar_labels import similar_labels
 from adatad_jax.errors import UserError, all_listed
 from adatad_jax.video.limits import map_in_processes
 from adatad_jax.video.names import find_files
@@ -88,6 +89,8 @@ def diagnose(config: Config, console: Console) -> Report:
             report.subsets.append(subset)
     if data.train_subset == data.test_subset:
         report.tell("config.data.test_subset is the training subset: results say nothing about other videos")
+    alike = [f'"{one}" and "{other}"' for one, other in similar_labels(classes_of(videos))]
+    report.add("", "labels that look like one label spelt twice: each is a class of its own", alike)
     _diagnose_files(config, report, console)
     return report
 
@@ -114,18 +117,21 @@ def _load_videos(config: Config, report: Report) -> tuple[Config, dict[str, Vide
 
 
 class _Findings(logging.Handler):
-    """A log handler that turns each distinct warning of the package into one finding."""
+    """A log handler that turns each distinct warning of the package into one finding, and keeps its notes."""
 
     def __init__(self, report: Report) -> None:
-        super().__init__(logging.WARNING)
+        super().__init__(logging.INFO)
         self._report = report
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._report.tell(record.getMessage())
+        if record.levelno >= logging.WARNING:
+            self._report.tell(record.getMessage())
+        elif record.getMessage() not in self._report.notes:
+            self._report.notes.append(record.getMessage())
 
 
 def _warnings_into(report: Report) -> contextlib.AbstractContextManager[None]:
-    """Hands the package's warnings to a report until the block ends."""
+    """Hands the package's warnings and notes to a report until the block ends."""
     return warnings_to(_Findings(report))
 
 

@@ -14,6 +14,8 @@ from adatad_jax.errors import listed
 
 def print_report(report: Report, console: Console) -> None:
     """Prints tables of what the data set holds, then every kind of problem, then the verdict."""
+    for note in report.notes:
+        console.print(note)
     if report.subsets:
         console.print(_contents(report, console))
         console.print(_levels(report, console))

@@ -113,6 +113,7 @@ class Report:
         load.
       window_limit: length in grid positions above which a segment is in no training window; infinite where a window
         holds the whole video.
+      notes: what the annotations were read as.
       findings: the problems.
       costs: the costs, one per subset.
     """
@@ -120,6 +121,7 @@ class Report:
     subsets: list[SubsetReport] = field(default_factory=list)
     detector: DetectorConfig | None = None
     window_limit: float = np.inf
+    notes: list[str] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     costs: list[Costs] = field(default_factory=list)
 
@@ -147,6 +149,7 @@ def report_to_json(report: Report) -> dict[str, Any]:
     ranges = report.detector.regression_ranges if report.detector else ()
     return {
         "fit": report.fit,
+        "notes": report.notes,
         "findings": [
             {
                 "subset": finding.subset,

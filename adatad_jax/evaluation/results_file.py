@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from adatad_jax.data.binary_files import BinaryKind, binary_kind
+from adatad_jax.annotations.binary_files import BinaryKind, binary_kind
 from adatad_jax.errors import UserError, listed
 from adatad_jax.evaluation.results_forms import EXPECTED, Parsed, no_detections, parse_results
 from adatad_jax.evaluation.results_labels import ClassList, name_labels

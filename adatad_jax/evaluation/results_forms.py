@@ -19,8 +19,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from adatad_jax.data.annotation_files import parse_json, read_text
-from adatad_jax.data.annotations import finite_number
+from adatad_jax.annotations.records import finite_number
+from adatad_jax.annotations.text import parse_json, read_text
 from adatad_jax.errors import UserError, few
 from adatad_jax.evaluation.results_labels import Label
 

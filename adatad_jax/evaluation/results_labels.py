@@ -19,7 +19,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from adatad_jax.data.annotation_files import read_text
+from adatad_jax.annotations.text import read_text
 from adatad_jax.data.annotations import read_classes
 from adatad_jax.errors import UserError, few
 

@@ -1,5 +1,6 @@
 """Ground truth from an annotation file: one subset, optionally without blocked videos."""
 
+import logging
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -7,13 +8,19 @@ from pathlib import Path
 
 import numpy as np
 
-from adatad_jax.data.annotation_files import read_json, read_text
-from adatad_jax.data.annotation_table import AnnotationRow, parse_table
+from adatad_jax.annotations.names import names_of_files, plain_name
+from adatad_jax.annotations.recognise import DATABASE, DETECTIONS, TABLE, format_of, read_annotations
+from adatad_jax.annotations.records import AnnotationFile, Length, Options, Row, Unit, in_seconds
+from adatad_jax.annotations.text import read_json
+from adatad_jax.data.annotation_table import read_lengths
 from adatad_jax.data.annotations import Video, classes_of, load_annotations, select_subset
 from adatad_jax.errors import UserError, listed
 from adatad_jax.evaluation.ground_truth import GroundTruth, ground_truth_of
 from adatad_jax.postprocessing.detections import Detections
-from adatad_jax.video.names import name_hint
+from adatad_jax.video.names import find_files, name_hint
+
+THREADS, TIME_LIMIT = 8, 60.0  # of reading the lengths of video files
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -40,24 +47,31 @@ class Annotated:
         return replace(self, truth=truth, classes=names)
 
 
-def load_truth(path: Path, subset: str | None = None, classes: Sequence[str] = ()) -> Annotated:
-    """Reads the ground truth from any annotation file that a detector can be trained with; see `load_annotations`.
+def load_truth(
+    path: Path,
+    subset: str | None = None,
+    options: Options = Options(),  # noqa: B008 - an immutable record
+    folder: Path | None = None,
+) -> Annotated:
+    """Reads the ground truth from any annotation file that a detector can be trained with; see `load_table`.
 
-    Neither frame counts nor durations are needed. In a table (.csv), video names count as they are written.
+    Neither frame counts nor durations are needed, unless the tool counts frames. In a table, video names count as they
+    are written; in the files of tools, without folders and extension.
 
     Args:
       path: the annotation file.
-      subset: name of the subset, spelled as in the file; None if the file has only one, or is a table without subsets.
-      classes: class names that labels are to index; labels missing from it are appended.
+      subset: name of the subset, spelled as in the file; None if the file has only one, or names no subsets.
+      options: how to read it.
+      folder: of the video files: names are matched with them, and frames become seconds by their rates.
 
     Raises:
       UserError: the file is missing or malformed; it does not have the subset, or has several and none was chosen; or
         the subset has no segment.
     """
-    if path.suffix.lower() == ".csv":
-        videos = _load_table(path)
-    else:
+    if format_of(path, options) is DATABASE:
         videos = load_annotations(path, with_frames=False, with_duration=False)
+    else:
+        videos = _load_rows(read_annotations(path, options), folder)
     subsets = Counter(video.subset for video in videos.values())
     if subset is None:
         if len(subsets) > 1:
@@ -66,12 +80,11 @@ def load_truth(path: Path, subset: str | None = None, classes: Sequence[str] = (
         subset = next(iter(subsets))
     if subset and not any(subsets):
         raise UserError(
-            f'{path}: no subset "{subset}": the table has no column subset; add it, or leave out --subset to measure '
-            "against all its videos"
+            f'{path}: no subset "{subset}": the annotations name none (no column subset); add it, or leave out '
+            "--subset to measure against all videos"
         )
     chosen = select_subset(videos, subset, path, "set --subset to one of them")
-    names = tuple(dict.fromkeys((*classes, *classes_of(chosen))))
-    truth, names = ground_truth_of(chosen, names)
+    truth, names = ground_truth_of(chosen, classes_of(chosen))
     if not truth:
         raise UserError(
             f"{path}: no segment is annotated in the {len(chosen)} videos of {_spoken(subset)}, expected at least one "
@@ -126,24 +139,49 @@ def leave_out(
 
 
 def _spoken(subset: str) -> str:
-    return f'subset "{subset}"' if subset else "the table"
+    return f'subset "{subset}"' if subset else "the file"
 
 
-def _load_table(path: Path) -> dict[str, Video]:
-    problems: list[str] = []
-    by_video: dict[str, list[AnnotationRow]] = {}
-    for row in parse_table(path, read_text(path), problems):
-        by_video.setdefault(row.video, []).append(row)
-    for name, rows in by_video.items():
+def _load_rows(file: AnnotationFile, folder: Path | None) -> dict[str, Video]:
+    """Returns the videos of a file of any format but the database's."""
+    if file.key == DETECTIONS.key:
+        raise UserError(f"{file.path}: holds detections, expected annotations to measure against")
+    problems = list(file.problems)
+    written = list(dict.fromkeys(row.video for row in file.rows))
+    names = {video: video if file.key == TABLE.key else plain_name(video) for video in written}
+    lengths: dict[str, Length] = {}
+    if folder is not None and file.key != TABLE.key:
+        names = names_of_files(written, file.aliases, folder)
+        if any(row.unit is not Unit.SECONDS for row in file.rows):
+            lengths, unreadable = read_lengths(find_files(folder, list(names.values()))[0], THREADS, TIME_LIMIT)
+            problems += unreadable
+    by_name: dict[str, list[Row]] = {}
+    for row in file.rows:
+        by_name.setdefault(names[row.video], []).append(row)
+    for name, rows in by_name.items():
         subsets = sorted({row.subset for row in rows})
         if len(subsets) > 1:
             problems.append(f'video "{name}" is in the subsets {", ".join(subsets)}; put it into one')
+    videos = {name: _video(name, rows, file, lengths.get(name), problems) for name, rows in by_name.items()}
     if problems:
-        raise UserError(f"{path}: {len(problems)} problem(s) to correct:{listed(problems)}")
-    return {name: _video(name, rows) for name, rows in by_video.items()}
+        raise UserError(f"{file.path}: {len(problems)} problem(s) to correct:{listed(problems)}")
+    _logger.info("%s", file.summary())
+    for note in file.notes:
+        _logger.warning("%s: %s", file.path, note)
+    return videos
 
 
-def _video(name: str, rows: list[AnnotationRow]) -> Video:
-    segments = [(row.segment, row.label) for row in rows if row.segment is not None]
-    array = np.array([segment for segment, _ in segments], np.float64).reshape(-1, 2)
-    return Video(name, rows[0].subset, np.nan, 0, array, tuple(label for _, label in segments))
+def _video(name: str, rows: list[Row], file: AnnotationFile, length: Length | None, problems: list[str]) -> Video:
+    known = file.lengths.get(rows[0].video, Length())
+    segments, labels = [], []
+    for row in rows:
+        if row.segment is None:
+            continue
+        try:
+            segments.append(in_seconds(row, known if known.fps > 0 else length or known, file.point_seconds))
+            labels.append(row.label)
+        except ValueError as error:
+            problems.append(f"{row.where}: {error}; give the folder of the video files with --videos")
+    array = np.array(segments, np.float64).reshape(-1, 2)
+    duration = length.duration if length is not None else known.duration
+    return Video(name, rows[0].subset, duration, 0, array, tuple(labels))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from adatad_jax.annotations.records import AUTO, Options
 from adatad_jax.errors import UserError
 from adatad_jax.evaluation.actions import combine
 from adatad_jax.evaluation.mean_ap import Metrics
@@ -38,7 +39,8 @@ def evaluate_results(args: argparse.Namespace, console: Console) -> Metrics:
     check_output_folder(args.output)
     if args.videos is not None and not args.videos.is_dir():
         raise UserError(f"--videos={args.videos}: no such folder; expected the folder of the video files")
-    annotated = load_truth(args.annotations, args.subset)
+    options = Options(args.format or AUTO, args.label_from or "", args.point_seconds or 0.0)
+    annotated = load_truth(args.annotations, args.subset, options, args.videos)
     class_list = read_class_list(args.classes, annotated.classes) if args.classes else None
     if class_list and args.noun_classes:
         nouns = read_class_list(args.noun_classes, annotated.classes)

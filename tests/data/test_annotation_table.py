@@ -123,7 +123,7 @@ def test_all_wrong_lines_are_listed_together(table: Table) -> None:
     ("text", "told"),
     [
         ("", r"line 1: .*\bvideo,start,end,label\b.*\bnothing\b"),
-        ("video;start;end;label\na;0;1;x\n", r"line 1: .*\bvideo,start,end,label\b.*\bvideo;start;end;label\b"),
+        ("video;begin;end;label\na;0;1;x\n", r"line 1: .*\bvideo,start,end,label\b.*\bvideo;begin;end;label\b"),
         ("a,0,1,x\n", r"line 1: .*\bvideo,start,end,label\b.* a,0,1,x"),
         ("video,start,end,label,label\na,0,1,x,y\n", r"line 1: .*\bonce\b.*\bvideo,start,end,label,label\b"),
         (HEADER, r"mine\.csv: .*\bno segments\b"),

@@ -156,7 +156,7 @@ def test_repeated_video_is_not_silently_replaced(write: Write) -> None:
 def test_missing_and_unreadable_files(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"absent\.json: no such file"):
         load_annotations(tmp_path / "absent.json")
-    (tmp_path / "binary.json").write_bytes(b"\x80\x81")
+    (tmp_path / "binary.json").write_bytes(b"\xff\xff\x00\x01")
     with pytest.raises(UserError, match=r"binary\.json: .*UTF-8"):
         load_annotations(tmp_path / "binary.json")
 
