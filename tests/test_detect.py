@@ -18,6 +18,7 @@ from adatad_jax.outputs.targets import ANNOTATED, WRITTEN, claimed, plan
 from adatad_jax.pipelines import detect_in_files as module
 from adatad_jax.pipelines.detect_in_files import Options, detect_files
 from tests.tiny_detector import moving_square, tiny_trained, write_video
+from tests.video.broken_files import write_video as write_noise
 
 
 @pytest.fixture(scope="module")
@@ -150,6 +151,44 @@ def test_subtitles_keep_to_the_clock_of_the_file(detector: Detector, folder: Pat
     assert max(row["segment"][1] for row in found) > 9
     times = re.findall(r"--> 00:00:(\d\d,\d+)", (tmp_path / "a.srt").read_text())
     assert 4.5 < max(float(time.replace(",", ".")) for time in times) <= 5
+
+
+def test_damage_is_filled_and_marked_on_request(detector: Detector, tmp_path: Path) -> None:
+    """Frame 41 of 100, at 25 per second, is lost, and so all up to the next key frame."""
+    source = write_noise(tmp_path / "whole.mp4")
+    with av.open(str(source)) as container:
+        packets = [(packet.pts or 0, packet.pos or 0, packet.size) for packet in container.demux(video=0)]
+    content = bytearray(source.read_bytes())
+    _, position, size = sorted(packet for packet in packets if packet[2])[41]
+    content[position : position + size] = bytes(size)
+    source.write_bytes(content)
+
+    failures, _ = detect(detector, [source], tmp_path / "refused")
+    assert re.search(r"frame 4\d\b.*damaged", failures[0])
+    failures, _ = detect(detector, [source], tmp_path / "few", skip_damaged=0.01)
+    assert "1% of its 100 frames" in failures[0]
+    failures, said = detect(detector, [source], tmp_path / "filled", skip_damaged=0.9)
+    assert failures == []
+    result = json.loads((tmp_path / "filled/whole.json").read_text())
+    ((start, end),) = result["damaged"]
+    assert 1.5 < start < 41 / 25 + 0.001 < end <= 2.0
+    assert f"{end - start:.2f} s in 1 stretches" in said
+    with (tmp_path / "filled/whole.csv").open(newline="") as file:
+        for row in csv.DictReader(file):
+            shared = min(float(row["end"]), end) - max(float(row["start"]), start)
+            assert float(row["damaged"]) == pytest.approx(max(0.0, shared))
+
+
+@pytest.mark.parametrize(("file", "told"), [("rtsp_jump_1h.mp4", "3600.04 s"), ("screen_gaps.webm", "2 stretches")])
+def test_what_is_repaired_is_said_and_kept(detector: Detector, tmp_path: Path, file: str, told: str) -> None:
+    source = Path(__file__).parent / "cases" / file
+    failures, said = detect(detector, [source], tmp_path)
+    result = json.loads((tmp_path / source.with_suffix(".json").name).read_text())
+    assert failures == []
+    assert told in said
+    assert told in " ".join(result["notes"])
+    assert result["duration"] == pytest.approx(12 if "jump" in file else 25.2, abs=0.01)
+    assert all(row["segment"][1] <= result["duration"] + 1e-6 for row in result["detections"])
 
 
 def test_an_annotated_video_of_other_options_does_not_stay(detector: Detector, folder: Path, tmp_path: Path) -> None:

@@ -89,14 +89,14 @@ class Filling:
     frames: set[int] = field(default_factory=set)
     _lock: Lock = field(default_factory=Lock)
 
-    def add(self, path: Path, index: int, count: int) -> None:
-        """Notes that frame `index` of `count` is filled; raises `UserError` if that is more than allowed."""
+    def add(self, path: Path, damaged: range, count: int) -> None:
+        """Notes that some frames of `count` are filled; raises `UserError` if that makes more than allowed."""
         with self._lock:
-            self.frames.add(index)
+            self.frames.update(damaged)
             if len(self.frames) > self.share * count:
                 raise UserError(
                     f"{path}: more than {100 * self.share:g}% of its {count} frames are damaged, such as frame "
-                    f"{index}: allow more with --skip-damaged, or copy the file again"
+                    f"{damaged.start}: allow more with --skip-damaged, or copy the file again"
                 )
 
 
@@ -269,7 +269,7 @@ class _AvReader:
         """Returns what stands for the damaged frame `index`; raises `UserError` if nothing may."""
         if self._filling is None:
             raise UserError(f"{self._path}: frame {index} cannot be decoded: damaged; copy or convert the file again")
-        self._filling.add(self._path, index, self.frame_count)
+        self._filling.add(self._path, range(*self._hole), self.frame_count)
         return self._stand_in
 
     def _seek(self, key: int) -> bool:

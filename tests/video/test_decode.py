@@ -16,7 +16,7 @@ import pytest
 from numpy.typing import ArrayLike
 
 from adatad_jax.errors import UserError
-from adatad_jax.video.decode import frames_at, open_video
+from adatad_jax.video.decode import Filling, frames_at, open_video
 from adatad_jax.video.scan import scan
 from tests.real_data import real_file
 
@@ -146,7 +146,7 @@ def test_frames_at_transforms_small_batches(mp4: Path) -> None:
     asked: list[list[int]] = []
 
     class Counting:
-        frame_count, fps, size = N, 25.0, SIZE
+        frame_count, fps, size, notes = N, 25.0, SIZE, ()
 
         def read(self, indices: ArrayLike) -> np.ndarray:
             asked.append(np.asarray(indices).tolist())
@@ -268,6 +268,29 @@ def test_frames_around_damage_are_right_or_refused(
         with pytest.raises(UserError, match=path.name):
             reader.read(range(60))
         np.testing.assert_array_equal(reader.read([2])[0], clean[2])
+
+
+def test_damaged_frames_are_filled_where_that_is_allowed(tmp_path: Path) -> None:
+    """Frame 40 is lost; up to the next key frame, 48, all frames are predicted from it."""
+    source = write_video(tmp_path / "whole.mp4", b_frames=0, options=X264)
+    damaged = overwritten(source, sorted(packets(source))[40:41], tmp_path / "hole.mp4")
+    filling = Filling(0.1)
+    for indices in ([38, 44, 40, 47, 48], [41], range(36, 52)):  # in any order, and by one reader or another
+        reader = open_video(damaged, filling)
+        expected = [39 if 40 <= index < 48 else index for index in indices]
+        assert [shown(frame) for frame in reader.read(indices)] == expected
+    assert filling.frames == set(range(40, 48))
+    with pytest.raises(UserError, match=r"hole\.mp4: .*\b5% of its 90 frames\b.*--skip-damaged"):
+        open_video(damaged, Filling(0.05)).read(range(N))
+
+
+def test_a_hole_in_a_matroska_file_is_filled_where_that_is_allowed(tmp_path: Path) -> None:
+    matroska_with_a_hole(tmp_path / "hole.mkv")
+    assert len(scan(tmp_path / "hole.mkv").lost) == 1
+    reader = open_video(tmp_path / "hole.mkv", Filling(1.0))
+    numbers = [shown(frame) for frame in reader.read(range(reader.frame_count))]
+    assert (numbers[0], numbers[-1]) == (0, N - 1)
+    assert numbers == sorted(numbers)
 
 
 def test_why_not_decord_it_returns_damaged_pictures_without_a_word(tmp_path: Path) -> None:
