@@ -21,7 +21,7 @@ from adatad_jax.data.annotation_files import read_text
 from adatad_jax.data.annotations import Video, finite_number
 from adatad_jax.errors import UserError, listed
 from adatad_jax.video.limits import within
-from adatad_jax.video.names import EXTENSIONS, find_files
+from adatad_jax.video.names import find_files, short_names, videos_below
 from adatad_jax.video.steady import lay_out
 
 COLUMNS = ("video", "start", "end", "label")
@@ -63,9 +63,9 @@ class Length(NamedTuple):
 def load_table(data: DataConfig) -> dict[str, Video]:
     """Reads a CSV file with the columns video, start, end, label, and optionally subset. Other columns are ignored.
 
-    `video` is the name of a file in the folder, with or without extension; `start` and `end` are seconds. A line whose
-    start, end and label are empty names a video without segments. A segment that ends up to a second after its video,
-    as in tables of whole seconds, is cut to the video's end. Frame counts and rates are those of the files. The column
+    `video` is the name of a file as `find_files` takes it; `start` and `end` are seconds. A line whose start, end and
+    label are empty names a video without segments. A segment that ends up to a second after its video, as in tables of
+    whole seconds, is cut to the video's end. Frame counts and rates are those of the files. The column
     `subset` decides the subsets; without it, `split_by_hash` does. Videos of the folder that are not in the table are
     not used, and a warning lists them. As long as table and files do not change, they are read only once.
 
@@ -86,7 +86,7 @@ def load_table(data: DataConfig) -> dict[str, Video]:
     if not data.videos or not folder.is_dir():
         where = data.videos or "(not set)"
         raise UserError(f"config.data.videos={where}: no such folder; the lengths of the videos are read there")
-    files = [path, *sorted(file for file in folder.iterdir() if file.suffix.lower() in EXTENSIONS)]
+    files = [path, *(file for file in videos_below(folder) if file.exists())]
     state = tuple((file, (status := file.stat()).st_size, status.st_mtime_ns) for file in files)
     settings = data.video_prefix, data.fps, data.split, data.threads, data.time_limit, data.skip_broken
     return dict(_load(path, folder, state, *settings))
@@ -107,7 +107,7 @@ def _load(
     """Reads the table as `load_table` does; `state` only makes the cache miss when a file has changed."""
     problems: list[str] = []
     rows = parse_table(path, read_text(path), problems)
-    names = _names({row.video for row in rows}, folder, prefix)
+    names = short_names(folder, {row.video for row in rows}, prefix)
     files, missing = find_files(folder, list(dict.fromkeys(names[row.video] for row in rows)), prefix)
     broken = [f"line {row.line}: {missing[names[row.video]]}" for row in rows if names[row.video] in missing]
     if not skip_broken:
@@ -144,7 +144,7 @@ def _load(
     }
     if problems:
         raise UserError(f"{path}: {len(problems)} problem(s) to correct:{listed(problems)}")
-    unused = sorted({file.name for file, _, _ in state[1:]} - {file.name for file in files.values()})
+    unused = sorted(str(file.relative_to(folder)) for file in {file for file, _, _ in state[1:]} - set(files.values()))
     if unused:
         _logger.warning("%s: not in %s, not used: %d videos:%s", folder, path.name, len(unused), listed(unused))
     return videos
@@ -243,15 +243,6 @@ def read_lengths(files: Mapping[str, Path], threads: int, time_limit: float) -> 
     return lengths, [result for result in results.values() if isinstance(result, str)]
 
 
-def _names(written: Collection[str], folder: Path, prefix: str) -> dict[str, str]:
-    """Maps each video as written to its name: without the extension, unless a file has two, as in a.mp4.mp4."""
-    _, unknown = find_files(folder, list(written), prefix)
-    return {
-        video: Path(video).stem if video in unknown and Path(video).suffix.lower() in EXTENSIONS else video
-        for video in written
-    }
-
-
 def _row(line: int, fields: Mapping[str, str], problems: list[str]) -> AnnotationRow | None:
     """Parses one line; returns None and adds to `problems` if it is wrong."""
     video, start, end, label = (fields[column] for column in COLUMNS)
@@ -291,7 +282,7 @@ def _video(
         start, end = row.segment
         if end > duration + ROUNDED_BY or start >= duration:
             problems.append(
-                f'line {row.line}: {start:g} to {end:g} seconds, but video "{name}" has {duration:.2f} seconds'
+                f'line {row.line}: {start:g} to {end:g} seconds, but video "{row.video}" has {duration:.2f} seconds'
             )
         segments.append((start, min(end, duration)))
         labels.append(row.label)

@@ -1,9 +1,19 @@
 """What a video file holds, found by opening the file and decoding a few of its frames."""
 
+from contextlib import suppress
+from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import av
+
+from adatad_jax.errors import UserError
+from adatad_jax.video.packets import open_container
 from adatad_jax.video.steady import open_steady
+
+# FFmpeg takes files for these by their extension alone, and draws any bytes as text or as an icon.
+_DRAWN = frozenset({"tty", "bin", "xbin", "adf", "idf", "cdg", "ico"})
+_PACKETS_TRIED = 300
 
 
 class Probe(NamedTuple):
@@ -38,3 +48,30 @@ def probe_throughout(path: Path) -> Probe:
     reader = open_steady(path)
     reader.read([0, reader.frame_count // 2, reader.frame_count - 1])
     return Probe(reader.frame_count, reader.fps, reader.size, reader.notes)
+
+
+def is_video(path: Path) -> bool:
+    """Tells whether FFmpeg finds a video in a file, whatever its extension: two pictures or more, of which one decodes.
+
+    Subtitles, pictures, sound with a cover, text and tables are no videos.
+    """
+    try:
+        container, stream = open_container(path)
+    except (UserError, av.error.FFmpegError):
+        return False
+    with container:
+        return container.format.name not in _DRAWN and _shows_pictures(container, stream)
+
+
+def _shows_pictures(container: Any, stream: Any) -> bool:
+    packets, decoded = 0, False
+    try:
+        for packet in islice(container.demux(stream), _PACKETS_TRIED):
+            packets += bool(packet.size)
+            with suppress(av.error.InvalidDataError):  # the start may be missing or damaged
+                decoded = decoded or bool(packet.decode())
+            if decoded and packets > 1:
+                return True
+    except av.error.FFmpegError:
+        pass
+    return False
