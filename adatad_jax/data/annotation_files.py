@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from adatad_jax.errors import UserError, one_line
+from adatad_jax.video.spelling import normal_json, normal_text
 
 # BMN's ActivityNet file is a JSON object keyed by video name. It names durations and frame counts like this, and a
 # table beside it holds the subsets.
@@ -21,7 +22,7 @@ ANNOTATIONS = "ActivityNet-style annotations, or a table video,start,end,label w
 
 
 def read_text(path: Path) -> str:
-    """Reads a text file, with or without a byte-order mark.
+    """Reads a text file, with or without a byte-order mark, in the Unicode normal form of names.
 
     Raises:
       UserError: the file is missing, a folder, unreadable, or not UTF-8.
@@ -35,7 +36,7 @@ def read_text(path: Path) -> str:
             )
         raise UserError(f"{path}: a folder, expected one annotation file, JSON or CSV; {advice}")
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return normal_text(path.read_text(encoding="utf-8-sig"), path)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; check the path") from None
     except OSError as error:
@@ -67,9 +68,13 @@ def read_json(path: Path, expected: str = ANNOTATIONS) -> tuple[Any, list[str]]:
         return mapping
 
     try:
-        return json.loads(read_text(path), object_pairs_hook=unique), repeated
+        content = json.loads(text := read_text(path), object_pairs_hook=unique)
     except (ValueError, RecursionError) as error:  # a number with thousands of digits is a ValueError too
         raise UserError(f"{path}: not a JSON file ({one_line(error)}); expected {expected}") from None
+    if "\\u" in text:  # escapes, which `read_text` leaves as they are
+        content, alike = normal_json(content, path)
+        repeated += alike
+    return content, repeated
 
 
 def by_video(content: Any, path: Path) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from adatad_jax.data.annotation_files import by_video, read_json, read_text
 from adatad_jax.errors import UserError, listed
+from adatad_jax.video.spelling import normal
 
 ACTION = "action"  # the one class of a class-agnostic model
 _logger = logging.getLogger(__name__)
@@ -144,7 +145,7 @@ def select_subset(
     Raises:
       UserError: no video is in the subset; the message lists the subsets of the file.
     """
-    chosen = {name: video for name, video in videos.items() if video.subset == subset}
+    chosen = {name: video for name, video in videos.items() if video.subset == normal(subset)}
     if not chosen:
         found = Counter(video.subset for video in videos.values())
         names = ", ".join(f'"{name}" ({count} videos)' for name, count in sorted(found.items()))

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 from adatad_jax.errors import UserError
 from adatad_jax.files import lock_held, partial_path
-from adatad_jax.video.names import EXTENSIONS, normal, shown, videos_below
+from adatad_jax.video.names import EXTENSIONS, videos_below
+from adatad_jax.video.spelling import normal, shown
 
 WRITTEN = (".json", ".csv", ".srt", ".vtt", ".png")
 ANNOTATED = ".annotated.mp4"
@@ -33,7 +34,7 @@ def plan(given: Sequence[Path], output: Path) -> list[Job]:
     """Makes one job per given file and per video in the given folders, in order.
 
     The outputs of a given file go to OUTPUT/NAME, those of a video in a given folder to OUTPUT/SUBFOLDERS/NAME. NAME
-    has no extension, unless two videos of a folder differ in nothing else, or one is called like another's outputs.
+    has no extension, unless two videos of a folder would then have the same outputs.
 
     Args:
       given: video files, which need not exist, and folders. Folders are searched at any depth for files that have a
@@ -62,7 +63,8 @@ def plan(given: Sequence[Path], output: Path) -> list[Job]:
     bases = Counter(normal(str(job.base)) for job in jobs)
     if lines := [shown(str(job.source)) for job in jobs if bases[normal(str(job.base))] > 1]:
         raise UserError(
-            f"these videos would write to the same files in {output}: {', '.join(lines)}; rename them, or run them with different --output"
+            f"these videos would write to the same files in {output}: {', '.join(lines)}; rename one of them, or give "
+            "each its own --output"
         )
     stems = Counter(normal(str(job.base.with_suffix(""))) for job in jobs)
     return [

@@ -1,13 +1,9 @@
-"""The files that belong to names of videos, and hints about names that are spelled differently.
-
-Names are compared in one Unicode normal form (NFC): macOS and some tools write an accented letter as two characters.
-"""
+"""The files that belong to names of videos, and hints about names that are spelled differently."""
 
 from __future__ import annotations
 
 import os
 import stat
-import unicodedata
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from functools import lru_cache
@@ -17,6 +13,7 @@ from typing import NamedTuple
 from adatad_jax.errors import UserError
 from adatad_jax.video.limits import within
 from adatad_jax.video.probe import is_video
+from adatad_jax.video.spelling import normal, shown
 
 # What is taken for a video in a folder, without opening it: what cameras, recorders and editors write.
 EXTENSIONS = (
@@ -32,11 +29,6 @@ PREVIEW = ".gif"
 VIDEO_PREFIX = "v_"
 # Seconds in which a file of another extension must show that it is a video.
 OPEN_LIMIT = 30.0
-
-
-def normal(text: str) -> str:
-    """Returns a text in the Unicode normal form in which names are compared, NFC."""
-    return unicodedata.normalize("NFC", text)
 
 
 def find_files(folder: Path, names: Sequence[str], prefix: str = "") -> tuple[dict[str, Path], dict[str, str]]:
@@ -134,11 +126,6 @@ def _bare(name: str) -> str:
 
 def _is_listed(name: str) -> bool:
     return PurePath(name).suffix.lower() in EXTENSIONS
-
-
-def shown(name: str) -> str:
-    """Returns a name such that two Unicode forms of it can be told apart."""
-    return name if name == normal(name) else f"{name!a} (another Unicode form)"
 
 
 def _whole(name: str) -> str:

@@ -12,12 +12,16 @@ import av
 import numpy as np
 import pytest
 
+from adatad_jax.config.fields import Config
+from adatad_jax.data.annotation_table import load_table
 from adatad_jax.errors import UserError
+from adatad_jax.outputs.targets import Job, plan
 from adatad_jax.video.names import EXTENSIONS, find_files, name_hint, short_names, videos_below
 from adatad_jax.video.probe import is_video, probe
 
+CAMCORDER = Path(__file__).parents[1] / "cases/00001.MTS"
 NFC, NFD = (unicodedata.normalize(form, "Café") for form in ("NFC", "NFD"))
-# extension -> the container and codec of a small file of that kind; height and width where the codec allows few
+# extension -> the container and codec of a small file of that kind
 KINDS: dict[str, tuple[str, str]] = {
     ".mp4": ("mp4", "libx264"),
     ".m4v": ("mp4", "libx264"),
@@ -131,6 +135,14 @@ def test_what_is_listed_is_read(tmp_path: Path, extension: str) -> None:
     assert videos_below(tmp_path) == [path]
     assert probe(path).frames == 5
     assert is_video(path)
+
+
+def test_a_camcorder_file_is_found_in_a_folder_and_by_a_table(tmp_path: Path) -> None:
+    shutil.copy(CAMCORDER, tmp_path)
+    assert plan([tmp_path], tmp_path / "out") == [Job(tmp_path / "00001.MTS", tmp_path / "out/00001")]
+    (tmp_path / "a.csv").write_text("video,start,end,label,subset\n00001,0,1,x,all\n00001.mts,1,2,x,all\n")
+    config = Config().with_fields({"data.annotations": str(tmp_path / "a.csv"), "data.videos": str(tmp_path)})
+    assert load_table(config.data)["00001"].segments.tolist() == [[0, 1], [1, 2]]
 
 
 def test_a_file_of_any_extension_is_found_by_name(tmp_path: Path, film: Path) -> None:
