@@ -156,7 +156,7 @@ def cache_video(task: Task) -> int:
     """
     cv2.setNumThreads(1)  # whole videos are processed in parallel, so OpenCV's own threads would only compete
     source = task.source
-    reader = open_steady(source)
+    reader = open_steady(source, reader=task.data.reader)
     status = source.stat()
     kept = make_sampling(task.data).loadable(reader.frame_count)
     outputs = [record_file(task.folder, short_side, task.name) for short_side in task.short_sides]

@@ -191,7 +191,7 @@ class _AvReader:
     __del__ = _close
 
     def read(self, indices: ArrayLike) -> Images:
-        wanted, place = np.unique(_checked(indices), return_inverse=True)
+        wanted, place = np.unique(checked_indices(indices), return_inverse=True)
         frames = np.empty((len(wanted), *self.size, 3), np.uint8)
         height, width = self._shape
         try:
@@ -339,7 +339,7 @@ def _sound_frames(container: Any, stream: Any, index: PacketIndex, number: int |
     yield from (entry for entry in held if is_sound(entry[0]))
 
 
-def _checked(indices: ArrayLike) -> NDArray[np.int64]:
+def checked_indices(indices: ArrayLike) -> NDArray[np.int64]:
     """Returns frame indices as int64; raises `ValueError` unless there is at least one and none is negative."""
     checked = np.asarray(indices, np.int64)
     if checked.ndim != 1 or not len(checked) or checked.min() < 0:

@@ -31,6 +31,7 @@ FREE_FIELDS = {
     "data.in_memory",
     "data.threads",
     "data.time_limit",
+    "data.reader",
     "data.skip_broken",  # the training videos themselves are compared
     "data.cache",
     "train.epochs",  # the schedule depends on schedule_epochs instead
