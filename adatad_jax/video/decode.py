@@ -1,11 +1,11 @@
-"""Decoding of video files: the exact frames at given indices, in RGB, upright, at full size.
+"""Decoding of video files by PyAV: the exact frames at given indices, in RGB, upright, at full size.
 
 PyAV reads every file. Decoding runs forward from the nearest key frame. The decoder is told the number of each packet
 in place of its time stamp, and returns it with the picture: so wrong time stamps never put a picture in a wrong place.
 
-decord, the usual choice in the field, is not used. It silently returns the pictures that FFmpeg makes up for damaged
+decord, the usual choice in the field, is no default. It silently returns the pictures that FFmpeg makes up for damaged
 data. Its random access is silently off by some frames in files with open groups of pictures and in AVI, MPEG-TS,
-MPEG-PS and ASF. A program that ends while decord reads is aborted. Per core it is slower. Tests compare with it.
+MPEG-PS and ASF. Per core it is slower. Tests compare with it; `decord_reader` reads with it what it reads rightly.
 
 Damage: a frame that FFmpeg loses or reports as damaged is refused, and so is every frame that may be predicted from
 it (up to the next key frame), unless a `Filling` allows the frame before to stand for it. Damage that FFmpeg does not

@@ -108,7 +108,7 @@ def _compared(path: Path, size: int, changed: int) -> Verdict:
             pictures = video.get_batch(shown).asnumpy()
             del video
     except _errors():
-        return Verdict("what decord cannot decode", (0, 0))
+        return Verdict("frames that decord fails to decode", (0, 0))
     if count != index.count or not np.array_equal(keys, index.keys):
         return Verdict("other frames in decord than the packets show", (0, 0))
     if np.abs(times - times[0] - index.times[:-1]).max() > _SAME_TIME:
