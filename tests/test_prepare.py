@@ -103,6 +103,21 @@ def test_decord_fills_the_cache_where_it_is_asked_for(place: Place, capsys: pyte
         assert np.abs(cache.read(video, np.array([0, 20, 40])).astype(int) - expected).max() <= 2
 
 
+def test_videos_in_folders_below_are_cached_and_checked_too(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    annotations = place.videos.parent / "annotations.json"
+    (place.videos / "day 1").mkdir()
+    (place.videos / "train_000.mp4").rename(place.videos / "day 1/train_000.mp4")
+    annotations.write_text(annotations.read_text().replace('"train_000"', '"day 1/train_000"'))
+    assert place.run() == 0
+    records = place.cache / "40/day 1/train_000.array_record"
+    assert records.is_file()
+    assert place.run("--check") == 0
+    records.write_bytes(records.read_bytes()[:-1])
+    capsys.readouterr()
+    assert place.run("--check") == 1
+    assert str(records) in capsys.readouterr().out
+
+
 def test_open_fields_are_chosen_as_training_does(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     open_flags = ["--config.propose=True", "--config.data.stride=0", "--config.data.window=0"]
     assert place.run(*open_flags) == 0

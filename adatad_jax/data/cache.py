@@ -16,7 +16,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import cv2
@@ -100,8 +100,9 @@ def kept_frames(data: DataConfig) -> dict[str, str | int]:
 
 
 def record_file(folder: Path, short_side: int, name: str) -> Path:
-    """Returns the path of a video's record file."""
-    return folder / str(short_side) / f"{name}.array_record"
+    """Returns the path of a video's record file, below `folder` even where the name is a path that leads elsewhere."""
+    parts = [part for part in PurePosixPath(name).parts if part not in ("/", "//", "..")] or [""]
+    return folder.joinpath(str(short_side), *parts[:-1], f"{parts[-1]}.array_record")
 
 
 def read_entry(records: Path) -> Entry | None:

@@ -93,7 +93,7 @@ def prepare(config: Config, folder: Path, quality: int | None, workers: int, con
                 else:
                     frames, videos = frames + outcome, videos + 1
                 progress.update(bar, advance=item.seconds, status=f"{done} of {len(waiting)} videos")
-    size = sum(path.stat().st_size for path in folder.glob("*/*.array_record"))
+    size = sum(path.stat().st_size for path in folder.glob("*/**/*.array_record"))
     console.print(
         f"decoded {videos} videos, {frames} frames in {time.monotonic() - started:.0f} s; {folder} holds "
         f"{total - len(failures)} of {total} videos, {size / 1e9:.2f} GB"
@@ -200,7 +200,7 @@ def check(folder: Path, threads: int, console: Console) -> bool:
     Raises:
       UserError: there is no cache in the folder.
     """
-    files = sorted(path.with_suffix(".array_record") for path in folder.glob("*/*.json"))
+    files = sorted(path.with_suffix(".array_record") for path in folder.glob("*/**/*.json"))
     if not files:
         raise UserError(f"--output={folder}: this folder holds no cache; leave out --check to make one")
 
@@ -248,5 +248,5 @@ def _cleared(folder: Path) -> Iterator[None]:
 
 
 def _remove_partial(folder: Path) -> None:
-    for path in folder.glob("*/.*.partial"):
+    for path in folder.glob("*/**/.*.partial"):
         path.unlink(missing_ok=True)

@@ -34,8 +34,8 @@ OPEN_LIMIT = 30.0
 def find_files(folder: Path, names: Sequence[str], prefix: str = "") -> tuple[dict[str, Path], dict[str, str]]:
     """Finds the file of every video.
 
-    A name is that of a file in the folder, with or without its extension. A name with folders, `sub/a`, is looked for
-    in these folders of `folder` and, if it is not there, in `folder` itself, as names may be paths of another machine.
+    A name is that of a file in the folder, with or without its extension. A name with folders, `sub/a`, means these
+    folders of `folder`. Where there are none, its first folder is left out, as a name may be a path of another machine.
     A file with one of `EXTENSIONS` is taken unopened. A file of another kind is taken if FFmpeg finds a video in it;
     subtitles, pictures and tables of the same name therefore neither win nor stand in the way.
 
@@ -151,11 +151,19 @@ class _Found(NamedTuple):
 
 
 class _Listing(NamedTuple):
-    """The content of a folder by name, in the normal form: its folders, and its files with and without extension."""
+    """The content of a folder, by names in the normal form.
+
+    Attributes:
+      folders: name -> folders.
+      whole: name -> files.
+      stems: name without extension -> files.
+      near: name with or without extension, in small letters -> names of files and folders.
+    """
 
     folders: dict[str, list[Path]]
     whole: dict[str, list[Path]]
     stems: dict[str, list[Path]]
+    near: dict[str, list[str]]
 
 
 class _Search:
@@ -168,8 +176,7 @@ class _Search:
 
     def find(self, name: str) -> _Found | str:
         """Returns the file of a name, or what is wrong."""
-        readings = _readings(name)
-        for folders, last in readings:
+        for folders, last in _readings(name):
             for stem in self._stems(last):
                 whole, others = self._candidates(folders, stem)
                 match [*whole, *others]:
@@ -178,7 +185,9 @@ class _Search:
                     case [_, *_] as several:
                         listed = ", ".join(shown(path.name) for path in several)
                         return f"{self._folder.joinpath(*folders, stem)}: several files ({listed}); keep one"
-        folders, last = readings[0]
+            if self._places(folders):  # a file of another folder would be another video
+                break
+        folders, last = _literal(name)
         stem = self._stems(last)[-1]
         return f"{self._folder.joinpath(*folders, stem)}: no file with this name{self._near(folders, stem)}"
 
@@ -186,7 +195,7 @@ class _Search:
         """Returns the shortest name that means the same file; a name without a file only loses its extension."""
         found = self.find(name)
         if isinstance(found, str):
-            folders, last = _readings(name)[0]
+            folders, last = _literal(name)
             return "/".join((*folders, PurePosixPath(last).stem if _is_listed(last) else last))
         for last in (found.short, found.last):
             short = "/".join((*found.folders, last))
@@ -220,19 +229,9 @@ class _Search:
             return " (nor such a folder)"
         if kept := [path.name for paths in self._called(folders, name) for path in paths]:
             return f": FFmpeg finds no video in {', '.join(map(shown, kept))}"
-        called = {normal(name), _whole(name)}
-        if any(called & {key, PurePosixPath(key).stem} for one in listings for key in one.folders):
-            return ", only a folder"
-        small = {key.casefold() for key in called}
-        near = [
-            path.name
-            for one in listings
-            for names in (one.whole, one.stems)
-            for key, paths in names.items()
-            if key.casefold() in small
-            for path in paths
-        ]
-        return f", but {', '.join(sorted(set(near)))}: small and capital letters differ, rename it" if near else ""
+        called = {normal(name).casefold(), _whole(name).casefold()}
+        near = sorted({other for one in listings for key in called for other in one.near.get(key, [])})
+        return f", but {', '.join(map(shown, near))}: capital letters count, and folders are no videos" if near else ""
 
     def _places(self, folders: tuple[str, ...]) -> list[_Listing]:
         """Lists the folders with these names; there are several if names on the disk differ only in Unicode form."""
@@ -249,31 +248,46 @@ class _Search:
 
 def _list(folder: Path) -> _Listing:
     """Lists a folder; raises `UserError` if it cannot be read."""
-    listing = _Listing({}, {}, {})
+    listing = _Listing({}, {}, {}, {})
     try:
         with os.scandir(folder) as entries:
             found = sorted((entry.name, entry.is_dir()) for entry in entries)
     except OSError as error:
         raise UserError(f"{folder}: the folder of videos cannot be read ({error.strerror})") from None
     for name, is_folder in found:
-        path = folder / name
+        path, whole = folder / name, _whole(name)
+        stem = normal(path.stem)
+        for key in {whole.casefold(), stem.casefold()}:
+            listing.near.setdefault(key, []).append(f"{name}/" if is_folder else name)
         if is_folder:
             listing.folders.setdefault(normal(name), []).append(path)
         else:
-            listing.whole.setdefault(_whole(name), []).append(path)
-            listing.stems.setdefault(normal(path.stem), []).append(path)
+            listing.whole.setdefault(whole, []).append(path)
+            listing.stems.setdefault(stem, []).append(path)
     return listing
 
 
-def _readings(name: str) -> list[tuple[tuple[str, ...], str]]:
-    """Returns the ways to read a name, as folders below the top one and the last part, the most literal one first.
+def _path(name: str) -> PurePath:
+    return PureWindowsPath(name) if "\\" in name and "/" not in name else PurePosixPath(name)
 
-    A path of another machine, absolute or leading upwards, counts as its last part only.
+
+def _readings(name: str) -> list[tuple[tuple[str, ...], str]]:
+    """Returns the ways to read a name, as folders below the top one and the last part.
+
+    The first way takes all folders of the name. As the name may be a path of another machine, or start above the top
+    folder, the others leave out one folder after another.
     """
-    path: PurePath = PureWindowsPath(name) if "\\" in name and "/" not in name else PurePosixPath(name)
-    parts = path.parts[:-1]
-    flat: tuple[tuple[str, ...], str] = ((), path.name)
-    return [flat] if path.anchor or ".." in parts or not parts else [(parts, path.name), flat]
+    path = _path(name)
+    parts = [part for part in path.parts[:-1] if part != path.anchor]
+    if ".." in parts:
+        parts = parts[len(parts) - parts[::-1].index("..") :]
+    return [(tuple(parts[first:]), path.name) for first in range(len(parts) + 1)]
+
+
+def _literal(name: str) -> tuple[tuple[str, ...], str]:
+    """Returns the reading of a name that messages show: all of it, or the last part of a path of another machine."""
+    path = _path(name)
+    return _readings(name)[-1 if path.anchor or ".." in path.parts else 0]
 
 
 def _shows_video(path: Path) -> bool:

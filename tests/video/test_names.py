@@ -270,7 +270,9 @@ def test_folders_in_a_name(tmp_path: Path) -> None:
         (r"D:\set\c.mp4", "c.mp4", "c"),
         ("../set/c.mp4", "c.mp4", "c"),
         ("gone/c.mp4", "c.mp4", "c"),
-        ("other/c.mp4", "c.mp4", "c"),
+        ("/data/set/sub/deep/b.MTS", "sub/deep/b.MTS", "sub/deep/b"),
+        (r"D:\set\sub\a.mp4", "sub/a.mp4", "sub/a"),
+        ("../sub/../sub/a", "sub/a.mp4", "sub/a"),
         ("other/c", "other/c.avi", "other/c"),
     ):
         files, problems = find_files(tmp_path, [name])
@@ -280,6 +282,11 @@ def test_folders_in_a_name(tmp_path: Path) -> None:
     assert found(tmp_path, ["v/d", "v/v_d"][:1], "v_") == {"v/d": "v/v_d.mp4"}
     assert found(tmp_path, ["v/v_d"], "v_") == {"v/v_d": "v/v_d.mp4"}
     assert f"{tmp_path}/sub/z: no file" in problem(tmp_path, "sub/z")
+    assert f"{tmp_path}/gone/z: no file" in problem(tmp_path, "gone/z")
+    assert f"{tmp_path}/z.mp4: no file" in problem(tmp_path, "/data/set/z.mp4")
+    # where the folder is there, a file of the same name in another one is another video
+    assert f"{tmp_path}/other/c.mp4: no file" in problem(tmp_path, "other/c.mp4")
+    assert short_names(tmp_path, ["sub/z.mp4", "/data/z.mp4"]) == {"sub/z.mp4": "sub/z", "/data/z.mp4": "z"}
     assert f"{tmp_path}/a: no file" in problem(tmp_path, "a"), "folders are searched only for names that say so"
 
 
