@@ -28,6 +28,7 @@ from adatad_jax.data.loader import TrainingBatches, load_ahead
 from adatad_jax.data.subset import load_classes, load_subset
 from adatad_jax.pipelines.prepare_cache import prepare
 from adatad_jax.video.decode import open_video
+from adatad_jax.video.decord_reader import is_installed
 
 MINUTES, GOP, FPS = 4, 250, 30
 ROUNDS = 7
@@ -113,6 +114,8 @@ def measure_loading(folder: Path, videos: Sequence[Path], console: Console) -> N
     """Loads samples from each source in turns, with one thread and with one thread per core, and prints the times."""
     config = make_config(folder, videos)
     sources = {"H.264": open_windows(config)}
+    if is_installed():
+        sources["H.264, decord"] = open_windows(config.with_fields({"data.reader": "decord"}))
     for name, quality in (("cache", DEFAULT_QUALITY), ("cache, quality 95", 95), ("cache, lossless", None)):
         prepare(config, folder / name, quality, CORES, Console(quiet=True))
         sources[name] = open_windows(config, folder / name)

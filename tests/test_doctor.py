@@ -16,6 +16,7 @@ from adatad_jax import doctor
 from adatad_jax.data.annotations import load_annotations
 from adatad_jax.diagnosis.report import FILE_PROBLEMS
 from adatad_jax.errors import UserError
+from adatad_jax.video import decord_reader
 from tests.real_data import real_file
 from tests.video.broken_files import FRAMES, RATE, write_broken, write_video
 
@@ -71,6 +72,22 @@ def found(report: dict[str, Any], words: str) -> dict[str, Any]:
     """Returns the one finding whose text matches a pattern."""
     [finding] = [finding for finding in report["findings"] if re.search(words, finding["what"])]
     return finding
+
+
+def test_the_doctor_says_which_reader_reads_what(
+    tmp_path: Path, examine: Doctor, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("decord", reason="decord has wheels for Linux on x86-64 only")
+    write_video(tmp_path / "videos/a.mp4")
+    write_video(tmp_path / "videos/b.avi")
+    write_video(tmp_path / "videos/c.mkv")
+    database = {"a": SOUND, "b": SOUND, "c": {**SOUND, "subset": "validation"}}
+    code, report = examine(database, "--config.data.reader=decord")
+    assert (code, report["findings"]) == (0, [])
+    assert "decord reads 2 of 3 videos, PyAV 1" in capsys.readouterr().out
+    monkeypatch.setattr(decord_reader, "is_installed", lambda: False)
+    with pytest.raises(UserError, match=r"config\.data\.reader=decord\b.*\bnot installed\b"):
+        examine(database, "--config.data.reader=decord")
 
 
 def test_sound_data(tmp_path: Path, examine: Doctor, capsys: pytest.CaptureFixture[str]) -> None:

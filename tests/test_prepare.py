@@ -90,6 +90,34 @@ def test_the_cache_gives_the_frames_of_the_videos(place: Place, option: str, tol
             assert cache.count(video) == reader.frame_count
 
 
+def test_decord_fills_the_cache_where_it_is_asked_for(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("decord", reason="decord has wheels for Linux on x86-64 only")
+    assert place.run("--lossless", "--config.data.reader=decord") == 0
+    # two sizes, one of which (72 pixels wide) decord fails to decode
+    assert "decord reads 2 of 5 videos, PyAV 3: 3 with frames that decord fails" in capsys.readouterr().out
+    config = load_config(place.config)
+    files = load_subset(config, "validation", load_classes(config), training=False).files
+    cache = open_cache(place.cache, config.data, 32, files)
+    for video, path in files.items():
+        expected = frames_at(open_video(path), [0, 20, 40], lambda frames: resize_short_side(frames, 32))
+        assert np.abs(cache.read(video, np.array([0, 20, 40])).astype(int) - expected).max() <= 2
+
+
+def test_videos_in_folders_below_are_cached_and_checked_too(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    annotations = place.videos.parent / "annotations.json"
+    (place.videos / "day 1").mkdir()
+    (place.videos / "train_000.mp4").rename(place.videos / "day 1/train_000.mp4")
+    annotations.write_text(annotations.read_text().replace('"train_000"', '"day 1/train_000"'))
+    assert place.run() == 0
+    records = place.cache / "40/day 1/train_000.array_record"
+    assert records.is_file()
+    assert place.run("--check") == 0
+    records.write_bytes(records.read_bytes()[:-1])
+    capsys.readouterr()
+    assert place.run("--check") == 1
+    assert str(records) in capsys.readouterr().out
+
+
 def test_open_fields_are_chosen_as_training_does(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     open_flags = ["--config.propose=True", "--config.data.stride=0", "--config.data.window=0"]
     assert place.run(*open_flags) == 0

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from adatad_jax.video.names import EXTENSIONS, find_files
+from adatad_jax.video.names import EXTENSIONS, short_names
 
 _UPLOADED = re.compile(r"[0-9a-f]{4,}-(?=.)")  # what Label Studio puts in front of the name of an uploaded file
 
@@ -33,11 +33,10 @@ def plain_name(written: str, keep: bool = False) -> str:
 def names_of_files(
     written: Sequence[str], aliases: Mapping[str, Sequence[str]], folder: Path, prefix: str = ""
 ) -> dict[str, str]:
-    """Maps each video as written to the name of a file in the folder, without extension.
+    """Maps each video as written to the shortest name of a file in the folder.
 
-    The first name that has a file counts: as written, without the extension (unless a file has two, as in a.mp4.mp4),
-    without folders and address, each alias likewise, and last without what Label Studio puts before an uploaded file.
-    A video without a file keeps its name, without the extension of a video.
+    The first name that has a file counts: as written, without folders and address, each alias likewise, and last
+    without what Label Studio puts before an uploaded file. See `short_names`.
 
     Args:
       written: names of videos.
@@ -46,20 +45,12 @@ def names_of_files(
       prefix: of the file names, as in `find_files`.
     """
     candidates = {video: list(dict.fromkeys(_candidates(video, aliases.get(video, ())))) for video in written}
-    every = list(dict.fromkeys(name for names in candidates.values() for name in names))
-    files, _ = find_files(folder, every, prefix)
-    names = {}
-    for video, tried in candidates.items():
-        bare = Path(video).stem if Path(video).suffix.lower() in EXTENSIONS else video
-        names[video] = next((name for name in tried if name in files), bare)
-    return names
+    return short_names(folder, candidates, prefix)
 
 
 def _candidates(video: str, aliases: Sequence[str]) -> Iterator[str]:
     """Yields the names under which a video's file may be found, the likeliest first."""
     yield video
-    if Path(video).suffix.lower() in EXTENSIONS:
-        yield Path(video).stem
     for name in (video, *aliases):
         yield plain_name(name, keep=True)
         yield plain_name(name)

@@ -10,6 +10,7 @@ from typing import Any
 
 from adatad_jax.annotations.binary_files import binary_kind
 from adatad_jax.errors import UserError, one_line
+from adatad_jax.video.spelling import normal_json, normal_text
 
 ANNOTATIONS = "ActivityNet-style annotations, or a table video,start,end,label"
 # The longer marks first: that of UTF-16 begins that of UTF-32.
@@ -26,7 +27,7 @@ def read_text(path: Path) -> str:
     """Reads a text file: UTF-8 or UTF-16, with or without a byte-order mark, or UTF-32 with one.
 
     Returns:
-      The text; its lines end with a line feed.
+      The text in the Unicode normal form of names; its lines end with a line feed.
 
     Raises:
       UserError: the file is missing, a folder, a pickle or another file that is no text, unreadable, or in another
@@ -36,7 +37,8 @@ def read_text(path: Path) -> str:
         raise UserError(f"{path}: a folder, expected one annotation file, JSON or CSV; give the file itself")
     try:
         content = path.read_bytes()
-        return content.decode(_encoding(content)).replace("\r\n", "\n").replace("\r", "\n")
+        text = content.decode(_encoding(content)).replace("\r\n", "\n").replace("\r", "\n")
+        return normal_text(text, path)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; check the path") from None
     except OSError as error:
@@ -75,9 +77,13 @@ def parse_json(text: str, path: Path, expected: str = ANNOTATIONS) -> tuple[Any,
         return mapping
 
     try:
-        return json.loads(text, object_pairs_hook=unique), repeated
+        content = json.loads(text, object_pairs_hook=unique)
     except (ValueError, RecursionError) as error:  # a number with thousands of digits is a ValueError too
         raise UserError(f"{path}: not a JSON file ({one_line(error)}); expected {expected}") from None
+    if "\\u" in text:  # escapes, which `read_text` leaves as they are
+        content, alike = normal_json(content, path)
+        repeated += alike
+    return content, repeated
 
 
 def _encoding(content: bytes) -> str:

@@ -145,6 +145,11 @@ class DataConfig:
     in_memory: bool = setting(False, "keep every video's resized frames in memory (small data sets)")
     threads: int = setting(8, "decoding threads", at_least=1)
     time_limit: float = setting(60.0, "seconds that a video may take to open, and a sample to be read", above=0)
+    reader: str = setting(
+        "pyav",
+        "of the videos; decord: for those that it is shown to read rightly, pyav for the others, and in detect for all",
+        one_of=("pyav", "decord"),
+    )
     skip_broken: bool = setting(False, "go on without videos that cannot be read, and list them")
     cache: str = setting(
         "", "folder written by `python -m adatad_jax.prepare`: frames come from it, not from the videos"

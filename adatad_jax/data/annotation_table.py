@@ -20,7 +20,7 @@ from adatad_jax.console import watched
 from adatad_jax.data.annotations import Video
 from adatad_jax.errors import UserError, listed
 from adatad_jax.video.limits import within
-from adatad_jax.video.names import EXTENSIONS, find_files
+from adatad_jax.video.names import EXTENSIONS, find_files, videos_below
 from adatad_jax.video.scan import scan
 from adatad_jax.video.steady import lay_out
 
@@ -57,7 +57,7 @@ def load_table(data: DataConfig) -> dict[str, Video]:
         where = data.videos or "(not set)"
         raise UserError(f"config.data.videos={where}: no such folder; the lengths of the videos are read there")
     annotated = sorted(path.rglob("*")) if path.is_dir() else [path]
-    files = [*annotated, *sorted(file for file in folder.iterdir() if file.suffix.lower() in EXTENSIONS)]
+    files = [*annotated, *(file for file in videos_below(folder) if file.exists())]
     state = tuple((file, (status := file.stat()).st_size, status.st_mtime_ns) for file in files)
     settings = data.video_prefix, data.fps, data.split, data.threads, data.time_limit, data.skip_broken
     videos, summary = _load(path, options_of(data), folder, state, *settings)
@@ -126,8 +126,8 @@ def _load(
     _require_none(file, problems)
     for note in file.notes:
         _logger.warning("%s: %s", path, note)
-    there = {found.name for found, _, _ in state if found.parent == folder and found.suffix.lower() in EXTENSIONS}
-    unused = sorted(there - {found.name for found in files.values()})
+    there = {found for found, _, _ in state if found.is_relative_to(folder)} - set(files.values())
+    unused = sorted(str(found.relative_to(folder)) for found in there if found.suffix.lower() in EXTENSIONS)
     if unused:
         _logger.warning("%s: not in %s, not used: %d videos:%s", folder, path.name, len(unused), listed(unused))
     return videos, file.summary()
@@ -235,7 +235,9 @@ def _video(
             continue
         is_point = row.segment[0] == row.segment[1]
         if start >= duration or (end > duration + ROUNDED_BY and not is_point):
-            problems.append(f'{row.where}: {start:g} to {end:g} seconds, but video "{name}" has {duration:.2f} seconds')
+            problems.append(
+                f'{row.where}: {start:g} to {end:g} seconds, but video "{row.video}" has {duration:.2f} seconds'
+            )
         segments.append((start, min(end, duration)))
         labels.append(row.label)
     frames = int(duration * fixed_fps) if fixed_fps else length.frames

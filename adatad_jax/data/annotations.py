@@ -22,6 +22,7 @@ from adatad_jax.annotations.database import Entry, by_video, entry_of, kind_of
 from adatad_jax.annotations.records import Length
 from adatad_jax.annotations.text import read_json, read_text
 from adatad_jax.errors import UserError, listed
+from adatad_jax.video.spelling import normal
 
 ACTION = "action"  # the one class of a class-agnostic model
 _logger = logging.getLogger(__name__)
@@ -162,7 +163,7 @@ def select_subset(
     Raises:
       UserError: no video is in the subset; the message lists the subsets of the file.
     """
-    chosen = {name: video for name, video in videos.items() if video.subset == subset}
+    chosen = {name: video for name, video in videos.items() if video.subset == normal(subset)}
     if not chosen:
         found = Counter(video.subset for video in videos.values())
         names = ", ".join(f'"{name}" ({count} videos)' for name, count in sorted(found.items()))

@@ -16,7 +16,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import cv2
@@ -102,8 +102,9 @@ def kept_frames(data: DataConfig) -> dict[str, str | int]:
 
 
 def record_file(folder: Path, short_side: int, name: str) -> Path:
-    """Returns the path of a video's record file."""
-    return folder / str(short_side) / f"{name}.array_record"
+    """Returns the path of a video's record file, below `folder` even where the name is a path that leads elsewhere."""
+    parts = [part for part in PurePosixPath(name).parts if part not in ("/", "//", "..")] or [""]
+    return folder.joinpath(str(short_side), *parts[:-1], f"{parts[-1]}.array_record")
 
 
 def read_entry(records: Path) -> Entry | None:
@@ -158,7 +159,7 @@ def cache_video(task: Task) -> int:
     """
     cv2.setNumThreads(1)  # whole videos are processed in parallel, so OpenCV's own threads would only compete
     source = task.source
-    reader = open_steady(source)
+    reader = open_steady(source, reader=task.data.reader)
     status = source.stat()
     kept = make_sampling(task.data).loadable(reader.frame_count)
     outputs = [record_file(task.folder, short_side, task.name) for short_side in task.short_sides]

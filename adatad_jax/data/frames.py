@@ -1,6 +1,7 @@
 """Sources of a window's frames: video files, decoded frames in memory, or a cache that `prepare` has written."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import Protocol
@@ -64,7 +65,7 @@ class FrameSource:
         short_side: int,
         probes: Mapping[str, Probe] | None = None,
         onwards: bool = False,
-        open_file: Callable[[Path], VideoReader] = open_steady,
+        open_file: Callable[[Path], VideoReader] | None = None,
     ) -> None:
         """Opens the cache if there is one; video files are opened later.
 
@@ -90,7 +91,7 @@ class FrameSource:
         self._locks = {name: Lock() for name in files}
         self._probes = {name: one for name, one in (probes or {}).items() if one.size is not None}
         self._onwards = onwards
-        self._open = open_file
+        self._open = open_file or partial(open_steady, reader=data.reader)
         self._idle: dict[str, list[VideoReader]] = {}
 
     def count(self, video: str) -> int:

@@ -1,9 +1,10 @@
-"""A check that the files and folders which a configuration names exist."""
+"""A check that the files and folders which a configuration names exist, and the package that reads the videos."""
 
 from pathlib import Path
 
 from adatad_jax.config.fields import Config
 from adatad_jax.errors import UserError
+from adatad_jax.video.readers import check_installed
 
 
 def check_paths(config: Config, weights: bool = True) -> None:
@@ -14,9 +15,11 @@ def check_paths(config: Config, weights: bool = True) -> None:
       weights: whether to check the initial weights, which only training reads.
 
     Raises:
-      UserError: one message with every missing path and where to get it.
+      UserError: one message with every missing path and where to get it; or the reader of videos is not installed.
     """
     data = config.data
+    if not data.cache:
+        check_installed(data.reader)
     wanted = [("weights", config.weights, "VideoMAE weights", config.weights_from)] if weights else []
     wanted += [
         ("data.cache", data.cache, "cache of frames", "python -m adatad_jax.prepare --output DIR")

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from adatad_jax.config.fields import Config, DataConfig
-from adatad_jax.console import watched
+from adatad_jax.console import make_console, watched
 from adatad_jax.data.annotations import Video
 from adatad_jax.data.cache import REMEDY, read_entry, record_file
 from adatad_jax.data.sampling import Sampling
@@ -19,6 +19,7 @@ from adatad_jax.data.subset import Subset
 from adatad_jax.errors import UserError, listed
 from adatad_jax.video.limits import within
 from adatad_jax.video.probe import Probe, probe
+from adatad_jax.video.readers import DECORD, tally
 
 # A container's length may differ from the annotated one by this much, or by a tenth.
 FRAMES_APART, SECONDS_APART = 30, 1.0
@@ -108,7 +109,7 @@ def look_at(subset: Subset, config: Config) -> tuple[dict[str, Probe], dict[str,
             if config.data.cache:
                 found = probe_cached(name, config.data)
             else:
-                found = within(config.data.time_limit, str(path), lambda: probe(path))
+                found = within(config.data.time_limit, str(path), lambda: probe(path, config.data.reader))
         except UserError as error:
             return str(error)
         return length_problem(video, path, found) or window_problem(video, path, found, subset.sampling) or found
@@ -138,6 +139,8 @@ def usable(subset: Subset, config: Config) -> Subset:
       UserError: some videos cannot be used and may not be skipped, or no video can be used.
     """
     probes, wrong = look_at(subset, config)
+    if config.data.reader == DECORD and not config.data.cache:
+        make_console().print(tally(one.pyav_because for one in probes.values()))
     odd = [f"{subset.files.get(name, name)}: {note}" for name, probe in probes.items() for note in probe.notes]
     if odd:
         _logger.warning("%d notes on how videos are read:%s", len(odd), listed(odd))

@@ -12,17 +12,19 @@ import numpy as np
 from adatad_jax.data.cache import DEFAULT_QUALITY, GROUP, STRIP, encode_strip
 from adatad_jax.video import transforms
 from adatad_jax.video.decode import frames_at
+from adatad_jax.video.readers import PYAV
 from adatad_jax.video.steady import open_steady
 
 PACKED_GROUPS = 4  # groups of frames per video that the size of a cache is estimated from
 
 
 class Clip(NamedTuple):
-    """Some frames of a video file, as ascending indices, to be read at a short side in pixels."""
+    """Some frames of a video file, as ascending indices, to be read at a short side in pixels with a reader."""
 
     path: Path
     frames: tuple[int, ...]
     short_side: int
+    reader: str = PYAV
 
 
 class Cost(NamedTuple):
@@ -41,7 +43,9 @@ def measure(clip: Clip) -> Cost:
     cv2.setNumThreads(1)
     start = time.process_time()
     frames = frames_at(
-        open_steady(clip.path), clip.frames, lambda images: transforms.resize_short_side(images, clip.short_side)
+        open_steady(clip.path, reader=clip.reader),
+        clip.frames,
+        lambda images: transforms.resize_short_side(images, clip.short_side),
     )
     seconds = time.process_time() - start
     starts = np.unique(np.linspace(0, len(frames) - 1, PACKED_GROUPS).astype(int) // GROUP) * GROUP

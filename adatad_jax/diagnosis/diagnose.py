@@ -9,6 +9,7 @@ import math
 import os
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,7 @@ from adatad_jax.errors import UserError, all_listed
 from adatad_jax.video.limits import map_in_processes
 from adatad_jax.video.names import find_files
 from adatad_jax.video.probe import Probe, probe_throughout
+from adatad_jax.video.readers import DECORD, check_installed, tally
 
 MEASURED = 4  # videos per subset on which decoding is timed
 USUAL_FPS = 30  # assumed where neither the file nor the annotations give the number of frames
@@ -58,8 +60,9 @@ def diagnose(config: Config, console: Console) -> Report:
       The report. Every problem of the data is a finding in it.
 
     Raises:
-      UserError: a field of the configuration cannot work.
+      UserError: a field of the configuration cannot work, or the reader of videos is not installed.
     """
+    check_installed(config.data.reader)
     report = Report()
     origin = f"; get it from: {config.data.come_from}" if config.data.come_from else ""
     skip_broken = config.data.skip_broken
@@ -253,7 +256,8 @@ def _diagnose_files(config: Config, report: Report, console: Console) -> None:
 
     names = {path: name for name, path in files.items()}
     workers = min(data.threads, os.cpu_count() or 1)
-    probed = map_in_processes(probe_throughout, list(names), workers, data.time_limit)
+    look = partial(probe_throughout, reader=data.reader)
+    probed = map_in_processes(look, list(names), workers, data.time_limit)
     probes: dict[str, Probe] = {}
     for path, found in watched(probed, "decoding videos", len(names), console):
         name = names[path]
@@ -266,6 +270,8 @@ def _diagnose_files(config: Config, report: Report, console: Console) -> None:
         else:
             probes[name] = found
 
+    if data.reader == DECORD:
+        console.print(tally(one.pyav_because for one in probes.values()))
     remedy = "they are skipped" if data.skip_broken else "repair them, or set --config.data.skip_broken=True"
     for subset in report.subsets:
         for kind in FILE_PROBLEMS:
@@ -305,7 +311,7 @@ def _measure(
                 sampling.frames(sampling.lay_out(subset.videos[name])[0], count)[0],
                 data.test_short_side,
             )
-        return Clip(files[name], tuple(np.unique(frames).tolist()), short_side)
+        return Clip(files[name], tuple(np.unique(frames).tolist()), short_side, data.reader)
 
     fit = [name for name in subset.videos if name in probes]
     chosen = [fit[index] for index in np.unique(np.linspace(0, len(fit) - 1, MEASURED).astype(int))] if fit else []

@@ -31,6 +31,7 @@ from adatad_jax.errors import UserError, one_line
 from adatad_jax.inference.predictor import Predictor, detect_windows
 from adatad_jax.models.layers import Params
 from adatad_jax.postprocessing.detections import Detection, named
+from adatad_jax.video.spelling import normal
 from adatad_jax.weights.load import Trained, load_trained
 
 
@@ -139,7 +140,7 @@ class Detector:
         """
         if isinstance(labels, str):
             raise UserError(f'labels: found the text "{labels}", expected a list of class names')
-        wanted = {str(label) for label in (self.classes if labels is None else labels)}
+        wanted = {normal(str(label)) for label in (self.classes if labels is None else labels)}
         if unknown := sorted(wanted - set(self.classes)):
             near = difflib.get_close_matches(unknown[0], self.classes, n=1)
             hint = f' (did you mean "{near[0]}"?)' if near else ""

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 from adatad_jax.errors import UserError
 from adatad_jax.files import lock_held, partial_path
-from adatad_jax.video.names import EXTENSIONS
+from adatad_jax.video.names import EXTENSIONS, videos_below
+from adatad_jax.video.spelling import normal, shown
 
 WRITTEN = (".json", ".csv", ".srt", ".vtt", ".png")
 ANNOTATED = ".annotated.mp4"
@@ -33,7 +34,7 @@ def plan(given: Sequence[Path], output: Path) -> list[Job]:
     """Makes one job per given file and per video in the given folders, in order.
 
     The outputs of a given file go to OUTPUT/NAME, those of a video in a given folder to OUTPUT/SUBFOLDERS/NAME. NAME
-    has no extension, unless two videos of a folder differ in nothing else.
+    has no extension, unless two videos of a folder would then have the same outputs.
 
     Args:
       given: video files, which need not exist, and folders. Folders are searched at any depth for files that have a
@@ -51,14 +52,7 @@ def plan(given: Sequence[Path], output: Path) -> list[Job]:
         if not os.path.isdir(path):  # unlike Path.is_dir, it accepts names that are too long
             jobs.append(Job(path, output / path.name))
             continue
-        videos = [
-            file
-            for file in sorted(path.rglob("*"))
-            if file.suffix.lower() in EXTENSIONS
-            and not file.is_dir()
-            and not file.name.endswith(ANNOTATED)
-            and not file.name.startswith(".")
-        ]
+        videos = [file for file in videos_below(path) if not file.name.endswith(ANNOTATED)]
         if not videos:
             raise UserError(f"{path}: no video in this folder; looked for {' '.join(EXTENSIONS)}")
         jobs += [Job(file, output / file.relative_to(path)) for file in videos]
@@ -66,13 +60,18 @@ def plan(given: Sequence[Path], output: Path) -> list[Job]:
     for job in jobs:  # a file may be given both by itself and in its folder
         unique.setdefault((os.path.realpath(job.source), job.base), job)
     jobs = list(unique.values())
-    if doubled := [job for job, count in Counter(job.base for job in jobs).items() if count > 1]:
-        lines = [str(job.source) for job in jobs if job.base in doubled]
+    bases = Counter(normal(str(job.base)) for job in jobs)
+    if lines := [shown(str(job.source)) for job in jobs if bases[normal(str(job.base))] > 1]:
         raise UserError(
-            f"these videos would write to the same files in {output}: {', '.join(lines)}; run them separately"
+            f"these videos would write to the same files in {output}: {', '.join(lines)}; rename one of them, or give "
+            "each its own --output"
         )
-    stems = Counter(job.base.with_suffix("") for job in jobs)
-    return [Job(job.source, job.base.with_suffix("")) if stems[job.base.with_suffix("")] == 1 else job for job in jobs]
+    stems = Counter(normal(str(job.base.with_suffix(""))) for job in jobs)
+    return [
+        Job(job.source, short) if stems[normal(str(short))] == 1 and normal(str(short)) not in bases else job
+        for job in jobs
+        for short in [job.base.with_suffix("")]
+    ]
 
 
 @contextmanager

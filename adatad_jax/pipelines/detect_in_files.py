@@ -23,6 +23,7 @@ from adatad_jax.outputs.text import flat
 from adatad_jax.outputs.timeline import Span, draw_timeline, thumbnails
 from adatad_jax.postprocessing.detections import Detection
 from adatad_jax.video.decode import Filling
+from adatad_jax.video.spelling import normal
 from adatad_jax.video.steady import check_fps
 
 DRAWN = 40  # largest number of detections in a picture
@@ -85,7 +86,7 @@ def detect_files(
     outcomes = Counter({DONE: 0, DONE_BEFORE: 0, FAILED: 0})
     for job in jobs:
         try:
-            outcome = _detect(detector, job, options, choose, console, truth.get(job.source.stem, ()))
+            outcome = _detect(detector, job, options, choose, console, truth.get(normal(job.source.stem), ()))
         except (UserError, OSError) as error:
             outcome = FAILED
             failures.append(str(error))
@@ -176,7 +177,7 @@ def _write(
     if damaged is not None:
         facts["damaged"] = damaged
     write_text(job.file(".json"), to_json({**header, **facts}, found))
-    write_text(job.file(".csv"), to_csv(job.source.stem, found, damaged))
+    write_text(job.file(".csv"), to_csv(normal(job.source.stem), found, damaged))
     write_text(job.file(".srt"), to_srt(played))
     write_text(job.file(".vtt"), to_vtt(played))
     draw_timeline(job.file(".png"), shown[:DRAWN], duration, images, job.source.name, truth, damaged or ())

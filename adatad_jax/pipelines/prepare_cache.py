@@ -6,7 +6,7 @@ import shutil
 import time
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +21,8 @@ from adatad_jax.data.sampling import make_sampling
 from adatad_jax.data.subset import load_classes, load_subset
 from adatad_jax.errors import UserError
 from adatad_jax.files import lock_held
-from adatad_jax.video.limits import map_in_processes
+from adatad_jax.video.limits import map_in_processes, within
+from adatad_jax.video.readers import DECORD, reason_for_pyav, tally
 
 USUAL_FPS, USUAL_ASPECT = 30, 16 / 9  # assumed when estimating the disk space
 
@@ -79,6 +80,8 @@ def prepare(config: Config, folder: Path, quality: int | None, workers: int, con
         console.print(
             f"{len(waiting)} videos to decode, about {needed / 1e9:.2g} GB; {len(items) - len(waiting)} are up to date"
         )
+        if config.data.reader == DECORD:
+            console.print(_tally_readers([item.task.source for item in waiting], config.data))
         decoded = _decode(waiting, workers, config.data.time_limit)
         with progress_bar(console) as progress, closing(decoded):
             bar = progress.add_task("decoding", total=sum(item.seconds for item in waiting))
@@ -90,7 +93,7 @@ def prepare(config: Config, folder: Path, quality: int | None, workers: int, con
                 else:
                     frames, videos = frames + outcome, videos + 1
                 progress.update(bar, advance=item.seconds, status=f"{done} of {len(waiting)} videos")
-    size = sum(path.stat().st_size for path in folder.glob("*/*.array_record"))
+    size = sum(path.stat().st_size for path in folder.glob("*/**/*.array_record"))
     console.print(
         f"decoded {videos} videos, {frames} frames in {time.monotonic() - started:.0f} s; {folder} holds "
         f"{total - len(failures)} of {total} videos, {size / 1e9:.2f} GB"
@@ -98,6 +101,18 @@ def prepare(config: Config, folder: Path, quality: int | None, workers: int, con
     if failures:
         console.print(f"{len(failures)} videos are not in it:", *failures, sep="\n  ")
     return not failures or config.data.skip_broken
+
+
+def _tally_readers(sources: Sequence[Path], data: DataConfig) -> str:
+    """Describes which reader reads how many of the videos that can be read at all."""
+
+    def reason(path: Path) -> str | None:
+        with suppress(UserError):  # told when the video is decoded
+            return within(data.time_limit, str(path), lambda: reason_for_pyav(data.reader, path))
+        return None
+
+    with ThreadPoolExecutor(data.threads) as pool:
+        return tally(found for found in pool.map(reason, sources) if found is not None)
 
 
 def find_videos(config: Config, folder: Path, quality: int | None) -> tuple[list[Item], list[str]]:
@@ -185,7 +200,7 @@ def check(folder: Path, threads: int, console: Console) -> bool:
     Raises:
       UserError: there is no cache in the folder.
     """
-    files = sorted(path.with_suffix(".array_record") for path in folder.glob("*/*.json"))
+    files = sorted(path.with_suffix(".array_record") for path in folder.glob("*/**/*.json"))
     if not files:
         raise UserError(f"--output={folder}: this folder holds no cache; leave out --check to make one")
 
@@ -233,5 +248,5 @@ def _cleared(folder: Path) -> Iterator[None]:
 
 
 def _remove_partial(folder: Path) -> None:
-    for path in folder.glob("*/.*.partial"):
+    for path in folder.glob("*/**/.*.partial"):
         path.unlink(missing_ok=True)

@@ -21,6 +21,7 @@ import numpy as np
 from adatad_jax.errors import UserError, listed, one_line
 from adatad_jax.postprocessing.detections import Detections
 from adatad_jax.video.names import VIDEO_PREFIX
+from adatad_jax.video.spelling import normal_json
 
 Array = np.ndarray
 
@@ -148,7 +149,7 @@ def check_classes(classifier: VideoClassifier, annotated: Iterable[str], path: s
 def _read(path: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Reads the file's scores of each video, and its class names."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        content, repeated = normal_json(json.loads(path.read_text(encoding="utf-8-sig")), path)
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(
             f"config.test.classifier={path}: cannot be read as JSON ({one_line(error)}); give the file of class scores"
@@ -166,6 +167,8 @@ def _read(path: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
             f'{path}: found {found}, expected {{"results": {{video: [score, ...]}}, "class" or "classes": [name, '
             "...]}: give a file of that form"
         )
+    if repeated:
+        raise UserError(f"{path}: {len(repeated)} videos are named more than once; keep each once:{listed(repeated)}")
     repeated = [name for name, count in Counter(classes).items() if count > 1]
     if repeated:
         raise UserError(f"{path}: {len(repeated)} classes are named more than once; keep each once:{listed(repeated)}")

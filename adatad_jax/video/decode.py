@@ -1,11 +1,11 @@
-"""Decoding of video files: the exact frames at given indices, in RGB, upright, at full size.
+"""Decoding of video files by PyAV: the exact frames at given indices, in RGB, upright, at full size.
 
 PyAV reads every file. Decoding runs forward from the nearest key frame. The decoder is told the number of each packet
 in place of its time stamp, and returns it with the picture: so wrong time stamps never put a picture in a wrong place.
 
-decord, the usual choice in the field, is not used. It silently returns the pictures that FFmpeg makes up for damaged
+decord, the usual choice in the field, is no default. It silently returns the pictures that FFmpeg makes up for damaged
 data. Its random access is silently off by some frames in files with open groups of pictures and in AVI, MPEG-TS,
-MPEG-PS and ASF. A program that ends while decord reads is aborted. Per core it is slower. Tests compare with it.
+MPEG-PS and ASF. Per core it is slower. Tests compare with it; `decord_reader` reads with it what it reads rightly.
 
 Damage: a frame that FFmpeg loses or reports as damaged is refused, and so is every frame that may be predicted from
 it (up to the next key frame), unless a `Filling` allows the frame before to stand for it. Damage that FFmpeg does not
@@ -199,7 +199,7 @@ class _AvReader:
     __del__ = _close
 
     def read(self, indices: ArrayLike) -> Images:
-        wanted, place = np.unique(_checked(indices), return_inverse=True)
+        wanted, place = np.unique(checked_indices(indices), return_inverse=True)
         frames = np.empty((len(wanted), *self.size, 3), np.uint8)
         height, width = self._shape
         try:
@@ -365,7 +365,7 @@ def _sound_frames(container: Any, stream: Any, index: PacketIndex, number: int |
     yield from (entry for entry in held if is_sound(entry[0]))
 
 
-def _checked(indices: ArrayLike) -> NDArray[np.int64]:
+def checked_indices(indices: ArrayLike) -> NDArray[np.int64]:
     """Returns frame indices as int64; raises `ValueError` unless there is at least one and none is negative."""
     checked = np.asarray(indices, np.int64)
     if checked.ndim != 1 or not len(checked) or checked.min() < 0:

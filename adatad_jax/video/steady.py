@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from adatad_jax.errors import UserError
-from adatad_jax.video.decode import Filling, Images, VideoReader, open_video
+from adatad_jax.video.decode import Filling, Images, VideoReader
+from adatad_jax.video.readers import PYAV, open_with
 from adatad_jax.video.scan import scan
 
 LIKE_RATE = 0.1  # rates whose ratio differs from 1 by at most this much count as equal
@@ -96,19 +97,19 @@ def lay_out(path: Path, fps: float | None = None, rate: float = 0.0) -> Layout:
 
 
 def open_steady(
-    path: Path, fps: float | None = None, rate: float = 0.0, filling: Filling | None = None
+    path: Path, fps: float | None = None, rate: float = 0.0, filling: Filling | None = None, reader: str = PYAV
 ) -> SteadyReader:
     """Opens a video at a constant rate.
 
     Args:
       path, fps, rate: as for `lay_out`.
-      filling: as for `open_video`.
+      filling, reader: as for `open_with`.
 
     Raises:
-      UserError: as `lay_out` and `open_video`.
+      UserError: as `lay_out` and `open_with`.
     """
     layout = lay_out(path, fps, rate)
-    return SteadyReader(open_video(path, filling), layout)
+    return SteadyReader(open_with(reader, path, filling), layout)
 
 
 class SteadyReader:

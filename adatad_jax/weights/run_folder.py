@@ -10,6 +10,7 @@ from adatad_jax.config.fields import Config
 from adatad_jax.errors import UserError
 from adatad_jax.files import check_output_folder, lock_held, write_text
 from adatad_jax.training.checkpoints import CHECKPOINTS_FOLDER
+from adatad_jax.video.spelling import normal
 
 CONFIG_FILE = "config.json"
 LOCK_FILE = ".lock"
@@ -30,6 +31,7 @@ FREE_FIELDS = {
     "data.in_memory",
     "data.threads",
     "data.time_limit",
+    "data.reader",
     "data.skip_broken",  # the training videos themselves are compared
     "data.cache",
     "train.epochs",  # the schedule depends on schedule_epochs instead
@@ -108,7 +110,7 @@ def read_config(workdir: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
     try:
         content = json.loads(path.read_text())
         found = int(content.get("format", 1))
-        fields, classes = content["config"], tuple(content["classes"])
+        fields, classes = content["config"], tuple(map(normal, content["classes"]))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path}: damaged: expected JSON with config and classes ({error})") from error
     if found > FORMAT:

@@ -149,6 +149,23 @@ def test_folders_in_the_table(table: Table) -> None:
         load_table(table(HEADER + "one/a.mp4,0,1,x\ntwo/a.mp4,0,1,x\nb,0,1,x\n").data)
 
 
+def test_videos_in_folders_below_are_named_with_them(
+    table: Table, tmp_path: Path, videos: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name, source in (("day 1/cam.mp4", "a.mp4"), ("day 2/cam.MP4", "b.mp4"), ("day 2/other.mp4", "a.mp4")):
+        (tmp_path / "videos" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "videos" / name).write_bytes((videos / source).read_bytes())
+    lines = "day 1/cam.mp4,0,1,x\nD:\\videos\\day 2\\cam.mp4,0,2.5,y\n"
+    with caplog.at_level(logging.WARNING):
+        loaded = load_table(table(HEADER + lines, tmp_path / "videos").data)
+    assert {name: video.frames for name, video in loaded.items()} == {"day 1/cam": 50, "day 2/cam": 90}
+    assert "day 2/other.mp4" in caplog.text
+    with pytest.raises(UserError, match=r'line 4: .*\b0 to 4\b.*"day 1/cam\.mp4".*\b2\.00 seconds'):
+        load_table(table(HEADER + lines + "day 1/cam.mp4,0,4,x\n", tmp_path / "videos").data)
+    with pytest.raises(UserError, match=r"line 4: .*/day 1/gone: no file"):
+        load_table(table(HEADER + lines + "day 1/gone.mp4,0,1,x\n", tmp_path / "videos").data)
+
+
 def test_what_is_not_set_is_named(table: Table) -> None:
     config = table(HEADER + "a,0,1,x\nb,0,1,x\n")
     config = config.with_fields({"data.videos": ""})

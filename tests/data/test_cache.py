@@ -76,6 +76,11 @@ def decoded(video: Path, indices: np.ndarray) -> np.ndarray:
     return frames_at(open_video(video), indices, lambda frames: resize_short_side(frames, SHORT_SIDE))
 
 
+def test_no_name_leads_out_of_the_cache(tmp_path: Path) -> None:
+    for name, file in (("a", "a"), ("day 1/a.b", "day 1/a.b"), ("/data/a", "data/a"), ("../../a", "a"), ("", "")):
+        assert record_file(tmp_path, 160, name) == tmp_path / "160" / f"{file}.array_record"
+
+
 def test_lossless_frames_are_those_of_the_video(cached: Cached, video: Path) -> None:
     cache = cached()
     indices = np.array([0, 148, 2, 2, 64, 66, 148])

@@ -13,6 +13,7 @@ import pytest
 from adatad_jax.config.fields import Config
 from adatad_jax.data import usable_videos
 from adatad_jax.data.annotations import Video
+from adatad_jax.data.frames import FrameSource
 from adatad_jax.data.sampling import make_sampling
 from adatad_jax.data.subset import Subset
 from adatad_jax.data.usable_videos import length_problem, look_at, usable, window_problem
@@ -106,12 +107,33 @@ def test_broken_videos_are_skipped_and_listed_where_that_is_allowed(
         usable(make_subset(tmp_path, ["b"]), config)
 
 
+def test_which_reader_reads_how_many_is_said_where_decord_is_asked_for(
+    tmp_path: Path, config: Config, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("decord", reason="decord has wheels for Linux on x86-64 only")
+    for name in ("a", "b"):
+        write_video(tmp_path / f"{name}.mp4")
+    write_video(tmp_path / "c.avi")
+    with_decord = config.with_fields({"data.reader": "decord"})
+    subset = usable(make_subset(tmp_path, ["a", "b", "c"]), with_decord)
+    assert "decord reads 2 of 3 videos, PyAV 1: 1 with" in (told := capsys.readouterr().out)
+    assert "(avi)" in told
+    own = usable(make_subset(tmp_path, ["a", "b", "c"]), config)
+    assert "decord" not in capsys.readouterr().out
+    sources = [
+        FrameSource(one.files, data, 32, one.probes) for one, data in ((subset, with_decord.data), (own, config.data))
+    ]
+    for name in ("a", "b", "c"):
+        ours, theirs = (source.read(name, np.array([50, 3, 50]), (0, 0, 32, 42), 32) for source in sources)
+        assert np.abs(ours.astype(int) - theirs).max() <= 2
+
+
 def test_a_decoder_that_hangs_is_left_behind(tmp_path: Path, config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("a", "stuck", "b"):
         (tmp_path / f"{name}.mp4").touch()
     end = Event()
 
-    def read(path: Path) -> Probe:
+    def read(path: Path, reader: str) -> Probe:
         if path.stem == "stuck":
             end.wait()
         return Probe(FRAMES, RATE)

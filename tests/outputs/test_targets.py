@@ -111,3 +111,21 @@ def test_what_is_made_anew_is_removed_but_for_the_mark(tmp_path: Path) -> None:
         "a.json",
         *(f"a.b{suffix}" for suffix in (*WRITTEN, ANNOTATED)),
     }
+
+
+def test_two_forms_of_one_name_are_refused_and_no_two_jobs_share_files(tmp_path: Path) -> None:
+    folder = touch(tmp_path / "dots", "a.mp4", "a.avi", "a.mp4.mp4", "b.c.MTS")
+    assert [job.base.name for job in plan([folder], tmp_path / "out")] == ["a.avi", "a.mp4", "a.mp4.mp4", "b.c"]
+    folder = touch(tmp_path / "forms", "Caf\u00e9.mp4", "Cafe\u0301.mp4")
+    if len(list(folder.iterdir())) == 2:  # some file systems take the two for one
+        with pytest.raises(UserError, match=r"Cafe\\u0301\.mp4.*/Café\.mp4"):
+            plan([folder], tmp_path / "out")
+
+
+def test_what_cameras_write_is_found_in_folders_at_any_depth_and_behind_links(tmp_path: Path) -> None:
+    store = touch(tmp_path / "store", "00001.MTS", "MVI_2.3gp", "clip.m2ts", "a.gif", "b.gif", "b.mp4")
+    folder = touch(tmp_path / "in", "x.vob")
+    (folder / "card").symlink_to(store)
+    assert [str(job.base.relative_to(tmp_path)) for job in plan([folder], tmp_path / "out")] == [
+        *("out/card/00001", "out/card/MVI_2", "out/card/a", "out/card/b", "out/card/clip", "out/x")
+    ]
