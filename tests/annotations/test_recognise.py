@@ -109,7 +109,7 @@ def test_a_format_that_is_asked_for_must_fit(tmp_path: Path) -> None:
         ("[1, 2", r"not a JSON file"),
         ("<a><b/></a>", r"XML .*\ba\b.*CVAT"),
         ("<a><b></a>", r"not whole XML"),
-        (b"PK\x03\x04\xff\xfe\x80", r"zip archive or a workbook"),
+        (b"PK\x03\x04\xff\xfe\x80", r"ZIP archive"),
         ("video,start,end,label\n", "no segments"),
     ],
 )

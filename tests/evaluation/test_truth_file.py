@@ -39,7 +39,7 @@ def plain(annotated: Annotated) -> dict[str, Any]:
 
 def test_reads_exactly_one_subset_with_every_label(tmp_path: Path) -> None:
     """Covers a file without frame counts and without most durations."""
-    annotated = load_truth(write(tmp_path, {"database": DATABASE}), "validation", ["Jump"])
+    annotated = load_truth(write(tmp_path, {"database": DATABASE}), "validation").with_classes(["Jump"])
     assert annotated.classes == ("Jump", "Ambiguous", "Dive")
     assert plain(annotated) == {"b": [[0, 1, "Jump"], [2, 3, "Ambiguous"]], "a": [[4, 5, "Dive"]]}
     assert list(annotated.durations) == ["b", "a", "d"]

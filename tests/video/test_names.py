@@ -83,6 +83,11 @@ PIXELS = {"gif": "rgb8", "mjpeg": "yuvj420p", "jpeg2000": "rgb24"}
 QUIET = {"libx264": {"x264-params": "log-level=none"}, "libx265": {"x265-params": "log-level=none"}}
 
 
+def itself(names: list[str]) -> dict[str, list[str]]:
+    """Returns candidates for `short_names`: each name alone."""
+    return {name: [name] for name in names}
+
+
 def write_video(path: Path, container: str = "mp4", codec: str = "libx264", frames: int = 5) -> Path:
     """Writes a small video of any kind; the file's name does not matter."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -199,7 +204,7 @@ def test_names_with_dots(tmp_path: Path) -> None:
     assert [find_files(tmp_path, [name])[0][name].name for name in names] == [
         *("a.b.mp4", "a.b.mp4", "a.mkv", "clip.2024.01.MTS", "d.mp4.mp4", "d.mp4.mp4")
     ]
-    assert short_names(tmp_path, names) == {
+    assert short_names(tmp_path, itself(names)) == {
         "a.b": "a.b",
         "a.b.mp4": "a.b",
         "a": "a",
@@ -214,7 +219,7 @@ def test_names_with_dots(tmp_path: Path) -> None:
 def test_the_extension_tells_files_of_one_name_apart(tmp_path: Path) -> None:
     touch(tmp_path, "a.mp4", "a.mkv", "b.MTS")
     assert found(tmp_path, ["a.mp4", "a.mkv", "b.mts"]) == {"a.mp4": "a.mp4", "a.mkv": "a.mkv", "b.mts": "b.MTS"}
-    assert short_names(tmp_path, ["a.mp4", "b.mts"]) == {"a.mp4": "a.mp4", "b.mts": "b"}
+    assert short_names(tmp_path, itself(["a.mp4", "b.mts"])) == {"a.mp4": "a.mp4", "b.mts": "b"}
     assert "a.mkv, a.mp4" in problem(tmp_path, "a")
 
 
@@ -278,7 +283,7 @@ def test_folders_in_a_name(tmp_path: Path) -> None:
         files, problems = find_files(tmp_path, [name])
         assert not problems, name
         assert files[name] == tmp_path / wanted, name
-        assert short_names(tmp_path, [name]) == {name: short}
+        assert short_names(tmp_path, itself([name])) == {name: short}
     assert found(tmp_path, ["v/d", "v/v_d"][:1], "v_") == {"v/d": "v/v_d.mp4"}
     assert found(tmp_path, ["v/v_d"], "v_") == {"v/v_d": "v/v_d.mp4"}
     assert f"{tmp_path}/sub/z: no file" in problem(tmp_path, "sub/z")
@@ -286,7 +291,7 @@ def test_folders_in_a_name(tmp_path: Path) -> None:
     assert f"{tmp_path}/z.mp4: no file" in problem(tmp_path, "/data/set/z.mp4")
     # where the folder is there, a file of the same name in another one is another video
     assert f"{tmp_path}/other/c.mp4: no file" in problem(tmp_path, "other/c.mp4")
-    assert short_names(tmp_path, ["sub/z.mp4", "/data/z.mp4"]) == {"sub/z.mp4": "sub/z", "/data/z.mp4": "z"}
+    assert short_names(tmp_path, itself(["sub/z.mp4", "/data/z.mp4"])) == {"sub/z.mp4": "sub/z", "/data/z.mp4": "z"}
     assert f"{tmp_path}/a: no file" in problem(tmp_path, "a"), "folders are searched only for names that say so"
 
 

@@ -6,8 +6,8 @@ import unicodedata
 from pathlib import Path
 
 import pytest
-from adatad_jax.data.annotation_files import read_json
 
+from adatad_jax.annotations.text import read_json
 from adatad_jax.config.fields import Config
 from adatad_jax.data.annotations import load_annotations, read_classes, select_subset
 from adatad_jax.data.subset import load_videos
@@ -72,11 +72,11 @@ def test_results_and_truth_and_class_lists_meet_in_one_form(tmp_path: Path) -> N
     (tmp_path / "classes.txt").write_text(f"run\n{NFD}\n")
     classes = read_classes(tmp_path / "classes.txt")
     assert classes == ("run", NFC)
-    truth = load_truth(tmp_path / "truth.json", classes=classes)
+    truth = load_truth(tmp_path / "truth.json").with_classes(classes)
     assert (list(truth.truth), truth.classes) == ([NFC], classes)
     for name in ("results.json", "results.csv"):
-        results, names = read_results(tmp_path / name, classes)
-        assert (list(results), names) == ([NFC], classes)
+        results = read_results(tmp_path / name, classes)
+        assert (list(results.detections), results.classes) == ([NFC], classes)
     assert load_classifier(tmp_path / "scores.json", [NFC], topk=1, sqrt=False).classes == classes
     (tmp_path / "classes.txt").write_text(f"{NFC}\n{NFD}\n")
     with pytest.raises(UserError, match=f"once.*{NFC}"):
