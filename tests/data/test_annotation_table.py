@@ -1,6 +1,7 @@
 """One's own table of segments: what it becomes, what is wrong with it by line, and how videos are split."""
 
 import logging
+import shutil
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -164,6 +165,18 @@ def test_videos_in_folders_below_are_named_with_them(
         load_table(table(HEADER + lines + "day 1/cam.mp4,0,4,x\n", tmp_path / "videos").data)
     with pytest.raises(UserError, match=r"line 4: .*/day 1/gone: no file"):
         load_table(table(HEADER + lines + "day 1/gone.mp4,0,1,x\n", tmp_path / "videos").data)
+
+
+def test_a_segment_near_the_end_of_a_video_whose_header_is_off_stays_whole(tmp_path: Path) -> None:
+    """3000 frames come at 29.75 per second, 100.84 s in all; the header says 30, hence 100 s."""
+    cases = Path(__file__).parents[1] / "cases"
+    for name in ("drift.mkv", "drift2.mp4"):
+        shutil.copy(cases / "drift.mkv", tmp_path / name)
+    config = {"data.annotations": str(cases / "driftset.csv"), "data.videos": str(tmp_path)}
+    videos = load_videos(Config().with_fields(config))
+    assert [video.segments.tolist() for video in videos.values()] == [[[99, 100.5]]] * 2
+    assert [video.duration for video in videos.values()] == pytest.approx([3000 / 29.75] * 2, abs=0.002)
+    assert [video.frames for video in videos.values()] == [3000] * 2
 
 
 def test_what_is_not_set_is_named(table: Table) -> None:
