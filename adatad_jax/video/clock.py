@@ -32,7 +32,9 @@ from adatad_jax.video.stamps import STILL, Floats, Places, evened, straightened
 MOST_FAULTS = 0.2
 # A still stretch is longer than this many usual steps; if more than this share of the steps are, none is.
 STILL_STEPS, MOST_STILLS = 5, 0.2
-LAST = 8  # frames whose median step tells how long the last one lasts
+# The last frame lasts as long as the average one, unless that is so many times the median step of the last frames.
+LAST, LONGER = 8, 1.5
+AGREES = 0.01, 1.01  # the header's rate counts if it is off by such a share at most, and by so many frames in all
 
 
 class Still(NamedTuple):
@@ -104,7 +106,9 @@ def read_clock(track: Track, kind: str) -> Clock:
     fps = _average_rate(times - start, track.rate, stills)
     if fps <= 0:
         return _no_clock(count, "it has one time stamp and no frame rate")
-    last = min([1 / fps, *([np.median(np.diff(times[-LAST:]))] if count > 1 else [])])
+    last = 1 / fps
+    if count > 1 and last > LONGER * (near := float(np.median(np.diff(times[-LAST:])))):
+        last = near
     return Clock(np.append(times, times[-1] + last) - start, start, places, fps, tuple(notes), stills)
 
 
@@ -125,15 +129,15 @@ def _places(track: Track, first: Places, order: Places) -> Places:
 def _average_rate(times: Floats, declared: float, stills: tuple[Still, ...] = ()) -> float:
     """Returns frames per second on average, outside of still stretches.
 
-    The header's figure is taken where every stamp agrees with it: it is more exact, as stamps are often rounded to
-    milliseconds.
+    The header's figure is taken where every stamp agrees with it to a frame: it is more exact, as stamps are often
+    rounded to milliseconds.
     """
     moving = float(times[-1]) - sum(still.seconds for still in stills)
     if len(times) < 2 or moving <= 0:
         return declared
     average = (len(times) - 1 - len(stills)) / moving
-    agrees = declared > 0 and abs(average / declared - 1) <= 0.01
-    if agrees and (stills or np.abs(times * declared - np.arange(len(times))).max() <= 0.5):
+    agrees = declared > 0 and abs(average / declared - 1) <= AGREES[0]
+    if agrees and (stills or np.abs(times * declared - np.arange(len(times))).max() <= AGREES[1]):
         return declared
     return average
 
