@@ -6,9 +6,13 @@ decord does not tell what it gets wrong. A file is therefore given to it only if
 - decord finds the same frames in it: their number, their times, and which are key frames,
 - decord's pictures of the first frame and of the last key frame are those of PyAV.
 
-What stays is damage. Where a packet is lost, decord fails, and PyAV reads the file instead, which refuses the frames
-that cannot be decoded. Where only some bytes of a frame are damaged, decord returns made-up pictures without a word:
-no packet scan can see such damage, and PyAV reports most of it in H.264 and MPEG-4.
+What stays is what no packet scan can see:
+
+- Damage. Where a packet is lost, decord fails, and PyAV reads the file instead, which refuses the frames that cannot be
+  decoded. Where only some bytes of a frame are wrong, decord returns made-up pictures without a word. PyAV reports most
+  of these in H.264 and MPEG-4.
+- Stamps of two frames that are swapped without a trace, among B-frames: decord is off by one frame from there to the
+  next key frame it jumps to. PyAV refuses such frames.
 """
 
 from __future__ import annotations
@@ -27,11 +31,13 @@ from numpy.typing import ArrayLike
 
 from adatad_jax.errors import UserError
 from adatad_jax.video.decode import Images, VideoReader, checked_indices, open_video
+from adatad_jax.video.packets import read_packets
 from adatad_jax.video.scan import PacketIndex, scan
 
 # In other containers, decord's random access is silently off by some frames.
 _CONTAINERS = ("mov,mp4", "matroska,webm")
 _LIKE = 2  # largest difference of a pixel between two decoders of the same frame
+_CROWDED = 0.1  # times the ordinary step; decord tells frames apart by their stamps
 _SAME_TIME = 1e-3  # seconds; decord has times in float32
 _LAST_READS = 10.0  # seconds that a program which ends waits for the reads in progress
 
@@ -71,6 +77,9 @@ def reason_against(index: PacketIndex) -> str:
         return "frames of two packets (field pictures)"
     if index.first_key or not len(index.keys) or index.keys[0]:
         return "a start between two key frames"
+    steps = np.diff(index.times)
+    if steps.min() < _CROWDED * np.median(steps):
+        return "time stamps that nearly coincide"
     if index.lost or index.notes:
         return "several video tracks, or stretches without a frame"
     keys = index.keys[1:]
@@ -98,6 +107,8 @@ def judge(path: Path) -> Verdict:
 def _compared(path: Path, size: int, changed: int) -> Verdict:
     """Compares decord with the packet scan and with PyAV; `size` and `changed` only tell versions of a file apart."""
     index = scan(path)
+    if _has_swapped_stamps(path, index.stream):
+        return Verdict("time stamps that seem to be swapped", (0, 0))
     shown = [0, int(index.keys[-1])]
     own = open_video(path).read(shown)
     try:
@@ -116,6 +127,16 @@ def _compared(path: Path, size: int, changed: int) -> Verdict:
     if pictures.shape != own.shape or np.abs(pictures.astype(np.int16) - own).max() > _LIKE:
         return Verdict("other pictures in decord than in PyAV", (0, 0))
     return Verdict("", own.shape[1:3])
+
+
+def _has_swapped_stamps(path: Path, stream: int) -> bool:
+    """Tells whether times of decoding nearly coincide, as they do where the stamps of two frames are swapped.
+
+    decord skips frames by their stamps: where the decoder returns frames in another order, it is off by one from there.
+    """
+    track = next(track for track in read_packets(path).tracks if track.stream == stream)
+    steps = np.diff(track.dts[~np.isnan(track.dts)])
+    return bool(len(steps)) and bool((steps <= _CROWDED * np.median(steps)).any())
 
 
 class DecordReader:

@@ -105,6 +105,25 @@ def test_a_container_and_a_codec_that_decord_cannot_read_are_told(tmp_path: Path
         open_with(DECORD, tmp_path / "none.mp4")
 
 
+def test_swapped_stamps_are_noticed_and_a_file_of_one_frame_is_read(tmp_path: Path) -> None:
+    source = write(tmp_path / "a.mp4", "libx264", 0, X264, 12)
+    for name, count, swapped in (("one.mp4", 1, ()), ("swapped.mp4", 60, (20, 21))):
+        with av.open(str(source)) as whole, av.open(str(tmp_path / name), "w") as copy:
+            stream = copy.add_stream_from_template(whole.streams.video[0])
+            found = [packet for packet in whole.demux(video=0) if packet.size][:count]
+            stamps = [packet.pts or 0 for packet in found]
+            for place, packet in enumerate(found):
+                packet.pts = packet.dts = stamps[place]
+                if place in swapped:
+                    packet.pts = stamps[sum(swapped) - place]
+                    packet.dts = stamps[swapped[0]] - swapped[1] + place
+                packet.stream = stream
+                copy.mux(packet)
+    assert "swapped" in reason_for_pyav(DECORD, tmp_path / "swapped.mp4")
+    assert shown(open_with(DECORD, tmp_path / "one.mp4").read([0])[0]) == 0
+    assert reason_for_pyav(DECORD, tmp_path / "one.mp4") == ""
+
+
 def test_the_verdict_follows_the_file(tmp_path: Path) -> None:
     path = write(tmp_path / "a.mp4", "libx264", 0, X264, 12)
     assert judge(path).against == ""
