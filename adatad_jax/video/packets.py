@@ -139,38 +139,36 @@ def read_packets(path: Path) -> Packets:
         streams = _video_streams(container, path)
         rows: dict[int, list[tuple[Any, ...]]] = {stream.index: [] for stream in streams}
         fields = {stream.index: make_field_finder(stream.codec_context) for stream in streams}
-        end, claimed = 0.0, -1  # claimed: where the last packet of any stream ends in the file
-        gaps = dict.fromkeys(rows, 0)  # stream -> largest gap between packets since the last one of the stream
+        ends: dict[int, int] = {}  # stream -> when its last packet ends, in ticks
+        claimed = None  # where the last packet of any stream ends in the file
+        gap = 0  # the largest gap between packets since the last video packet
         for packet in container.demux():
-            if not packet.size:
+            size = packet.size
+            if not size:
                 continue
-            if packet.pts is not None and packet.time_base:
-                end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
-            if packet.pos is not None and packet.pos >= 0:
-                if claimed >= 0:
-                    gaps = {stream: max(gap, packet.pos - claimed) for stream, gap in gaps.items()}
-                claimed = packet.pos + packet.size
-            index = packet.stream.index
+            pts, place, index = packet.pts, packet.pos, packet.stream_index
+            if pts is not None:
+                last = pts + (packet.duration or 0)
+                if last > ends.get(index, last - 1):
+                    ends[index] = last
+            if place is not None and place >= 0:
+                if claimed is not None and place > claimed + gap:
+                    gap = place - claimed
+                claimed = place + size
             if index in rows:
                 find = fields[index]
                 second = find is not None and find(bytes(packet))
+                name = hash((pts, size, place))
                 rows[index].append(
-                    (
-                        np.nan if packet.pts is None else packet.pts,
-                        np.nan if packet.dts is None else packet.dts,
-                        packet.is_keyframe,
-                        packet.is_discard,
-                        second,
-                        gaps[index],
-                        packet.is_corrupt,
-                        identity(packet),
-                    )
+                    (pts, packet.dts, packet.is_keyframe, packet.is_discard, second, gap, packet.is_corrupt, name)
                 )
-                gaps[index] = 0
+                gap = 0
         tracks = tuple(_track(stream, rows[stream.index]) for stream in streams if rows[stream.index])
         if not tracks:
             raise UserError(f"{path}: the video stream has no frames; copy or convert the file again")
         begin = (container.start_time or 0) / av.time_base
+        bases = {stream.index: float(stream.time_base or 0) for stream in container.streams}
+        end = max([0.0, *(last * bases[index] for index, last in ends.items())])
         return Packets(tracks, container.format.name, begin, end, (container.duration or 0) / av.time_base)
 
 
@@ -182,7 +180,7 @@ def _track(stream: Any, rows: list[tuple[Any, ...]]) -> Track:
     rate = context.framerate if bare else stream.average_rate or stream.guessed_rate
     return Track(
         stream=stream.index,
-        pts=np.array(pts, np.float64),
+        pts=np.array(pts, np.float64),  # None becomes NaN
         dts=np.array(dts, np.float64),
         keys=np.array(keys, bool),
         hidden=np.array(hidden, bool),
