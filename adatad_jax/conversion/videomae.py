@@ -32,6 +32,10 @@ PRE_TRAINED = " (pre-training)"  # end of a layout's name
 POSITION_TOLERANCE = 1e-6
 PATCH_TENSORS = 2  # weight and bias
 ADAPTER_TENSORS = 9  # gamma, and weight and bias of down, depthwise, pointwise, up
+NOT_FINE_TUNED = (
+    "pre-training without fine-tuning: the published runs start from weights that were fine-tuned to classify actions; "
+    "from these, expect a lower mAP"
+)
 
 
 @dataclass(frozen=True)
@@ -180,10 +184,7 @@ def convert_backbone(file: TensorFile) -> ConvertedBackbone:
             notes.append(f"the file's own positions are used: they differ from the fixed sinusoid table by {apart:.1e}")
     kind = _kind(unused, naming)
     if kind == PRE_TRAINED:
-        notes.append(
-            "pre-training without fine-tuning: the published runs start from weights that were fine-tuned to classify "
-            "actions; from these, expect a lower mAP"
-        )
+        notes.append(NOT_FINE_TUNED)
     return ConvertedBackbone(
         params=params,
         source=file.path.name,

@@ -58,20 +58,7 @@ def write_annotated(
         raise UserError(f"{target}: is the video itself; choose another folder for what is written")
     index = scan(source)
     clock = index.clock(fps)
-    ends = clock[1:]  # when the next frame replaces each frame
-    overlay = Overlay(detections, clock[:-1], ends, reader.size)
-
-    def drawn() -> Iterator[NDArray[np.uint8]]:
-        height, width = reader.size
-        batch = min(max(1, BATCH_BYTES // (height * width * 3)), BATCH)
-        for first in range(0, reader.frame_count, batch):
-            indices = range(first, min(first + batch, reader.frame_count))
-            for index, frame in zip(indices, reader.read(indices), strict=True):
-                overlay.draw(frame, index)
-                yield frame
-            if progress is not None:
-                progress(float(ends[indices[-1]]))
-
+    frames = _drawn(reader, Overlay(detections, clock[:-1], clock[1:], reader.size), clock[1:], progress)
     notes: list[str] = []
     # The file's own clock, if it has one that can be used, keeps pictures and sound together.
     seconds = index.clock(fps if index.problem else None)[:-1]
@@ -83,13 +70,28 @@ def write_annotated(
                 stream = _add_pictures(output, pictures, reader, base)
                 sound = _sound(original, output, index, notes)
                 stamps = np.rint(seconds / float(base)).astype(np.int64)
-                for _, packet in heapq.merge(_encoded(stream, drawn(), stamps), sound, key=itemgetter(0)):
+                for _, packet in heapq.merge(_encoded(stream, frames, stamps), sound, key=itemgetter(0)):
                     output.mux(packet)
         except av.error.FFmpegError as error:
             raise UserError(
                 f"{target}: cannot be written ({error.strerror}); make room, or leave out --annotate"
             ) from error
     return notes
+
+
+def _drawn(
+    reader: VideoReader, overlay: Overlay, ends: NDArray[np.float64], progress: Callable[[float], object] | None
+) -> Iterator[NDArray[np.uint8]]:
+    """Yields the frames `[H, W, 3]` with what is drawn into them; `ends` [N] are the seconds at which they end."""
+    height, width = reader.size
+    batch = min(max(1, BATCH_BYTES // (height * width * 3)), BATCH)
+    for first in range(0, reader.frame_count, batch):
+        indices = range(first, min(first + batch, reader.frame_count))
+        for index, frame in zip(indices, reader.read(indices), strict=True):
+            overlay.draw(frame, index)
+            yield frame
+        if progress is not None:
+            progress(float(ends[indices[-1]]))
 
 
 def _sound(original: Any, output: Any, index: PacketIndex, notes: list[str]) -> Packets:

@@ -124,9 +124,7 @@ def draw_timeline(
     axes.set_ylim(max(top, 0.5), 0)
     if not rows:
         axes.text(0.5, 0.5, "nothing found", transform=axes.transAxes, ha="center", va="center", color="0.4")
-    for start, end in damaged:
-        axes.axvspan(start, end, facecolor="none", edgecolor="0.55", hatch="///", linewidth=0, zorder=0.5)
-    _draw_time(axes, duration)
+    _draw_time(axes, duration, damaged)
     notes = [f"{len(labels) - ROWS} more classes"] * (len(labels) > ROWS)
     notes += ["hatched: damaged, the last sound frame stands for it"] * bool(damaged)
     notes += [f"no room for {left_out} of {len(shown)} detections"] * (left_out > 0)
@@ -189,8 +187,11 @@ def _draw_row(
     return first - top + (1 + max(taken, default=0)) * LANE + 0.1, len(lanes) - len(taken)
 
 
-def _draw_time(axes: Any, duration: float) -> None:
+def _draw_time(axes: Any, duration: float, damaged: Sequence[tuple[float, float]]) -> None:
+    """Draws the time axis, and hatches the stretches that were filled, all in seconds."""
     axes.set_xlim(0, duration)
+    for start, end in damaged:
+        axes.axvspan(start, end, facecolor="none", edgecolor="0.55", hatch="///", linewidth=0, zorder=0.5)
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.grid(axis="x", color="0.85", linewidth=0.6)
     axes.set_axisbelow(True)
