@@ -87,6 +87,8 @@ def read_clock(track: Track, kind: str) -> Clock:
     if np.isnan(pts).mean() > 0.5 or (kind == "avi" and track.reordered):
         if track.rate <= 0:
             return _no_clock(count, "it has neither time stamps nor a frame rate")
+        if kind == "avi" and np.ptp(dts) * track.rate > count - 0.5:  # frames were dropped: they only have numbers
+            return Clock(np.append(dts, dts[-1] + 1 / track.rate) - dts[0], 0.0, None, track.rate)
         return Clock(np.arange(count + 1) / track.rate, 0.0, None, track.rate)
     # a header describes the first of joined streams
     if track.reordered or (track.codec in REORDERING and (pts != dts).mean() > MOST_FAULTS):

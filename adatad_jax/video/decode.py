@@ -22,6 +22,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from threading import Lock
 from typing import Any, Protocol
@@ -83,19 +84,22 @@ class Filling:
     Attributes:
       share: the largest share of the frames of a file to fill.
       frames: indices of the frames filled so far.
+      lost: number of frames that the file lacks, as far as its times show.
     """
 
     share: float
     frames: set[int] = field(default_factory=set)
+    lost: int = 0
     _lock: Lock = field(default_factory=Lock)
 
     def add(self, path: Path, damaged: range, count: int) -> None:
         """Notes that some frames of `count` are filled; raises `UserError` if that makes more than allowed."""
         with self._lock:
             self.frames.update(damaged)
-            if len(self.frames) > self.share * count:
+            if len(self.frames) + self.lost > self.share * (count + self.lost):
                 raise UserError(
-                    f"{path}: more than {100 * self.share:g}% of its {count} frames are damaged, such as frame "
+                    f"{path}: more than {100 * self.share:g}% of its {count + self.lost} frames are damaged, such as "
+                    f"frame "
                     f"{damaged.start}: allow more with --skip-damaged, or copy the file again"
                 )
 
@@ -119,6 +123,9 @@ def open_video(path: str | Path, filling: Filling | None = None) -> VideoReader:
             f"{path}: no frame for {longest.seconds:.2f} s after frame {longest.frame}, and data of the file is lost "
             "there: damaged; copy or download it again, or let detect fill it (--skip-damaged)"
         )
+    if index.lost and filling is not None:
+        filling.lost = sum(round(still.seconds * index.fps) for still in index.lost)
+        filling.add(path, range(index.lost[0].frame, index.lost[0].frame), index.count)
     return _AvReader(path, index, filling)
 
 
@@ -158,6 +165,10 @@ class _OutOfOrder(Exception):
     """Sound pictures come in another order than the time stamps say. Decoders do not err in that."""
 
 
+class _Strayed(Exception):
+    """After a seek, the container yields other packets than from its start."""
+
+
 class _AvReader:
     """A `VideoReader` that decodes with PyAV."""
 
@@ -170,9 +181,11 @@ class _AvReader:
         self._path = path
         self._index = index
         self._filling = filling
-        self._hole = (0, 0)  # damaged frames, from the first to before the last; self._stand_in stands for them
+        self._hole = (0, 0)  # damaged frames, from the first to before the last
+        self._hole_frame: Any = None  # what stands for them
         self._before = -1  # index of the sound frame before self._frame
-        self._stand_in: Any = None
+        self._frame_before: Any = None
+        self._seeks = True
         self._to_rgb = VideoReformatter()  # kept, because setting it up costs as much as converting a small frame
         try:
             self._restart()
@@ -232,13 +245,15 @@ class _AvReader:
             if self._path not in _told:
                 _told.add(self._path)
                 _logger.warning("%s: pictures come in another order than time stamps say: order kept", self._path)
-            self._index = self._index.in_order_of_decoding()
-            self._restart()
-            return self._decode_up_to(index)
+            self._index = _in_order_of_pictures(self._path, self._index)
+        except _Strayed:
+            self._seeks = False
+        self._restart()
+        return self._decode_up_to(index)
 
     def _decode_up_to(self, index: int) -> bool:
         for place, frame in self._sound:
-            self._before, self._stand_in = self._place, self._frame or frame
+            self._before, self._frame_before = self._place, self._frame or frame
             self._place, self._frame = place, frame
             if place >= index:
                 return place == index
@@ -255,7 +270,10 @@ class _AvReader:
         if self._place == index or self._advance(index):
             return self._frame
         if not self._ended:
-            self._hole = self._before + 1, self._place
+            self._hole, self._hole_frame = (self._before + 1, self._place), self._frame_before
+            return self._filled(index)
+        if self._frame is not None and self._filling is not None and index < self.frame_count:
+            self._hole, self._hole_frame = (self._place + 1, self.frame_count), self._frame
             return self._filled(index)
         if self._frame is None or max(index, self.frame_count - 1) - self._place > MISSING_FRAMES_ALLOWED:
             raise UserError(
@@ -270,12 +288,12 @@ class _AvReader:
         if self._filling is None:
             raise UserError(f"{self._path}: frame {index} cannot be decoded: damaged; copy or convert the file again")
         self._filling.add(self._path, range(*self._hole), self.frame_count)
-        return self._stand_in
+        return self._hole_frame
 
     def _seek(self, key: int) -> bool:
         """Seeks to key frame `key`; returns false if the seek does not reach it, as in containers without an index."""
         stamp = self._index.seek_stamp(key)
-        if stamp is None or key == 0:
+        if stamp is None or key == 0 or not self._seeks:
             return False
         self._start(None)
         self._frame = None
@@ -299,39 +317,77 @@ def _beginning(index: PacketIndex) -> int:
     return int(shown[0]) if len(shown) else 0
 
 
+@lru_cache(maxsize=64)
+def _in_order_of_pictures(path: Path, index: PacketIndex) -> PacketIndex:
+    """Decodes a whole file to find the order of its frames; raises `UserError` if it does not yield each once."""
+    container, stream = open_container(path, index.stream)
+    with container:
+        numbers = [number for number, _ in _pictures(container, stream, index, 0)]
+    found = index.in_order([number for number in numbers if number is not None])
+    if found is None or None in numbers:
+        raise UserError(
+            f"{path}: its pictures come in another order than its time stamps say, and some are missing: damaged; copy "
+            "or convert the file again"
+        )
+    return found
+
+
 # Functions, not methods: a generator that refers to its reader would make the reader part of a reference cycle.
 
 
-def _decoded(container: Any, stream: Any, index: PacketIndex, number: int | None) -> Iterator[tuple[int, Any]]:
-    """Yields (index, frame) in presentation order; a lost frame is None and comes in storage order."""
-    last, sound = -1, True
+def _pictures(container: Any, stream: Any, index: PacketIndex, number: int | None) -> Iterator[tuple[int | None, Any]]:
+    """Yields (number of the packet that began it, frame) in the order of decoding, and (number, None) for a loss.
+
+    The number is None where the decoder does not tell it.
+    """
+    sought = number is None
     for packet in container.demux(stream):
+        told = None
         if packet.size:
             if number is None:  # after a seek, until a key frame shows where it led
                 number = index.number(packet)
                 if number is None:
                     continue
-            packet.pts, packet.dts = number, None
+            if sought and (number >= len(index.sizes) or packet.size != index.sizes[number]):
+                raise _Strayed
+            told = number
+            packet.pts, packet.dts = told, None
             number += 1
-            if packet.pts < index.first_key:
+            if told < index.first_key:
                 continue
+            if told in index.torn:
+                yield told, None
         try:
             frames = packet.decode()
         except av.error.InvalidDataError:
-            sound = False
-            if index.places is None:  # a lost frame would shift the count of all later frames
-                yield last + 1, None
-                return
-            yield int(index.places[packet.pts]), None
+            yield told, None
             continue
         for frame in frames:
-            place = last + 1 if index.places is None else int(index.places[frame.pts])
-            sound = sound and not frame.is_corrupt
-            if sound and 0 <= place < last:
-                raise _OutOfOrder
-            if place >= 0:
-                last = place
-                yield place, frame
+            yield frame.pts, frame
+
+
+def _decoded(container: Any, stream: Any, index: PacketIndex, number: int | None) -> Iterator[tuple[int, Any]]:
+    """Yields (index, frame) in presentation order; a lost frame is None and comes in storage order."""
+    last, sound = -1, True
+    for told, frame in _pictures(container, stream, index, number):
+        if index.places is None:
+            if frame is None:  # a lost frame would shift the count of all later frames
+                yield last + 1, None
+                return
+            place = last + 1
+        elif told is None:
+            continue
+        else:
+            place = int(index.places[told])
+        sound = sound and frame is not None and not frame.is_corrupt
+        if frame is None:
+            yield place, None
+            continue
+        if sound and 0 <= place < last:
+            raise _OutOfOrder
+        if place >= 0:
+            last = place
+            yield place, frame
 
 
 def _sound_frames(container: Any, stream: Any, index: PacketIndex, number: int | None) -> Iterator[tuple[int, Any]]:

@@ -67,6 +67,8 @@ def is_installed() -> bool:
 def reason_against(index: PacketIndex) -> str:
     """Returns why decord may not read a file with these packets, in words; empty if nothing speaks against it."""
     places = index.places
+    if index.codec == "hevc":
+        return "HEVC, of which decord does not notice lost frames"
     if not index.kind.startswith(_CONTAINERS):
         return f"a container in which decord misses frames ({index.kind})"
     if places is None or not index.has_own_times:

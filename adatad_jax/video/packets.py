@@ -25,9 +25,18 @@ _ANY_METADATA: dict[str, Any] = (
 )
 # Codecs whose frames are presented in another order than they are decoded in.
 REORDERING = ("h264", "hevc", "vvc", "mpeg1video", "mpeg2video", "mpeg4", "msmpeg4v3", "vc1", "wmv3", "cavs")
+# Codecs with frames that are predicted from others, of which FFmpeg marks every packet as a key frame where the
+# container has no list of key frames. For the other codecs it looks into the packets.
+UNMARKED = ("mpeg4", "h261", "h263", "msmpeg4v1", "msmpeg4v2", "msmpeg4v3", "wmv1", "wmv2", "cinepak", "svq3", "flv")
+# A rate from here on is the clock of an encoder that did not know its rate.
+FASTEST = 1000.0
 # FFmpeg's names of bare streams of pictures. They have no container, hence no time stamps, and a rate that FFmpeg
 # makes up unless the stream itself names one.
-BARE = ("h264", "hevc", "vvc", "m4v", "mpegvideo", "mpeg1video", "mpeg2video", "obu", "cavsvideo", "vc1", "mjpeg")
+BARE = (
+    *("h264", "hevc", "vvc", "m4v", "mpegvideo", "mpeg1video", "mpeg2video", "obu", "cavsvideo", "vc1"),
+    *("mjpeg", "h261", "h263"),
+)
+TELLING = ("h264", "hevc", "vvc", "mpeg4", "mpeg1video", "mpeg2video", "vc1")  # codecs that can name their rate
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,11 +52,13 @@ class Track:
       second: [P] bool, whether the packet is the second field of the frame that the packet before began.
       unclaimed: [P] int64; since the packet before, the most bytes on end that belong to no packet of any stream.
       marked: [P] bool, whether the container reports damage just before the packet or in it.
+      sizes: [P] int64 bytes of each packet.
       identities: [P] int64 hashes that tell packets apart.
       tick: seconds per tick.
       rate: frames per second that the header declares; 0 where it declares none.
       declared: number of packets that the header declares; 0 where it declares none.
       codec: FFmpeg's name of the codec.
+      blank_start: whether a packet before the first key frame holds nothing but zeros.
       reordered: whether the header says that frames are presented in another order than they are decoded in.
     """
 
@@ -59,12 +70,19 @@ class Track:
     second: NDArray[np.bool_]
     unclaimed: NDArray[np.int64]
     marked: NDArray[np.bool_]
+    sizes: NDArray[np.int64]
     identities: NDArray[np.int64]
     tick: float
     rate: float
     declared: int
     codec: str
+    blank_start: bool
     reordered: bool
+
+    @property
+    def all_marked_keys(self) -> bool:
+        """Whether every packet is marked as a key frame, of a codec whose key frames only the container marks."""
+        return self.codec in UNMARKED and len(self.keys) > 1 and bool(self.keys.all())
 
     @property
     def span(self) -> float:
@@ -141,6 +159,8 @@ def read_packets(path: Path) -> Packets:
         fields = {stream.index: make_field_finder(stream.codec_context) for stream in streams}
         ends: dict[int, int] = {}  # stream -> when its last packet ends, in ticks
         claimed = None  # where the last packet of any stream ends in the file
+        blank = dict.fromkeys(rows, False)
+        seen_key = set()
         gap = 0  # the largest gap between packets since the last video packet
         for packet in container.demux():
             size = packet.size
@@ -156,14 +176,21 @@ def read_packets(path: Path) -> Packets:
                     gap = place - claimed
                 claimed = place + size
             if index in rows:
+                if index not in seen_key:
+                    if packet.is_keyframe:
+                        seen_key.add(index)
+                    elif not any(bytes(packet)):
+                        blank[index] = True
                 find = fields[index]
                 second = find is not None and find(bytes(packet))
                 name = hash((pts, size, place))
                 rows[index].append(
-                    (pts, packet.dts, packet.is_keyframe, packet.is_discard, second, gap, packet.is_corrupt, name)
+                    (pts, packet.dts, packet.is_keyframe, packet.is_discard, second, gap, packet.is_corrupt, size, name)
                 )
                 gap = 0
-        tracks = tuple(_track(stream, rows[stream.index]) for stream in streams if rows[stream.index])
+        tracks = tuple(
+            _track(stream, rows[stream.index], blank[stream.index]) for stream in streams if rows[stream.index]
+        )
         if not tracks:
             raise UserError(f"{path}: the video stream has no frames; copy or convert the file again")
         begin = (container.start_time or 0) / av.time_base
@@ -172,26 +199,33 @@ def read_packets(path: Path) -> Packets:
         return Packets(tracks, container.format.name, begin, end, (container.duration or 0) / av.time_base)
 
 
-def _track(stream: Any, rows: list[tuple[Any, ...]]) -> Track:
+def _track(stream: Any, rows: list[tuple[Any, ...]], blank_start: bool) -> Track:
     """Makes a track of the rows that `read_packets` gathered."""
-    pts, dts, keys, hidden, second, unclaimed, marked, identities = zip(*rows, strict=True)
+    pts, dts, keys, hidden, second, unclaimed, marked, sizes, identities = zip(*rows, strict=True)
     context = stream.codec_context
     bare = stream.container.format.name in BARE
-    rate = context.framerate if bare else stream.average_rate or stream.guessed_rate
+    rate = stream.average_rate or stream.guessed_rate
+    if bare:
+        rate = context.framerate if context.name in TELLING else 0
+    if rate and rate >= FASTEST:
+        rate = 0
     return Track(
         stream=stream.index,
-        pts=np.array(pts, np.float64),  # None becomes NaN
+        # None becomes NaN. FFmpeg makes up the stamps of bare streams.
+        pts=np.full(len(pts), np.nan) if bare else np.array(pts, np.float64),
         dts=np.array(dts, np.float64),
         keys=np.array(keys, bool),
         hidden=np.array(hidden, bool),
         second=np.array(second, bool),
         unclaimed=np.array(unclaimed, np.int64),
         marked=np.array(marked, bool),
+        sizes=np.array(sizes, np.int64),
         identities=np.array(identities, np.int64),
         tick=float(stream.time_base or 0),
         rate=float(rate or 0),
         declared=stream.frames,
         codec=context.name,
+        blank_start=blank_start,
         reordered=bool(context.has_b_frames) and context.name in REORDERING,
     )
 

@@ -58,7 +58,7 @@ def reordered(pts: Floats, dts: Floats, declared: float) -> tuple[Places | None,
     _, breaks = believed_stamps(guide)
     bounds = [0, *(_start_of_part(pts, after) for _, after in breaks), count]
     step = ordinary_steps(guide, declared)
-    stamps, wrong = _joined(pts, bounds, step)
+    stamps, wrong = _joined(pts, guide, smooth, bounds, step)
     for start, stop in pairwise(bounds):  # what is wrong with the one stamp is mostly wrong with the other
         moved = (smooth - guide)[start:stop]
         moved[np.diff(guide[start:stop], prepend=np.nan) == 0] = np.nan  # FFmpeg repeats those that it cannot make up
@@ -96,11 +96,18 @@ def _start_of_part(pts: Floats, after: int) -> int:
     return after
 
 
-def _joined(pts: Floats, bounds: list[int], step: Floats) -> tuple[Floats, NDArray[np.bool_]]:
+def _joined(
+    pts: Floats, guide: Floats, smooth: Floats, bounds: list[int], step: Floats
+) -> tuple[Floats, NDArray[np.bool_]]:
     """Puts the parts of a file one after another.
+
+    A part of the same stream, after a leap of its clock, is moved as its decoding stamps are. Another stream may be
+    presented sooner or later after its decoding: its first frame then follows the last one.
 
     Args:
       pts: [N] presentation stamps in decoding order, in seconds, NaN where missing.
+      guide: [N] decoding stamps, or `pts`.
+      smooth: [N] what `straightened` made of them.
       bounds: where each part starts, and N.
       step: [N] ordinary step at each frame, in seconds.
 
@@ -108,12 +115,20 @@ def _joined(pts: Floats, bounds: list[int], step: Floats) -> tuple[Floats, NDArr
       [N] stamps on one clock, and [N] whether each is wrong: missing, or farther from its place than frames are moved.
     """
     shifted, wrong, end = pts.copy(), np.zeros(len(pts), bool), np.nan
+    late_before, moved_more = np.nan, 0.0
     for start, stop in pairwise(bounds):
         part = shifted[start:stop]
         wrong[start:stop] = np.isnan(part) | (_moved(part) > AROUND)
         right = part[~wrong[start:stop]]
         if len(right):
-            part += 0.0 if np.isnan(end) else end + step[start] - right.min()
+            late = float(np.nanmedian(pts[start:stop] - guide[start:stop]))
+            moved = float(np.nanmedian(smooth[start:stop] - guide[start:stop]))
+            if np.isnan(end):
+                moved_more = -moved
+            elif guide is pts or abs(late - late_before) > step[start] / 2:
+                moved_more = end + step[start] - right.min() - moved
+            part += moved + moved_more
+            late_before = late
             end = float(part[~wrong[start:stop]].max())
     return shifted, wrong
 

@@ -22,6 +22,7 @@ MISSING_FRAMES_ALLOWED = 5
 # Bytes between two packets that belong to none, above which packets were lost there. Headers and indices take less.
 LOST_BYTES = 256
 LISTED_STILLS = 3
+FEW = 0.1  # of the pictures of the fullest track: a track with fewer is no film
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,13 +37,16 @@ class PacketIndex:
         edit list hides; None if only decoding shows the order of the frames.
       keys: [k] int64 indices of the key frames, ascending; empty if `places` is None.
       seek_stamps: [k] int64 time stamps to seek to, in ticks of the container.
+      sizes: [P] int64 bytes of each packet of the stream, in decoding order.
       starts: identity of a packet at which decoding can start -> its number in decoding order.
       first_key: number of the first packet, in decoding order, at which decoding can start.
+      torn: numbers of the packets of which the container reports parts as lost.
       settled: [N] int64; frame i is predicted from no frame after frame settled[i]; None if `places` is None.
       start: seconds of the first frame on the file's own clock.
       lead: seconds from the start of a player's clock, which is the start of the earliest stream, to the first frame.
       stream: index of the video stream in the container.
       kind: FFmpeg's name of the container.
+      codec: FFmpeg's name of the codec.
       has_own_times: whether the times are the file's own time stamps, as they are.
       notes: what was repaired, assumed or chosen, in words.
       problem: why the file's own clock cannot be used, in words; empty if it can be.
@@ -55,13 +59,16 @@ class PacketIndex:
     places: NDArray[np.int64] | None
     keys: NDArray[np.int64]
     seek_stamps: NDArray[np.int64]
+    sizes: NDArray[np.int64]
     starts: dict[int, int]
     first_key: int
+    torn: frozenset[int]
     settled: NDArray[np.int64] | None
     start: float
     lead: float
     stream: int
     kind: str
+    codec: str
     has_own_times: bool
     notes: tuple[str, ...]
     problem: str
@@ -85,10 +92,33 @@ class PacketIndex:
             raise UserError(self.problem)
         return self.times
 
-    def in_order_of_decoding(self) -> PacketIndex:
-        """Returns the index of a file whose time stamps tell the times of its frames, but not their order."""
-        none = np.empty(0, np.int64)
-        return dataclasses.replace(self, places=None, keys=none, seek_stamps=none, settled=None)
+    def in_order(self, numbers: list[int]) -> PacketIndex | None:
+        """Returns the index with another order of frames: the time stamps tell their times, but not their order.
+
+        Args:
+          numbers: those of the packets that begin a frame, in the order in which decoding yields the frames.
+
+        Returns:
+          The index; None if these are not all frames, each once.
+        """
+        assert self.places is not None
+        order = self.places[np.array(numbers, np.int64)]
+        if not np.array_equal(np.sort(order), np.arange(self.count)):
+            return None
+        moved = np.empty(self.count, np.int64)  # index by time stamps -> index by decoding
+        moved[order] = np.arange(self.count)
+        places = np.where(self.places >= 0, moved[self.places], -1)
+        by_place = np.argsort(moved[self.keys])
+        own = places[np.sort(numbers)]
+        settled = np.empty(self.count, np.int64)
+        settled[own] = np.maximum.accumulate(own)
+        return dataclasses.replace(
+            self,
+            places=places,
+            keys=moved[self.keys][by_place],
+            seek_stamps=self.seek_stamps[by_place],
+            settled=settled,
+        )
 
     def key_before(self, index: int) -> int:
         """Returns where decoding must start to reach frame `index`: the last key frame up to it, or the first frame."""
@@ -134,7 +164,9 @@ def _scan(path: Path, size: int, changed: int) -> PacketIndex:
         packets = read_packets(path)
     except av.error.FFmpegError as error:
         raise UserError(f"{path}: not a video, or damaged ({error.strerror}); copy or convert it again") from None
-    track = max(packets.tracks, key=lambda track: (track.span, len(track.pts)))
+    most = max(len(track.pts) for track in packets.tracks)
+    films = [track for track in packets.tracks if len(track.pts) > FEW * most]  # others are slides or thumbnails
+    track = max(films, key=lambda track: (track.span, len(track.pts)))
     if not (~track.hidden & ~track.second).any():  # an edit list may hide some
         raise UserError(f"{path}: the video stream has no frames; copy or convert the file again")
     _require_whole(path, packets, track)
@@ -143,13 +175,16 @@ def _scan(path: Path, size: int, changed: int) -> PacketIndex:
     if len(packets.tracks) > 1:
         others = ", ".join(f"{one.span:.2f} s" for one in packets.tracks if one is not track)
         notes.append(
-            f"{len(packets.tracks)} video tracks: read number {track.stream}, the longest with {track.span:.2f} s "
+            f"{len(packets.tracks)} video tracks: read number {track.stream}, the longest film with {track.span:.2f} s "
             f"(the others: {others})"
         )
+    if track.all_marked_keys:
+        notes.append(f"every frame is marked as a key frame, which {track.codec} rarely has: read from the start")
     lost = _lost(clock, track, packets.kind)
     if clock.stills and not lost:
         notes.append(_still_note(clock))
-    problem = f"{path}: {clock.problem}; give its frames per second (detect --fps)" if clock.problem else ""
+    advice = "give its frames per second to detect (--fps), or convert it (constant rate) to mp4"
+    problem = f"{path}: {clock.problem}; {advice}" if clock.problem else ""
     return _index(track, clock, packets, tuple(notes), problem, lost)
 
 
@@ -159,6 +194,8 @@ def _index(
     """Gathers what a reader needs to find its frames."""
     places, starts = clock.places, {}
     keys = np.flatnonzero(track.keys & ~track.second)
+    if track.all_marked_keys:
+        keys = keys[:1]
     names, counts = np.unique(track.identities[keys], return_counts=True)
     once = set(names[counts == 1].tolist())
     starts = {name: int(key) for key in keys if (name := int(track.identities[key])) in once}
@@ -177,13 +214,18 @@ def _index(
         places=places,
         keys=places[shown] if places is not None else shown,
         seek_stamps=track.pts[shown].astype(np.int64),
+        sizes=track.sizes,
         starts=starts,
-        first_key=int(keys[0]) if len(keys) else 0,
+        # frames of zeros before the first key frame are damage, not a recording that began between two
+        first_key=int(keys[0]) if len(keys) and not track.blank_start else 0,
+        # Where streams are joined, a packet just before the join is reported too, and is whole: a key frame comes soon.
+        torn=frozenset(np.flatnonzero(track.marked[:-2] & ~track.keys[1:-1] & ~track.keys[2:]).tolist()),
         settled=settled,
         start=clock.start,
         lead=max(0.0, clock.start - packets.begin) if places is not None else 0.0,
         stream=track.stream,
         kind=packets.kind,
+        codec=track.codec,
         has_own_times=places is not None and not clock.notes,
         notes=notes,
         problem=problem,
@@ -196,6 +238,8 @@ def _require_whole(path: Path, packets: Packets, track: Track) -> None:
     held = len(track.pts)
     if packets.kind.startswith("mov,") and track.declared - held > MISSING_FRAMES_ALLOWED:
         held = count_packets(path, track.stream)
+    if packets.kind == "avi" and not np.isnan(track.dts).any():  # a frame that was dropped has a number and no bytes
+        held = max(held, int(np.ptp(track.dts)) + 1)
     if track.declared - held > MISSING_FRAMES_ALLOWED:
         raise UserError(
             f"{path}: declares {track.declared} frames but holds only {held}: cut short; copy or download it again"

