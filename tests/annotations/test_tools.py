@@ -85,6 +85,26 @@ def test_boris_observations_without_events_and_states_that_never_stop(tmp_path: 
         read(tmp_path / "e.tsv", boris8(("groom", "STATE", "1.5", "2", "")).replace("player #1:", "")).check()
 
 
+def test_boris_sources_and_offsets_that_move_the_times_are_refused(tmp_path: Path) -> None:
+    text = boris8(("groom", "STATE", "1.5", "2", "a.mp4"))
+    with pytest.raises(UserError, match=r"line 2: .*several media files.*a\.mp4;b\.mp4"):
+        read(tmp_path / "a.tsv", text.replace("player #1:a.mp4", "player #1:a.mp4;player #1:b.mp4")).check()
+    with pytest.raises(UserError, match=r"line 2: .*offset.* 5\.0 s"):
+        read(tmp_path / "b.tsv", text.replace("a.mp4\t0\t", "a.mp4\t5.0\t")).check()
+
+
+@pytest.mark.parametrize("column", ["Subject", "Behavior", "Behavior type", "Start (s)", "Stop (s)", "Comment stop"])
+def test_a_boris_line_that_is_cut_off_is_named(column: str, tmp_path: Path) -> None:
+    event = ("groom", "STATE", "1.5", "2", "a.mp4")
+    whole = boris8(event)
+    cut = "\t".join(whole.splitlines()[1].split("\t")[: BORIS8.strip().split("\t").index(column)])
+    with pytest.raises(UserError, match=r"1 problem.*\n.*line 3: .*cut off"):
+        read(tmp_path / "c.tsv", f"{whole}{cut}\n").check()
+    lines = [EVENTS.strip(), "1\ta.mp4\t60\t25\tx\tgroom\t\t\tPOINT", "2\ta.mp4\t60"]
+    with pytest.raises(UserError, match=r"1 problem.*\n.*line 3: .*cut off"):
+        read(tmp_path / "e.tsv", "\n".join(lines), point_seconds=1.0).check()
+
+
 EVENTS = "Time\tMedia file path\tTotal length\tFPS\tSubject\tBehavior\tBehavioral category\tComment\tStatus\n"
 
 
@@ -226,7 +246,60 @@ def test_via_project(tmp_path: Path) -> None:
     file = read(tmp_path / "p.json", json.dumps(project))
     assert (file.key, plain(file)) == ("via", [("a.mp4", 1.5, 3.25, "jump"), ("b.mp4",)])
     project["metadata"]["1_y"] = {"vid": "1", "z": [0, 1]}
-    with pytest.raises(UserError, match=r'metadata "1_y": .*xy and av'):
+    with pytest.raises(UserError, match=r'metadata "1_y": .*\bz\b.*\bxy\b.*\bav\b'):
+        read(tmp_path / "p.json", json.dumps(project)).check()
+
+
+VIA_EXPORT = """\
+# Exported using VGG Image Annotator (http://www.robots.ox.ac.uk/~vgg/software/via)
+# SHAPE_ID = {"POINT":1,"RECTANGLE":2,"CIRCLE":3}
+# FLAG_ID = {"x":1}
+# ATTRIBUTE = {"1":{"aname":"act","anchor_id":"FILE1_Z2_XY0","type":4,"options":{"0":"jump","1":"run"}}}
+# CSV_HEADER = metadata_id,file_list,flags,temporal_coordinates,spatial_coordinates,metadata
+"1_a","[""a.mp4""]",0,"[1.124,5.31493]","[]","{""1"":""0""}"
+"""
+
+
+def test_via_csv_as_exported_has_json_in_its_comments(tmp_path: Path) -> None:
+    file = read(tmp_path / "v.csv", VIA_EXPORT)
+    assert (file.key, plain(file), file.rows[0].where) == ("via-csv", [("a.mp4", 1.124, 5.31493, "jump")], "line 6")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ('{""1"":""0""}', '{""1"":""7""}', r'line 6: .*"7".*0 \(jump\), 1 \(run\)'),
+        ('{""1"":""0""}', '{""1"":[""0""]}', r'line 6: attribute 1 is \["0"\]'),
+        ('[""a.mp4""]', '[""a.mp4"",""b.mp4""]', r"line 6: .*several files \(a\.mp4, b\.mp4\)"),
+    ],
+)
+def test_via_values_and_files_that_are_refused(old: str, new: str, told: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=rf"(?s)v\.csv.*{told}"):
+        read(tmp_path / "v.csv", VIA_EXPORT.replace(old, new)).check()
+
+
+@pytest.mark.parametrize(
+    ("part", "value", "told"),
+    [
+        ("file", "x", r'file "1" is "x"'),
+        ("view", [], r'view "1" is \[\].*fid_list'),
+        ("view", {"fid_list": None}, r'view "1" is .*null.*fid_list'),
+        ("view", {"fid_list": ["1", "2"]}, r"several files \(a\.mp4, b\.mp4\)"),
+        ("metadata", {"vid": "1", "z": [1, 2], "xy": [], "av": "x"}, r'metadata "1": .*"x"'),
+        ("metadata", {"vid": "1", "z": "12", "xy": [], "av": {"1": "0"}}, r'metadata "1": .*"12"'),
+        ("metadata", {"vid": "1", "z": [1, 2], "xy": [], "av": {"1": ["0"]}}, r'metadata "1": .*\["0"\]'),
+    ],
+)
+def test_wrong_types_in_a_via_project_are_named(part: str, value: Any, told: str, tmp_path: Path) -> None:
+    project: dict[str, Any] = {
+        "project": {},
+        "attribute": {"1": ATTRIBUTE["1"]},
+        "file": {"1": {"fname": "a.mp4"}, "2": {"fname": "b.mp4"}},
+        "view": {"1": {"fid_list": ["1"]}},
+        "metadata": {"1": {"vid": "1", "z": [1, 2], "xy": [], "av": {"1": "0"}}},
+    }
+    project[part]["1"] = value
+    with pytest.raises(UserError, match=rf"(?s)p\.json.*{told}"):
         read(tmp_path / "p.json", json.dumps(project)).check()
 
 
