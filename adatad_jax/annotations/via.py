@@ -68,7 +68,7 @@ def read_json(source: Source, found: Found) -> None:
     entries = []
     for key, value in project["metadata"].items():
         where = f'metadata "{key}"'
-        parts = [value.get(part) for part in ("z", "xy", "av")] if isinstance(value, dict) else []
+        parts: list[Any] = [value.get(part) for part in ("z", "xy", "av")] if isinstance(value, dict) else []
         if [type(part) for part in parts] == [list, list, dict] and "vid" in value:
             entries.append(_Entry(where, views.get(str(value["vid"]), []), parts[0], parts[1], parts[2]))
         else:
