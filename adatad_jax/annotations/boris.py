@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from adatad_jax.annotations.records import Found
-from adatad_jax.annotations.source import DELIMITERS, Source, Table, table_of
+from adatad_jax.annotations.source import DELIMITERS, Line, Source, Table, table_of
+from adatad_jax.annotations.times import parse_seconds
 from adatad_jax.errors import UserError
 
 AGGREGATED = ("behavior", "behavior type", "start (s)", "stop (s)")
 # Columns that name the media file, in versions 7 to 9; the first that has a value counts.
 MEDIA = ("media file name", "media file", "media file path", "source")
 # Columns of the length and the rate of the media.
+OFFSET = "time offset (s)"
 LENGTH, RATE = ("media duration (s)", "total length"), ("fps (frame/s)", "fps")
 HEADER_WITHIN = 200  # lines; above it stand those on the observation and its variables
 _PLAYER = re.compile(r"player #\d+:")  # in front of the file, where several players can be used
@@ -28,7 +31,7 @@ def read_aggregated(source: Source, found: Found) -> None:
 
     An observation without events becomes a video without segments.
     """
-    for line in source.rows():
+    for line in _whole_rows(source, source.table, found):
         behavior, start, stop = (line.fields.get(name, "") for name in ("behavior", "start (s)", "stop (s)"))
         video = _media(line.where, line.fields, found)
         if video is None:
@@ -52,7 +55,7 @@ def read_events(source: Source, found: Found) -> None:
     if table is None:
         raise UserError(f"{source.path}: no line names time, behavior, status and media file; export it anew")
     open_: dict[tuple[str, ...], tuple[str, str]] = {}
-    for where, _, fields in source.rows(table):
+    for where, _, fields in _whole_rows(source, table, found):
         kind = (fields.get("status") or fields.get("behavior type") or "").upper()
         video = _media(where, fields, found)
         if video is None:
@@ -88,12 +91,40 @@ def _events_header(source: Source) -> Table | None:
     return None
 
 
+def _whole_rows(source: Source, table: Table, found: Found) -> Iterator[Line]:
+    """Yields the lines that have a value for each column; a line that is cut off would seem to hold no event."""
+    for line in source.rows(table):
+        if len(line.values) < len(table.header):
+            video = next((line.fields[name] for name in MEDIA if line.fields.get(name)), "")
+            found.wrong(
+                f"{line.where}: {len(line.values)} values, expected {len(table.header)}: the line is cut off; export "
+                "the file again",
+                _PLAYER.sub("", video),
+            )
+        else:
+            yield line
+
+
 def _media(where: str, fields: dict[str, str], found: Found) -> str | None:
     """Returns the media file of a line and keeps its length; None after adding what is wrong to the problems."""
     media = next((fields[name] for name in MEDIA if fields.get(name)), "")
-    files = [_PLAYER.sub("", part) for part in _SEVERAL.split(media) if part]
-    if len(files) > 1:
-        found.wrong(f"{where}: times run over several media files ({media}), expected one; split the observation")
+    files, sources = (
+        [_PLAYER.sub("", part) for part in _SEVERAL.split(text) if part] for text in (media, fields.get("source", ""))
+    )
+    for several in (files, sources):
+        if len(several) > 1:
+            found.wrong(
+                f"{where}: times run over several media files ({';'.join(several)}), expected one; "
+                "split the observation",
+                files[0] if files else "",
+            )
+            return None
+    if parse_seconds(fields.get(OFFSET) or "0") != 0:
+        found.wrong(
+            f"{where}: the time offset of the observation is {fields[OFFSET]} s, expected 0: the times are not "
+            "those of the media file; set it to 0 in BORIS, and export again",
+            files[0] if files else "",
+        )
         return None
     if not files:
         found.wrong(f"{where}: no media file is named (a live observation?), expected one")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import re
 
-# hours and minutes in front of the seconds; the hours may be missing
-_CLOCK = re.compile(r"(?:(?P<hours>\d+):)?(?P<minutes>\d+):(?P<seconds>\d{1,2}(?:[.,]\d*)?)")
+# hours and minutes in front of the seconds; the hours may be missing. More digits are no time, nor a finite float.
+_CLOCK = re.compile(r"(?:(?P<hours>\d{1,9}):)?(?P<minutes>\d{1,9}):(?P<seconds>\d{1,2}(?:[.,]\d*)?)")
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+")
 # 1,234 is a thousand and more to some and little more than one to others.
 _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")

@@ -15,6 +15,7 @@ from adatad_jax.errors import UserError
 _HEADER = re.compile(r"^#?\s*(?:CSV_HEADER\s*=\s*)?metadata_id,file_list,", re.MULTILINE)
 _ATTRIBUTES = re.compile(r"^#\s*ATTRIBUTES?\s*=\s*(\{.*\})\s*$", re.MULTILINE)
 COLUMNS = ("metadata_id", "file_list", "flags", "temporal_coordinates", "spatial_coordinates", "metadata")
+TEXT = 1  # type of an attribute that is a field of text
 PARTS = ("project", "file", "view", "metadata")  # of a JSON project
 
 
@@ -50,32 +51,61 @@ def read_csv(source: Source, found: Found) -> None:
 
 
 def read_json(source: Source, found: Found) -> None:
-    """Reads a project: as `read_csv`, with the texts of its options."""
+    """Reads a project: as `read_csv`, with the texts of its options.
+
+    A view without metadata is a video without segments.
+
+    Raises:
+      UserError: a file, a view or the attributes are not what VIA writes; the text names the key.
+    """
     project = source.json
-    files = {key: str(value.get("fname") or value.get("src") or "") for key, value in project["file"].items()}
-    views = {
-        key: [files.get(str(one), "") for one in view.get("fid_list", [])] for key, view in project["view"].items()
-    }
+    attributes = project.get("attribute", {})
+    if not isinstance(attributes, dict):
+        raise UserError(
+            f"{source.path}: attribute is {_shown(attributes)}, expected an object; export the project anew"
+        )
+    views = _views(source)
     entries = []
     for key, value in project["metadata"].items():
         where = f'metadata "{key}"'
-        try:
-            entry = _Entry(where, views.get(str(value["vid"]), []), list(value["z"]), list(value["xy"]), value["av"])
-            entries.append(entry)
-        except (KeyError, TypeError, AttributeError):
-            found.wrong(f"{where}: {json.dumps(value)[:80]}, expected an object with vid, z, xy and av")
+        parts: list[Any] = [value.get(part) for part in ("z", "xy", "av")] if isinstance(value, dict) else []
+        if [type(part) for part in parts] == [list, list, dict] and "vid" in value:
+            entries.append(_Entry(where, views.get(str(value["vid"]), []), parts[0], parts[1], parts[2]))
+        else:
+            found.wrong(f"{where}: {_shown(value)}, expected an object with vid, the lists z and xy, and the object av")
     used = {file for entry in entries for file in entry.files}
-    attributes = project.get("attribute")
-    _add(entries, attributes if isinstance(attributes, dict) else {}, source, found)
+    _add(entries, attributes, source, found)
     for key, names in views.items():
-        for name in names:
-            if name and name not in used:
-                found.add_bare(f'view "{key}"', name)
+        if used.isdisjoint(names) and any(names):
+            if len(names) > 1:
+                found.wrong(_several(f'view "{key}"', names))
+            else:
+                found.add_bare(f'view "{key}"', names[0])
+
+
+def _views(source: Source) -> dict[str, list[str]]:
+    """Returns view -> names of its files, of a project."""
+    files = {}
+    for key, value in source.json["file"].items():
+        if not isinstance(value, dict):
+            raise UserError(f'{source.path}: file "{key}" is {_shown(value)}, expected an object with fname')
+        files[key] = str(value.get("fname") or value.get("src") or "")
+    views = {}
+    for key, value in source.json["view"].items():
+        ids = value.get("fid_list") if isinstance(value, dict) else None
+        if not isinstance(ids, list):
+            raise UserError(
+                f'{source.path}: view "{key}" is {_shown(value)}, expected an object with the list fid_list'
+            )
+        views[key] = [files.get(str(one), "") for one in ids]
+    return views
 
 
 def _csv_entries(source: Source, found: Found) -> Iterator[_Entry]:
     """Yields the entries of the CSV, which holds JSON in its columns."""
-    reader = csv.reader(source.text.split("\n"), strict=True)
+    # Comments hold JSON that is not quoted as a table wants it. An empty line in their place keeps the numbers.
+    lines = ("" if line.lstrip().startswith("#") else line for line in source.text.split("\n"))
+    reader = csv.reader(lines, strict=True)
     try:
         for values in reader:
             where = f"line {reader.line_num}"
@@ -102,13 +132,20 @@ def _add(entries: list[_Entry], attributes: Mapping[str, Any], source: Source, f
         found.notes.append(f"{drawn} shapes drawn into frames are left out: they mark a place, not a segment")
     chosen = _attribute(timed, attributes, source, found)
     for entry in timed:
-        value = entry.values.get(chosen, "")
-        files = entry.files or [""]
-        if len(entry.times) > 2 or any(finite_number(time) is None for time in entry.times):
-            found.wrong(f"{entry.where}: the times are {entry.times}, expected one or two numbers of seconds")
+        file = entry.files[0] if entry.files else ""
+        if len(entry.files) > 1:
+            found.wrong(_several(entry.where, entry.files), file)
             continue
-        for label in _texts(str(value), attributes.get(chosen)):
-            found.add(entry.where, files[0], float(entry.times[0]), float(entry.times[-1]), label)
+        if len(entry.times) > 2 or any(finite_number(time) is None for time in entry.times):
+            found.wrong(f"{entry.where}: the times are {entry.times}, expected one or two numbers of seconds", file)
+            continue
+        try:
+            labels = _texts(entry.values.get(chosen, ""), attributes.get(chosen))
+        except ValueError as error:
+            found.wrong(f"{entry.where}: attribute {chosen} is {error}", file)
+            continue
+        for label in labels:
+            found.add(entry.where, file, float(entry.times[0]), float(entry.times[-1]), label)
 
 
 def _attribute(entries: list[_Entry], attributes: Mapping[str, Any], source: Source, found: Found) -> str:
@@ -137,14 +174,34 @@ def _name(attribute: Any) -> str:
     return str(attribute or "")
 
 
-def _texts(value: str, attribute: Any) -> list[str]:
-    """Returns the labels that a value stands for: the text itself, or the texts of the options that are ticked."""
+def _texts(value: Any, attribute: Any) -> list[str]:
+    """Returns the labels that a value stands for: the text itself, or the texts of the options that are ticked.
+
+    Raises:
+      ValueError: the value is neither a text nor a number, or an option that there is not; the text says what, for the
+        end of a message.
+    """
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise ValueError(f"{_shown(value)}, expected a text or the number of an option")
+    text = str(value).strip()
     options = attribute.get("options") if isinstance(attribute, dict) else None
     if not isinstance(options, dict) or not options:
-        return [value.strip()]
-    if value in options:
-        return [str(options[value]).strip()]
-    ticked = [part for part in value.split(",") if part]
-    if ticked and all(part in options for part in ticked):  # a field of boxes to tick
-        return [str(options[part]).strip() for part in ticked]
-    return [value.strip()]
+        return [text]
+    if text in options:
+        return [str(options[text]).strip()]
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if parts and all(part in options for part in parts):  # a field of boxes to tick
+        return [str(options[part]).strip() for part in parts]
+    # What is typed into a field of text may be a number; elsewhere numbers are those of options.
+    if attribute.get("type") != TEXT and parts and all(part.isdecimal() for part in parts):
+        each = ", ".join(f"{key} ({option})" for key, option in options.items())
+        raise ValueError(f'"{text}", expected one of its options {each}')
+    return [text]
+
+
+def _several(where: str, files: list[str]) -> str:
+    return f"{where}: times run over several files ({', '.join(files)}), expected one; make a view for each file"
+
+
+def _shown(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)[:80]

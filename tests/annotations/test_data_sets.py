@@ -66,6 +66,11 @@ def test_thumos_file_and_its_wrong_lines(tmp_path: Path) -> None:
     assert {row.subset for row in file.rows} == {"val"}
     with pytest.raises(UserError, match=r"line 2: ends at 1 .*2"):
         read(tmp_path / "Diving_test.txt", "v 1 2\nv 2 1\n").check()
+    for line in ("v 4.5", "v 4.5 x"):
+        file = read(tmp_path / "Diving_val.txt", f"v 1.5 3.2\n{line}\n")
+        assert file.key == "thumos"
+        with pytest.raises(UserError, match=r"1 problem.*\n.*line 2: "):
+            file.check()
 
 
 SOCCER: dict[str, Any] = {

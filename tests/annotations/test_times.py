@@ -33,6 +33,12 @@ def test_what_is_no_time(text: str) -> None:
     assert parse_seconds(text) is None
 
 
+@pytest.mark.parametrize("digits", [400, 5000])
+def test_a_clock_of_many_digits_is_no_time(digits: int) -> None:
+    many = "9" * digits
+    assert [parse_seconds(text) for text in (f"{many}:00:01", f"{many}:01", many)] == [None] * 3
+
+
 @given(milliseconds=st.integers(0, 10**8), mark=st.sampled_from(".,"))
 def test_every_millisecond_as_a_clock_shows_it(milliseconds: int, mark: str) -> None:
     seconds, rest = divmod(milliseconds, 1000)

@@ -85,6 +85,26 @@ def test_boris_observations_without_events_and_states_that_never_stop(tmp_path: 
         read(tmp_path / "e.tsv", boris8(("groom", "STATE", "1.5", "2", "")).replace("player #1:", "")).check()
 
 
+def test_boris_sources_and_offsets_that_move_the_times_are_refused(tmp_path: Path) -> None:
+    text = boris8(("groom", "STATE", "1.5", "2", "a.mp4"))
+    with pytest.raises(UserError, match=r"line 2: .*several media files.*a\.mp4;b\.mp4"):
+        read(tmp_path / "a.tsv", text.replace("player #1:a.mp4", "player #1:a.mp4;player #1:b.mp4")).check()
+    with pytest.raises(UserError, match=r"line 2: .*offset.* 5\.0 s"):
+        read(tmp_path / "b.tsv", text.replace("a.mp4\t0\t", "a.mp4\t5.0\t")).check()
+
+
+@pytest.mark.parametrize("column", ["Subject", "Behavior", "Behavior type", "Start (s)", "Stop (s)", "Comment stop"])
+def test_a_boris_line_that_is_cut_off_is_named(column: str, tmp_path: Path) -> None:
+    event = ("groom", "STATE", "1.5", "2", "a.mp4")
+    whole = boris8(event)
+    cut = "\t".join(whole.splitlines()[1].split("\t")[: BORIS8.strip().split("\t").index(column)])
+    with pytest.raises(UserError, match=r"1 problem.*\n.*line 3: .*cut off"):
+        read(tmp_path / "c.tsv", f"{whole}{cut}\n").check()
+    lines = [EVENTS.strip(), "1\ta.mp4\t60\t25\tx\tgroom\t\t\tPOINT", "2\ta.mp4\t60"]
+    with pytest.raises(UserError, match=r"1 problem.*\n.*line 3: .*cut off"):
+        read(tmp_path / "e.tsv", "\n".join(lines), point_seconds=1.0).check()
+
+
 EVENTS = "Time\tMedia file path\tTotal length\tFPS\tSubject\tBehavior\tBehavioral category\tComment\tStatus\n"
 
 
@@ -101,66 +121,6 @@ def test_boris_events_are_paired(tmp_path: Path) -> None:
             tmp_path / "f.tsv",
             EVENTS + "1\ta.mp4\t60\t25\tx\tsleep\t\t\tSTART\n2\ta.mp4\t60\t25\tx\tgroom\t\t\tSTOP\n",
         ).check()
-
-
-# ---- ELAN.
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        "default\t00:00:01.500\t00:00:03.250\tjump",
-        "default\t\t00:00:01.500\t00:00:03.250\tjump",
-        "default\t00:00:01.500\t00:00:03.250\t00:00:01.750\tjump",
-        "default\t\t1.5\t3.25\tjump",
-        "default\t1500\t3250\tjump",
-        "default\t1500\t3250\t1750\tjump",
-        "default\t\t00:00:01.500\t1.5\t1500\t00:00:03.250\t3.25\t3250\t00:00:01.750\t1.75\t1750\tjump",
-        "default\t00:00:01.500\t1.500\t00:00:03.250\t3.250\tjump",
-    ],
-)
-def test_elan_without_a_header(line: str, tmp_path: Path) -> None:
-    file = read(tmp_path / "clip.txt", f"{line}\n{line.replace('jump', 'sit down')}\n")
-    assert (file.key, plain(file)) == ("elan", [("clip", 1.5, 3.25, "jump"), ("clip", 1.5, 3.25, "sit down")])
-
-
-def test_elan_with_headers_of_any_language(tmp_path: Path) -> None:
-    english = "Tier\tBegin Time - msec\tEnd Time - msec\tDuration - msec\tAnnotation\tFile Path\n"
-    file = read(tmp_path / "x.txt", english + "default\t1500\t3250\t1750\tjump\t/home/me/clip.eaf\n")
-    assert plain(file) == [("/home/me/clip", 1.5, 3.25, "jump")]
-    french = "Acteur\tTemps de départ - hh:mm:ss.ms\ttemps de fin - hh:mm:ss.ms\tDurée - hh:mm:ss.ms\n"
-    file = read(
-        tmp_path / "clip.txt", '"#file:///C:/clip.eaf"\n' + french + "saut\t00:00:01.500\t00:00:03.250\t00:01.75\n"
-    )
-    assert plain(file) == [("clip", 1.5, 3.25, "saut")]
-
-
-def test_elan_saved_by_a_spreadsheet(tmp_path: Path) -> None:
-    text = 'Tier,Begin Time - hh:mm:ss.ms,End Time - hh:mm:ss.ms,Annotation\nx,00:00:01.500,00:00:03.250,"sit, down"\n'
-    file = read(tmp_path / "clip.csv", text)
-    assert (file.key, plain(file)) == ("elan", [("clip", 1.5, 3.25, "sit, down")])
-
-
-def test_elan_tiers_in_columns_or_as_labels(tmp_path: Path) -> None:
-    columns = "Begin Time - ss.msec\tEnd Time - ss.msec\tjump\tmood\n1.5\t3.25\thigh\t\n2\t4\tlow\tgood\n"
-    rows = [("x", 1.5, 3.25, "high"), ("x", 2, 4, "low"), ("x", 2, 4, "good")]
-    assert plain(read(tmp_path / "x.txt", columns)) == rows
-    rows = [("x", 1.5, 3.25, "jump"), ("x", 2, 4, "jump"), ("x", 2, 4, "mood")]
-    assert plain(read(tmp_path / "x.txt", label_from="tier")) == rows
-    tiers = "jump\t00:00:01.500\t00:00:03.250\t\nsit\t00:00:04.000\t00:00:05.000\tx\n"
-    assert plain(read(tmp_path / "y.txt", tiers, label_from="tier")) == [("y", 1.5, 3.25, "jump"), ("y", 4, 5, "sit")]
-    with pytest.raises(UserError, match=r"y\.txt.*\n.*line 1: the label is empty"):
-        read(tmp_path / "y.txt").check()
-    with pytest.raises(UserError, match=r"'verb'.*value or tier"):
-        read(tmp_path / "y.txt", label_from="verb")
-
-
-def test_elan_wrong_times_are_named(tmp_path: Path) -> None:
-    text = "default\t00:00:01.500\t00:00:03.250\tjump\ndefault\t00:00:05.000\t00:00:04.000\tjump\n"
-    with pytest.raises(UserError, match=r"1 problem(.|\n)*line 2: ends at 4\.0 .*5\.0"):
-        read(tmp_path / "x.txt", text).check()
-    with pytest.raises(UserError, match=r'line 3: start is "00:00:07:12"'):
-        read(tmp_path / "x.txt", text.replace("5.000", "3.000") + "default\t00:00:07:12\t00:00:08.000\tx\n").check()
 
 
 # ---- VIA 3.
@@ -226,7 +186,60 @@ def test_via_project(tmp_path: Path) -> None:
     file = read(tmp_path / "p.json", json.dumps(project))
     assert (file.key, plain(file)) == ("via", [("a.mp4", 1.5, 3.25, "jump"), ("b.mp4",)])
     project["metadata"]["1_y"] = {"vid": "1", "z": [0, 1]}
-    with pytest.raises(UserError, match=r'metadata "1_y": .*xy and av'):
+    with pytest.raises(UserError, match=r'metadata "1_y": .*\bz\b.*\bxy\b.*\bav\b'):
+        read(tmp_path / "p.json", json.dumps(project)).check()
+
+
+VIA_EXPORT = """\
+# Exported using VGG Image Annotator (http://www.robots.ox.ac.uk/~vgg/software/via)
+# SHAPE_ID = {"POINT":1,"RECTANGLE":2,"CIRCLE":3}
+# FLAG_ID = {"x":1}
+# ATTRIBUTE = {"1":{"aname":"act","anchor_id":"FILE1_Z2_XY0","type":4,"options":{"0":"jump","1":"run"}}}
+# CSV_HEADER = metadata_id,file_list,flags,temporal_coordinates,spatial_coordinates,metadata
+"1_a","[""a.mp4""]",0,"[1.124,5.31493]","[]","{""1"":""0""}"
+"""
+
+
+def test_via_csv_as_exported_has_json_in_its_comments(tmp_path: Path) -> None:
+    file = read(tmp_path / "v.csv", VIA_EXPORT)
+    assert (file.key, plain(file), file.rows[0].where) == ("via-csv", [("a.mp4", 1.124, 5.31493, "jump")], "line 6")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ('{""1"":""0""}', '{""1"":""7""}', r'line 6: .*"7".*0 \(jump\), 1 \(run\)'),
+        ('{""1"":""0""}', '{""1"":[""0""]}', r'line 6: attribute 1 is \["0"\]'),
+        ('[""a.mp4""]', '[""a.mp4"",""b.mp4""]', r"line 6: .*several files \(a\.mp4, b\.mp4\)"),
+    ],
+)
+def test_via_values_and_files_that_are_refused(old: str, new: str, told: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=rf"(?s)v\.csv.*{told}"):
+        read(tmp_path / "v.csv", VIA_EXPORT.replace(old, new)).check()
+
+
+@pytest.mark.parametrize(
+    ("part", "value", "told"),
+    [
+        ("file", "x", r'file "1" is "x"'),
+        ("view", [], r'view "1" is \[\].*fid_list'),
+        ("view", {"fid_list": None}, r'view "1" is .*null.*fid_list'),
+        ("view", {"fid_list": ["1", "2"]}, r"several files \(a\.mp4, b\.mp4\)"),
+        ("metadata", {"vid": "1", "z": [1, 2], "xy": [], "av": "x"}, r'metadata "1": .*"x"'),
+        ("metadata", {"vid": "1", "z": "12", "xy": [], "av": {"1": "0"}}, r'metadata "1": .*"12"'),
+        ("metadata", {"vid": "1", "z": [1, 2], "xy": [], "av": {"1": ["0"]}}, r'metadata "1": .*\["0"\]'),
+    ],
+)
+def test_wrong_types_in_a_via_project_are_named(part: str, value: Any, told: str, tmp_path: Path) -> None:
+    project: dict[str, Any] = {
+        "project": {},
+        "attribute": {"1": ATTRIBUTE["1"]},
+        "file": {"1": {"fname": "a.mp4"}, "2": {"fname": "b.mp4"}},
+        "view": {"1": {"fid_list": ["1"]}},
+        "metadata": {"1": {"vid": "1", "z": [1, 2], "xy": [], "av": {"1": "0"}}},
+    }
+    project[part]["1"] = value
+    with pytest.raises(UserError, match=rf"(?s)p\.json.*{told}"):
         read(tmp_path / "p.json", json.dumps(project)).check()
 
 
