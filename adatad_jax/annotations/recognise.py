@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -50,6 +51,7 @@ class Format(NamedTuple):
 TABLE = Format("table", "a table video,start,end,label", table.fits, table.read)
 DATABASE = Format("activitynet", "ActivityNet-style JSON", database.fits, database.read)
 DETECTIONS = Format("detections", "detections", detections.fits, detections.read)
+THUMOS = Format("thumos", "THUMOS text", thumos.fits, thumos.read)
 FORMATS = (
     TABLE,
     DATABASE,
@@ -65,7 +67,7 @@ FORMATS = (
     Format("cvat", "CVAT XML", cvat.fits, cvat.read),
     Format("charades", "Charades CSV", charades.fits, charades.read),
     Format("epic-kitchens", "EPIC-Kitchens-100 CSV", epic_kitchens.fits, epic_kitchens.read, chooses=True),
-    Format("thumos", "THUMOS text", thumos.fits, thumos.read),
+    THUMOS,
     Format("soccernet", "SoccerNet labels", soccernet.fits, soccernet.read),
     Format("gmdcsa24", "GMDCSA24 CSV", gmdcsa24.fits, gmdcsa24.read),
 )
@@ -188,21 +190,60 @@ def _read_folder(folder: Path, options: Options) -> AnnotationFile:
     )
     wanted = FORMATS if options.format == AUTO else [_by_key(options.format)]
     detected = {path for path in paths if path.suffix == ".json" and DETECTIONS.fits(Source(path))}
-    files, strange = [], []
+    files: list[AnnotationFile] = []
+    strange: list[Source] = []
     for path in paths:
         if path.suffix == ".csv" and path.with_suffix(".json") in detected:
             continue  # `detect` writes both
         source = Source(path)
         if any(one.fits(source) for one in wanted):
             files.append(_read(source, _the_format(source, options), options))
+        elif THUMOS in wanted and _holds_thumos(source, options):
+            files.append(_read(source, THUMOS, options._replace(format=AUTO)))  # its problems name the wrong lines
         else:
-            strange.append(str(path.relative_to(folder)))
+            strange.append(source)
+    _refuse_damaged(strange, [file.path for file in files])
     if not files:
         raise UserError(
             f"{folder}: a folder without annotation files, expected one file, or a folder of files of one of these "
             f"formats: {', '.join(one.name for one in wanted)}"
         )
-    return _joined(folder, files, strange, options)
+    return _joined(folder, files, [str(one.path.relative_to(folder)) for one in strange], options)
+
+
+def _holds_thumos(source: Source, options: Options) -> bool:
+    """Tells whether most lines of a text without columns are THUMOS' segments."""
+    if source.xml is not None or source.json is not None or len(source.table.header) > 1:
+        return False
+    found = Found(source.path, options)
+    thumos.read(source, found)
+    return len(found.rows) > len(found.problems)
+
+
+def _refuse_damaged(strange: Sequence[Source], read: Sequence[Path]) -> None:
+    """Raises `UserError` if a file without annotations begins as JSON, or is named like one with annotations.
+
+    Such a file is damaged rather than of another kind: its videos would be missing.
+    """
+    known = {one: path for path in read for one in _kinds_of_name(path)}
+    for source in strange:
+        if source.json is None and (source.path.suffix.lower() == ".json" or source.text.lstrip().startswith("{")):
+            raise UserError(
+                f"{source.path}: not a whole JSON file; export it again, or move it out of the folder of annotations"
+            )
+        if alike := next((known[one] for one in _kinds_of_name(source.path) if one in known), None):
+            raise UserError(
+                f"{source.path}: named like {alike.name}, but holds no annotations that can be read; export it again, "
+                "or move it out of the folder of annotations"
+            )
+
+
+def _kinds_of_name(path: Path) -> list[str]:
+    """Returns what names of a kind have in common: all but their numbers, or the part after the last `_`."""
+    stem, suffix = path.stem, path.suffix.lower()
+    kinds = [re.sub(r"\d+", "#", stem) + suffix] if re.search(r"\d", stem) else []
+    tail = stem.rpartition("_")
+    return [*kinds, f"*_{tail[2]}{suffix}"] if tail[1] and tail[2].isalpha() else kinds
 
 
 def _joined(folder: Path, files: Sequence[AnnotationFile], strange: Sequence[str], options: Options) -> AnnotationFile:
