@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,9 +22,10 @@ from adatad_jax.annotations import (
     thumos,
     via,
 )
-from adatad_jax.annotations.records import AUTO, AnnotationFile, Found, Options
+from adatad_jax.annotations.names import plain_name
+from adatad_jax.annotations.records import AUTO, AnnotationFile, Found, Options, Row, Unit
 from adatad_jax.annotations.source import Source
-from adatad_jax.errors import UserError, few
+from adatad_jax.errors import UserError, few, listed
 
 # Files of a folder that may hold annotations.
 SUFFIXES = (".csv", ".tsv", ".txt", ".json", ".xml")
@@ -246,6 +247,24 @@ def _kinds_of_name(path: Path) -> list[str]:
     return [*kinds, f"*_{tail[2]}{suffix}"] if tail[1] and tail[2].isalpha() else kinds
 
 
+def _rows_once(files: Sequence[AnnotationFile], place: Mapping[Path, str], notes: list[str]) -> tuple[Row, ...]:
+    """Returns the rows of all files, with segments that an earlier file has left out, and a note that counts these."""
+    rows: list[Row] = []
+    twice: list[str] = []
+    first: dict[tuple[str, tuple[float, float], str, Unit], Path] = {}
+    for file in files:
+        for row in file.rows:
+            where = f"{place[file.path]}, {row.where}"
+            key = row.segment and (plain_name(row.video), row.segment, row.label, row.unit)
+            if key and first.setdefault(key, file.path) != file.path:
+                twice.append(f"{where}, as in {place[first[key]]}")
+            else:
+                rows.append(row._replace(where=where))
+    if twice:
+        notes.append(f"{len(twice)} segments are in several of the files, read once:{listed(twice)}")
+    return tuple(rows)
+
+
 def _joined(folder: Path, files: Sequence[AnnotationFile], strange: Sequence[str], options: Options) -> AnnotationFile:
     """Puts the contents of files together; places in messages get the file's name in front."""
     keys = list(dict.fromkeys(file.key for file in files))
@@ -258,7 +277,7 @@ def _joined(folder: Path, files: Sequence[AnnotationFile], strange: Sequence[str
         path=folder,
         key=keys[0] if len(keys) == 1 else "",
         name=f"{len(files)} files of {' and '.join(names)}",
-        rows=tuple(row._replace(where=f"{place[file.path]}, {row.where}") for file in files for row in file.rows),
+        rows=_rows_once(files, place, notes),
         problems=tuple(f"{place[file.path]}, {problem}" for file in files for problem in file.problems),
         spoilt={f"{place[file.path]}, {problem}": video for file in files for problem, video in file.spoilt.items()},
         notes=tuple(notes),
