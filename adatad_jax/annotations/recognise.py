@@ -23,7 +23,7 @@ from adatad_jax.annotations import (
     via,
 )
 from adatad_jax.annotations.names import plain_name
-from adatad_jax.annotations.records import AUTO, AnnotationFile, Found, Options, Row, Unit
+from adatad_jax.annotations.records import AUTO, AnnotationFile, Found, Options, Row
 from adatad_jax.annotations.source import Source
 from adatad_jax.errors import UserError, few, listed
 
@@ -251,12 +251,12 @@ def _rows_once(files: Sequence[AnnotationFile], place: Mapping[Path, str], notes
     """Returns the rows of all files, with segments that an earlier file has left out, and a note that counts these."""
     rows: list[Row] = []
     twice: list[str] = []
-    first: dict[tuple[str, tuple[float, float], str, Unit], Path] = {}
+    first: dict[Row, Path] = {}
     for file in files:
         for row in file.rows:
             where = f"{place[file.path]}, {row.where}"
-            key = row.segment and (plain_name(row.video), row.segment, row.label, row.unit)
-            if key and first.setdefault(key, file.path) != file.path:
+            key = row._replace(where="", video=plain_name(row.video))
+            if row.segment and first.setdefault(key, file.path) != file.path:
                 twice.append(f"{where}, as in {place[first[key]]}")
             else:
                 rows.append(row._replace(where=where))

@@ -159,7 +159,7 @@ class _Stand(dict[Any, Any]):
     def __eq__(self, other: object) -> bool:
         return self is other
 
-    def __hash__(self) -> int:  # it may stand for what is a key or in a set
+    def __hash__(self) -> int:  # type: ignore[override]  # it may stand for what is a key or in a set
         return id(self)
 
     def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
@@ -168,7 +168,7 @@ class _Stand(dict[Any, Any]):
     def _ignore(self, *values: Any) -> None:
         """Ignores elements."""
 
-    append = extend = add = update = _ignore
+    append = extend = add = _ignore
 
 
 class _Meta(type):
