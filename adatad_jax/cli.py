@@ -130,6 +130,14 @@ def add_reading_options(group: argparse._ActionsContainer) -> None:
     )
 
 
+def any_number(text: str) -> float:
+    """Reads an argument that is a finite number; raises `argparse.ArgumentTypeError` for anything else."""
+    number = finite_number(text)
+    if number is None:
+        raise argparse.ArgumentTypeError(f'"{text}": expected a number')
+    return number
+
+
 def positive_number(text: str) -> float:
     """Reads an argument that is a finite number above 0; raises `argparse.ArgumentTypeError` for anything else."""
     number = finite_number(text)

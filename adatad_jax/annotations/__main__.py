@@ -93,7 +93,9 @@ def make_parser() -> argparse.ArgumentParser:
         help="rate that the annotations count frames at (default: as they say, or that of the video); for --to "
         "label-studio, the rate to write",
     )
-    parser.add_argument("--threshold", type=float, help="least score of detections to keep (default: keep all)")
+    parser.add_argument(
+        "--threshold", type=cli.any_number, help="least score of detections to keep (default: keep all)"
+    )
     parser.add_argument(
         "--skip-broken",
         action="store_true",
@@ -105,7 +107,10 @@ def make_parser() -> argparse.ArgumentParser:
 
 def _refuse(paths: Sequence[Path]) -> None:
     """Raises `UserError` if one of the files exists."""
-    there = [str(path) for path in paths if path.exists()]
+    try:
+        there = [str(path) for path in paths if path.exists()]
+    except OSError as error:
+        raise UserError(f"{error.filename}: cannot be a file ({error.strerror}); give another --output") from None
     if there:
         raise UserError(f"exists already, and is not overwritten; remove it, or give another --output:{listed(there)}")
 
@@ -179,12 +184,12 @@ def _write(videos: list[AnnotatedVideo], kind: str, args: argparse.Namespace, co
     else:
         texts = {output / f"{video.name}.txt": to_elan([video]) for video in videos if video.segments}
         _refuse(list(texts))
-        output.mkdir(parents=True, exist_ok=True)
     if kind == ELAN and (bare := [video.name for video in videos if not video.segments]):
         console.print(f"note: videos without segments are not in ELAN's text: {len(bare)}{listed(bare)}")
     if kind == ELAN and any(video.subset for video in videos):
         console.print("note: the subsets are not in ELAN's text")
     for path, text in texts.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, text)
     segments = sum(len(video.segments) for video in videos)
     console.print(f"wrote {segments} segments of {len(videos)} videos to {output}")

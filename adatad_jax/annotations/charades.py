@@ -13,7 +13,7 @@ def fits(source: Source) -> bool:
 
 def read(source: Source, found: Found) -> None:
     """Reads the actions of each video; labels are their codes. A video without actions has no segments."""
-    for where, _, fields in source.rows():
+    for where, _, fields in source.whole_rows(found, "id"):
         video = fields.get("id", "")
         found.know(video, duration=fields.get("length"))
         actions = [action for action in fields.get("actions", "").split(";") if action.strip()]

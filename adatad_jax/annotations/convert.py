@@ -11,11 +11,12 @@ from adatad_jax.annotations.names import names_of_files, plain_name
 from adatad_jax.annotations.records import AnnotationFile, Length, Row, in_seconds
 from adatad_jax.annotations.write import AnnotatedVideo, Segment
 from adatad_jax.errors import UserError, listed
-from adatad_jax.video.names import find_files
+from adatad_jax.video.names import EXTENSIONS, find_files
 
 ReadLengths = Callable[[Mapping[str, Path]], Mapping[str, Length]]
 """Reads the lengths of video files: name -> file to name -> length."""
 
+ROUNDING = 1e-3  # seconds
 BEYOND = 1.0  # seconds; a segment may end this much after its video, as in tables of whole seconds
 
 
@@ -24,6 +25,29 @@ class _Part(NamedTuple):
 
     file: AnnotationFile
     rows: Sequence[Row]
+
+
+class _Oddities(NamedTuple):
+    """Places of segments that are changed or suspicious.
+
+    Attributes:
+      before: those that start before 0.
+      beyond: those that end after the length that the annotations tell.
+      twice: those that an earlier file has, too.
+    """
+
+    before: list[str]
+    beyond: list[str]
+    twice: list[str]
+
+    def notes(self) -> list[str]:
+        """Returns a note with a count for each kind."""
+        told = (
+            (self.before, "start before their video, cut to its start"),
+            (self.beyond, "end after the length of their video that the annotations tell (--videos checks them)"),
+            (self.twice, "are in several of the files, written once"),
+        )
+        return [f"{len(places)} segments {what}:{listed(places)}" for places, what in told if places]
 
 
 def videos_of(
@@ -69,52 +93,99 @@ def videos_of(
             parts = {name: own for name, own in parts.items() if name in found}
     lengths = read_lengths(found)
     problems: list[str] = []
+    oddities = _Oddities([], [], [])
     videos = [
-        _video(name, own, found[name].name if name in found else "", lengths.get(name), fps, problems)
+        _video(name, own, found[name].name if name in found else "", lengths.get(name), fps, problems, oddities)
         for name, own in parts.items()
     ]
     if not parts:
         raise UserError(f"{folder}: has none of the annotated videos")
     if problems:
         raise UserError(f"{len(problems)} problem(s) to correct:{listed(problems)}")
+    notes += oddities.notes()
     return videos
 
 
 def _video(
-    name: str, parts: Sequence[_Part], file_name: str, length: Length | None, fps: float, problems: list[str]
+    name: str,
+    parts: Sequence[_Part],
+    file_name: str,
+    length: Length | None,
+    fps: float,
+    problems: list[str],
+    oddities: _Oddities,
 ) -> AnnotatedVideo:
-    """Makes one video of its parts; what is wrong goes to `problems`."""
+    """Makes one video of its parts; what is wrong goes to `problems`, and what is noted to `oddities`."""
     rows = [(part.file, row) for part in parts for row in part.rows]
     subsets = list(dict.fromkeys(row.subset for _, row in rows))
     if len(subsets) > 1:
         problems.append(f'video "{name}" is in the subsets {", ".join(map(repr, subsets))}; put it into one')
-    folders = sorted({str(PurePosixPath(row.video).parent) for _, row in rows})
-    if len(folders) > 1 and len(parts) == 1:
-        problems.append(
-            f'video "{name}" is named in several folders ({", ".join(folders)}): name each file differently'
-        )
+    problems += _naming_problems(name, parts, bool(file_name))
     told = next((file.lengths[row.video] for file, row in rows if row.video in file.lengths), Length())
-    segments = []
+    known = length or told
+    segments: list[Segment] = []
+    first: dict[Segment, AnnotationFile] = {}  # the file that has it first
     for file, row in rows:
         if row.segment is None:
             continue
+        place = f"{file.path}: {row.where}"
         rate = fps or file.lengths.get(row.video, Length()).fps
         try:
-            start, end = in_seconds(row, Length(fps=rate) if rate > 0 else length or told, file.point_seconds)
+            start, end = in_seconds(row, Length(fps=rate) if rate > 0 else known, file.point_seconds)
         except ValueError as error:
-            problems.append(f"{file.path}: {row.where}: {error}; give --videos FOLDER, or --fps")
+            problems.append(f"{place}: {error}; give --videos FOLDER, or --fps")
             continue
+        if end <= 0:
+            problems.append(f"{place}: {start:g} to {end:g} seconds, expected at least 0")
+        elif start < 0:
+            oddities.before.append(f"{place}: {start:g} to {end:g} seconds")
+            start = 0.0
         if length is not None:
             is_point = row.segment[0] == row.segment[1]
             if start >= length.duration or (end > length.duration + BEYOND and not is_point):
                 problems.append(
-                    f'{file.path}: {row.where}: {start:g} to {end:g} seconds, but video "{name}" has '
-                    f"{length.duration:.2f} seconds"
+                    f'{place}: {start:g} to {end:g} seconds, but video "{name}" has {length.duration:.2f} seconds'
                 )
             end = min(end, length.duration)
-        segments.append(Segment(start, end, row.label))
+        elif end > told.duration + ROUNDING:
+            oddities.beyond.append(f'{place}: {start:g} to {end:g} seconds, video "{name}": {told.duration:g} seconds')
+        segment = Segment(start, end, row.label)
+        if first.setdefault(segment, file) is file:
+            segments.append(segment)
+        else:
+            oddities.twice.append(f'{place}: {start:g} to {end:g} seconds, "{row.label}", as in {first[segment].path}')
     written = file_name or plain_name(rows[0][1].video, keep=True)
-    return AnnotatedVideo(name, written, subsets[0], length or told, tuple(segments))
+    return AnnotatedVideo(name, written, subsets[0], known, tuple(segments))
+
+
+def _naming_problems(name: str, parts: Sequence[_Part], has_file: bool) -> list[str]:
+    """Returns what shows that the rows of one name mean several files.
+
+    Across annotation files, folders count less: each may come from another machine, and a name without folder fits
+    all. Where `has_file`, the folder of the videos has one file that all of them mean.
+    """
+    written = list(dict.fromkeys(row.video for part in parts for row in part.rows))
+    problems = []
+    for part in parts:
+        folders = sorted({_folder(row.video) for row in part.rows})
+        if len(folders) > 1:
+            problems.append(
+                f'video "{name}" is named in several folders ({", ".join(folders)}): name each file differently'
+            )
+    if has_file or problems:
+        return problems
+    suffixes = {suffix for video in written if (suffix := PurePosixPath(plain_name(video, keep=True)).suffix.lower())}
+    across = {_folder(video) for video in written} - {"."}
+    if len(suffixes.intersection(EXTENSIONS)) > 1 or len(across) > 1:
+        problems.append(
+            f'video "{name}" may be several files ({", ".join(written)}): name each file differently, or give --videos '
+            "FOLDER with the one file that is meant"
+        )
+    return problems
+
+
+def _folder(video: str) -> str:
+    return str(PurePosixPath(video).parent)
 
 
 def without_low_scores(file: AnnotationFile, threshold: float, notes: list[str]) -> AnnotationFile:

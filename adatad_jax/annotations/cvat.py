@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import NamedTuple
 from xml.etree.ElementTree import Element
 
 from adatad_jax.annotations.names import plain_name
 from adatad_jax.annotations.records import Found, Unit, finite_number
 from adatad_jax.annotations.source import Source
+from adatad_jax.errors import UserError, few
 from adatad_jax.video.names import EXTENSIONS
 
 _STEP = re.compile(r"step\s*=\s*(\d+)")
 _FRAME = re.compile(r"frame_(\d+)$")  # how CVAT calls the frames of a video
+PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif")
 SHAPES = ("box", "polygon", "polyline", "points", "cuboid", "ellipse", "mask", "skeleton")
 
 
@@ -59,7 +62,8 @@ def read(source: Source, found: Found) -> None:
     """
     root = source.xml
     assert root is not None
-    tasks = _tasks(root, source)
+    tasks = _tasks(root, source, found)
+    _refuse_pictures(root, tasks.values(), source)
     used = set()
     for number, track in enumerate(root.iter("track")):
         where = f"track {track.get('id', number)}"
@@ -82,7 +86,7 @@ def read(source: Source, found: Found) -> None:
             found.add_bare("the task", task.video)
 
 
-def _tasks(root: Element, source: Source) -> dict[str, _Task]:
+def _tasks(root: Element, source: Source, found: Found) -> dict[str, _Task]:
     """Returns id -> task; the empty id stands for the only one, or for a file that tells none."""
     meta = root.find("meta")
     described = [] if meta is None else [one for tag in ("task", "job") for one in meta.iter(tag)]
@@ -92,7 +96,23 @@ def _tasks(root: Element, source: Source) -> dict[str, _Task]:
         name = one.findtext("source") or common or one.findtext("name") or ""
         tasks[one.findtext("id") or ""] = _task(name if _is_video(name) else common or source.path.stem, one)
     first = next(iter(tasks.values()), _Task(common or source.path.stem, 1, None))
+    if any(task.video == source.path.stem for task in (first, *tasks.values())) and common != source.path.stem:
+        found.notes.append(
+            f'the file names no video: "{source.path.stem}", its own name, is taken for that of the video'
+        )
     return {"": first, **tasks} if len(tasks) != 1 else {"": first}
+
+
+def _refuse_pictures(root: Element, tasks: Iterable[_Task], source: Source) -> None:
+    """Raises `UserError` if the file is that of a task of pictures, which are frames of no video."""
+    if any(_is_video(task.video) for task in tasks):
+        return
+    names = [image.get("name", "") for image in root.iter("image")]
+    if pictures := [name for name in names if PurePosixPath(name).suffix.lower() in PICTURES]:
+        raise UserError(
+            f"{source.path}: annotates {len(pictures)} pictures ({few(pictures)}) and names no video; export a task of "
+            "a video"
+        )
 
 
 def _task(video: str, described: Element) -> _Task:

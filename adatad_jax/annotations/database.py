@@ -59,7 +59,7 @@ def read(source: Source, found: Found) -> None:
             found.add_bare(f'video "{name}"', name, subset)
         for segment, label in zip(segments, labels, strict=True):
             where = f'video "{name}", {segment[0]:g} to {segment[1]:g} s'
-            if segment[0] == segment[1]:
+            if segment[0] == segment[1] and not found.options.point_seconds:
                 empty.append(where)
             else:
                 found.rows.append(Row(where, name, segment, label, subset))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from adatad_jax.annotations.records import Found, finite_number
@@ -23,6 +24,7 @@ def read(source: Source, found: Found) -> None:
     by_video: dict[str, Any] = content.get("results") or {content.get("video", ""): content.get("detections")}
     if isinstance(content.get("video"), str):
         found.know(content["video"], duration=content.get("duration"), fps=content.get("fps"))
+    numbers = 0
     for video, detections in by_video.items():
         if not isinstance(detections, list):
             found.wrong(f'video "{video}": {str(detections)[:80]}, expected a list of detections')
@@ -35,6 +37,13 @@ def read(source: Source, found: Found) -> None:
             if not isinstance(segment, list) or len(segment) != 2:
                 found.wrong(f"{where}: {str(detection)[:80]}, expected a segment [start, end] and a label")
                 continue
+            label = detection.get("label", "")
+            if isinstance(label, bool) or not isinstance(label, int | str):
+                found.wrong(f"{where}: the label is {json.dumps(label)[:80]}, expected the name of a class", video)
+                continue
+            numbers += isinstance(label, int)
             score = finite_number(detection.get("score"))
-            found.add(where, video, segment[0], segment[1], str(detection.get("label", "")), score=score)
+            found.add(where, video, segment[0], segment[1], str(label), score=score)
+    if numbers:
+        found.notes.append(f"{numbers} detections have a number for a label; it is taken for the name of the class")
     found.drop_empty_detections()

@@ -34,7 +34,7 @@ def read(source: Source, found: Found) -> None:
     if choice not in LABELS:
         raise UserError(f"{source.path}: labels from {choice!r}: EPIC-Kitchens gives them from {', '.join(LABELS)}")
     parts = ("verb", "noun") if choice == "action" else (choice,)
-    lines = list(source.rows())
+    lines = list(source.whole_rows(found, "video_id"))
     names = {part: _class_names(part, lines, source.path, found) for part in parts}
     if choice == "action" and not found.options.label_from:
         found.notes.append("labels are pairs of verb and noun (--label-from verb or noun takes one of them)")

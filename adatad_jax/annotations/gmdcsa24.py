@@ -29,7 +29,7 @@ def read(source: Source, found: Found) -> None:
     """
     mended: list[str] = []
     folder = source.path.resolve().parent.name.replace(" ", "_")
-    for where, values, fields in source.rows():
+    for where, values, fields in source.whole_rows(found, spare=True):
         # The description may hold commas without quotes; the classes come last.
         text = values[-1] if len(values) > len(source.table.header) else fields.get(CLASSES, "")
         written = fields.get(VIDEO, "")

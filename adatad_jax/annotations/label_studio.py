@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from adatad_jax.annotations.names import plain_name
 from adatad_jax.annotations.records import Found, Unit, finite_number
-from adatad_jax.annotations.source import Source
+from adatad_jax.annotations.source import Line, Source
+from adatad_jax.errors import one_line
 from adatad_jax.video.names import EXTENSIONS
 
 LABELS = ("timelinelabels", "labels", "videolabels", "timeserieslabels")  # what a region calls its labels
@@ -17,6 +19,7 @@ LABELS = ("timelinelabels", "labels", "videolabels", "timeserieslabels")  # what
 RATE, SUBSET = "fps", "subset"
 # What JSON-MIN and CSV add to a task's data and labels.
 _ADDED = ("annotation_id", "annotator", "created_at", "updated_at", "lead_time")
+_JSON = re.compile(r'\[\s*(?:\{|$)|\{\s*(?:"|$)')  # how JSON with regions begins, unlike a text in brackets
 
 
 @dataclass(frozen=True)
@@ -72,14 +75,14 @@ def read_json(source: Source, found: Found) -> None:
     for number, item in enumerate(_objects(source), 1):
         task = _Task(f"task {item.get('id', number)}", item["data"])
         done = item.get("annotations", item.get("completions"))
-        for annotation in done if isinstance(done, list) else []:
+        for annotation in _list_of_objects(done, task, "annotations", found):
             if annotation.get("was_cancelled"):
                 task.cancelled += 1
             else:
-                task.annotations.append(_annotation(annotation, _values(annotation)))
+                task.annotations.append(_annotation(annotation, _values(annotation, task, found)))
         guesses = item.get("predictions")
         if isinstance(guesses, list) and guesses and isinstance(guesses[-1], dict):
-            task.predicted = _values(guesses[-1])
+            task.predicted = _values(guesses[-1], task, found)
         tasks.append(task)
     _add(tasks, found)
 
@@ -92,14 +95,18 @@ def read_min(source: Source, found: Found) -> None:
 def read_csv(source: Source, found: Found) -> None:
     """Reads the CSV export: a line per annotation, with JSON where the labels are."""
 
-    def parsed(text: str) -> Any:
+    def parsed(line: Line, name: str) -> Any:
+        text = line.fields[name]
         try:
             return json.loads(text) if text.startswith(("[", "{")) else text
-        except ValueError:
+        except ValueError as error:
+            if _JSON.match(text):
+                what = f'{line.where}: the column "{name}" holds JSON that is damaged or cut short ({one_line(error)})'
+                found.wrong(f"{what}, expected that of the export: export it again", _video(line.fields))
             return text
 
-    items = ((line.where, {name: parsed(text) for name, text in line.fields.items()}) for line in source.rows())
-    _add(_grouped(items), found)
+    lines = source.whole_rows(found)
+    _add(_grouped((line.where, {name: parsed(line, name) for name in line.fields}) for line in lines), found)
 
 
 def _objects(source: Source) -> list[dict[str, Any]]:
@@ -115,13 +122,24 @@ def _is_regions(value: Any) -> bool:
     return (
         isinstance(value, list)
         and bool(value)
-        and all(isinstance(one, dict) and {"ranges", "start", "sequence"} & set(one) for one in value)
+        and any(isinstance(one, dict) and {"ranges", "start", "sequence"} & set(one) for one in value)
     )
 
 
-def _values(annotation: Mapping[str, Any]) -> tuple[Any, ...]:
-    results = annotation.get("result")
-    return tuple(result.get("value") for result in results if isinstance(result, dict)) if results else ()
+def _values(annotation: Mapping[str, Any], task: _Task, found: Found) -> tuple[Any, ...]:
+    results = _list_of_objects(annotation.get("result"), task, "result", found)
+    return tuple(result.get("value") for result in results)
+
+
+def _list_of_objects(value: Any, task: _Task, key: str, found: Found) -> list[dict[str, Any]]:
+    """Returns the objects of a list; what is neither null nor an object in a list goes to the problems."""
+    items = value if isinstance(value, list) else [] if value is None else [value]
+    objects = [item for item in items if isinstance(item, dict) and isinstance(value, list)]
+    if len(objects) < len(items):
+        strange = value if not isinstance(value, list) else next(item for item in items if not isinstance(item, dict))
+        text = json.dumps(strange)[:80]
+        found.wrong(f'{task.where}: "{key}" holds {text}, expected a list of objects', _video(task.data))
+    return objects
 
 
 def _annotation(item: Mapping[str, Any], regions: tuple[Any, ...]) -> _Annotation:
@@ -192,8 +210,14 @@ def _add_region(where: str, video: str, subset: str, region: Any, found: Found) 
     labels = [str(label) for label in named]
     spans: list[tuple[Any, Any]]
     unit = Unit.STEPS
+    for key in ("ranges", "sequence"):
+        items = region.get(key)
+        if isinstance(items, list) and not all(isinstance(one, dict) for one in items):
+            strange = next(one for one in items if not isinstance(one, dict))
+            found.wrong(f'{where}: "{key}" holds {json.dumps(strange)[:80]}, expected a list of objects', video)
+            return True
     if isinstance(region.get("ranges"), list):
-        spans = [(one.get("start"), one.get("end")) for one in region["ranges"] if isinstance(one, dict)]
+        spans = [(one.get("start"), one.get("end")) for one in region["ranges"]]
         labels = labels or [""]  # a range without a label is a mistake; the row's check says so
     elif isinstance(region.get("sequence"), list):
         spans = list(_lifespans(region))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,9 +22,10 @@ from adatad_jax.annotations import (
     thumos,
     via,
 )
-from adatad_jax.annotations.records import AUTO, AnnotationFile, Found, Options
+from adatad_jax.annotations.names import plain_name
+from adatad_jax.annotations.records import AUTO, AnnotationFile, Found, Options, Row
 from adatad_jax.annotations.source import Source
-from adatad_jax.errors import UserError, few
+from adatad_jax.errors import UserError, few, listed
 
 # Files of a folder that may hold annotations.
 SUFFIXES = (".csv", ".tsv", ".txt", ".json", ".xml")
@@ -50,6 +52,7 @@ class Format(NamedTuple):
 TABLE = Format("table", "a table video,start,end,label", table.fits, table.read)
 DATABASE = Format("activitynet", "ActivityNet-style JSON", database.fits, database.read)
 DETECTIONS = Format("detections", "detections", detections.fits, detections.read)
+THUMOS = Format("thumos", "THUMOS text", thumos.fits, thumos.read)
 FORMATS = (
     TABLE,
     DATABASE,
@@ -65,7 +68,7 @@ FORMATS = (
     Format("cvat", "CVAT XML", cvat.fits, cvat.read),
     Format("charades", "Charades CSV", charades.fits, charades.read),
     Format("epic-kitchens", "EPIC-Kitchens-100 CSV", epic_kitchens.fits, epic_kitchens.read, chooses=True),
-    Format("thumos", "THUMOS text", thumos.fits, thumos.read),
+    THUMOS,
     Format("soccernet", "SoccerNet labels", soccernet.fits, soccernet.read),
     Format("gmdcsa24", "GMDCSA24 CSV", gmdcsa24.fits, gmdcsa24.read),
 )
@@ -188,21 +191,78 @@ def _read_folder(folder: Path, options: Options) -> AnnotationFile:
     )
     wanted = FORMATS if options.format == AUTO else [_by_key(options.format)]
     detected = {path for path in paths if path.suffix == ".json" and DETECTIONS.fits(Source(path))}
-    files, strange = [], []
+    files: list[AnnotationFile] = []
+    strange: list[Source] = []
     for path in paths:
         if path.suffix == ".csv" and path.with_suffix(".json") in detected:
             continue  # `detect` writes both
         source = Source(path)
         if any(one.fits(source) for one in wanted):
             files.append(_read(source, _the_format(source, options), options))
+        elif THUMOS in wanted and _holds_thumos(source, options):
+            files.append(_read(source, THUMOS, options._replace(format=AUTO)))  # its problems name the wrong lines
         else:
-            strange.append(str(path.relative_to(folder)))
+            strange.append(source)
+    _refuse_damaged(strange, [file.path for file in files])
     if not files:
         raise UserError(
             f"{folder}: a folder without annotation files, expected one file, or a folder of files of one of these "
             f"formats: {', '.join(one.name for one in wanted)}"
         )
-    return _joined(folder, files, strange, options)
+    return _joined(folder, files, [str(one.path.relative_to(folder)) for one in strange], options)
+
+
+def _holds_thumos(source: Source, options: Options) -> bool:
+    """Tells whether most lines of a text without columns are THUMOS' segments."""
+    if source.xml is not None or source.json is not None or len(source.table.header) > 1:
+        return False
+    found = Found(source.path, options)
+    thumos.read(source, found)
+    return len(found.rows) > len(found.problems)
+
+
+def _refuse_damaged(strange: Sequence[Source], read: Sequence[Path]) -> None:
+    """Raises `UserError` if a file without annotations begins as JSON, or is named like one with annotations.
+
+    Such a file is damaged rather than of another kind: its videos would be missing.
+    """
+    known = {one: path for path in read for one in _kinds_of_name(path)}
+    for source in strange:
+        if source.json is None and (source.path.suffix.lower() == ".json" or source.text.lstrip().startswith("{")):
+            raise UserError(
+                f"{source.path}: not a whole JSON file; export it again, or move it out of the folder of annotations"
+            )
+        if alike := next((known[one] for one in _kinds_of_name(source.path) if one in known), None):
+            raise UserError(
+                f"{source.path}: named like {alike.name}, but holds no annotations that can be read; export it again, "
+                "or move it out of the folder of annotations"
+            )
+
+
+def _kinds_of_name(path: Path) -> list[str]:
+    """Returns what names of a kind have in common: all but their numbers, or the part after the last `_`."""
+    stem, suffix = path.stem, path.suffix.lower()
+    kinds = [re.sub(r"\d+", "#", stem) + suffix] if re.search(r"\d", stem) else []
+    tail = stem.rpartition("_")
+    return [*kinds, f"*_{tail[2]}{suffix}"] if tail[1] and tail[2].isalpha() else kinds
+
+
+def _rows_once(files: Sequence[AnnotationFile], place: Mapping[Path, str], notes: list[str]) -> tuple[Row, ...]:
+    """Returns the rows of all files, with segments that an earlier file has left out, and a note that counts these."""
+    rows: list[Row] = []
+    twice: list[str] = []
+    first: dict[Row, Path] = {}
+    for file in files:
+        for row in file.rows:
+            where = f"{place[file.path]}, {row.where}"
+            key = row._replace(where="", video=plain_name(row.video))
+            if row.segment and first.setdefault(key, file.path) != file.path:
+                twice.append(f"{where}, as in {place[first[key]]}")
+            else:
+                rows.append(row._replace(where=where))
+    if twice:
+        notes.append(f"{len(twice)} segments are in several of the files, read once:{listed(twice)}")
+    return tuple(rows)
 
 
 def _joined(folder: Path, files: Sequence[AnnotationFile], strange: Sequence[str], options: Options) -> AnnotationFile:
@@ -217,7 +277,7 @@ def _joined(folder: Path, files: Sequence[AnnotationFile], strange: Sequence[str
         path=folder,
         key=keys[0] if len(keys) == 1 else "",
         name=f"{len(files)} files of {' and '.join(names)}",
-        rows=tuple(row._replace(where=f"{place[file.path]}, {row.where}") for file in files for row in file.rows),
+        rows=_rows_once(files, place, notes),
         problems=tuple(f"{place[file.path]}, {problem}" for file in files for problem in file.problems),
         spoilt={f"{place[file.path]}, {problem}": video for file in files for problem, video in file.spoilt.items()},
         notes=tuple(notes),

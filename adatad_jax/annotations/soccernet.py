@@ -9,6 +9,7 @@ from typing import Any
 from adatad_jax.annotations.records import Found, finite_number
 from adatad_jax.annotations.source import Source
 from adatad_jax.annotations.times import parse_seconds
+from adatad_jax.video.names import EXTENSIONS
 
 _GAME_TIME = re.compile(r"(?P<half>\d+)\s*-\s*(?P<time>\d+:\d\d(?:[.,]\d+)?)")
 # What SoccerNet calls the video of half 1 in the folder of its match.
@@ -49,7 +50,7 @@ def read(source: Source, found: Found) -> None:
 def _match(address: str) -> str:
     """Returns the folder of a match, from the path in the file; a video at its end is left out."""
     path = PurePosixPath(address.replace("\\", "/"))
-    return path.parent.name if path.suffix == ".mkv" else path.name
+    return path.parent.name if path.suffix.lower() in EXTENSIONS else path.name
 
 
 def _seconds(position: Any, time: str) -> float | str | None:

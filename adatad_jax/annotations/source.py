@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
+from adatad_jax.annotations.records import Found
 from adatad_jax.annotations.text import parse_json, read_text
 from adatad_jax.errors import UserError, one_line
 
@@ -124,6 +125,27 @@ class Source:
                     yield Line(f"line {table.number + reader.line_num}", stripped, fields)
         except csv.Error as error:
             raise UserError(f"{self.path}: line {table.number + reader.line_num}: not a table ({error})") from None
+
+    def whole_rows(self, found: Found, video: str = "", spare: bool = False) -> Iterator[Line]:
+        """Yields the lines of `rows` that have a value for each column; the others go to the problems.
+
+        Empty values behind the last column do not count.
+
+        Args:
+          found: receives the problems.
+          video: column that names the video of a line; empty if it is not known before the line is read.
+          spare: whether a line may have more values than the header.
+        """
+        expected = len(self.table.header)
+        for line in self.rows():
+            count = len(line.values)
+            while count > expected and not line.values[count - 1]:
+                count -= 1
+            if count < expected or (count > expected and not spare):
+                hint = "the line is cut short" if count < expected else "put a value that holds a comma into quotes"
+                found.wrong(f"{line.where}: {count} values, expected {expected}: {hint}", line.fields.get(video, ""))
+            else:
+                yield line
 
 
 def table_of(number: int, line: str, delimiter: str) -> Table:

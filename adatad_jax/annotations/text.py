@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import json
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -20,11 +21,12 @@ MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+_DECLARED = re.compile(rb"<\?xml[^>]*\sencoding\s*=\s*[\"'](?P<name>[\w.:-]+)[\"']")  # of an XML file
 _SAMPLE = 1000  # bytes that show an encoding
 
 
 def read_text(path: Path) -> str:
-    """Reads a text file: UTF-8 or UTF-16, with or without a byte-order mark, or UTF-32 with one.
+    """Reads a text file: UTF-8 or UTF-16, with or without a byte-order mark, UTF-32 with one, or XML's own.
 
     Returns:
       The text in the Unicode normal form of names; its lines end with a line feed.
@@ -87,9 +89,20 @@ def parse_json(text: str, path: Path, expected: str = ANNOTATIONS) -> tuple[Any,
 
 
 def _encoding(content: bytes) -> str:
-    """Recognises UTF-16 and UTF-32, as spreadsheet programs write them, by a mark or by the zeros of plain letters."""
+    """Recognises UTF-16 and UTF-32, as spreadsheet programs write them, by a mark or by the zeros of plain letters.
+
+    Otherwise it is what an XML file declares, or UTF-8.
+    """
     for mark, name in MARKS:
         if content.startswith(mark):
             return name
     zeros = [content[side:_SAMPLE:2].count(0) * 4 > len(content[:_SAMPLE]) for side in (0, 1)]
-    return {(True, False): "utf-16-be", (False, True): "utf-16-le"}.get((zeros[0], zeros[1]), "utf-8-sig")
+    if wide := {(True, False): "utf-16-be", (False, True): "utf-16-le"}.get((zeros[0], zeros[1])):
+        return wide
+    declared = _DECLARED.match(content)
+    name = declared["name"].decode("ascii", "replace") if declared else "utf-8"
+    try:
+        "".encode(name)  # refuses what is no encoding of text
+    except LookupError:
+        name = "utf-8"
+    return "utf-8-sig" if codecs.lookup(name).name == "utf-8" else name

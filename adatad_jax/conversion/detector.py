@@ -6,6 +6,7 @@ tensors of another precision) is kept beside them for export, so that the file c
 """
 
 import functools
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,7 +114,7 @@ def convert_detector(file: TensorFile, model: AdaTAD) -> ConvertedDetector:
     if problems:
         raise UserError(
             f"{file.path}: {len(problems)} tensors do not fit an AdaTAD detector of {backbone_words(vit)}, detector "
-            f"width {model.detector_config.width}:\n  " + "\n  ".join(problems)
+            f"width {model.detector_config.width}:\n  " + "\n  ".join(problems) + _hint(problems, file.path)
         )
     learned = any(_positions_apart(state) > POSITION_TOLERANCE for state in states.values())
 
@@ -140,6 +141,16 @@ def convert_detector(file: TensorFile, model: AdaTAD) -> ConvertedDetector:
         }
     names = (AVERAGED,) if is_average else tuple(states)
     return ConvertedDetector(nested, ema, unused, names, len(file.tensors), _groups(leaves, params), kept)
+
+
+def _hint(problems: Iterable[str], path: Path) -> str:
+    """Returns what to do about a head with tensors of its own; empty if the head has none."""
+    if not any(re.match(r"unknown: (?!backbone\.)", problem) for problem in problems):
+        return ""
+    return (
+        f"\nTo train from its backbone and adapters alone: adatad convert {path} FOLDER --backbone-only, then "
+        "--config.weights=FOLDER"
+    )
 
 
 def to_states(params: Params, ema: Tensors, unused: Mapping[str, Tensors], model: AdaTAD) -> tuple[Tensors, Tensors]:

@@ -12,8 +12,10 @@ refuses such files whole. Here the pickle is read by an unpickler that gives out
 | something made to act: os, subprocess, eval, import, ... | an error |
 | anything else, whether it is installed or not | a stand-in |
 
-No module is imported for a name, and no name is looked up. A stand-in takes any arguments, state, items and elements,
-and forgets them. To call the object that a stand-in made is an error, since only code does that. Everything given out
+A stand-in keeps the items that the pickle sets, as those of a dictionary of a foreign class may be tensors.
+
+No module is imported for a name, and no name is looked up. A stand-in takes any arguments, state and elements, and
+forgets them. To call the object that a stand-in made is an error, since only code does that. Everything given out
 refuses attributes, so that no pickle can change it for the next. torch itself reads the storages.
 """
 
@@ -146,16 +148,19 @@ class PlainDict(dict[Any, Any]):
         """Ignores attributes."""
 
 
-class _Stand:
-    """What a stand-in makes: an object without content."""
+class _Stand(dict[Any, Any]):
+    """What a stand-in makes: an object without other content than items; each is equal to itself alone."""
 
     __slots__ = ()
 
     def __setstate__(self, state: Any) -> None:
         """Ignores state."""
 
-    def __setitem__(self, key: Any, value: Any) -> None:
-        """Ignores items."""
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    def __hash__(self) -> int:  # type: ignore[override]  # it may stand for what is a key or in a set
+        return id(self)
 
     def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
         raise WouldRunError("an object that is called")
@@ -163,7 +168,7 @@ class _Stand:
     def _ignore(self, *values: Any) -> None:
         """Ignores elements."""
 
-    append = extend = add = update = _ignore
+    append = extend = add = _ignore
 
 
 class _Meta(type):
@@ -179,7 +184,7 @@ def _stand_in(whole: str, foreign: Counter[str]) -> type:
 
     def new(cls: type, *args: Any, **kwargs: Any) -> Any:
         foreign[whole] += 1
-        return object.__new__(cls)
+        return dict.__new__(cls)
 
     def init(self: Any, *args: Any, **kwargs: Any) -> None:
         """Ignores arguments."""

@@ -108,6 +108,15 @@ def test_harmless_foreign_classes_are_no_obstacle(zipped: bool, protocol: int, m
     assert not any(name.startswith("mmengine") for name in sys.modules)
 
 
+@pytest.mark.parametrize("kind", ["defaultdict", "ConfigDict", "OrderedDict"])
+def test_tensors_in_a_dictionary_of_another_class_are_found(kind: str, mmengine: Any, tmp_path: Path) -> None:
+    made = {"defaultdict": collections.defaultdict(list), "ConfigDict": mmengine.ConfigDict()}
+    state = made.get(kind, collections.OrderedDict())
+    state.update(STATE)
+    torch.save({"state_dict": state, "history": mmengine.HistoryBuffer(), "set": {Colour.RED}}, tmp_path / "a.pth")
+    assert read_after(mmengine, tmp_path / "a.pth").tensors.keys() == STATE.keys()
+
+
 def test_files_without_foreign_classes_have_none(tmp_path: Path) -> None:
     torch.save({"state_dict": STATE, "args": argparse.Namespace(lr=1)}, tmp_path / "a.pth")
     assert read_tensors(tmp_path / "a.pth").foreign == {}

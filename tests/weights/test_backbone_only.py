@@ -147,6 +147,14 @@ def test_adatads_own_head_is_no_other(release: Release) -> None:
     assert other_head([*damaged, "rpn_head.strange"]) is None
 
 
+@pytest.mark.parametrize("key", ["rpn_head.centerness.weight", "backbone.strange"])
+def test_a_head_with_tensors_of_its_own_is_offered_its_backbone(key: str, tmp_path: Path) -> None:
+    path = save(tmp_path / "a.pth", ALL, lambda state: {**state, key: torch.ones(1)}, averaged=False)
+    with pytest.raises(UserError, match=re.escape(key)) as raised:
+        convert_file(path, tmp_path / "out", ALL.config(labels(tmp_path / "labels.txt", 3)))
+    assert ("--backbone-only" in str(raised.value)) == key.startswith("rpn_head.")
+
+
 def test_what_has_no_detectors_backbone(tmp_path: Path) -> None:
     live = live_models.make("model")
     torch.save(live_models.to_mmaction(live), tmp_path / "a.pth")
