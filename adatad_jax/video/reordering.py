@@ -143,7 +143,9 @@ def _with_wrong_ones(
     times: list[float] = stamps[by_time].tolist()
     repeats = int((np.diff(times) <= 0).sum())
     if not wrong.any() and not repeats:
-        return by_time, *straightened(stamps[by_time], declared)
+        times_in_order, notes = straightened(stamps[by_time], declared)
+        # a stamp that is wrong after all was sorted to a wrong place, too
+        return None if notes else by_time, times_in_order, notes
     if 2 * wrong.sum() > count:
         return None, None, []
     notes = []
