@@ -10,8 +10,9 @@ follows the part before after one step; noted |
 | the stamps leap ahead by more than 10 minutes, and by more than 20 ordinary steps | as above; the leap is noted |
 | no new frame for half a second and five usual steps, now and then | the stamps: the frame before stands still; noted |
 | repaired stamps that differ by at most a frame, or by their rounding, from a constant rate | this rate |
-| no stamps, as in AVI with B-frames | the header's rate |
-| no stamps and no rate, or stamps of which most are wrong | nothing: the frame rate must be given |
+| runs of more than 12 equal stamps, most of all stamps | none: see the last line |
+| no stamps, as in AVI with B-frames | the header's rate, and the numbers of frames that were dropped |
+| no stamps and no rate, as in bare streams, or stamps of which most are wrong | nothing: the frame rate must be given |
 
 A clock may start late or below zero: the first frame is second 0. A wrong stamp on either end continues at the
 ordinary step. What a stretch of a file says of the ordinary step is the median over the frames around.

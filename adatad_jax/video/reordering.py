@@ -41,9 +41,7 @@ def reordered(pts: Floats, dts: Floats, declared: float) -> tuple[Places | None,
     count = len(pts)
     order = np.argsort(pts, kind="stable")
     times = pts[order]
-    if (
-        count > 1 and _is_steady(dts) and not (np.diff(times) > np.median(np.diff(dts)) / 2).all()
-    ):  # some crowd, and leave gaps
+    if count > 1 and _is_steady(dts) and _is_crowded(times, float(np.median(np.diff(dts)))):
         even = dts - dts[0] + np.nanmin(pts)
         astray = int((~(np.abs(times - even) <= np.diff(dts).mean() / 2)).sum())
         return None, even, [f"{astray} of {count} time stamps do not fit the others: decoding stamps used instead"]
@@ -62,7 +60,7 @@ def reordered(pts: Floats, dts: Floats, declared: float) -> tuple[Places | None,
     for start, stop in pairwise(bounds):  # what is wrong with the one stamp is mostly wrong with the other
         moved = (smooth - guide)[start:stop]
         moved[np.diff(guide[start:stop], prepend=np.nan) == 0] = np.nan  # FFmpeg repeats those that it cannot make up
-        wrong[start:stop] |= np.abs(moved - np.nanmedian(moved)) > AROUND * step[start:stop]
+        wrong[start:stop] |= np.abs(moved - _middle(moved)) > AROUND * step[start:stop]
     notes = [
         f"the clock breaks at frame {bound} ({guide[after] - guide[before]:+.2f} s): taken to go on at the usual step"
         for bound, (before, after) in zip(bounds[1:], breaks, strict=False)
@@ -71,11 +69,22 @@ def reordered(pts: Floats, dts: Floats, declared: float) -> tuple[Places | None,
     return places, times_or_none, notes + more
 
 
+def _is_crowded(times: Floats, step: float) -> bool:
+    """Tells whether times are missing, or follow each other within half a step; such ones leave gaps elsewhere."""
+    return not (np.diff(times) > step / 2).all()
+
+
 def _is_steady(stamps: Floats) -> bool:
     """Tells whether all stamps are there and their steps are alike, within half of the usual step."""
     steps = np.diff(stamps)
     usual = np.median(steps) if len(steps) else np.nan
     return bool((np.abs(steps - usual) < usual / 2).all()) and not np.isnan(stamps).any()
+
+
+def _middle(values: Floats) -> float:
+    """Returns the median of the values that are known, or 0 if none is."""
+    known = values[~np.isnan(values)]
+    return float(np.median(known)) if len(known) else 0.0
 
 
 def _moved(stamps: Floats) -> Places:
@@ -121,8 +130,8 @@ def _joined(
         wrong[start:stop] = np.isnan(part) | (_moved(part) > AROUND)
         right = part[~wrong[start:stop]]
         if len(right):
-            late = float(np.nanmedian(pts[start:stop] - guide[start:stop]))
-            moved = float(np.nanmedian(smooth[start:stop] - guide[start:stop]))
+            late = _middle(pts[start:stop] - guide[start:stop])
+            moved = _middle(smooth[start:stop] - guide[start:stop])
             if np.isnan(end):
                 moved_more = -moved
             elif guide is pts or abs(late - late_before) > step[start] / 2:
