@@ -99,8 +99,7 @@ class Filling:
             if len(self.frames) + self.lost > self.share * (count + self.lost):
                 raise UserError(
                     f"{path}: more than {100 * self.share:g}% of its {count + self.lost} frames are damaged, such as "
-                    f"frame "
-                    f"{damaged.start}: allow more with --skip-damaged, or copy the file again"
+                    f"frame {damaged.start}: allow more with --skip-damaged, or copy the file again"
                 )
 
 
