@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from adatad_jax.annotations.names import names_of_files, plain_name
-from adatad_jax.annotations.records import AnnotationFile, Length, Row, in_seconds
+from adatad_jax.annotations.records import AnnotationFile, Length, Row, in_seconds, is_outside
 from adatad_jax.annotations.write import AnnotatedVideo, Segment
 from adatad_jax.errors import UserError, listed
 from adatad_jax.video.names import EXTENSIONS, find_files
@@ -17,7 +17,6 @@ ReadLengths = Callable[[Mapping[str, Path]], Mapping[str, Length]]
 """Reads the lengths of video files: name -> file to name -> length."""
 
 ROUNDING = 1e-3  # seconds
-BEYOND = 1.0  # seconds; a segment may end this much after its video, as in tables of whole seconds
 
 
 class _Part(NamedTuple):
@@ -141,8 +140,7 @@ def _video(
             oddities.before.append(f"{place}: {start:g} to {end:g} seconds")
             start = 0.0
         if length is not None:
-            is_point = row.segment[0] == row.segment[1]
-            if start >= length.duration or (end > length.duration + BEYOND and not is_point):
+            if is_outside(row, start, end, length.duration):
                 problems.append(
                     f'{place}: {start:g} to {end:g} seconds, but video "{name}" has {length.duration:.2f} seconds'
                 )

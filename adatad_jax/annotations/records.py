@@ -16,6 +16,7 @@ from adatad_jax.annotations.names import plain_name
 from adatad_jax.annotations.times import parse_seconds
 from adatad_jax.errors import UserError, listed
 
+ROUNDED_BY = 1.0  # seconds; a segment may end this much after its video, as in tables of whole seconds
 AUTO = "auto"  # the format that stands for any: the content tells
 
 
@@ -274,6 +275,19 @@ def in_seconds(row: Row, length: Length, point_seconds: float) -> tuple[float, f
     if start == end:
         start, end = max(0.0, start - point_seconds / 2), end + point_seconds / 2
     return start, end
+
+
+def is_outside(row: Row, start: float, end: float, duration: float) -> bool:
+    """Tells whether a segment lies outside its video.
+
+    Args:
+      row: the row of the segment. A point event that was widened may reach beyond the end.
+      start, end: of the segment, as `in_seconds` gives them.
+      duration: of the video, in seconds.
+    """
+    assert row.segment is not None
+    is_point = row.segment[0] == row.segment[1]
+    return start >= duration or (end > duration + ROUNDED_BY and not is_point)
 
 
 def finite_number(value: Any) -> float | None:

@@ -14,7 +14,7 @@ import numpy as np
 
 from adatad_jax.annotations.names import names_of_files, plain_name
 from adatad_jax.annotations.recognise import DETECTIONS, read_annotations
-from adatad_jax.annotations.records import AnnotationFile, Length, Options, Row, in_seconds
+from adatad_jax.annotations.records import AnnotationFile, Length, Options, Row, in_seconds, is_outside
 from adatad_jax.config.fields import DataConfig
 from adatad_jax.console import watched
 from adatad_jax.data.annotations import Video
@@ -25,7 +25,6 @@ from adatad_jax.video.scan import scan
 from adatad_jax.video.steady import lay_out
 
 SPLIT = ("training", "validation")  # subsets where the annotations name none
-ROUNDED_BY = 1.0  # seconds; a segment may end this much after its video, as in tables of whole seconds
 _logger = logging.getLogger(__name__)
 
 
@@ -233,8 +232,7 @@ def _video(
         except ValueError as error:
             problems.append(f'{row.where}: {error} (video "{name}")')
             continue
-        is_point = row.segment[0] == row.segment[1]
-        if start >= duration or (end > duration + ROUNDED_BY and not is_point):
+        if is_outside(row, start, end, duration):
             problems.append(
                 f'{row.where}: {start:g} to {end:g} seconds, but video "{row.video}" has {duration:.2f} seconds'
             )

@@ -15,11 +15,6 @@ from adatad_jax.video.steady import check_fps, lay_out
 from tests.video.test_decode import X264, N, matroska_with_a_hole, overwritten, packets, shown, write_video, write_waves
 
 
-def write_bare(path: Path, codec: str, frames: int = 20) -> Path:
-    """Writes a stream of pictures without a container."""
-    return write_video(path, codec, 0, frames=frames)
-
-
 @pytest.mark.parametrize(("name", "codec"), [("a.mjpeg", "mjpeg"), ("a.h263", "h263")])
 def test_a_bare_stream_has_no_clock_but_the_one_that_is_given(tmp_path: Path, name: str, codec: str) -> None:
     path = tmp_path / name
