@@ -17,7 +17,8 @@ import numpy as np
 from adatad_jax.config.build import make_detector, make_loss
 from adatad_jax.config.fields import Config
 from adatad_jax.data.batch import Batch
-from adatad_jax.devices import AXIS, shard
+from adatad_jax.devices.mapping import AXIS
+from adatad_jax.devices.placing import shard
 from adatad_jax.models.adatad import ActionFormer, AdaTAD
 from adatad_jax.models.backbone import Backbone
 from adatad_jax.models.sizes import SIZES

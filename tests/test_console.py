@@ -7,8 +7,8 @@ import pytest
 from rich.console import Console
 
 from adatad_jax.console import progress_bar
-from adatad_jax.training.hooks import ShowProgress
 from adatad_jax.training.loop import Done
+from adatad_jax.training.progress import ShowProgress
 
 
 @pytest.mark.parametrize("steps", [12, 21000])

@@ -16,7 +16,7 @@ from adatad_jax.augmentation.draws import draw_augmentation
 from adatad_jax.config.fields import Config
 from adatad_jax.data.batch import Batch
 from adatad_jax.data.dataset import Sample, TrainingWindows
-from adatad_jax.devices import place
+from adatad_jax.devices.placing import place
 from adatad_jax.errors import UserError
 
 

@@ -9,7 +9,7 @@ from adatad_jax.detection.losses import loss_sums, update_normalizer
 from adatad_jax.detection.points import make_points
 from adatad_jax.detection.proposals import flatten_levels
 from adatad_jax.detection.targets import assign_targets
-from adatad_jax.devices import AXIS
+from adatad_jax.devices.mapping import AXIS
 from adatad_jax.models.adatad import Predictions
 from adatad_jax.models.sizes import DetectorConfig
 

@@ -26,7 +26,7 @@ from adatad_jax.data.footage import Footage, array_footage, open_footage
 from adatad_jax.data.inference_windows import InferenceWindows
 from adatad_jax.data.loader import unwrap
 from adatad_jax.data.sampling import Window
-from adatad_jax.devices import set_precision
+from adatad_jax.devices.choice import set_precision
 from adatad_jax.errors import UserError, one_line
 from adatad_jax.inference.predictor import Predictor, detect_windows
 from adatad_jax.models.layers import Params

@@ -11,7 +11,8 @@ import numpy as np
 from adatad_jax.data.dataset import Sample
 from adatad_jax.data.sampling import Window
 from adatad_jax.detection.proposals import Proposals, decode
-from adatad_jax.devices import map_over_devices, replicate
+from adatad_jax.devices.mapping import map_over_devices
+from adatad_jax.devices.placing import replicate
 from adatad_jax.models.adatad import AdaTAD
 from adatad_jax.postprocessing.detections import Detections, PostProcessing, merge_windows, window_detections
 

@@ -8,7 +8,7 @@ from rich.console import Console
 from adatad_jax.config.build import make_model
 from adatad_jax.config.fields import Config
 from adatad_jax.data.paths import check_paths
-from adatad_jax.devices import set_precision
+from adatad_jax.devices.choice import set_precision
 from adatad_jax.evaluation.mean_ap import Metrics
 from adatad_jax.evaluation.summary import METRICS_FILE, RESULTS_FILE, write_results
 from adatad_jax.files import check_output_folder

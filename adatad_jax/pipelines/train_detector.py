@@ -25,17 +25,23 @@ from adatad_jax.data.paths import check_paths
 from adatad_jax.data.propose import resolve
 from adatad_jax.data.subset import Subset, load_classes, load_subset
 from adatad_jax.data.usable_videos import usable
-from adatad_jax.devices import replicate, set_precision, usable_devices
+from adatad_jax.devices.choice import set_precision, usable_devices
+from adatad_jax.devices.placing import replicate
 from adatad_jax.errors import UserError
 from adatad_jax.inference.predictor import Predictor
 from adatad_jax.inference.test_set import Evaluation, load_evaluation
 from adatad_jax.models.adatad import AdaTAD
 from adatad_jax.models.layers import Params
-from adatad_jax.training import checkpoints, hooks, loop
+from adatad_jax.training import checkpoints, loop
 from adatad_jax.training.detection_loss import make_detection_loss
+from adatad_jax.training.epochs import CountEpoch, LogEpoch
+from adatad_jax.training.evaluating import Evaluate
+from adatad_jax.training.guards import StopIfNotFinite
 from adatad_jax.training.history import Tally, read_history, report_evaluations, write_history
 from adatad_jax.training.optimizer import OptimizerConfig, make_optimizer, make_optimizer_config
 from adatad_jax.training.parameters import groups_table, merge, parameter_groups, split
+from adatad_jax.training.progress import ShowProgress
+from adatad_jax.training.saving import SaveCheckpoint
 from adatad_jax.training.schedule import warmup_cosine
 from adatad_jax.training.state import TrainState, create_state
 from adatad_jax.training.step import Step, make_train_step, map_step
@@ -257,16 +263,16 @@ def _hooks(
     config, steps_per_epoch = inputs.config, inputs.batches.steps_per_epoch
     windows, processes = len(inputs.windows.order(0)), jax.process_count()
     listed: list[loop.Hook] = [
-        hooks.StopIfNotFinite(),
-        hooks.ShowProgress(bar, plan.rates, start.step, steps_per_epoch),
-        hooks.CountEpoch(start.tally, windows, processes, console, config.data.annotations),
+        StopIfNotFinite(),
+        ShowProgress(bar, plan.rates, start.step, steps_per_epoch),
+        CountEpoch(start.tally, windows, processes, console, config.data.annotations),
     ]
     if inputs.evaluation is not None:  # before the log and the checkpoint, which hold the result
-        listed.append(hooks.Evaluate(config.train, _measure(inputs.evaluation, plan.model, config, console)))
+        listed.append(Evaluate(config.train, _measure(inputs.evaluation, plan.model, config, console)))
     return [
         *listed,
-        hooks.LogEpoch(workdir, console),
-        hooks.SaveCheckpoint(manager, config.train, start.tally, inputs.same_data),
+        LogEpoch(workdir, console),
+        SaveCheckpoint(manager, config.train, start.tally, inputs.same_data),
     ]
 
 

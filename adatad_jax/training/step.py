@@ -6,7 +6,7 @@ from typing import Any, Protocol
 import jax
 import optax
 
-from adatad_jax.devices import AXIS, map_over_devices
+from adatad_jax.devices.mapping import AXIS, map_over_devices
 from adatad_jax.models.layers import Params
 from adatad_jax.training.parameters import merge
 from adatad_jax.training.state import TrainState

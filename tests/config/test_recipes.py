@@ -22,7 +22,7 @@ from adatad_jax.config.recipes import with_backbone
 from adatad_jax.errors import UserError
 from adatad_jax.models.adatad import AdaTAD
 from adatad_jax.models.sizes import DetectorConfig, ViTConfig
-from adatad_jax.training.hooks import is_evaluated
+from adatad_jax.training.evaluating import is_evaluated
 from adatad_jax.training.optimizer import make_optimizer_config
 
 CONFIGS = Path(__file__).parents[2] / "configs"

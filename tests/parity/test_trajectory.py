@@ -11,7 +11,7 @@ import pytest
 
 from adatad_jax.conversion.layout import backbone_leaves, detector_leaves
 from adatad_jax.data.batch import Batch
-from adatad_jax.devices import replicate, shard
+from adatad_jax.devices.placing import replicate, shard
 from adatad_jax.models.adatad import AdaTAD
 from adatad_jax.training.detection_loss import make_detection_loss
 from adatad_jax.training.optimizer import AdamState, OptimizerConfig, make_optimizer

@@ -10,9 +10,12 @@ from rich.console import Console
 from adatad_jax.config.fields import TrainConfig
 from adatad_jax.data.loader import Loaded
 from adatad_jax.errors import UserError
+from adatad_jax.training.epochs import CountEpoch
+from adatad_jax.training.evaluating import Evaluate, is_evaluated
+from adatad_jax.training.guards import StopIfNotFinite
 from adatad_jax.training.history import Tally
-from adatad_jax.training.hooks import CountEpoch, Evaluate, SaveCheckpoint, StopIfNotFinite, is_evaluated
 from adatad_jax.training.loop import Done, Hook, Place, run
+from adatad_jax.training.saving import SaveCheckpoint
 
 
 def loads(count: int, skipped: tuple[str, ...] = ()) -> Iterator[Loaded]:

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from adatad_jax.data.batch import Batch
-from adatad_jax.devices import AXIS, replicate, shard
+from adatad_jax.devices.mapping import AXIS
+from adatad_jax.devices.placing import replicate, shard
 from adatad_jax.errors import UserError
 from adatad_jax.models.adatad import AdaTAD
 from adatad_jax.models.sizes import ViTConfig

@@ -1,0 +1,65 @@
+"""Epochs: their sums, their line in the history, and what an epoch must have learned from."""
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from adatad_jax.errors import UserError
+from adatad_jax.training.history import Tally, log_epoch
+from adatad_jax.training.loop import Done, Hook, Place
+from adatad_jax.training.state import TrainState
+
+
+class CountEpoch(Hook):
+    """Sums over an epoch's steps, reports skipped videos, and ends a run that has nothing to learn from."""
+
+    def __init__(self, tally: Tally, windows_per_epoch: int, processes: int, console: Console, segments: str) -> None:
+        """Prepares to count.
+
+        Args:
+          tally: of the current epoch.
+          windows_per_epoch: number of windows, over all processes.
+          processes: number of processes that share the windows.
+          console: where to report.
+          segments: where the segments come from, for a message.
+        """
+        self._tally, self._windows, self._processes = tally, windows_per_epoch, processes
+        self._console, self._segments = console, segments
+
+    def after_step(self, done: Done) -> None:
+        for problem in done.loaded.skipped:
+            self._console.print(f"skipped: {problem}", style="red")
+        self._tally.add(
+            done.metrics,
+            seconds=done.seconds,
+            windows_without_segment=done.loaded.unmatched,
+            windows_skipped=len(done.loaded.skipped),
+        )
+
+    def due(self, place: Place) -> bool:
+        return place.within == 0
+
+    def pause(self, place: Place, state: TrainState, record: dict[str, Any]) -> None:
+        record |= {"epoch": place.epoch, "step": place.step, **self._tally.finish()}
+        if record["windows_skipped"] * self._processes >= self._windows:
+            raise UserError(f"epoch {place.epoch}: no video could be read, see the messages above; check their disk")
+        if record["windows_without_segment"] == self._windows:
+            raise UserError(
+                f"epoch {place.epoch}: no window kept a segment, so there is nothing to learn: check the segments in "
+                f"{self._segments}, config.data.trunc_thresh and config.data.window"
+            )
+
+
+class LogEpoch(Hook):
+    """Adds every epoch to the run's history, and prints one line per epoch."""
+
+    def __init__(self, workdir: Path, console: Console) -> None:
+        """Prepares to log into a run folder and on a console."""
+        self._workdir, self._console = workdir, console
+
+    def due(self, place: Place) -> bool:
+        return place.within == 0
+
+    def pause(self, place: Place, state: TrainState, record: dict[str, Any]) -> None:
+        log_epoch(self._workdir, record, self._console)

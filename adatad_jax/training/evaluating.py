@@ -1,0 +1,39 @@
+"""Evaluation during a training."""
+
+from collections.abc import Callable
+from typing import Any
+
+from adatad_jax.config.fields import TrainConfig
+from adatad_jax.models.layers import Params
+from adatad_jax.training.loop import Hook, Place
+from adatad_jax.training.state import TrainState
+
+
+class Evaluate(Hook):
+    """Evaluates the averaged parameters after some epochs."""
+
+    def __init__(self, train: TrainConfig, measure: Callable[[Params], float]) -> None:
+        """Prepares to evaluate.
+
+        Args:
+          train: first epoch and interval of evaluations.
+          measure: returns the average mAP, in [0, 1], of a whole parameter tree on the devices.
+        """
+        self._train, self._measure = train, measure
+
+    def due(self, place: Place) -> bool:
+        return place.within == 0 and is_evaluated(place.epoch, self._train)
+
+    def pause(self, place: Place, state: TrainState, record: dict[str, Any]) -> None:
+        record["average_mAP"] = self._measure(state.averaged())
+
+
+def is_evaluated(epoch: int, train: TrainConfig) -> bool:
+    """Tells whether a run evaluates after an epoch.
+
+    Args:
+      epoch: counted from 1.
+      train: first epoch and interval of evaluations; the last epoch is evaluated too.
+    """
+    first, is_last = train.eval_from, epoch == train.epochs
+    return 0 < first <= epoch and (is_last or (epoch - first) % train.eval_every == 0)
