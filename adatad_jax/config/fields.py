@@ -229,6 +229,17 @@ class TrainConfig:
     keep_checkpoints: int = setting(3, "how many checkpoints are kept, the latest", at_least=1)
     eval_from: int = setting(0, "first epoch after which to evaluate, counted from 1; 0: never", at_least=0)
     eval_every: int = setting(2, "epochs between evaluations, at least 1; without effect where eval_from is 0")
+    log_steps: int = setting(
+        10, "steps between the values that TensorBoard and Weights & Biases get; 0: they get none", at_least=0
+    )
+    wandb: str = setting(
+        "off",
+        "whether Weights & Biases gets what TensorBoard gets: not at all, into the run's folder, or over the network",
+        one_of=("off", "offline", "online"),
+    )
+    profile_steps: tuple[int, ...] = setting(
+        (), "first and last step to profile, counted from 1, such as 10,20; empty: no profile"
+    )
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,9 @@ import numpy as np
 import optax
 import orbax.checkpoint as ocp
 from rich.console import Console
-from rich.progress import Progress
 
 from adatad_jax.config.build import make_loss, make_model
 from adatad_jax.config.fields import Config
-from adatad_jax.console import progress_bar
 from adatad_jax.conversion.detector import check_parameters
 from adatad_jax.conversion.folders import UNUSED_FILE
 from adatad_jax.conversion.torch_file import write_tensors
@@ -32,19 +30,21 @@ from adatad_jax.inference.predictor import Predictor
 from adatad_jax.inference.test_set import Evaluation, load_evaluation
 from adatad_jax.models.adatad import AdaTAD
 from adatad_jax.models.layers import Params
+from adatad_jax.pipelines.sample_windows import SampleWindows
+from adatad_jax.pipelines.watching import Watched, metrics_record, watch
 from adatad_jax.training import checkpoints, loop
 from adatad_jax.training.detection_loss import make_detection_loss
 from adatad_jax.training.epochs import CountEpoch, LogEpoch
 from adatad_jax.training.evaluating import Evaluate
 from adatad_jax.training.guards import StopIfNotFinite
 from adatad_jax.training.history import Tally, read_history, report_evaluations, write_history
-from adatad_jax.training.optimizer import OptimizerConfig, make_optimizer, make_optimizer_config
-from adatad_jax.training.parameters import groups_table, merge, parameter_groups, split
-from adatad_jax.training.progress import ShowProgress
+from adatad_jax.training.optimizer import OptimizerConfig, group_rates, make_optimizer, make_optimizer_config
+from adatad_jax.training.parameters import groups_table, merge, parameter_groups, split, trained_groups
 from adatad_jax.training.saving import SaveCheckpoint
 from adatad_jax.training.schedule import warmup_cosine
 from adatad_jax.training.state import TrainState, create_state
 from adatad_jax.training.step import Step, make_train_step, map_step
+from adatad_jax.training.weights_and_biases import check_installed
 from adatad_jax.weights.frozen import read_frozen, write_frozen
 from adatad_jax.weights.initialize import Initial, initialize, parameter_shapes
 from adatad_jax.weights.run_folder import check_config, locked, write_config
@@ -81,7 +81,7 @@ class Plan(NamedTuple):
       optimizer_config: rates and lengths of the run.
       optimizer: of the trained parameters.
       step: the training step, mapped over the devices.
-      rates: `[steps]` learning rates of the adapters, as the progress bar shows them.
+      rates: `[steps]` learning rates of the adapters.
     """
 
     devices: list[jax.Device]
@@ -141,16 +141,17 @@ def train(config: Config, workdir: Path, console: Console) -> TrainState:
         write_config(workdir, config, inputs.classes)
         console.print(groups_table(_groups(start.state, plan.optimizer_config)))
         write_history(workdir, [record for record in read_history(workdir) if record["step"] <= start.step])
-        with progress_bar(console, stays=True) as bar:
+        samples = SampleWindows(inputs.evaluation, workdir) if inputs.evaluation is not None else None
+        with watch(_watched(inputs, plan, start, workdir, samples), console) as watching:
             state = loop.run(
                 plan.step,
                 replicate(start.state, plan.devices),
                 placed_ahead(batches.from_step(start.step, len(plan.rates)), plan.devices),
                 start.step,
                 batches.steps_per_epoch,
-                _hooks(inputs, plan, start, workdir, manager, bar, console),
+                [*_hooks(inputs, plan, start, workdir, manager, samples, console), *watching],
             )
-        checkpoints.finish(manager)
+            checkpoints.finish(manager)
     report_evaluations(workdir, console)
     console.print(f"trained for {config.train.epochs} epochs; checkpoints are in {manager.directory}")
     result: TrainState = jax.device_get(state)
@@ -169,6 +170,7 @@ def check_inputs(config: Config, workdir: Path, console: Console) -> Inputs:
       UserError: something that the configuration names is missing or wrong, or the folder holds another run.
     """
     check_paths(config)
+    check_installed(config.train.wandb)
     config = resolve(config, console)
     classes = load_classes(config)
     check_config(workdir, config, classes)
@@ -256,19 +258,20 @@ def _hooks(
     start: Start,
     workdir: Path,
     manager: ocp.CheckpointManager,
-    bar: Progress,
+    samples: SampleWindows | None,
     console: Console,
 ) -> list[loop.Hook]:
     """Returns the hooks of the training loop, in the order in which they run."""
-    config, steps_per_epoch = inputs.config, inputs.batches.steps_per_epoch
+    config = inputs.config
     windows, processes = len(inputs.windows.order(0)), jax.process_count()
     listed: list[loop.Hook] = [
         StopIfNotFinite(),
-        ShowProgress(bar, plan.rates, start.step, steps_per_epoch),
         CountEpoch(start.tally, windows, processes, console, config.data.annotations),
     ]
-    if inputs.evaluation is not None:  # before the log and the checkpoint, which hold the result
-        listed.append(Evaluate(config.train, _measure(inputs.evaluation, plan.model, config, console)))
+    if (
+        inputs.evaluation is not None and samples is not None
+    ):  # before the log and the checkpoint, which hold the result
+        listed.append(Evaluate(config.train, _measure(inputs.evaluation, samples, plan.model, console)))
     return [
         *listed,
         LogEpoch(workdir, console),
@@ -281,16 +284,34 @@ def _groups(state: TrainState, config: OptimizerConfig) -> Any:
     return parameter_groups(merge(state.trained, state.frozen), config.rates, config.weight_decay, config.full)
 
 
-def _measure(evaluation: Evaluation, model: AdaTAD, config: Config, console: Console) -> Callable[[Params], float]:
-    """Makes the function that measures the average mAP of a parameter tree; its first call compiles the model."""
+def _watched(inputs: Inputs, plan: Plan, start: Start, workdir: Path, samples: SampleWindows | None) -> Watched:
+    """Returns what is shown of a run."""
+    return Watched(
+        inputs.config,
+        workdir,
+        plan.devices,
+        group_rates(plan.optimizer_config, trained_groups(start.state.trained)),
+        start.step,
+        inputs.batches.steps_per_epoch,
+        inputs.same_data,
+        samples.pictures if samples is not None else {},
+    )
+
+
+def _measure(
+    evaluation: Evaluation, samples: SampleWindows, model: AdaTAD, console: Console
+) -> Callable[[Params], dict[str, Any]]:
+    """Makes the function that evaluates a parameter tree, for the epoch's record; its first call compiles the model."""
     predictor: Predictor | None = None
 
-    def measure(params: Params) -> float:
+    def measure(params: Params) -> dict[str, Any]:
         nonlocal predictor
         if predictor is None:
-            predictor = Predictor(model, params, config.test.batch_size)
+            predictor = Predictor(model, params, evaluation.config.test.batch_size)
         else:
             predictor.load(params)
-        return evaluation.measure(evaluation.detect(predictor, console)).average_map
+        results = evaluation.detect(predictor, console)
+        samples.draw(results)
+        return metrics_record(evaluation.measure(results))
 
     return measure

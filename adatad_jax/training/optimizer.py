@@ -1,6 +1,7 @@
 """Gradient clipping, and AdamW per group of parameters, as optax transformations."""
 
 import functools
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -155,3 +156,16 @@ def make_optimizer_config(config: Config, steps_per_epoch: int) -> OptimizerConf
         schedule_steps=train.schedule_epochs * steps_per_epoch,
         steps=train.epochs * steps_per_epoch,
     )
+
+
+def group_rates(config: OptimizerConfig, groups: Iterable[str]) -> dict[str, np.ndarray]:
+    """Returns group of parameters -> `[steps]` float64 learning rates of all steps.
+
+    Args:
+      config: of the run.
+      groups: those that are trained.
+    """
+    return {
+        group: warmup_cosine(config.rates[group], config.warmup_steps, config.schedule_steps, config.steps)
+        for group in groups
+    }

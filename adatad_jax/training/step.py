@@ -8,7 +8,7 @@ import optax
 
 from adatad_jax.devices.mapping import AXIS, map_over_devices
 from adatad_jax.models.layers import Params
-from adatad_jax.training.parameters import merge
+from adatad_jax.training.parameters import group_norms, merge
 from adatad_jax.training.state import TrainState
 
 Metrics = dict[str, jax.Array]
@@ -49,7 +49,7 @@ def make_train_step(loss: Loss, optimizer: optax.GradientTransformation, average
 
     Returns:
       (state, batch) -> (next state, metrics). The metrics are those of the loss, and `grad_norm`, the global L2 norm of
-      the gradient before clipping.
+      the gradient before clipping, and `grad_norm_GROUP`, that of each group of parameters.
     """
 
     def step(state: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
@@ -66,7 +66,8 @@ def make_train_step(loss: Loss, optimizer: optax.GradientTransformation, average
         state = state._replace(
             step=state.step + 1, trained=trained, average=average, optimizer=optimizer_state, normalizer=normalizer
         )
-        return state, {**metrics, "grad_norm": optax.tree.norm(gradients)}
+        norms = {f"grad_norm_{group}": norm for group, norm in group_norms(gradients).items()}
+        return state, {**metrics, "grad_norm": optax.tree.norm(gradients), **norms}
 
     return step
 

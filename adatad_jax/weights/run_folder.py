@@ -40,6 +40,9 @@ FREE_FIELDS = {
     "train.keep_checkpoints",
     "train.eval_from",
     "train.eval_every",
+    "train.log_steps",
+    "train.wandb",
+    "train.profile_steps",
 }
 
 
