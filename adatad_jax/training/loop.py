@@ -2,7 +2,7 @@
 
 import collections
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from adatad_jax.data.loader import Loaded
@@ -32,14 +32,12 @@ class Done(NamedTuple):
       loaded: the batch, and what happened while it was loaded.
       metrics: name -> value.
       seconds: time since the step before.
-      waited: how many of these seconds the loop waited for a batch.
     """
 
     step: int
     loaded: Loaded
     metrics: dict[str, float]
     seconds: float
-    waited: float = 0.0
 
 
 class Hook:
@@ -82,9 +80,8 @@ def run(
       The state after the last step, on the devices.
     """
     running: collections.deque[tuple[int, Loaded, Metrics]] = collections.deque()
-    clock, waited = time.perf_counter(), 0.0
-    for number, (loaded, wait) in enumerate(_timed(batches), first):
-        waited += wait
+    clock = time.perf_counter()
+    for number, loaded in enumerate(batches, first):
         state, metrics = step(state, loaded.batch)
         running.append((number, loaded, metrics))
         place = Place(number + 1, *divmod(number + 1, steps_per_epoch))
@@ -94,19 +91,10 @@ def run(
             values = {name: float(value[0]) for name, value in its_metrics.items()}
             seconds, clock = time.perf_counter() - clock, time.perf_counter()
             for hook in hooks:
-                hook.after_step(Done(done, its_load, values, seconds, waited))
-            waited = 0.0
+                hook.after_step(Done(done, its_load, values, seconds))
         record: dict[str, Any] = {}
         for hook in due:
             hook.pause(place, state, record)
         if due:
             clock = time.perf_counter()
     return state
-
-
-def _timed(batches: Iterable[Loaded]) -> Iterator[tuple[Loaded, float]]:
-    """Yields the batches, and how many seconds each was waited for."""
-    clock = time.perf_counter()
-    for loaded in batches:
-        yield loaded, time.perf_counter() - clock
-        clock = time.perf_counter()
