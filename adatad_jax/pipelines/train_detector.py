@@ -1,5 +1,6 @@
 """Training of a detector from its configuration to the last checkpoint; `train` reads top to bottom."""
 
+import functools
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +25,7 @@ from adatad_jax.data.propose import resolve
 from adatad_jax.data.subset import Subset, load_classes, load_subset
 from adatad_jax.data.usable_videos import usable
 from adatad_jax.devices.choice import set_precision, usable_devices
+from adatad_jax.devices.faults import faults_explained
 from adatad_jax.devices.placing import replicate
 from adatad_jax.errors import UserError
 from adatad_jax.inference.predictor import Predictor
@@ -31,13 +33,17 @@ from adatad_jax.inference.test_set import Evaluation, load_evaluation
 from adatad_jax.models.adatad import AdaTAD
 from adatad_jax.models.layers import Params
 from adatad_jax.pipelines.sample_windows import SampleWindows
-from adatad_jax.pipelines.watching import Watched, metrics_record, watch
+from adatad_jax.pipelines.watching import Watched, Watching, metrics_record, watch
 from adatad_jax.training import checkpoints, loop
+from adatad_jax.training.agreement import Agree, sending_wishes, with_wishes
 from adatad_jax.training.detection_loss import make_detection_loss
 from adatad_jax.training.epochs import CountEpoch, LogEpoch
 from adatad_jax.training.evaluating import Evaluate
+from adatad_jax.training.forgiving import forgiving
 from adatad_jax.training.guards import StopIfNotFinite
 from adatad_jax.training.history import Tally, read_history, report_evaluations, write_history
+from adatad_jax.training.leaving import Leaving, leaves_when_asked
+from adatad_jax.training.memory import levers
 from adatad_jax.training.optimizer import OptimizerConfig, group_rates, make_optimizer, make_optimizer_config
 from adatad_jax.training.parameters import groups_table, merge, parameter_groups, split, trained_groups
 from adatad_jax.training.saving import SaveCheckpoint
@@ -47,7 +53,7 @@ from adatad_jax.training.step import Step, make_train_step, map_step
 from adatad_jax.training.weights_and_biases import check_installed
 from adatad_jax.weights.frozen import read_frozen, write_frozen
 from adatad_jax.weights.initialize import Initial, initialize, parameter_shapes
-from adatad_jax.weights.run_folder import check_config, locked, write_config
+from adatad_jax.weights.run_folder import check_config, check_unlocked, locked, write_config
 
 
 class Inputs(NamedTuple):
@@ -118,13 +124,24 @@ def train(config: Config, workdir: Path, console: Console) -> TrainState:
       The state after the last step, on the host.
 
     Raises:
-      UserError: something that the configuration names is missing or wrong (nothing is written then); or the loss or
-        gradient is no longer finite (the message names the step).
+      UserError: something that the configuration names is missing or wrong (nothing is written then); a video can no
+        longer be read (the state is saved then); the loss or gradient is no longer finite (the message names the step);
+        or memory ran out.
+      MachineError: a device failed.
+      Left: SIGTERM, SIGINT, SIGHUP or a notice of preemption asked the run to leave. Its state is saved; the same call
+        continues it. While this runs in the main thread, these signals are handled.
     """
+    of_config = functools.partial(levers, config)
+    with leaves_when_asked(config.train.grace, console) as leaving, faults_explained(of_config):
+        return _train(config, workdir, console, leaving)
+
+
+def _train(config: Config, workdir: Path, console: Console, leaving: Leaving) -> TrainState:
+    """Trains a detector; see `train`."""
     set_precision(config.model.dtype)
     inputs = check_inputs(config, workdir, console)
     config, batches = inputs.config, inputs.batches
-    plan = make_plan(inputs)
+    plan = make_plan(inputs, leaving)
     # Read before anything is written: the weights may be missing or not fit the model.
     initial = None if checkpoints.has_checkpoint(workdir) else initialize(plan.model, config)
     console.print(
@@ -141,15 +158,15 @@ def train(config: Config, workdir: Path, console: Console) -> TrainState:
         write_config(workdir, config, inputs.classes)
         console.print(groups_table(_groups(start.state, plan.optimizer_config)))
         write_history(workdir, [record for record in read_history(workdir) if record["step"] <= start.step])
-        samples = SampleWindows(inputs.evaluation, workdir) if inputs.evaluation is not None else None
-        with watch(_watched(inputs, plan, start, workdir, samples), console) as watching:
+        with watch(_watched(inputs, plan, start, workdir), inputs.evaluation, console) as watching:
             state = loop.run(
                 plan.step,
                 replicate(start.state, plan.devices),
                 placed_ahead(batches.from_step(start.step, len(plan.rates)), plan.devices),
                 start.step,
                 batches.steps_per_epoch,
-                [*_hooks(inputs, plan, start, workdir, manager, samples, console), *watching],
+                _hooks(inputs, plan, start, workdir, manager, watching, console, leaving),
+                leaving,
             )
             checkpoints.finish(manager)
     report_evaluations(workdir, console)
@@ -169,6 +186,8 @@ def check_inputs(config: Config, workdir: Path, console: Console) -> Inputs:
     Raises:
       UserError: something that the configuration names is missing or wrong, or the folder holds another run.
     """
+    if jax.process_index() == 0:
+        check_unlocked(workdir)
     check_paths(config)
     check_installed(config.train.wandb)
     config = resolve(config, console)
@@ -183,8 +202,12 @@ def check_inputs(config: Config, workdir: Path, console: Console) -> Inputs:
     return Inputs(config, classes, train_set, windows, batches, evaluation, same_data)
 
 
-def make_plan(inputs: Inputs) -> Plan:
+def make_plan(inputs: Inputs, leaving: Leaving) -> Plan:
     """Returns what a training computes with.
+
+    Args:
+      inputs: of the run.
+      leaving: tells when to leave.
 
     Raises:
       UserError: the schedule of the learning rates is impossible.
@@ -195,7 +218,13 @@ def make_plan(inputs: Inputs) -> Plan:
     optimizer_config = make_optimizer_config(config, inputs.batches.steps_per_epoch)
     optimizer = make_optimizer(optimizer_config)
     loss = make_detection_loss(model, make_loss(config.train))
-    step = map_step(make_train_step(loss, optimizer, config.train.ema), devices)
+    step = make_train_step(loss, optimizer, config.train.ema)
+    if config.train.skip_bad_steps:
+        step = forgiving(step)
+    if jax.process_count() > 1:
+        step = sending_wishes(map_step(with_wishes(step), devices), leaving, devices)
+    else:
+        step = map_step(step, devices)
     rates = warmup_cosine(
         config.train.tia_rate, optimizer_config.warmup_steps, optimizer_config.schedule_steps, optimizer_config.steps
     )
@@ -258,24 +287,27 @@ def _hooks(
     start: Start,
     workdir: Path,
     manager: ocp.CheckpointManager,
-    samples: SampleWindows | None,
+    watching: Watching,
     console: Console,
+    leaving: Leaving,
 ) -> list[loop.Hook]:
     """Returns the hooks of the training loop, in the order in which they run."""
     config = inputs.config
     windows, processes = len(inputs.windows.order(0)), jax.process_count()
     listed: list[loop.Hook] = [
-        StopIfNotFinite(),
+        *([] if leaving.alone else [Agree(leaving)]),
+        StopIfNotFinite(plan.optimizer_config, config.train.skip_bad_steps, console),
         CountEpoch(start.tally, windows, processes, console, config.data.annotations),
     ]
-    if (
-        inputs.evaluation is not None and samples is not None
-    ):  # before the log and the checkpoint, which hold the result
-        listed.append(Evaluate(config.train, _measure(inputs.evaluation, samples, plan.model, console)))
+    listed += watching.steps
+    if inputs.evaluation is not None:  # before the log and the checkpoint, which hold the result
+        measure = _measure(inputs.evaluation, plan.model, watching.samples, console)
+        listed.append(Evaluate(config.train, measure, leaving))
     return [
         *listed,
         LogEpoch(workdir, console),
         SaveCheckpoint(manager, config.train, start.tally, inputs.same_data),
+        *watching.epochs,
     ]
 
 
@@ -284,7 +316,7 @@ def _groups(state: TrainState, config: OptimizerConfig) -> Any:
     return parameter_groups(merge(state.trained, state.frozen), config.rates, config.weight_decay, config.full)
 
 
-def _watched(inputs: Inputs, plan: Plan, start: Start, workdir: Path, samples: SampleWindows | None) -> Watched:
+def _watched(inputs: Inputs, plan: Plan, start: Start, workdir: Path) -> Watched:
     """Returns what is shown of a run."""
     return Watched(
         inputs.config,
@@ -294,12 +326,11 @@ def _watched(inputs: Inputs, plan: Plan, start: Start, workdir: Path, samples: S
         start.step,
         inputs.batches.steps_per_epoch,
         inputs.same_data,
-        samples.pictures if samples is not None else {},
     )
 
 
 def _measure(
-    evaluation: Evaluation, samples: SampleWindows, model: AdaTAD, console: Console
+    evaluation: Evaluation, model: AdaTAD, samples: SampleWindows | None, console: Console
 ) -> Callable[[Params], dict[str, Any]]:
     """Makes the function that evaluates a parameter tree, for the epoch's record; its first call compiles the model."""
     predictor: Predictor | None = None
@@ -311,7 +342,8 @@ def _measure(
         else:
             predictor.load(params)
         results = evaluation.detect(predictor, console)
-        samples.draw(results)
+        if samples is not None:
+            samples.draw(results)
         return metrics_record(evaluation.measure(results))
 
     return measure

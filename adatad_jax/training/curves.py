@@ -32,23 +32,18 @@ class Curves(NamedTuple):
     """What is drawn of a run.
 
     Attributes:
-      steps: name -> `[N]` values of its steps, `step` among them (`step_log.read_steps`).
+      steps: name -> `[N]` values of its steps, `epoch` among them (`step_log.read_steps`).
       history: the records of its epochs.
-      steps_per_epoch: of the run.
     """
 
     steps: Mapping[str, np.ndarray]
     history: Sequence[Mapping[str, Any]]
-    steps_per_epoch: float
 
 
 def read_curves(workdir: Path) -> Curves | None:
     """Reads the curves of the run in a folder; None where it has taken no step, or is of a version without them."""
-    steps, history = read_steps(workdir), read_history(workdir)
-    if not steps:
-        return None
-    per_epoch = history[-1]["step"] / history[-1]["epoch"] if history else float(steps["step"][-1])
-    return Curves(steps, history, per_epoch)
+    steps = read_steps(workdir)
+    return Curves(steps, read_history(workdir)) if steps else None
 
 
 class DrawCurves(Hook):
@@ -95,7 +90,7 @@ def draw(curves: Curves, ink: str = "black") -> Figure:
     _draw_rates(axes[2], curves)
     if scored:
         _draw_scores(axes[3], scored, ink)
-    end = max(curves.steps["step"][-1] / curves.steps_per_epoch, *(record["epoch"] for record in scored), 0)
+    end = max(curves.steps["epoch"][-1], *(record["epoch"] for record in scored), 0)
     for panel in axes:
         panel.set_xlim(0, end)
         panel.set_xlabel("epoch", color=ink)
@@ -141,7 +136,8 @@ def _draw_scores(axes: Any, scored: Sequence[Mapping[str, Any]], ink: str) -> No
     tious = list(dict.fromkeys(tiou for record in scored for tiou in record.get("mAP", {})))
     for number, tiou in enumerate(tious):
         values = [100 * record.get("mAP", {}).get(tiou, np.nan) for record in scored]
-        axes.plot(epochs, values, color=COLOURS[0], alpha=1 - 0.75 * number / len(tious), linewidth=1)
+        alpha = 1 - 0.75 * number / len(tious)
+        axes.plot(epochs, values, color=COLOURS[0], alpha=alpha, linewidth=1, marker=".", markersize=3)
         if number in (0, len(tious) - 1):
             axes.annotate(f" {tiou}", (epochs[-1], values[-1]), fontsize=8, color=ink, va="center")
     averages = [100 * record["average_mAP"] for record in scored]
@@ -160,7 +156,7 @@ def _draw_groups(axes: Any, curves: Curves, prefix: str) -> None:
 
 def _draw_line(axes: Any, curves: Curves, name: str, label: str, color: str, **style: Any) -> None:
     """Draws the values of a name over epochs."""
-    place, mean, low, high = thinned(curves.steps["step"] / curves.steps_per_epoch, curves.steps[name])
+    place, mean, low, high = thinned(curves.steps["epoch"], curves.steps[name])
     marker = "." if len(place) < 3 else None
     axes.plot(place, mean, color=color, label=label, marker=marker, **{"linewidth": 1.3, **style})
     if len(place) < np.isfinite(curves.steps[name]).sum():

@@ -19,7 +19,7 @@ WIDE = 92  # columns from which the bar has room for the learning rate
 class ShowProgress(Hook):
     """Updates the progress bar."""
 
-    def __init__(self, bar: Progress, meter: Meter, rates: np.ndarray, steps_per_epoch: int) -> None:
+    def __init__(self, bar: Progress, meter: Meter, rates: np.ndarray, steps_per_epoch: int, shift: int = 0) -> None:
         """Adds the training to the bar.
 
         Args:
@@ -27,8 +27,10 @@ class ShowProgress(Hook):
           meter: an earlier hook.
           rates: `[steps]` learning rates of all steps.
           steps_per_epoch: of the run.
+          shift: epoch e begins at step `e * steps_per_epoch - shift`.
         """
-        self._bar, self._meter, self._rates, self._steps_per_epoch = bar, meter, rates, steps_per_epoch
+        self._bar, self._meter, self._rates = bar, meter, rates
+        self._steps_per_epoch, self._shift = steps_per_epoch, shift
         self._task = bar.add_task("training", total=len(rates), completed=meter.step, status="compiling the step")
 
     def after_step(self, done: Done) -> None:
@@ -37,7 +39,7 @@ class ShowProgress(Hook):
             status += f" rate {self._rates[done.step]:.0e}"
         if (speed := self._meter.frames_per_second) is not None and (waiting := self._meter.waiting) is not None:
             status += f" {speed:.0f} fps wait {100 * waiting:.0f}%"
-        epoch = f"epoch {done.step // self._steps_per_epoch + 1}"
+        epoch = f"epoch {(done.step + self._shift) // self._steps_per_epoch + 1}"
         self._bar.update(self._task, advance=1, description=epoch, status=status, left=self._meter.left)
 
 
@@ -51,6 +53,7 @@ class PrintProgress(Hook):
         rates: np.ndarray,
         steps_per_epoch: int,
         devices: Sequence[jax.Device],
+        shift: int = 0,
         every: float = LINE_EVERY,
     ) -> None:
         """Prepares to print.
@@ -61,9 +64,11 @@ class PrintProgress(Hook):
           rates: `[steps]` learning rates of all steps.
           steps_per_epoch: of the run.
           devices: whose memory is shown.
+          shift: epoch e begins at step `e * steps_per_epoch - shift`.
           every: least seconds between two lines.
         """
-        self._console, self._meter, self._rates, self._steps_per_epoch = console, meter, rates, steps_per_epoch
+        self._console, self._meter, self._rates = console, meter, rates
+        self._steps_per_epoch, self._shift = steps_per_epoch, shift
         self._devices, self._every, self._printed = devices, every, -float("inf")
 
     def after_step(self, done: Done) -> None:
@@ -74,7 +79,7 @@ class PrintProgress(Hook):
         step, meter = done.step + 1, self._meter
         parts = [
             f"step {step}/{len(self._rates)}",
-            f"epoch {done.step // self._steps_per_epoch + 1}",
+            f"epoch {(done.step + self._shift) // self._steps_per_epoch + 1}",
             f"loss {done.metrics['loss']:.4f}",
             f"rate {self._rates[done.step]:.2e}",
         ]

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 
@@ -80,33 +80,45 @@ def code_state(folder: Path) -> dict[str, Any] | None:
     return {"commit": commit, "dirty": bool(changed)}
 
 
+class Record(NamedTuple):
+    """The record of a run as a new start finds it.
+
+    Attributes:
+      identity: an id of the run, the same for all its starts.
+      starts: the first one first.
+      reached: number of the last step that is known to have been taken.
+    """
+
+    identity: str
+    starts: list[dict[str, Any]]
+    reached: int
+
+
 @contextlib.contextmanager
-def recorded(workdir: Path, facts: Mapping[str, Any], meter: Meter) -> Iterator[str]:
+def recorded(workdir: Path, record: Record, facts: Mapping[str, Any], meter: Meter) -> Iterator[None]:
     """Adds a start to a run's record, and writes how it ended when the block ends.
 
     A start has finished if all steps are taken; else it was left as asked, or ended by an error. If the start before
     has no end, it was killed, and the record says so now.
 
     Args:
-      workdir: the run's folder, which exists; steps of this start are not yet in its log.
+      workdir: the run's folder, which exists.
+      record: of the run before this start.
       facts: of this start, as from `facts_of`.
       meter: knows the steps taken.
-
-    Yields:
-      An id of the run, the same for all its starts.
 
     Raises:
       UserError: the record cannot be written at the start.
     """
-    identity, starts = read_record(workdir)
+    identity, starts, reached = record
     if starts and starts[-1]["end"] is None:
-        starts[-1]["end"] = {"how": KILLED, "step": max(starts[-1]["step"], last_step(workdir))}
+        starts[-1]["end"] = {"how": KILLED, "step": max(starts[-1]["step"], reached)}
     started = {"when": _now(), "step": meter.step, **facts, "end": None}
-    starts.append(started)
+    starts = [*starts, started]
     _write(workdir, identity, starts)
     end: dict[str, Any] = {}
     try:
-        yield identity
+        yield
         end = {"how": FINISHED if meter.step == meter.total else LEFT}
     except (KeyboardInterrupt, SystemExit):
         end = {"how": LEFT}
@@ -123,23 +135,24 @@ def recorded(workdir: Path, facts: Mapping[str, Any], meter: Meter) -> Iterator[
             _logger.warning("%s", error)
 
 
-def read_record(workdir: Path) -> tuple[str, list[dict[str, Any]]]:
-    """Reads the id and the starts of a run, the first one first; a new id and no start where the folder has no record.
+def read_record(workdir: Path) -> Record:
+    """Reads the record of a run; where the folder has none, it has a new id and no start.
 
     A record that is damaged is put aside, with a warning.
     """
-    path, fresh = workdir / RUN_FILE, secrets.token_hex(4)
+    path, reached = workdir / RUN_FILE, last_step(workdir)
+    fresh = Record(secrets.token_hex(4), [], reached)
     if not path.exists():
-        return fresh, []
+        return fresh
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         starts = [{**start, "step": int(start["step"]), "end": start["end"]} for start in content["starts"]]
-        return str(content["id"]), starts
+        return Record(str(content["id"]), starts, reached)
     except (ValueError, KeyError, TypeError) as error:
         aside = path.with_name(f"{path.name}.damaged")
         path.replace(aside)
         _logger.warning("%s: damaged (%s): put aside as %s, and begun anew", path, one_line(error), aside.name)
-        return fresh, []
+        return fresh
 
 
 def _write(workdir: Path, identity: str, starts: Sequence[Mapping[str, Any]]) -> None:

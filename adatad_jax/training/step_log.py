@@ -22,18 +22,23 @@ class LogSteps(Hook):
     A disk that is full costs nothing: a warning says so, once, and the lines follow when there is room.
     """
 
-    def __init__(self, workdir: Path, first: int, rates: Mapping[str, np.ndarray]) -> None:
+    def __init__(
+        self, workdir: Path, first: int, rates: Mapping[str, np.ndarray], steps_per_epoch: int, shift: int = 0
+    ) -> None:
         """Removes the lines of the steps that will be taken again.
 
         Args:
           workdir: the run's folder, which exists.
           first: number of steps taken before.
           rates: group of parameters -> `[steps]` learning rates of all steps.
+          steps_per_epoch: of the run.
+          shift: epoch e begins at step `e * steps_per_epoch - shift`.
 
         Raises:
           UserError: the file cannot be written.
         """
         self._path, self._rates = workdir / STEPS_FILE, rates
+        self._steps_per_epoch, self._shift = steps_per_epoch, shift
         self._pending, self._warned = b"", False
         if self._path.exists():
             kept = [line for line in _read_lines(self._path) if line["step"] <= first]
@@ -41,7 +46,8 @@ class LogSteps(Hook):
 
     def after_step(self, done: Done) -> None:
         rates = {f"rate_{group}": rates[done.step] for group, rates in self._rates.items()}
-        values = {**done.metrics, **rates, "seconds": done.seconds, "waited": done.waited}
+        epoch = (done.step + 1 + self._shift) / self._steps_per_epoch
+        values = {"epoch": epoch, **done.metrics, **rates, "seconds": done.seconds, "waited": done.waited}
         line = {"step": done.step + 1, **{name: _rounded(value) for name, value in values.items()}}
         self._pending += json.dumps(line).encode() + b"\n"
         try:
