@@ -28,10 +28,6 @@ class Sink(Protocol):
         """Adds a text."""
         ...
 
-    def flush(self) -> None:
-        """Makes what was added visible."""
-        ...
-
     def close(self) -> None:
         """Ends the use of the place."""
         ...
@@ -93,5 +89,3 @@ class FillSinks(Hook):
             for sink in self._sinks:
                 sink.scalars(place.step, values)
                 sink.pictures(place.step, self._pictures)
-        for sink in self._sinks:
-            sink.flush()

@@ -67,9 +67,6 @@ class WeightsAndBiases:
     def text(self, name: str, content: str) -> None:
         """Does nothing: the configuration is the run's."""
 
-    def flush(self) -> None:
-        """Does nothing: the library writes by itself."""
-
     def close(self) -> None:
         try:
             self._run.finish()
