@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 import orbax.checkpoint as ocp
@@ -16,10 +15,8 @@ from rich.progress import Progress
 from adatad_jax.config.build import make_loss, make_model
 from adatad_jax.config.fields import Config
 from adatad_jax.console import progress_bar
-from adatad_jax.conversion.detector import check_parameters
-from adatad_jax.conversion.folders import UNUSED_FILE
-from adatad_jax.conversion.torch_file import write_tensors
 from adatad_jax.data.dataset import TrainingWindows
+from adatad_jax.data.fingerprint import fingerprints
 from adatad_jax.data.loader import TrainingBatches, placed_ahead
 from adatad_jax.data.paths import check_paths
 from adatad_jax.data.propose import resolve
@@ -27,27 +24,27 @@ from adatad_jax.data.subset import Subset, load_classes, load_subset
 from adatad_jax.data.usable_videos import usable
 from adatad_jax.devices.choice import set_precision, usable_devices
 from adatad_jax.devices.placing import replicate
-from adatad_jax.errors import UserError
 from adatad_jax.inference.predictor import Predictor
 from adatad_jax.inference.test_set import Evaluation, load_evaluation
 from adatad_jax.models.adatad import AdaTAD
 from adatad_jax.models.layers import Params
+from adatad_jax.pipelines.start import Run, Start, continue_run, start_run, write_start
 from adatad_jax.training import checkpoints, loop
 from adatad_jax.training.detection_loss import make_detection_loss
 from adatad_jax.training.epochs import CountEpoch, LogEpoch
 from adatad_jax.training.evaluating import Evaluate
 from adatad_jax.training.guards import StopIfNotFinite
-from adatad_jax.training.history import Tally, read_history, report_evaluations, write_history
+from adatad_jax.training.history import read_history, report_evaluations, write_history
 from adatad_jax.training.optimizer import OptimizerConfig, make_optimizer, make_optimizer_config
-from adatad_jax.training.parameters import groups_table, merge, parameter_groups, split
+from adatad_jax.training.parameters import groups_table, merge, parameter_groups
 from adatad_jax.training.progress import ShowProgress
 from adatad_jax.training.saving import SaveCheckpoint
-from adatad_jax.training.schedule import warmup_cosine
-from adatad_jax.training.state import TrainState, create_state
+from adatad_jax.training.state import TrainState
 from adatad_jax.training.step import Step, make_train_step, map_step
-from adatad_jax.weights.frozen import read_frozen, write_frozen
-from adatad_jax.weights.initialize import Initial, initialize, parameter_shapes
-from adatad_jax.weights.run_folder import check_config, locked, write_config
+from adatad_jax.weights.changes import Changes, check_fields, check_videos
+from adatad_jax.weights.initialize import initialize
+from adatad_jax.weights.restore import keep_open_fields
+from adatad_jax.weights.run_folder import locked
 
 
 class Inputs(NamedTuple):
@@ -60,7 +57,7 @@ class Inputs(NamedTuple):
       windows: of the training videos.
       batches: of the windows.
       evaluation: the test subset; None if the run does not evaluate.
-      same_data: what tells these training videos from others, as JSON values.
+      run: what the run's folder must agree with.
     """
 
     config: Config
@@ -69,7 +66,7 @@ class Inputs(NamedTuple):
     windows: TrainingWindows
     batches: TrainingBatches
     evaluation: Evaluation | None
-    same_data: dict[str, Any]
+    run: Run
 
 
 class Plan(NamedTuple):
@@ -92,20 +89,6 @@ class Plan(NamedTuple):
     rates: np.ndarray
 
 
-class Start(NamedTuple):
-    """Where a training starts.
-
-    Attributes:
-      state: on the host.
-      step: number of steps taken before.
-      tally: of the current epoch.
-    """
-
-    state: TrainState
-    step: int
-    tally: Tally
-
-
 def train(config: Config, workdir: Path, console: Console) -> TrainState:
     """Trains a detector to the last epoch, starting from the folder's latest checkpoint if there is one.
 
@@ -126,7 +109,7 @@ def train(config: Config, workdir: Path, console: Console) -> TrainState:
     config, batches = inputs.config, inputs.batches
     plan = make_plan(inputs)
     # Read before anything is written: the weights may be missing or not fit the model.
-    initial = None if checkpoints.has_checkpoint(workdir) else initialize(plan.model, config)
+    initial = None if checkpoints.has_checkpoint(workdir) else initialize(plan.model, config, inputs.classes)
     console.print(
         f"{len(inputs.windows)} videos, {sum(len(labels) for _, labels in inputs.train_set.truth.values())} segments, "
         f"{len(inputs.classes)} classes; {batches.steps_per_epoch} steps per epoch on {len(plan.devices)} "
@@ -135,20 +118,24 @@ def train(config: Config, workdir: Path, console: Console) -> TrainState:
     with locked(workdir), checkpoints.open_manager(workdir, config.train.keep_checkpoints) as manager:
         step = manager.latest_step()
         if step:
-            start = continue_run(inputs, plan, workdir, step, checkpoints.read(manager, step), console)
+            saved = checkpoints.read(manager, step)
+            start = continue_run(inputs.run, plan.model, plan.optimizer_config, plan.optimizer, step, saved, console)
         else:
-            start = start_run(inputs, plan, workdir, initial or initialize(plan.model, config), console)
-        write_config(workdir, config, inputs.classes)
+            initial = initial or initialize(plan.model, config, inputs.classes)
+            start = start_run(inputs.run, plan.optimizer_config, plan.optimizer, initial, console)
+        plan = make_plan(inputs, start.shift)
+        write_start(inputs.run, start, plan.rates, console)
         console.print(groups_table(_groups(start.state, plan.optimizer_config)))
         write_history(workdir, [record for record in read_history(workdir) if record["step"] <= start.step])
         with progress_bar(console, stays=True) as bar:
             state = loop.run(
                 plan.step,
                 replicate(start.state, plan.devices),
-                placed_ahead(batches.from_step(start.step, len(plan.rates)), plan.devices),
+                placed_ahead(batches.from_step(start.step + start.shift, len(plan.rates) + start.shift), plan.devices),
                 start.step,
                 batches.steps_per_epoch,
                 _hooks(inputs, plan, start, workdir, manager, bar, console),
+                start.shift,
             )
         checkpoints.finish(manager)
     report_evaluations(workdir, console)
@@ -169,20 +156,32 @@ def check_inputs(config: Config, workdir: Path, console: Console) -> Inputs:
       UserError: something that the configuration names is missing or wrong, or the folder holds another run.
     """
     check_paths(config)
-    config = resolve(config, console)
+    config = resolve(keep_open_fields(config, workdir), console)
     classes = load_classes(config)
-    check_config(workdir, config, classes)
+    fields = check_fields(workdir, config, classes)
     train_set = usable(load_subset(config, config.data.train_subset, classes, training=True), config)
     windows = TrainingWindows(train_set, config)
     batches = TrainingBatches(windows, config, jax.process_index(), jax.process_count())
     evaluation = load_evaluation(config, classes) if config.train.eval_from else None
-    names = hashlib.sha256("\n".join(train_set.videos).encode()).hexdigest()
-    same_data = {"steps_per_epoch": batches.steps_per_epoch, "videos": len(windows), "videos_sha256": names}
-    return Inputs(config, classes, train_set, windows, batches, evaluation, same_data)
+    videos = fingerprints(train_set.videos)
+    changes = Changes(fields, check_videos(workdir, videos, config.train.resume_with_changes))
+    order = {
+        "steps_per_epoch": batches.steps_per_epoch,
+        "videos": len(windows),
+        "videos_sha256": hashlib.sha256("\n".join(train_set.videos).encode()).hexdigest(),
+        "batch_size": config.train.batch_size,
+        "release_gpus": config.train.release_gpus,
+    }
+    run = Run(workdir, config, classes, order, videos, changes)
+    return Inputs(config, classes, train_set, windows, batches, evaluation, run)
 
 
-def make_plan(inputs: Inputs) -> Plan:
+def make_plan(inputs: Inputs, shift: int = 0) -> Plan:
     """Returns what a training computes with.
+
+    Args:
+      inputs: of the training.
+      shift: as in `OptimizerConfig`.
 
     Raises:
       UserError: the schedule of the learning rates is impossible.
@@ -190,64 +189,12 @@ def make_plan(inputs: Inputs) -> Plan:
     config = inputs.config
     devices = usable_devices(config.train.batch_size)
     model = make_model(config, len(inputs.classes))
-    optimizer_config = make_optimizer_config(config, inputs.batches.steps_per_epoch)
+    optimizer_config = make_optimizer_config(config, inputs.batches.steps_per_epoch, shift)
     optimizer = make_optimizer(optimizer_config)
     loss = make_detection_loss(model, make_loss(config.train))
     step = map_step(make_train_step(loss, optimizer, config.train.ema), devices)
-    rates = warmup_cosine(
-        config.train.tia_rate, optimizer_config.warmup_steps, optimizer_config.schedule_steps, optimizer_config.steps
-    )
+    rates = optimizer_config.scheduled(config.train.tia_rate)
     return Plan(devices, model, optimizer_config, optimizer, step, rates)
-
-
-def start_run(inputs: Inputs, plan: Plan, workdir: Path, initial: Initial, console: Console) -> Start:
-    """Starts a run: its frozen parameters, and unused tensors of the weights, are written into its folder.
-
-    Raises:
-      UserError: they cannot be written.
-    """
-    train = inputs.config.train
-    console.print(f"{inputs.config.weights}\n{initial.summary}")
-    trained, frozen = split(initial.params, plan.optimizer_config.full)
-    write_frozen(workdir, frozen)
-    if initial.unused:
-        write_tensors(workdir / UNUSED_FILE, initial.unused)  # for convert/flax_to_pth.py
-    state = create_state(trained, frozen, plan.optimizer, train.normalizer_start, inputs.config.seed)
-    return Start(state, 0, Tally())
-
-
-def continue_run(
-    inputs: Inputs, plan: Plan, workdir: Path, step: int, saved: checkpoints.Saved, console: Console
-) -> Start:
-    """Continues a run from what the checkpoint after `step` steps holds.
-
-    Raises:
-      UserError: the checkpoint does not fit the model, the frozen parameters are missing or damaged, or the training
-        videos have changed.
-    """
-    same_data, before = inputs.same_data, saved.metadata
-    if any(before.get(key, value) != value for key, value in same_data.items()):
-        raise UserError(
-            f"{workdir}: the training videos are not the same: {before.get('videos', 'others')} with "
-            f"{before['steps_per_epoch']} steps per epoch so far, now {same_data['videos']} with "
-            f"{same_data['steps_per_epoch']}; give the same videos, or another --workdir"
-        )
-    frozen = read_frozen(workdir, saved)
-    config = inputs.config
-
-    def fresh() -> TrainState:
-        zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), parameter_shapes(plan.model, config))
-        trained, _ = split(zeros, plan.optimizer_config.full)
-        return create_state(trained, {}, plan.optimizer, config.train.normalizer_start, config.seed)
-
-    state = checkpoints.restore_state(
-        saved, frozen, jax.eval_shape(fresh), workdir / checkpoints.CHECKPOINTS_FOLDER / str(step)
-    )
-    check_parameters(merge(state.trained, frozen), plan.model, workdir)
-    if saved.frozen is not None:  # a run of version 0.1: its next checkpoints will be in today's format
-        write_frozen(workdir, frozen)
-    console.print(f"continuing {workdir} after step {step} (epoch {step / same_data['steps_per_epoch']:g})")
-    return Start(state, step, Tally(before["tally"]))
 
 
 def _hooks(
@@ -264,7 +211,7 @@ def _hooks(
     windows, processes = len(inputs.windows.order(0)), jax.process_count()
     listed: list[loop.Hook] = [
         StopIfNotFinite(),
-        ShowProgress(bar, plan.rates, start.step, steps_per_epoch),
+        ShowProgress(bar, plan.rates, start.step, steps_per_epoch, start.shift),
         CountEpoch(start.tally, windows, processes, console, config.data.annotations),
     ]
     if inputs.evaluation is not None:  # before the log and the checkpoint, which hold the result
@@ -272,7 +219,7 @@ def _hooks(
     return [
         *listed,
         LogEpoch(workdir, console),
-        SaveCheckpoint(manager, config.train, start.tally, inputs.same_data),
+        SaveCheckpoint(manager, config.train, start.tally, {**inputs.run.order, "shift": start.shift}),
     ]
 
 

@@ -61,7 +61,13 @@ class Hook:
 
 
 def run(
-    step: Step, state: TrainState, batches: Iterable[Loaded], first: int, steps_per_epoch: int, hooks: Sequence[Hook]
+    step: Step,
+    state: TrainState,
+    batches: Iterable[Loaded],
+    first: int,
+    steps_per_epoch: int,
+    hooks: Sequence[Hook],
+    shift: int = 0,
 ) -> TrainState:
     """Takes one step per batch.
 
@@ -75,6 +81,7 @@ def run(
       first: number of steps taken before.
       steps_per_epoch: of the run.
       hooks: in the order in which they are called.
+      shift: epoch e begins at step `e * steps_per_epoch - shift` (`OptimizerConfig`).
 
     Returns:
       The state after the last step, on the devices.
@@ -84,7 +91,7 @@ def run(
     for number, loaded in enumerate(batches, first):
         state, metrics = step(state, loaded.batch)
         running.append((number, loaded, metrics))
-        place = Place(number + 1, *divmod(number + 1, steps_per_epoch))
+        place = Place(number + 1, *divmod(number + 1 + shift, steps_per_epoch))
         due = [hook for hook in hooks if hook.due(place)]
         while len(running) > (0 if due else 1):
             done, its_load, its_metrics = running.popleft()
