@@ -71,7 +71,8 @@ def test_a_longer_schedule_holds_from_the_next_step_on() -> None:
 
 def test_the_loop_counts_epochs_from_the_change_on() -> None:
     class Places(Hook):
-        seen: list[Place] = []
+        def __init__(self) -> None:
+            self.seen: list[Place] = []
 
         def due(self, place: Place) -> bool:
             self.seen.append(place)
