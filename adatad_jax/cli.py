@@ -16,6 +16,7 @@ from adatad_jax.config.fields import Config, fields_of
 from adatad_jax.config.load import load_config
 from adatad_jax.console import PrintedWarnings, warnings_to
 from adatad_jax.errors import UserError
+from adatad_jax.training.retention import BEST, LATEST, Choice
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
@@ -128,6 +129,26 @@ def add_reading_options(group: argparse._ActionsContainer) -> None:
         metavar="SECONDS",
         help="length of the segment around a point event; without it, point events are refused",
     )
+
+
+def add_step_option(parser: argparse.ArgumentParser) -> None:
+    """Adds `--step`, which says which checkpoint of a run is read."""
+    parser.add_argument(
+        "--step",
+        type=checkpoint_choice,
+        default=LATEST,
+        metavar=f"N|{BEST}|{LATEST}",
+        help=f"checkpoint of a run: that of step N, the {BEST} by mAP in the run's history, or the {LATEST} (default)",
+    )
+
+
+def checkpoint_choice(text: str) -> Choice:
+    """Reads an argument that is a step, `best` or `latest`; raises `argparse.ArgumentTypeError` for anything else."""
+    if text in (BEST, LATEST):
+        return text
+    if not (text.isascii() and text.isdigit()):
+        raise argparse.ArgumentTypeError(f'"{text}": expected a number of steps, {BEST} or {LATEST}')
+    return int(text)
 
 
 def any_number(text: str) -> float:

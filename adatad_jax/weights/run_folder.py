@@ -37,7 +37,10 @@ FREE_FIELDS = {
     "train.epochs",  # the schedule depends on schedule_epochs instead
     "train.checkpoint_every",
     "train.checkpoint_steps",
+    "train.checkpoint_minutes",
     "train.keep_checkpoints",
+    "train.keep_evaluated",
+    "train.failed_saves",
     "train.eval_from",
     "train.eval_every",
 }
