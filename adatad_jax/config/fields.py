@@ -255,6 +255,19 @@ class EvaluationConfig:
 
 
 @dataclass(frozen=True)
+class DistributedConfig:
+    """Several processes that share a training, where neither JAX's variables nor a cluster says how they meet.
+
+    It says how a run is started, not what it is: it is not part of the run's folder.
+    """
+
+    coordinator: str = setting("", "HOST:PORT at which process 0 listens; empty: as the environment says")
+    processes: int = setting(0, "how many there are; 0: as the environment says", at_least=0)
+    process: int = setting(-1, "which one this is, from 0; -1: as the environment says", at_least=-1)
+    timeout: float = setting(60.0, "seconds to wait for the others at the start", above=0)
+
+
+@dataclass(frozen=True)
 class Config:
     """All of a run's configuration. Defaults: the THUMOS-14 recipe of the paper at size S, without paths."""
 
@@ -267,6 +280,7 @@ class Config:
     model: ModelConfig = field(default_factory=ModelConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     test: EvaluationConfig = field(default_factory=EvaluationConfig)
+    distributed: DistributedConfig = field(default_factory=DistributedConfig)
 
     @classmethod
     def of(cls, values: ConfigDict) -> Self:
