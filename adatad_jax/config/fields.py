@@ -150,6 +150,9 @@ class DataConfig:
         "of the videos; decord: for those that it is shown to read rightly, pyav for the others, and in detect for all",
         one_of=("pyav", "decord"),
     )
+    retries: int = setting(
+        3, "times a read of a video that failed in training or evaluation is repeated, 1, 2, 4 ... s later", at_least=0
+    )
     skip_broken: bool = setting(False, "go on without videos that cannot be read, and list them")
     cache: str = setting(
         "", "folder written by `python -m adatad_jax.prepare`: frames come from it, not from the videos"
@@ -227,6 +230,10 @@ class TrainConfig:
     checkpoint_every: int = setting(2, "epochs between checkpoints", at_least=1)
     checkpoint_steps: int = setting(0, "steps between checkpoints inside an epoch; 0: none there", at_least=0)
     keep_checkpoints: int = setting(3, "how many checkpoints are kept, the latest", at_least=1)
+    grace: float = setting(30.0, "seconds in which a run that is asked to leave (SIGTERM) saves and ends", above=0)
+    skip_bad_steps: int = setting(
+        0, "steps in a row that may be left out because their loss or gradient is not finite; 0: none", at_least=0
+    )
     eval_from: int = setting(0, "first epoch after which to evaluate, counted from 1; 0: never", at_least=0)
     eval_every: int = setting(2, "epochs between evaluations, at least 1; without effect where eval_from is 0")
 

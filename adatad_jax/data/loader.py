@@ -61,11 +61,15 @@ class Loaded(NamedTuple):
       batch: B windows, or this process's share of them.
       unmatched: number of windows that were drawn 200 times without keeping a segment; they are used as they are.
       skipped: why videos of the batch could not be read, one message per video; windows of weight 0 replace them.
+      videos: names of the videos of the batch's windows.
+      repeated: how many reads had to be repeated.
     """
 
     batch: Batch
     unmatched: int
     skipped: tuple[str, ...]
+    videos: tuple[str, ...] = ()
+    repeated: int = 0
 
 
 class TrainingBatches:
@@ -128,7 +132,9 @@ class TrainingBatches:
         samples = [one if isinstance(one, Sample) else None for one in found]
         batch = training_batch(samples, self._config, self._windows.segment_rows, self._first_row)
         unmatched = sum(not sample.matched for sample in samples if sample is not None)
-        return Loaded(batch, unmatched, tuple(str(error) for error in failures))
+        videos = tuple(sample.video for sample in samples if sample is not None)
+        repeated = sum(sample.repeated for sample in samples if sample is not None)
+        return Loaded(batch, unmatched, tuple(str(error) for error in failures), videos, repeated)
 
 
 def training_batch(samples: Sequence[Sample | None], config: Config, segment_rows: int, first_row: int = 0) -> Batch:
@@ -171,10 +177,18 @@ def filler(config: Config) -> Sample:
 
 
 def placed_ahead(batches: Iterator[Loaded], devices: Sequence[jax.Device]) -> Iterator[Loaded]:
-    """Yields the batches placed on devices, with a leading device axis, one batch ahead of the step being computed."""
+    """Yields the batches placed on devices, with a leading device axis, one batch ahead of the step being computed.
+
+    Raises:
+      Exception: as loading, once all batches before have been yielded.
+    """
     waiting: collections.deque[Loaded] = collections.deque()
-    for loaded in batches:
-        waiting.append(loaded._replace(batch=place(loaded.batch, devices)))
-        if len(waiting) > 1:
-            yield waiting.popleft()
+    try:
+        for loaded in batches:
+            waiting.append(loaded._replace(batch=place(loaded.batch, devices)))
+            if len(waiting) > 1:
+                yield waiting.popleft()
+    except Exception:
+        yield from waiting
+        raise
     yield from waiting

@@ -1,5 +1,6 @@
 """Training of a detector from its configuration to the last checkpoint; `train` reads top to bottom."""
 
+import functools
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +27,7 @@ from adatad_jax.data.propose import resolve
 from adatad_jax.data.subset import Subset, load_classes, load_subset
 from adatad_jax.data.usable_videos import usable
 from adatad_jax.devices.choice import set_precision, usable_devices
+from adatad_jax.devices.faults import faults_explained
 from adatad_jax.devices.placing import replicate
 from adatad_jax.errors import UserError
 from adatad_jax.inference.predictor import Predictor
@@ -33,11 +35,15 @@ from adatad_jax.inference.test_set import Evaluation, load_evaluation
 from adatad_jax.models.adatad import AdaTAD
 from adatad_jax.models.layers import Params
 from adatad_jax.training import checkpoints, loop
+from adatad_jax.training.agreement import Agree, sending_wishes, with_wishes
 from adatad_jax.training.detection_loss import make_detection_loss
 from adatad_jax.training.epochs import CountEpoch, LogEpoch
 from adatad_jax.training.evaluating import Evaluate
+from adatad_jax.training.forgiving import forgiving
 from adatad_jax.training.guards import StopIfNotFinite
 from adatad_jax.training.history import Tally, read_history, report_evaluations, write_history
+from adatad_jax.training.leaving import Leaving, leaves_when_asked
+from adatad_jax.training.memory import levers
 from adatad_jax.training.optimizer import OptimizerConfig, make_optimizer, make_optimizer_config
 from adatad_jax.training.parameters import groups_table, merge, parameter_groups, split
 from adatad_jax.training.progress import ShowProgress
@@ -47,7 +53,7 @@ from adatad_jax.training.state import TrainState, create_state
 from adatad_jax.training.step import Step, make_train_step, map_step
 from adatad_jax.weights.frozen import read_frozen, write_frozen
 from adatad_jax.weights.initialize import Initial, initialize, parameter_shapes
-from adatad_jax.weights.run_folder import check_config, locked, write_config
+from adatad_jax.weights.run_folder import check_config, check_unlocked, locked, write_config
 
 
 class Inputs(NamedTuple):
@@ -118,13 +124,24 @@ def train(config: Config, workdir: Path, console: Console) -> TrainState:
       The state after the last step, on the host.
 
     Raises:
-      UserError: something that the configuration names is missing or wrong (nothing is written then); or the loss or
-        gradient is no longer finite (the message names the step).
+      UserError: something that the configuration names is missing or wrong (nothing is written then); a video can no
+        longer be read (the state is saved then); the loss or gradient is no longer finite (the message names the step);
+        or memory ran out.
+      MachineError: a device failed.
+      Left: SIGTERM, SIGINT, SIGHUP or a notice of preemption asked the run to leave. Its state is saved; the same call
+        continues it. While this runs in the main thread, these signals are handled.
     """
+    of_config = functools.partial(levers, config)
+    with leaves_when_asked(config.train.grace, console) as leaving, faults_explained(of_config):
+        return _train(config, workdir, console, leaving)
+
+
+def _train(config: Config, workdir: Path, console: Console, leaving: Leaving) -> TrainState:
+    """Trains a detector; see `train`."""
     set_precision(config.model.dtype)
     inputs = check_inputs(config, workdir, console)
     config, batches = inputs.config, inputs.batches
-    plan = make_plan(inputs)
+    plan = make_plan(inputs, leaving)
     # Read before anything is written: the weights may be missing or not fit the model.
     initial = None if checkpoints.has_checkpoint(workdir) else initialize(plan.model, config)
     console.print(
@@ -148,7 +165,8 @@ def train(config: Config, workdir: Path, console: Console) -> TrainState:
                 placed_ahead(batches.from_step(start.step, len(plan.rates)), plan.devices),
                 start.step,
                 batches.steps_per_epoch,
-                _hooks(inputs, plan, start, workdir, manager, bar, console),
+                _hooks(inputs, plan, start, workdir, manager, bar, console, leaving),
+                leaving,
             )
         checkpoints.finish(manager)
     report_evaluations(workdir, console)
@@ -168,6 +186,8 @@ def check_inputs(config: Config, workdir: Path, console: Console) -> Inputs:
     Raises:
       UserError: something that the configuration names is missing or wrong, or the folder holds another run.
     """
+    if jax.process_index() == 0:
+        check_unlocked(workdir)
     check_paths(config)
     config = resolve(config, console)
     classes = load_classes(config)
@@ -181,8 +201,12 @@ def check_inputs(config: Config, workdir: Path, console: Console) -> Inputs:
     return Inputs(config, classes, train_set, windows, batches, evaluation, same_data)
 
 
-def make_plan(inputs: Inputs) -> Plan:
+def make_plan(inputs: Inputs, leaving: Leaving) -> Plan:
     """Returns what a training computes with.
+
+    Args:
+      inputs: of the run.
+      leaving: tells when to leave.
 
     Raises:
       UserError: the schedule of the learning rates is impossible.
@@ -193,7 +217,13 @@ def make_plan(inputs: Inputs) -> Plan:
     optimizer_config = make_optimizer_config(config, inputs.batches.steps_per_epoch)
     optimizer = make_optimizer(optimizer_config)
     loss = make_detection_loss(model, make_loss(config.train))
-    step = map_step(make_train_step(loss, optimizer, config.train.ema), devices)
+    step = make_train_step(loss, optimizer, config.train.ema)
+    if config.train.skip_bad_steps:
+        step = forgiving(step)
+    if jax.process_count() > 1:
+        step = sending_wishes(map_step(with_wishes(step), devices), leaving, devices)
+    else:
+        step = map_step(step, devices)
     rates = warmup_cosine(
         config.train.tia_rate, optimizer_config.warmup_steps, optimizer_config.schedule_steps, optimizer_config.steps
     )
@@ -258,17 +288,19 @@ def _hooks(
     manager: ocp.CheckpointManager,
     bar: Progress,
     console: Console,
+    leaving: Leaving,
 ) -> list[loop.Hook]:
     """Returns the hooks of the training loop, in the order in which they run."""
     config, steps_per_epoch = inputs.config, inputs.batches.steps_per_epoch
     windows, processes = len(inputs.windows.order(0)), jax.process_count()
     listed: list[loop.Hook] = [
-        StopIfNotFinite(),
+        *([] if leaving.alone else [Agree(leaving)]),
+        StopIfNotFinite(plan.optimizer_config, config.train.skip_bad_steps, console),
         ShowProgress(bar, plan.rates, start.step, steps_per_epoch),
         CountEpoch(start.tally, windows, processes, console, config.data.annotations),
     ]
     if inputs.evaluation is not None:  # before the log and the checkpoint, which hold the result
-        listed.append(Evaluate(config.train, _measure(inputs.evaluation, plan.model, config, console)))
+        listed.append(Evaluate(config.train, _measure(inputs.evaluation, plan.model, config, console), leaving))
     return [
         *listed,
         LogEpoch(workdir, console),

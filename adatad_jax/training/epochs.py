@@ -6,6 +6,7 @@ from typing import Any
 from rich.console import Console
 
 from adatad_jax.errors import UserError
+from adatad_jax.training.guards import is_finite
 from adatad_jax.training.history import Tally, log_epoch
 from adatad_jax.training.loop import Done, Hook, Place
 from adatad_jax.training.state import TrainState
@@ -30,11 +31,15 @@ class CountEpoch(Hook):
     def after_step(self, done: Done) -> None:
         for problem in done.loaded.skipped:
             self._console.print(f"skipped: {problem}", style="red")
+        learned = is_finite(done)
         self._tally.add(
-            done.metrics,
+            done.metrics if learned else {},
+            steps=int(learned),
+            steps_skipped=int(not learned),
             seconds=done.seconds,
             windows_without_segment=done.loaded.unmatched,
             windows_skipped=len(done.loaded.skipped),
+            reads_repeated=done.loaded.repeated,
         )
 
     def due(self, place: Place) -> bool:
@@ -42,6 +47,8 @@ class CountEpoch(Hook):
 
     def pause(self, place: Place, state: TrainState, record: dict[str, Any]) -> None:
         record |= {"epoch": place.epoch, "step": place.step, **self._tally.finish()}
+        if "loss" not in record:
+            raise UserError(f"epoch {place.epoch}: no step had a finite loss, see the messages above; lower the rates")
         if record["windows_skipped"] * self._processes >= self._windows:
             raise UserError(f"epoch {place.epoch}: no video could be read, see the messages above; check their disk")
         if record["windows_without_segment"] == self._windows:

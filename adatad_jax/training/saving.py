@@ -13,7 +13,7 @@ from adatad_jax.training.state import TrainState
 
 
 class SaveCheckpoint(Hook):
-    """Saves the state after some epochs, after the last epoch, and inside epochs."""
+    """Saves the state after some epochs, after the last epoch, inside epochs, and when the run is left."""
 
     def __init__(
         self, manager: ocp.CheckpointManager, train: TrainConfig, tally: Tally, same_data: Mapping[str, Any]
@@ -27,6 +27,7 @@ class SaveCheckpoint(Hook):
           same_data: what tells the training data from other data; saved in the metadata.
         """
         self._manager, self._train, self._tally, self._same_data = manager, train, tally, same_data
+        self._step = 0  # of the last checkpoint
 
     def due(self, place: Place) -> bool:
         if place.within:
@@ -36,3 +37,9 @@ class SaveCheckpoint(Hook):
     def pause(self, place: Place, state: TrainState, record: dict[str, Any]) -> None:
         metadata = {"epoch": place.epoch, **self._same_data, "tally": self._tally.saved(), **record}
         checkpoints.save(self._manager, place.step, state, metadata)
+        self._step = place.step
+
+    def leave(self, place: Place, state: TrainState) -> None:
+        if place.step != self._step:
+            self.pause(place, state, {})
+        checkpoints.finish(self._manager)
