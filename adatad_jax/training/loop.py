@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from adatad_jax.data.loader import Loaded
+from adatad_jax.devices.processes import ALONE, Processes
 from adatad_jax.errors import Left, UserError
 from adatad_jax.training.leaving import Leaving
 from adatad_jax.training.state import TrainState
@@ -117,6 +118,7 @@ def run(
     steps_per_epoch: int,
     hooks: Sequence[Hook],
     leaving: Leaving | None = None,
+    processes: Processes = ALONE,
 ) -> TrainState:
     """Takes one step per batch.
 
@@ -132,6 +134,7 @@ def run(
       steps_per_epoch: of the run.
       hooks: in the order in which they are called.
       leaving: tells when to leave; None: never.
+      processes: that take the steps together.
 
     Returns:
       The state after the last step, on the devices.
@@ -160,7 +163,7 @@ def run(
             return state
         state, metrics = step(state, loaded.batch)
         leaving.start()
-        steps.add(place.step, loaded, metrics)
+        steps.add(place.step, _together(processes, loaded, leaving), metrics)
         place = Place(place.step + 1, *divmod(place.step + 1, steps_per_epoch))
         due = [hook for hook in hooks if hook.due(place)]
         steps.finish(all_but=0 if due else 1)
@@ -169,3 +172,25 @@ def run(
             hook.pause(place, state, record)
         if due:
             steps.restart_clock()
+
+
+def _together(processes: Processes, loaded: Loaded, leaving: Leaving) -> Loaded:
+    """Returns what happened in all processes while a batch was loaded; and these agree on whether they leave.
+
+    The devices compute meanwhile. Processes that share a window may each say that it could not be read, in the same
+    words.
+
+    Raises:
+      UserError: another process has failed, or is gone.
+    """
+    if processes.count == 1:
+        return loaded
+    own = loaded._replace(batch=None)._asdict()  # type: ignore[arg-type]
+    told = processes.post("a step", {**own, "leaves": leaving.asked is not None})()
+    leaving.agree(any(one["leaves"] for one in told))
+    return loaded._replace(
+        unmatched=sum(one["unmatched"] for one in told),
+        skipped=tuple(dict.fromkeys(text for one in told for text in one["skipped"])),
+        videos=tuple(dict.fromkeys(name for one in told for name in one["videos"])),
+        repeated=sum(one["repeated"] for one in told),
+    )
