@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from adatad_jax.data.loader import Loaded
+from adatad_jax.devices.placing import first_value
 from adatad_jax.training.state import TrainState
 from adatad_jax.training.step import Metrics, Step
 
@@ -88,7 +89,7 @@ def run(
         due = [hook for hook in hooks if hook.due(place)]
         while len(running) > (0 if due else 1):
             done, its_load, its_metrics = running.popleft()
-            values = {name: float(value[0]) for name, value in its_metrics.items()}
+            values = {name: first_value(value) for name, value in its_metrics.items()}
             seconds, clock = time.perf_counter() - clock, time.perf_counter()
             for hook in hooks:
                 hook.after_step(Done(done, its_load, values, seconds))

@@ -34,6 +34,7 @@ FREE_FIELDS = {
     "data.reader",
     "data.skip_broken",  # the training videos themselves are compared
     "data.cache",
+    "train.accumulate",
     "train.epochs",  # the schedule depends on schedule_epochs instead
     "train.checkpoint_every",
     "train.checkpoint_steps",
