@@ -209,6 +209,9 @@ class TrainConfig:
     """Batches, learning rates, loss, and when a run is saved and evaluated."""
 
     batch_size: int = setting(2, "windows, over all devices", at_least=1)
+    accumulate: int = setting(
+        1, "parts of a batch that are computed one after the other, for batches larger than memory", at_least=1
+    )
     epochs: int = setting(60, "epochs that are run", at_least=1)
     schedule_epochs: int = setting(100, "epochs over which the cosine is laid out", at_least=1)
     warmup_epochs: int = setting(5, "epochs over which the learning rate rises", at_least=1)
@@ -235,7 +238,9 @@ class TrainConfig:
         0, "steps in a row that may be left out because their loss or gradient is not finite; 0: none", at_least=0
     )
     eval_from: int = setting(0, "first epoch after which to evaluate, counted from 1; 0: never", at_least=0)
-    eval_every: int = setting(2, "epochs between evaluations, at least 1; without effect where eval_from is 0")
+    eval_every: int = setting(
+        2, "epochs between evaluations, at least 1; without effect where eval_from is 0", at_least=0
+    )
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from adatad_jax.data.paths import check_paths
 from adatad_jax.data.propose import resolve
 from adatad_jax.data.subset import Subset, load_classes, load_subset
 from adatad_jax.data.usable_videos import usable
-from adatad_jax.devices.choice import set_precision, usable_devices
+from adatad_jax.devices.choice import Sharing, set_precision, share_devices
 from adatad_jax.devices.faults import faults_explained
 from adatad_jax.devices.placing import replicate
 from adatad_jax.errors import UserError
@@ -34,6 +34,7 @@ from adatad_jax.inference.predictor import Predictor
 from adatad_jax.inference.test_set import Evaluation, load_evaluation
 from adatad_jax.models.adatad import AdaTAD
 from adatad_jax.models.layers import Params
+from adatad_jax.models.sizes import CHUNK_FRAMES
 from adatad_jax.training import checkpoints, loop
 from adatad_jax.training.detection_loss import make_detection_loss
 from adatad_jax.training.epochs import CountEpoch, LogEpoch
@@ -63,6 +64,7 @@ class Inputs(NamedTuple):
       classes: the model's class names.
       train_set: the training videos.
       windows: of the training videos.
+      sharing: how devices share a batch of windows.
       batches: of the windows.
       evaluation: the test subset; None if the run does not evaluate.
       same_data: what tells these training videos from others, as JSON values.
@@ -72,6 +74,7 @@ class Inputs(NamedTuple):
     classes: tuple[str, ...]
     train_set: Subset
     windows: TrainingWindows
+    sharing: Sharing
     batches: TrainingBatches
     evaluation: Evaluation | None
     same_data: dict[str, Any]
@@ -82,14 +85,14 @@ class Plan(NamedTuple):
 
     Attributes:
       devices: that share a batch.
-      model: the detector.
+      model: the detector, as one device computes it.
       optimizer_config: rates and lengths of the run.
       optimizer: of the trained parameters.
       step: the training step, mapped over the devices.
       rates: `[steps]` learning rates of the adapters, as the progress bar shows them.
     """
 
-    devices: list[jax.Device]
+    devices: tuple[jax.Device, ...]
     model: AdaTAD
     optimizer_config: OptimizerConfig
     optimizer: optax.GradientTransformation
@@ -145,8 +148,7 @@ def _train(config: Config, workdir: Path, console: Console, leaving: Leaving) ->
     initial = None if checkpoints.has_checkpoint(workdir) else initialize(plan.model, config)
     console.print(
         f"{len(inputs.windows)} videos, {sum(len(labels) for _, labels in inputs.train_set.truth.values())} segments, "
-        f"{len(inputs.classes)} classes; {batches.steps_per_epoch} steps per epoch on {len(plan.devices)} "
-        f"{plan.devices[0].platform} device(s)"
+        f"{len(inputs.classes)} classes; {batches.steps_per_epoch} steps per epoch; {inputs.sharing.describe()}"
     )
     with locked(workdir), checkpoints.open_manager(workdir, config.train.keep_checkpoints) as manager:
         step = manager.latest_step()
@@ -161,7 +163,7 @@ def _train(config: Config, workdir: Path, console: Console, leaving: Leaving) ->
             state = loop.run(
                 plan.step,
                 replicate(start.state, plan.devices),
-                placed_ahead(batches.from_step(start.step, len(plan.rates)), plan.devices),
+                placed_ahead(batches.from_step(start.step, len(plan.rates)), inputs.sharing),
                 start.step,
                 batches.steps_per_epoch,
                 _hooks(inputs, plan, start, workdir, manager, bar, console, leaving),
@@ -193,11 +195,13 @@ def check_inputs(config: Config, workdir: Path, console: Console) -> Inputs:
     check_config(workdir, config, classes)
     train_set = usable(load_subset(config, config.data.train_subset, classes, training=True), config)
     windows = TrainingWindows(train_set, config)
-    batches = TrainingBatches(windows, config, jax.process_index(), jax.process_count())
+    chunks = config.data.window * config.data.frames_per_position // CHUNK_FRAMES
+    sharing = share_devices(jax.devices(), config.train.batch_size, config.train.accumulate, chunks)
+    batches = TrainingBatches(windows, config, sharing, jax.process_index())
     evaluation = load_evaluation(config, classes) if config.train.eval_from else None
     names = hashlib.sha256("\n".join(train_set.videos).encode()).hexdigest()
     same_data = {"steps_per_epoch": batches.steps_per_epoch, "videos": len(windows), "videos_sha256": names}
-    return Inputs(config, classes, train_set, windows, batches, evaluation, same_data)
+    return Inputs(config, classes, train_set, windows, sharing, batches, evaluation, same_data)
 
 
 def make_plan(inputs: Inputs, leaving: Leaving) -> Plan:
@@ -210,20 +214,18 @@ def make_plan(inputs: Inputs, leaving: Leaving) -> Plan:
     Raises:
       UserError: the schedule of the learning rates is impossible.
     """
-    config = inputs.config
-    devices = usable_devices(config.train.batch_size)
+    config, sharing = inputs.config, inputs.sharing
     model = make_model(config, len(inputs.classes))
     optimizer_config = make_optimizer_config(config, inputs.batches.steps_per_epoch)
     optimizer = make_optimizer(optimizer_config)
-    loss = make_detection_loss(model, make_loss(config.train))
-    step = make_train_step(loss, optimizer, config.train.ema)
+    loss = make_detection_loss(model, make_loss(config.train), sharing.shares)
+    step = make_train_step(loss, optimizer, config.train.ema, config.train.accumulate)
     if config.train.skip_bad_steps:
         step = forgiving(step)
-    step = map_step(step, devices)
     rates = warmup_cosine(
         config.train.tia_rate, optimizer_config.warmup_steps, optimizer_config.schedule_steps, optimizer_config.steps
     )
-    return Plan(devices, model, optimizer_config, optimizer, step, rates)
+    return Plan(sharing.devices, model, optimizer_config, optimizer, map_step(step, sharing.devices), rates)
 
 
 def start_run(inputs: Inputs, plan: Plan, workdir: Path, initial: Initial, console: Console) -> Start:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from adatad_jax.data.loader import Loaded
+from adatad_jax.devices.placing import first_value
 from adatad_jax.devices.processes import ALONE, Processes
 from adatad_jax.errors import Left, UserError
 from adatad_jax.training.leaving import Leaving
@@ -99,7 +100,7 @@ class _Steps:
         """Waits for all steps but the last `all_but`, and shows them to the hooks."""
         while len(self._running) > all_but:
             number, loaded, metrics = self._running.popleft()
-            values = {name: float(value[0]) for name, value in metrics.items()}
+            values = {name: first_value(value) for name, value in metrics.items()}
             seconds, waited = time.perf_counter() - self._clock, self._waited
             self.restart_clock()
             for hook in self._hooks:

@@ -35,6 +35,7 @@ FREE_FIELDS = {
     "data.retries",
     "data.skip_broken",  # the training videos themselves are compared
     "data.cache",
+    "train.accumulate",
     "train.epochs",  # the schedule depends on schedule_epochs instead
     "train.checkpoint_every",
     "train.checkpoint_steps",
