@@ -3,8 +3,8 @@
 import logging
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from typing import TypeVar
+from contextlib import ExitStack, contextmanager
+from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -58,6 +58,36 @@ class PrintedWarnings(logging.Handler):
                 print(f"warning: {self._who}{text}", file=sys.stderr)
             else:
                 print(text)
+
+
+@contextmanager
+def libraries_silenced() -> Iterator[None]:
+    """Silences what the checkpoint library logs, and what its threads print, until the block ends.
+
+    Its errors are raised too, and each is reported in one message; the log would have hundreds of lines of tracebacks,
+    and some of them come seconds later, from writes that were still running when the first one failed.
+    """
+    before = sys.unraisablehook
+
+    def ignore(unraisable: Any) -> None:
+        if str(unraisable.exc_value) != "Event loop is closed":
+            before(unraisable)
+
+    with ExitStack() as stack:
+        for name in ("absl", "asyncio"):
+            logger, silence = logging.getLogger(name), _Silence()
+            logger.addFilter(silence)
+            stack.callback(logger.removeFilter, silence)
+        sys.unraisablehook = ignore
+        stack.callback(setattr, sys, "unraisablehook", before)
+        yield
+
+
+class _Silence(logging.Filter):
+    """Drops the records of the checkpoint library, which logs through absl and asyncio."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return record.name != "asyncio" and "orbax" not in record.pathname
 
 
 class _Status(ProgressColumn):

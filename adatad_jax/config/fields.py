@@ -232,7 +232,12 @@ class TrainConfig:
     )
     checkpoint_every: int = setting(2, "epochs between checkpoints", at_least=1)
     checkpoint_steps: int = setting(0, "steps between checkpoints inside an epoch; 0: none there", at_least=0)
-    keep_checkpoints: int = setting(3, "how many checkpoints are kept, the latest", at_least=1)
+    checkpoint_minutes: float = setting(15.0, "minutes between checkpoints at most; 0: no limit", at_least=0)
+    keep_checkpoints: int = setting(
+        3, "how many checkpoints at ends of epochs are kept, the latest; the best by mAP is kept too", at_least=1
+    )
+    keep_evaluated: bool = setting(False, "the checkpoints of all evaluated epochs are kept")
+    failed_saves: int = setting(5, "failures to save in a row that end the run", at_least=1)
     grace: float = setting(30.0, "seconds in which a run that is asked to leave (SIGTERM) saves and ends", above=0)
     skip_bad_steps: int = setting(
         0, "steps in a row that may be left out because their loss or gradient is not finite; 0: none", at_least=0

@@ -78,9 +78,10 @@ def _listener(launch: Launch, deadline: float) -> socket.socket:
             return socket.create_server(("", port), family=family, dualstack_ipv6=both, backlog=launch.count)
         except OSError as error:
             if time.monotonic() > deadline:
+                reason = os.strerror(error.errno or 0)
                 raise UserError(
-                    f"process 0 cannot listen at port {port} of {launch.coordinator} ({os.strerror(error.errno or 0)}): another "
-                    "program has it; give a free port"
+                    f"process 0 cannot listen at port {port} of {launch.coordinator} ({reason}): another program has "
+                    "it; give a free port"
                 ) from error
         time.sleep(_PAUSE)
 

@@ -39,7 +39,10 @@ FREE_FIELDS = {
     "train.epochs",  # the schedule depends on schedule_epochs instead
     "train.checkpoint_every",
     "train.checkpoint_steps",
+    "train.checkpoint_minutes",
     "train.keep_checkpoints",
+    "train.keep_evaluated",
+    "train.failed_saves",
     "train.grace",
     "train.skip_bad_steps",  # without effect on steps that are finite
     "train.eval_from",
