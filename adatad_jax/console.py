@@ -14,9 +14,13 @@ from rich.text import Text
 Item = TypeVar("Item")
 
 
-def make_console() -> Console:
-    """Returns where entry points report: text as it is (a path may hold brackets), never broken inside a path."""
-    return Console(markup=False, highlight=False, soft_wrap=True)
+def make_console(quiet: bool = False) -> Console:
+    """Returns where entry points report: text as it is (a path may hold brackets), never broken inside a path.
+
+    Args:
+      quiet: whether nothing is shown, as in all processes of a run but the first.
+    """
+    return Console(markup=False, highlight=False, soft_wrap=True, quiet=quiet)
 
 
 @contextmanager
@@ -36,8 +40,14 @@ def warnings_to(handler: logging.Handler) -> Iterator[None]:
 class PrintedWarnings(logging.Handler):
     """Prints warnings of the package, and notes (of the level INFO), each once."""
 
-    def __init__(self) -> None:
-        super().__init__(logging.INFO)
+    def __init__(self, process: int = 0) -> None:
+        """Prepares to print.
+
+        Args:
+          process: which of several processes this is. All but the first name themselves, and print no notes.
+        """
+        super().__init__(logging.INFO if process == 0 else logging.WARNING)
+        self._who = f"process {process}: " if process else ""
         self._said: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -45,7 +55,7 @@ class PrintedWarnings(logging.Handler):
         if text not in self._said:
             self._said.add(text)
             if record.levelno >= logging.WARNING:
-                print(f"warning: {text}", file=sys.stderr)
+                print(f"warning: {self._who}{text}", file=sys.stderr)
             else:
                 print(text)
 

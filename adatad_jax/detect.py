@@ -11,6 +11,7 @@ from pathlib import Path
 
 from adatad_jax import cli
 from adatad_jax.console import make_console
+from adatad_jax.errors import Exit
 from adatad_jax.files import check_output_folder
 from adatad_jax.inference.detector import load
 from adatad_jax.outputs.targets import ANNOTATED, plan
@@ -75,7 +76,7 @@ def main(arguments: Sequence[str]) -> None:
     labels = tuple(args.label) if args.label else None
     options = Options(args.threshold, args.top, labels, args.fps, args.skip_damaged, args.annotate, args.again)
     if detect_files(detector, jobs, options, make_console()):
-        sys.exit(1)
+        sys.exit(Exit.PARTLY)
 
 
 def entry() -> None:

@@ -33,6 +33,7 @@ from adatad_jax.pipelines.train_detector import train
 from adatad_jax.report.page import REPORT_FILE
 from adatad_jax.weights.convert_file import convert_file
 from adatad_jax.weights.initialize import initialize
+from adatad_jax.weights.run_folder import check_unlocked
 
 CONFIG = Path("configs/demo.py")
 MARKER = ".adatad-demo"  # only a folder with this file may be cleared
@@ -101,11 +102,12 @@ def prepare_folder(workdir: Path, resume: bool) -> None:
       resume: whether to continue an earlier demo.
 
     Raises:
-      UserError: the folder is not a demo's.
+      UserError: the folder is not a demo's, or a demo trains in it.
     """
     check_output_folder(workdir, checkpoints=True)
     if workdir.exists() and any(workdir.iterdir()) and not (workdir / MARKER).exists():
         raise UserError(f"{workdir}: exists and is not a demo's folder; remove it or give another --workdir")
+    check_unlocked(workdir)
     if not resume:
         shutil.rmtree(workdir, ignore_errors=True)
     workdir.mkdir(parents=True, exist_ok=True)
@@ -152,7 +154,7 @@ def run_controls(config: Config, workdir: Path, console: Console) -> dict[str, M
     classes = load_classes(config)
     evaluation = load_evaluation(config, classes)
     model = make_model(config, len(classes))
-    untrained = Predictor(model, initialize(model, config).params, config.test.batch_size)
+    untrained = Predictor(model, initialize(model, config, classes).params, config.test.batch_size)
     found = {"before training": evaluation.measure(evaluation.detect(untrained, console))}
     for name, folder, changes in (
         ("TIA off (head alone)", "tia_off", {"model.adaptation": "frozen"}),

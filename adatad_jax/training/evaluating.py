@@ -6,6 +6,7 @@ from typing import Any
 from adatad_jax.config.fields import TrainConfig
 from adatad_jax.models.layers import Params
 from adatad_jax.training.checkpoints import Saved
+from adatad_jax.training.leaving import Leaving
 from adatad_jax.training.loop import Hook, Place
 from adatad_jax.training.state import TrainState
 
@@ -13,20 +14,22 @@ from adatad_jax.training.state import TrainState
 class Evaluate(Hook):
     """Evaluates the averaged parameters after some epochs."""
 
-    def __init__(self, train: TrainConfig, measure: Callable[[Params], float]) -> None:
+    def __init__(self, train: TrainConfig, measure: Callable[[Params], float], leaving: Leaving) -> None:
         """Prepares to evaluate.
 
         Args:
           train: first epoch and interval of evaluations.
           measure: returns the average mAP, in [0, 1], of a whole parameter tree on the devices.
+          leaving: may interrupt an evaluation.
         """
-        self._train, self._measure = train, measure
+        self._train, self._measure, self._leaving = train, measure, leaving
 
     def due(self, place: Place) -> bool:
         return place.within == 0 and is_evaluated(place.epoch, self._train)
 
     def pause(self, place: Place, state: TrainState, record: dict[str, Any]) -> None:
-        record["average_mAP"] = self._measure(state.averaged())
+        with self._leaving.at_once(f"in the evaluation after epoch {place.epoch}"):
+            record["average_mAP"] = self._measure(state.averaged())
 
 
 def is_evaluated(epoch: int, train: TrainConfig) -> bool:

@@ -15,7 +15,8 @@ from adatad_jax.training.writing import CheckpointWriter
 
 
 class SaveCheckpoint(Hook):
-    """Saves the state after some epochs, every evaluated one and the last, and inside epochs by steps and minutes.
+    """Saves the state after some epochs, every evaluated one and the last, inside epochs by steps and minutes, and when
+    the run is left.
 
     It stands before the evaluation in the list of hooks, so that one that fails loses nothing. With several processes
     it belongs to the first alone, which has the whole state: its clock decides, and the others need not know.
@@ -43,6 +44,7 @@ class SaveCheckpoint(Hook):
         self._writer, self._retention, self._train, self._tally = writer, retention, train, tally
         self._same_data, self._clock = same_data, clock
         self._last = clock()  # when a checkpoint was saved
+        self._step = 0  # of that checkpoint
 
     def after_step(self, done: Done) -> None:
         self._writer.check()
@@ -57,8 +59,13 @@ class SaveCheckpoint(Hook):
         return ends or is_evaluated(place.epoch, train)
 
     def pause(self, place: Place, state: TrainState, record: dict[str, Any]) -> None:
-        if not place.within:
+        if not place.within and record:
             self._retention.epochs[place.step] = record  # the evaluation adds its mAP to this very record
         metadata = {"epoch": place.epoch, **self._same_data, "tally": self._tally.saved(), "record": dict(record)}
         self._writer.write(snapshot(place.step, state, metadata))
-        self._last = self._clock()
+        self._last, self._step = self._clock(), place.step
+
+    def leave(self, place: Place, state: TrainState) -> None:
+        if place.step != self._step:
+            self.pause(place, state, {})
+        self._writer.finish()
