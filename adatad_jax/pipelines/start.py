@@ -13,10 +13,12 @@ from adatad_jax.config.fields import Config
 from adatad_jax.conversion.detector import check_parameters
 from adatad_jax.conversion.folders import UNUSED_FILE
 from adatad_jax.conversion.torch_file import write_tensors
+from adatad_jax.devices.processes import is_first
 from adatad_jax.errors import UserError
 from adatad_jax.models.adatad import AdaTAD
 from adatad_jax.training import checkpoints
-from adatad_jax.training.history import Tally
+from adatad_jax.training.evaluating import unfinished_epoch
+from adatad_jax.training.history import Tally, read_history
 from adatad_jax.training.optimizer import OptimizerConfig
 from adatad_jax.training.parameters import merge, split
 from adatad_jax.training.resuming import resume
@@ -55,12 +57,14 @@ class Start(NamedTuple):
       step: number of steps taken before.
       tally: of the current epoch.
       shift: as in `OptimizerConfig`.
+      unfinished: record of the epoch that ends there, if it is still to be evaluated or recorded.
     """
 
     state: TrainState
     step: int
     tally: Tally
     shift: int = 0
+    unfinished: dict[str, Any] | None = None
 
 
 def start_run(
@@ -74,8 +78,9 @@ def start_run(
     config = run.config
     console.print(f"{config.weights}\n{initial.summary}")
     trained, frozen = split(initial.params, settings.full)
-    write_frozen(run.workdir, frozen)
-    if initial.unused:
+    if is_first():
+        write_frozen(run.workdir, frozen)
+    if initial.unused and is_first():
         write_tensors(run.workdir / UNUSED_FILE, initial.unused)  # for convert/flax_to_pth.py
     state = create_state(trained, frozen, optimizer, config.train.normalizer_start, config.seed)
     return Start(state, 0, Tally())
@@ -86,17 +91,16 @@ def continue_run(
     model: AdaTAD,
     settings: OptimizerConfig,
     optimizer: optax.GradientTransformation,
-    step: int,
     saved: checkpoints.Saved,
     console: Console,
 ) -> Start:
-    """Continues a run from what the checkpoint after `step` steps holds.
+    """Continues a run from what a checkpoint holds.
 
     Raises:
       UserError: the checkpoint does not fit the model, the frozen parameters are missing or damaged, or the training
         videos have changed, which is not permitted.
     """
-    workdir, config, order = run.workdir, run.config, run.order
+    workdir, config, order, step = run.workdir, run.config, run.order, saved.step
     place = resume(saved.metadata, order, step)
     if place.is_anew and run.changes.videos is None and not config.train.resume_with_changes:
         raise UserError(
@@ -115,11 +119,12 @@ def continue_run(
         saved, frozen, jax.eval_shape(fresh), workdir / checkpoints.CHECKPOINTS_FOLDER / str(step)
     )
     check_parameters(merge(state.trained, frozen), model, workdir)
-    if saved.frozen is not None:  # a run of version 0.1: its next checkpoints will be in today's format
+    if saved.frozen is not None and is_first():  # a run of version 0.1: its next checkpoints will be in today's format
         write_frozen(workdir, frozen)
     epoch = (step + place.shift) / order["steps_per_epoch"]
     console.print(f"continuing {workdir} after step {step} (epoch {epoch:g}{', anew' if place.is_anew else ''})")
-    return Start(state, step, place.tally, place.shift)
+    unfinished = unfinished_epoch(saved, read_history(workdir), config.train)
+    return Start(state, step, place.tally, place.shift, unfinished)
 
 
 def write_start(run: Run, start: Start, rates: np.ndarray, console: Console) -> None:
@@ -142,6 +147,8 @@ def write_start(run: Run, start: Start, rates: np.ndarray, console: Console) -> 
             console.print(f"  learning rate of the adapters at this step: {rates[start.step]:.1e}")
     if start.step and run.changes.videos is None:
         console.print("the run has no record of its training videos: they are taken for unchanged, and recorded now")
+    if not is_first():
+        return
     epoch = (start.step + start.shift) // run.order["steps_per_epoch"]
     record_changes(run.workdir, run.changes, start.step, epoch)
     write_videos(run.workdir, run.videos)

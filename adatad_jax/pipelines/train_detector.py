@@ -1,5 +1,6 @@
 """Training of a detector from its configuration to the last checkpoint; `train` reads top to bottom."""
 
+import functools
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
@@ -8,13 +9,13 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 import optax
-import orbax.checkpoint as ocp
 from rich.console import Console
 from rich.progress import Progress
 
 from adatad_jax.config.build import make_loss, make_model
 from adatad_jax.config.fields import Config
 from adatad_jax.console import progress_bar
+from adatad_jax.data.annotations import Video
 from adatad_jax.data.dataset import TrainingWindows
 from adatad_jax.data.fingerprint import fingerprints
 from adatad_jax.data.loader import TrainingBatches, placed_ahead
@@ -22,29 +23,38 @@ from adatad_jax.data.paths import check_paths
 from adatad_jax.data.propose import resolve
 from adatad_jax.data.subset import Subset, load_classes, load_subset
 from adatad_jax.data.usable_videos import usable
-from adatad_jax.devices.choice import set_precision, usable_devices
+from adatad_jax.devices.choice import Sharing, set_precision, share_devices
+from adatad_jax.devices.faults import faults_explained
 from adatad_jax.devices.placing import replicate
+from adatad_jax.devices.processes import ALONE, Processes, is_first
 from adatad_jax.inference.predictor import Predictor
 from adatad_jax.inference.test_set import Evaluation, load_evaluation
 from adatad_jax.models.adatad import AdaTAD
 from adatad_jax.models.layers import Params
+from adatad_jax.models.sizes import CHUNK_FRAMES
 from adatad_jax.pipelines.start import Run, Start, continue_run, start_run, write_start
-from adatad_jax.training import checkpoints, loop
+from adatad_jax.pipelines.together import check_same_inputs, check_same_start, locked_together
+from adatad_jax.training import checkpoints, choosing, loop
 from adatad_jax.training.detection_loss import make_detection_loss
 from adatad_jax.training.epochs import CountEpoch, LogEpoch
 from adatad_jax.training.evaluating import Evaluate
+from adatad_jax.training.forgiving import forgiving
 from adatad_jax.training.guards import StopIfNotFinite
 from adatad_jax.training.history import read_history, report_evaluations, write_history
+from adatad_jax.training.leaving import Leaving, leaves_when_asked
+from adatad_jax.training.memory import levers
 from adatad_jax.training.optimizer import OptimizerConfig, make_optimizer, make_optimizer_config
 from adatad_jax.training.parameters import groups_table, merge, parameter_groups
 from adatad_jax.training.progress import ShowProgress
+from adatad_jax.training.retention import Retention
 from adatad_jax.training.saving import SaveCheckpoint
 from adatad_jax.training.state import TrainState
 from adatad_jax.training.step import Step, make_train_step, map_step
+from adatad_jax.training.writing import CheckpointWriter
 from adatad_jax.weights.changes import Changes, check_fields, check_videos
 from adatad_jax.weights.initialize import initialize
 from adatad_jax.weights.restore import keep_open_fields
-from adatad_jax.weights.run_folder import locked
+from adatad_jax.weights.run_folder import check_unlocked
 
 
 class Inputs(NamedTuple):
@@ -55,6 +65,7 @@ class Inputs(NamedTuple):
       classes: the model's class names.
       train_set: the training videos.
       windows: of the training videos.
+      sharing: how devices share a batch of windows.
       batches: of the windows.
       evaluation: the test subset; None if the run does not evaluate.
       run: what the run's folder must agree with.
@@ -64,9 +75,16 @@ class Inputs(NamedTuple):
     classes: tuple[str, ...]
     train_set: Subset
     windows: TrainingWindows
+    sharing: Sharing
     batches: TrainingBatches
     evaluation: Evaluation | None
     run: Run
+
+    @property
+    def videos(self) -> dict[str, dict[str, Video]]:
+        """Returns the annotated videos of each subset."""
+        test = self.evaluation.windows.videos if self.evaluation is not None else {}
+        return {"training": self.train_set.videos, "test": test}
 
 
 class Plan(NamedTuple):
@@ -74,14 +92,14 @@ class Plan(NamedTuple):
 
     Attributes:
       devices: that share a batch.
-      model: the detector.
+      model: the detector, as one device computes it.
       optimizer_config: rates and lengths of the run.
       optimizer: of the trained parameters.
       step: the training step, mapped over the devices.
       rates: `[steps]` learning rates of the adapters, as the progress bar shows them.
     """
 
-    devices: list[jax.Device]
+    devices: tuple[jax.Device, ...]
     model: AdaTAD
     optimizer_config: OptimizerConfig
     optimizer: optax.GradientTransformation
@@ -89,55 +107,86 @@ class Plan(NamedTuple):
     rates: np.ndarray
 
 
-def train(config: Config, workdir: Path, console: Console) -> TrainState:
+def train(config: Config, workdir: Path, console: Console, processes: Processes = ALONE) -> TrainState:
     """Trains a detector to the last epoch, starting from the folder's latest checkpoint if there is one.
 
     Args:
       config: of the run.
       workdir: the run's folder.
       console: where to report.
+      processes: that train together (`joined`); all must call this.
 
     Returns:
       The state after the last step, on the host.
 
     Raises:
-      UserError: something that the configuration names is missing or wrong (nothing is written then); or the loss or
-        gradient is no longer finite (the message names the step).
+      UserError: something that the configuration names is missing or wrong (nothing is written then); a video can no
+        longer be read (the state is saved then); the loss or gradient is no longer finite (the message names the step);
+        or memory ran out.
+      MachineError: a device failed.
+      Left: SIGTERM, SIGINT, SIGHUP or a notice of preemption asked the run to leave. Its state is saved; the same call
+        continues it. While this runs in the main thread, these signals are handled.
     """
+    of_config = functools.partial(levers, config)
+    with leaves_when_asked(config.train.grace, console) as leaving, faults_explained(of_config):
+        return _train(config, workdir, console, leaving, processes)
+
+
+def _train(config: Config, workdir: Path, console: Console, leaving: Leaving, processes: Processes) -> TrainState:
+    """Trains a detector; see `train`."""
     set_precision(config.model.dtype)
     inputs = check_inputs(config, workdir, console)
     config, batches = inputs.config, inputs.batches
+    check_same_inputs(processes, config, inputs.classes, inputs.videos)
     plan = make_plan(inputs)
     # Read before anything is written: the weights may be missing or not fit the model.
-    initial = None if checkpoints.has_checkpoint(workdir) else initialize(plan.model, config, inputs.classes)
+    initial = None if choosing.has_checkpoint(workdir) else initialize(plan.model, config, inputs.classes)
     console.print(
         f"{len(inputs.windows)} videos, {sum(len(labels) for _, labels in inputs.train_set.truth.values())} segments, "
-        f"{len(inputs.classes)} classes; {batches.steps_per_epoch} steps per epoch on {len(plan.devices)} "
-        f"{plan.devices[0].platform} device(s)"
+        f"{len(inputs.classes)} classes; {batches.steps_per_epoch} steps per epoch; {inputs.sharing.describe()}"
     )
-    with locked(workdir), checkpoints.open_manager(workdir, config.train.keep_checkpoints) as manager:
-        step = manager.latest_step()
-        if step:
-            saved = checkpoints.read(manager, step)
-            start = continue_run(inputs.run, plan.model, plan.optimizer_config, plan.optimizer, step, saved, console)
+    retention = Retention(config.train.keep_checkpoints, config.train.keep_evaluated)
+    with locked_together(workdir, processes), checkpoints.open_manager(workdir, retention) as manager:
+        if saved := choosing.read_to_continue(manager):
+            start = continue_run(inputs.run, plan.model, plan.optimizer_config, plan.optimizer, saved, console)
         else:
             initial = initial or initialize(plan.model, config, inputs.classes)
             start = start_run(inputs.run, plan.optimizer_config, plan.optimizer, initial, console)
+        check_same_start(processes, start)
         plan = make_plan(inputs, start.shift)
         write_start(inputs.run, start, plan.rates, console)
         console.print(groups_table(_groups(start.state, plan.optimizer_config)))
-        write_history(workdir, [record for record in read_history(workdir) if record["step"] <= start.step])
-        with progress_bar(console, stays=True) as bar:
+        last = start.step - (start.unfinished is not None)  # an unfinished epoch is recorded when it is finished
+        history = [record for record in read_history(workdir) if record["step"] <= last]
+        if is_first():
+            write_history(workdir, history)
+        retention.epochs |= {record["step"]: record for record in history}
+        with (
+            progress_bar(console, stays=True) as bar,
+            CheckpointWriter(manager, config.train.failed_saves) as writer,
+        ):
+            save = SaveCheckpoint(
+                writer, retention, config.train, start.tally, {**inputs.run.order, "shift": start.shift}
+            )
+            saving = [save] if is_first() else []
+            ending = _ending(inputs, plan, workdir, console, leaving, processes)
+            state = replicate(start.state, plan.devices)
+            if start.unfinished is not None:
+                retention.epochs[start.step] = start.unfinished
+                _end_epoch(ending, start.step, state, start.unfinished)
             state = loop.run(
                 plan.step,
-                replicate(start.state, plan.devices),
-                placed_ahead(batches.from_step(start.step + start.shift, len(plan.rates) + start.shift), plan.devices),
+                state,
+                placed_ahead(
+                    batches.from_step(start.step + start.shift, len(plan.rates) + start.shift), inputs.sharing
+                ),
                 start.step,
                 batches.steps_per_epoch,
-                _hooks(inputs, plan, start, workdir, manager, bar, console),
+                [*_hooks(inputs, plan, start, bar, console), *saving, *ending],
+                leaving,
+                processes,
                 start.shift,
             )
-        checkpoints.finish(manager)
     report_evaluations(workdir, console)
     console.print(f"trained for {config.train.epochs} epochs; checkpoints are in {manager.directory}")
     result: TrainState = jax.device_get(state)
@@ -155,13 +204,17 @@ def check_inputs(config: Config, workdir: Path, console: Console) -> Inputs:
     Raises:
       UserError: something that the configuration names is missing or wrong, or the folder holds another run.
     """
+    if is_first():
+        check_unlocked(workdir)
     check_paths(config)
     config = resolve(keep_open_fields(config, workdir), console)
     classes = load_classes(config)
     fields = check_fields(workdir, config, classes)
     train_set = usable(load_subset(config, config.data.train_subset, classes, training=True), config)
     windows = TrainingWindows(train_set, config)
-    batches = TrainingBatches(windows, config, jax.process_index(), jax.process_count())
+    chunks = config.data.window * config.data.frames_per_position // CHUNK_FRAMES
+    sharing = share_devices(jax.devices(), config.train.batch_size, config.train.accumulate, chunks)
+    batches = TrainingBatches(windows, config, sharing, jax.process_index())
     evaluation = load_evaluation(config, classes) if config.train.eval_from else None
     videos = fingerprints(train_set.videos)
     changes = Changes(fields, check_videos(workdir, videos, config.train.resume_with_changes))
@@ -173,7 +226,7 @@ def check_inputs(config: Config, workdir: Path, console: Console) -> Inputs:
         "release_gpus": config.train.release_gpus,
     }
     run = Run(workdir, config, classes, order, videos, changes)
-    return Inputs(config, classes, train_set, windows, batches, evaluation, run)
+    return Inputs(config, classes, train_set, windows, sharing, batches, evaluation, run)
 
 
 def make_plan(inputs: Inputs, shift: int = 0) -> Plan:
@@ -186,41 +239,52 @@ def make_plan(inputs: Inputs, shift: int = 0) -> Plan:
     Raises:
       UserError: the schedule of the learning rates is impossible.
     """
-    config = inputs.config
-    devices = usable_devices(config.train.batch_size)
+    config, sharing = inputs.config, inputs.sharing
     model = make_model(config, len(inputs.classes))
     optimizer_config = make_optimizer_config(config, inputs.batches.steps_per_epoch, shift)
     optimizer = make_optimizer(optimizer_config)
-    loss = make_detection_loss(model, make_loss(config.train))
-    step = map_step(make_train_step(loss, optimizer, config.train.ema), devices)
+    loss = make_detection_loss(model, make_loss(config.train), sharing.shares)
+    step = make_train_step(loss, optimizer, config.train.ema, config.train.accumulate)
+    if config.train.skip_bad_steps:
+        step = forgiving(step)
     rates = optimizer_config.scheduled(config.train.tia_rate)
-    return Plan(devices, model, optimizer_config, optimizer, step, rates)
+    return Plan(sharing.devices, model, optimizer_config, optimizer, map_step(step, sharing.devices), rates)
 
 
-def _hooks(
-    inputs: Inputs,
-    plan: Plan,
-    start: Start,
-    workdir: Path,
-    manager: ocp.CheckpointManager,
-    bar: Progress,
-    console: Console,
-) -> list[loop.Hook]:
-    """Returns the hooks of the training loop, in the order in which they run."""
+def _hooks(inputs: Inputs, plan: Plan, start: Start, bar: Progress, console: Console) -> list[loop.Hook]:
+    """Returns the hooks of the training loop before those that save and end an epoch, in their order."""
     config, steps_per_epoch = inputs.config, inputs.batches.steps_per_epoch
-    windows, processes = len(inputs.windows.order(0)), jax.process_count()
-    listed: list[loop.Hook] = [
-        StopIfNotFinite(),
-        ShowProgress(bar, plan.rates, start.step, steps_per_epoch, start.shift),
-        CountEpoch(start.tally, windows, processes, console, config.data.annotations),
-    ]
-    if inputs.evaluation is not None:  # before the log and the checkpoint, which hold the result
-        listed.append(Evaluate(config.train, _measure(inputs.evaluation, plan.model, config, console)))
     return [
-        *listed,
-        LogEpoch(workdir, console),
-        SaveCheckpoint(manager, config.train, start.tally, {**inputs.run.order, "shift": start.shift}),
+        StopIfNotFinite(plan.optimizer_config, config.train.skip_bad_steps, console),
+        ShowProgress(bar, plan.rates, start.step, steps_per_epoch, start.shift),
+        CountEpoch(start.tally, len(inputs.windows.order(0)), console, config.data.annotations),
     ]
+
+
+def _ending(
+    inputs: Inputs, plan: Plan, workdir: Path, console: Console, leaving: Leaving, processes: Processes
+) -> list[loop.Hook]:
+    """Returns the hooks that end an epoch once its checkpoint is saved; a resumed run may begin with them."""
+    evaluations: list[loop.Hook] = []
+    if inputs.evaluation is not None:  # before the log, which holds the result
+        measure = _measure(inputs.evaluation, plan.model, console, processes)
+        evaluations.append(Evaluate(inputs.config.train, measure, leaving))
+    return [*evaluations, *([LogEpoch(workdir, console)] if is_first() else [])]
+
+
+def _end_epoch(hooks: list[loop.Hook], step: int, state: TrainState, record: dict[str, Any]) -> None:
+    """Does what an interruption after the checkpoint of an epoch has left: its evaluation, its line in the history.
+
+    Args:
+      hooks: from `_ending`.
+      step: number of steps taken.
+      state: on the devices.
+      record: of the epoch.
+    """
+    place = loop.Place(step, record["epoch"], 0)
+    for hook in hooks:
+        if hook.due(place):
+            hook.pause(place, state, record)
 
 
 def _groups(state: TrainState, config: OptimizerConfig) -> Any:
@@ -228,16 +292,18 @@ def _groups(state: TrainState, config: OptimizerConfig) -> Any:
     return parameter_groups(merge(state.trained, state.frozen), config.rates, config.weight_decay, config.full)
 
 
-def _measure(evaluation: Evaluation, model: AdaTAD, config: Config, console: Console) -> Callable[[Params], float]:
+def _measure(
+    evaluation: Evaluation, model: AdaTAD, console: Console, processes: Processes
+) -> Callable[[Params], float]:
     """Makes the function that measures the average mAP of a parameter tree; its first call compiles the model."""
     predictor: Predictor | None = None
 
     def measure(params: Params) -> float:
         nonlocal predictor
         if predictor is None:
-            predictor = Predictor(model, params, config.test.batch_size)
+            predictor = Predictor(model, params, evaluation.config.test.batch_size)
         else:
             predictor.load(params)
-        return evaluation.measure(evaluation.detect(predictor, console)).average_map
+        return evaluation.measure(evaluation.detect(predictor, console, processes)).average_map
 
     return measure

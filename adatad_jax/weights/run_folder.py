@@ -1,12 +1,13 @@
 """A run's folder: its configuration and class list, their comparison with a command's, and its lock."""
 
+import dataclasses
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from adatad_jax.config.fields import Config
+from adatad_jax.config.fields import Config, DistributedConfig
 from adatad_jax.errors import UserError
 from adatad_jax.files import check_output_folder, lock_held, write_text
 from adatad_jax.training.checkpoints import CHECKPOINTS_FOLDER
@@ -32,12 +33,19 @@ FREE_FIELDS = {
     "data.threads",
     "data.time_limit",
     "data.reader",
+    "data.retries",
     "data.skip_broken",  # the training videos themselves are compared
     "data.cache",
+    "train.accumulate",
     "train.epochs",  # the schedule depends on schedule_epochs instead
     "train.checkpoint_every",
     "train.checkpoint_steps",
+    "train.checkpoint_minutes",
     "train.keep_checkpoints",
+    "train.keep_evaluated",
+    "train.failed_saves",
+    "train.grace",
+    "train.skip_bad_steps",  # without effect on steps that are finite
     "train.eval_from",
     "train.eval_every",
     "train.resume_with_changes",
@@ -144,8 +152,9 @@ def differences(fields: Mapping[str, Any], config: Config) -> list[Difference]:
 def _plain(config: Config) -> dict[str, Any]:
     """Returns the fields of a configuration as they are saved and read back.
 
-    The permission to change others is no part of a run: it is saved as not given.
+    The permission to change others, and how processes meet, is no part of a run: they are saved as not given.
     """
+    config = dataclasses.replace(config, distributed=DistributedConfig())
     fields = {**config.flat(), "train.resume_with_changes": False}
     result: dict[str, Any] = json.loads(json.dumps(fields))
     return result
@@ -197,5 +206,20 @@ def locked(workdir: Path) -> Iterator[None]:
         except OSError as error:
             raise UserError(f"{workdir}: cannot be written ({error.strerror}); choose another --workdir") from error
         if not ours:
-            raise UserError(f"{workdir}: another training is running in this folder; give another --workdir")
+            raise UserError(_another(workdir))
         yield
+
+
+def check_unlocked(workdir: Path) -> None:
+    """Checks that no training is running in a folder, which need not exist, before anything is read or computed.
+
+    Raises:
+      UserError: one is.
+    """
+    with suppress(OSError), ExitStack() as stack:  # what cannot be opened will be `locked`'s error
+        if (workdir / LOCK_FILE).is_file() and not stack.enter_context(lock_held(workdir / LOCK_FILE)):
+            raise UserError(_another(workdir))
+
+
+def _another(workdir: Path) -> str:
+    return f"{workdir}: another training is running in this folder; wait for its end, or give another --workdir"
