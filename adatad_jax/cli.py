@@ -18,6 +18,7 @@ from adatad_jax.config.load import load_config
 from adatad_jax.console import PrintedWarnings, warnings_to
 from adatad_jax.devices.faults import faults_explained
 from adatad_jax.errors import Exit, Left, UserError
+from adatad_jax.training.retention import BEST, LATEST, Choice
 
 HELP_WIDTH, INDENT = 110, "      "
 
@@ -131,6 +132,26 @@ def add_reading_options(group: argparse._ActionsContainer) -> None:
         metavar="SECONDS",
         help="length of the segment around a point event; without it, point events are refused",
     )
+
+
+def add_step_option(parser: argparse.ArgumentParser) -> None:
+    """Adds `--step`, which says which checkpoint of a run is read."""
+    parser.add_argument(
+        "--step",
+        type=checkpoint_choice,
+        default=LATEST,
+        metavar=f"N|{BEST}|{LATEST}",
+        help=f"checkpoint of a run: that of step N, the {BEST} by mAP in the run's history, or the {LATEST} (default)",
+    )
+
+
+def checkpoint_choice(text: str) -> Choice:
+    """Reads an argument that is a step, `best` or `latest`; raises `argparse.ArgumentTypeError` for anything else."""
+    if text in (BEST, LATEST):
+        return text
+    if not (text.isascii() and text.isdigit()):
+        raise argparse.ArgumentTypeError(f'"{text}": expected a number of steps, {BEST} or {LATEST}')
+    return int(text)
 
 
 def any_number(text: str) -> float:

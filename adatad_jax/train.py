@@ -1,9 +1,15 @@
-"""Trains a detector: `python -m adatad_jax.train --config configs/thumos_s.py`."""
+"""Trains a detector: `python -m adatad_jax.train --config configs/thumos_s.py`.
+
+Started as several processes, by a cluster or by hand (docs/training.md), these share the training.
+"""
 
 from collections.abc import Sequence
 
 from adatad_jax import cli
-from adatad_jax.console import make_console
+from adatad_jax.config.fields import DistributedConfig
+from adatad_jax.console import PrintedWarnings, make_console, warnings_to
+from adatad_jax.devices.launch import find_launch
+from adatad_jax.devices.processes import joined
 from adatad_jax.pipelines.train_detector import train
 
 
@@ -14,11 +20,15 @@ def main(arguments: Sequence[str]) -> None:
       arguments: the command line without the program's name.
 
     Raises:
-      UserError: the configuration, the data or the run's folder cannot be used.
+      UserError: the configuration, the data or the run's folder cannot be used; or other processes of the run have
+        failed, or are not there.
     """
     parser = cli.config_parser("Train AdaTAD; the same command on the same folder continues a run.")
     args, config = cli.parse(parser, arguments)
-    train(config, args.workdir, make_console())
+    given: DistributedConfig = config.distributed
+    launch = find_launch(given.coordinator, given.processes, given.process, timeout=given.timeout)
+    with joined(launch, given.timeout, config.train.grace) as processes, warnings_to(PrintedWarnings(processes.index)):
+        train(config, args.workdir, make_console(quiet=processes.index > 0), processes)
 
 
 def entry() -> None:

@@ -93,6 +93,10 @@ def _joint_rules(config: Config, missing: tuple[str, ...]) -> list[Rule]:
             f"at least 1 where train.wandb={train.wandb}",
         ),
     ]
+    if train.batch_size >= 1 and train.accumulate >= 1:
+        divisors = ", ".join(str(n) for n in range(1, train.batch_size + 1) if train.batch_size % n == 0)
+        expected = f"a divisor of train.batch_size={train.batch_size}: {divisors}"
+        rules.append(Rule("train.accumulate", train.batch_size % train.accumulate == 0, expected))
     if "train.schedule_epochs" not in missing:
         rules.append(Rule("train.epochs", train.epochs <= train.schedule_epochs, "at most schedule_epochs"))
     return rules

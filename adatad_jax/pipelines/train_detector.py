@@ -2,58 +2,60 @@
 
 import functools
 import hashlib
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
-import orbax.checkpoint as ocp
 from rich.console import Console
 
 from adatad_jax.config.build import make_loss, make_model
 from adatad_jax.config.fields import Config
-from adatad_jax.conversion.detector import check_parameters
-from adatad_jax.conversion.folders import UNUSED_FILE
-from adatad_jax.conversion.torch_file import write_tensors
+from adatad_jax.data.annotations import Video
 from adatad_jax.data.dataset import TrainingWindows
+from adatad_jax.data.fingerprint import fingerprints
 from adatad_jax.data.loader import TrainingBatches, placed_ahead
 from adatad_jax.data.paths import check_paths
 from adatad_jax.data.propose import resolve
 from adatad_jax.data.subset import Subset, load_classes, load_subset
 from adatad_jax.data.usable_videos import usable
-from adatad_jax.devices.choice import set_precision, usable_devices
+from adatad_jax.devices.choice import Sharing, set_precision, share_devices
 from adatad_jax.devices.faults import faults_explained
 from adatad_jax.devices.placing import replicate
-from adatad_jax.errors import UserError
+from adatad_jax.devices.processes import ALONE, Processes, is_first
 from adatad_jax.inference.predictor import Predictor
 from adatad_jax.inference.test_set import Evaluation, load_evaluation
 from adatad_jax.models.adatad import AdaTAD
 from adatad_jax.models.layers import Params
+from adatad_jax.models.sizes import CHUNK_FRAMES
 from adatad_jax.pipelines.sample_windows import SampleWindows
+from adatad_jax.pipelines.start import Run, Start, continue_run, start_run, write_start
+from adatad_jax.pipelines.together import check_same_inputs, check_same_start, locked_together
 from adatad_jax.pipelines.watching import Watched, Watching, metrics_record, watch
-from adatad_jax.training import checkpoints, loop
-from adatad_jax.training.agreement import Agree, sending_wishes, with_wishes
+from adatad_jax.training import checkpoints, choosing, loop
 from adatad_jax.training.detection_loss import make_detection_loss
 from adatad_jax.training.epochs import CountEpoch, LogEpoch
 from adatad_jax.training.evaluating import Evaluate
 from adatad_jax.training.forgiving import forgiving
 from adatad_jax.training.guards import StopIfNotFinite
-from adatad_jax.training.history import Tally, read_history, report_evaluations, write_history
+from adatad_jax.training.history import read_history, report_evaluations, write_history
 from adatad_jax.training.leaving import Leaving, leaves_when_asked
 from adatad_jax.training.memory import levers
 from adatad_jax.training.optimizer import OptimizerConfig, group_rates, make_optimizer, make_optimizer_config
-from adatad_jax.training.parameters import groups_table, merge, parameter_groups, split, trained_groups
+from adatad_jax.training.parameters import groups_table, merge, parameter_groups, trained_groups
+from adatad_jax.training.retention import Retention
 from adatad_jax.training.saving import SaveCheckpoint
-from adatad_jax.training.schedule import warmup_cosine
-from adatad_jax.training.state import TrainState, create_state
+from adatad_jax.training.state import TrainState
 from adatad_jax.training.step import Step, make_train_step, map_step
 from adatad_jax.training.weights_and_biases import check_installed
-from adatad_jax.weights.frozen import read_frozen, write_frozen
-from adatad_jax.weights.initialize import Initial, initialize, parameter_shapes
-from adatad_jax.weights.run_folder import check_config, check_unlocked, locked, write_config
+from adatad_jax.training.writing import CheckpointWriter
+from adatad_jax.weights.changes import Changes, check_fields, check_videos
+from adatad_jax.weights.initialize import initialize
+from adatad_jax.weights.restore import keep_open_fields
+from adatad_jax.weights.run_folder import check_unlocked
 
 
 class Inputs(NamedTuple):
@@ -64,18 +66,26 @@ class Inputs(NamedTuple):
       classes: the model's class names.
       train_set: the training videos.
       windows: of the training videos.
+      sharing: how devices share a batch of windows.
       batches: of the windows.
       evaluation: the test subset; None if the run does not evaluate.
-      same_data: what tells these training videos from others, as JSON values.
+      run: what the run's folder must agree with.
     """
 
     config: Config
     classes: tuple[str, ...]
     train_set: Subset
     windows: TrainingWindows
+    sharing: Sharing
     batches: TrainingBatches
     evaluation: Evaluation | None
-    same_data: dict[str, Any]
+    run: Run
+
+    @property
+    def videos(self) -> dict[str, dict[str, Video]]:
+        """Returns the annotated videos of each subset."""
+        test = self.evaluation.windows.videos if self.evaluation is not None else {}
+        return {"training": self.train_set.videos, "test": test}
 
 
 class Plan(NamedTuple):
@@ -83,14 +93,14 @@ class Plan(NamedTuple):
 
     Attributes:
       devices: that share a batch.
-      model: the detector.
+      model: the detector, as one device computes it.
       optimizer_config: rates and lengths of the run.
       optimizer: of the trained parameters.
       step: the training step, mapped over the devices.
       rates: `[steps]` learning rates of the adapters.
     """
 
-    devices: list[jax.Device]
+    devices: tuple[jax.Device, ...]
     model: AdaTAD
     optimizer_config: OptimizerConfig
     optimizer: optax.GradientTransformation
@@ -98,27 +108,14 @@ class Plan(NamedTuple):
     rates: np.ndarray
 
 
-class Start(NamedTuple):
-    """Where a training starts.
-
-    Attributes:
-      state: on the host.
-      step: number of steps taken before.
-      tally: of the current epoch.
-    """
-
-    state: TrainState
-    step: int
-    tally: Tally
-
-
-def train(config: Config, workdir: Path, console: Console) -> TrainState:
+def train(config: Config, workdir: Path, console: Console, processes: Processes = ALONE) -> TrainState:
     """Trains a detector to the last epoch, starting from the folder's latest checkpoint if there is one.
 
     Args:
       config: of the run.
       workdir: the run's folder.
       console: where to report.
+      processes: that train together (`joined`); all must call this.
 
     Returns:
       The state after the last step, on the host.
@@ -133,42 +130,64 @@ def train(config: Config, workdir: Path, console: Console) -> TrainState:
     """
     of_config = functools.partial(levers, config)
     with leaves_when_asked(config.train.grace, console) as leaving, faults_explained(of_config):
-        return _train(config, workdir, console, leaving)
+        return _train(config, workdir, console, leaving, processes)
 
 
-def _train(config: Config, workdir: Path, console: Console, leaving: Leaving) -> TrainState:
+def _train(config: Config, workdir: Path, console: Console, leaving: Leaving, processes: Processes) -> TrainState:
     """Trains a detector; see `train`."""
     set_precision(config.model.dtype)
     inputs = check_inputs(config, workdir, console)
     config, batches = inputs.config, inputs.batches
-    plan = make_plan(inputs, leaving)
+    check_same_inputs(processes, config, inputs.classes, inputs.videos)
+    plan = make_plan(inputs)
     # Read before anything is written: the weights may be missing or not fit the model.
-    initial = None if checkpoints.has_checkpoint(workdir) else initialize(plan.model, config)
+    initial = None if choosing.has_checkpoint(workdir) else initialize(plan.model, config, inputs.classes)
     console.print(
         f"{len(inputs.windows)} videos, {sum(len(labels) for _, labels in inputs.train_set.truth.values())} segments, "
-        f"{len(inputs.classes)} classes; {batches.steps_per_epoch} steps per epoch on {len(plan.devices)} "
-        f"{plan.devices[0].platform} device(s)"
+        f"{len(inputs.classes)} classes; {batches.steps_per_epoch} steps per epoch; {inputs.sharing.describe()}"
     )
-    with locked(workdir), checkpoints.open_manager(workdir, config.train.keep_checkpoints) as manager:
-        step = manager.latest_step()
-        if step:
-            start = continue_run(inputs, plan, workdir, step, checkpoints.read(manager, step), console)
+    retention = Retention(config.train.keep_checkpoints, config.train.keep_evaluated)
+    with locked_together(workdir, processes), checkpoints.open_manager(workdir, retention) as manager:
+        if saved := choosing.read_to_continue(manager):
+            start = continue_run(inputs.run, plan.model, plan.optimizer_config, plan.optimizer, saved, console)
         else:
-            start = start_run(inputs, plan, workdir, initial or initialize(plan.model, config), console)
-        write_config(workdir, config, inputs.classes)
+            initial = initial or initialize(plan.model, config, inputs.classes)
+            start = start_run(inputs.run, plan.optimizer_config, plan.optimizer, initial, console)
+        check_same_start(processes, start)
+        plan = make_plan(inputs, start.shift)
+        write_start(inputs.run, start, plan.rates, console)
         console.print(groups_table(_groups(start.state, plan.optimizer_config)))
-        write_history(workdir, [record for record in read_history(workdir) if record["step"] <= start.step])
-        with watch(_watched(inputs, plan, start, workdir), inputs.evaluation, console) as watching:
+        last = start.step - (start.unfinished is not None)  # an unfinished epoch is recorded when it is finished
+        history = [record for record in read_history(workdir) if record["step"] <= last]
+        if is_first():
+            write_history(workdir, history)
+        retention.epochs |= {record["step"]: record for record in history}
+        with (
+            watch(_watched(inputs, plan, start), inputs.evaluation, console) as watching,
+            CheckpointWriter(manager, config.train.failed_saves) as writer,
+        ):
+            save = SaveCheckpoint(
+                writer, retention, config.train, start.tally, {**inputs.run.order, "shift": start.shift}
+            )
+            saving = [save] if is_first() else []
+            ending = _ending(inputs, plan, watching, console, leaving, processes)
+            state = replicate(start.state, plan.devices)
+            if start.unfinished is not None:
+                retention.epochs[start.step] = start.unfinished
+                _end_epoch(ending, start.step, state, start.unfinished)
             state = loop.run(
                 plan.step,
-                replicate(start.state, plan.devices),
-                placed_ahead(batches.from_step(start.step, len(plan.rates)), plan.devices),
+                state,
+                placed_ahead(
+                    batches.from_step(start.step + start.shift, len(plan.rates) + start.shift), inputs.sharing
+                ),
                 start.step,
                 batches.steps_per_epoch,
-                _hooks(inputs, plan, start, workdir, manager, watching, console, leaving),
+                [*_hooks(inputs, plan, start, console), *watching.steps, *saving, *ending],
                 leaving,
+                processes,
+                start.shift,
             )
-            checkpoints.finish(manager)
     report_evaluations(workdir, console)
     console.print(f"trained for {config.train.epochs} epochs; checkpoints are in {manager.directory}")
     result: TrainState = jax.device_get(state)
@@ -186,129 +205,88 @@ def check_inputs(config: Config, workdir: Path, console: Console) -> Inputs:
     Raises:
       UserError: something that the configuration names is missing or wrong, or the folder holds another run.
     """
-    if jax.process_index() == 0:
+    if is_first():
         check_unlocked(workdir)
     check_paths(config)
     check_installed(config.train.wandb)
-    config = resolve(config, console)
+    config = resolve(keep_open_fields(config, workdir), console)
     classes = load_classes(config)
-    check_config(workdir, config, classes)
+    fields = check_fields(workdir, config, classes)
     train_set = usable(load_subset(config, config.data.train_subset, classes, training=True), config)
     windows = TrainingWindows(train_set, config)
-    batches = TrainingBatches(windows, config, jax.process_index(), jax.process_count())
+    chunks = config.data.window * config.data.frames_per_position // CHUNK_FRAMES
+    sharing = share_devices(jax.devices(), config.train.batch_size, config.train.accumulate, chunks)
+    batches = TrainingBatches(windows, config, sharing, jax.process_index())
     evaluation = load_evaluation(config, classes) if config.train.eval_from else None
-    names = hashlib.sha256("\n".join(train_set.videos).encode()).hexdigest()
-    same_data = {"steps_per_epoch": batches.steps_per_epoch, "videos": len(windows), "videos_sha256": names}
-    return Inputs(config, classes, train_set, windows, batches, evaluation, same_data)
+    videos = fingerprints(train_set.videos)
+    changes = Changes(fields, check_videos(workdir, videos, config.train.resume_with_changes))
+    order = {
+        "steps_per_epoch": batches.steps_per_epoch,
+        "videos": len(windows),
+        "videos_sha256": hashlib.sha256("\n".join(train_set.videos).encode()).hexdigest(),
+        "batch_size": config.train.batch_size,
+        "release_gpus": config.train.release_gpus,
+    }
+    run = Run(workdir, config, classes, order, videos, changes)
+    return Inputs(config, classes, train_set, windows, sharing, batches, evaluation, run)
 
 
-def make_plan(inputs: Inputs, leaving: Leaving) -> Plan:
+def make_plan(inputs: Inputs, shift: int = 0) -> Plan:
     """Returns what a training computes with.
 
     Args:
-      inputs: of the run.
-      leaving: tells when to leave.
+      inputs: of the training.
+      shift: as in `OptimizerConfig`.
 
     Raises:
       UserError: the schedule of the learning rates is impossible.
     """
-    config = inputs.config
-    devices = usable_devices(config.train.batch_size)
+    config, sharing = inputs.config, inputs.sharing
     model = make_model(config, len(inputs.classes))
-    optimizer_config = make_optimizer_config(config, inputs.batches.steps_per_epoch)
+    optimizer_config = make_optimizer_config(config, inputs.batches.steps_per_epoch, shift)
     optimizer = make_optimizer(optimizer_config)
-    loss = make_detection_loss(model, make_loss(config.train))
-    step = make_train_step(loss, optimizer, config.train.ema)
+    loss = make_detection_loss(model, make_loss(config.train), sharing.shares)
+    step = make_train_step(loss, optimizer, config.train.ema, config.train.accumulate)
     if config.train.skip_bad_steps:
         step = forgiving(step)
-    if jax.process_count() > 1:
-        step = sending_wishes(map_step(with_wishes(step), devices), leaving, devices)
-    else:
-        step = map_step(step, devices)
-    rates = warmup_cosine(
-        config.train.tia_rate, optimizer_config.warmup_steps, optimizer_config.schedule_steps, optimizer_config.steps
-    )
-    return Plan(devices, model, optimizer_config, optimizer, step, rates)
+    rates = optimizer_config.scheduled(config.train.tia_rate)
+    return Plan(sharing.devices, model, optimizer_config, optimizer, map_step(step, sharing.devices), rates)
 
 
-def start_run(inputs: Inputs, plan: Plan, workdir: Path, initial: Initial, console: Console) -> Start:
-    """Starts a run: its frozen parameters, and unused tensors of the weights, are written into its folder.
-
-    Raises:
-      UserError: they cannot be written.
-    """
-    train = inputs.config.train
-    console.print(f"{inputs.config.weights}\n{initial.summary}")
-    trained, frozen = split(initial.params, plan.optimizer_config.full)
-    write_frozen(workdir, frozen)
-    if initial.unused:
-        write_tensors(workdir / UNUSED_FILE, initial.unused)  # for convert/flax_to_pth.py
-    state = create_state(trained, frozen, plan.optimizer, train.normalizer_start, inputs.config.seed)
-    return Start(state, 0, Tally())
-
-
-def continue_run(
-    inputs: Inputs, plan: Plan, workdir: Path, step: int, saved: checkpoints.Saved, console: Console
-) -> Start:
-    """Continues a run from what the checkpoint after `step` steps holds.
-
-    Raises:
-      UserError: the checkpoint does not fit the model, the frozen parameters are missing or damaged, or the training
-        videos have changed.
-    """
-    same_data, before = inputs.same_data, saved.metadata
-    if any(before.get(key, value) != value for key, value in same_data.items()):
-        raise UserError(
-            f"{workdir}: the training videos are not the same: {before.get('videos', 'others')} with "
-            f"{before['steps_per_epoch']} steps per epoch so far, now {same_data['videos']} with "
-            f"{same_data['steps_per_epoch']}; give the same videos, or another --workdir"
-        )
-    frozen = read_frozen(workdir, saved)
+def _hooks(inputs: Inputs, plan: Plan, start: Start, console: Console) -> list[loop.Hook]:
+    """Returns the hooks of the training loop before those that show, save and end an epoch, in their order."""
     config = inputs.config
-
-    def fresh() -> TrainState:
-        zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), parameter_shapes(plan.model, config))
-        trained, _ = split(zeros, plan.optimizer_config.full)
-        return create_state(trained, {}, plan.optimizer, config.train.normalizer_start, config.seed)
-
-    state = checkpoints.restore_state(
-        saved, frozen, jax.eval_shape(fresh), workdir / checkpoints.CHECKPOINTS_FOLDER / str(step)
-    )
-    check_parameters(merge(state.trained, frozen), plan.model, workdir)
-    if saved.frozen is not None:  # a run of version 0.1: its next checkpoints will be in today's format
-        write_frozen(workdir, frozen)
-    console.print(f"continuing {workdir} after step {step} (epoch {step / same_data['steps_per_epoch']:g})")
-    return Start(state, step, Tally(before["tally"]))
-
-
-def _hooks(
-    inputs: Inputs,
-    plan: Plan,
-    start: Start,
-    workdir: Path,
-    manager: ocp.CheckpointManager,
-    watching: Watching,
-    console: Console,
-    leaving: Leaving,
-) -> list[loop.Hook]:
-    """Returns the hooks of the training loop, in the order in which they run."""
-    config = inputs.config
-    windows, processes = len(inputs.windows.order(0)), jax.process_count()
-    listed: list[loop.Hook] = [
-        *([] if leaving.alone else [Agree(leaving)]),
-        StopIfNotFinite(plan.optimizer_config, config.train.skip_bad_steps, console),
-        CountEpoch(start.tally, windows, processes, console, config.data.annotations),
-    ]
-    listed += watching.steps
-    if inputs.evaluation is not None:  # before the log and the checkpoint, which hold the result
-        measure = _measure(inputs.evaluation, plan.model, watching.samples, console)
-        listed.append(Evaluate(config.train, measure, leaving))
     return [
-        *listed,
-        LogEpoch(workdir, console),
-        SaveCheckpoint(manager, config.train, start.tally, inputs.same_data),
-        *watching.epochs,
+        StopIfNotFinite(plan.optimizer_config, config.train.skip_bad_steps, console),
+        CountEpoch(start.tally, len(inputs.windows.order(0)), console, config.data.annotations),
     ]
+
+
+def _ending(
+    inputs: Inputs, plan: Plan, watching: Watching, console: Console, leaving: Leaving, processes: Processes
+) -> list[loop.Hook]:
+    """Returns the hooks that end an epoch once its checkpoint is saved; a resumed run may begin with them."""
+    evaluations: list[loop.Hook] = []
+    if inputs.evaluation is not None:  # before the log, which holds the result
+        measure = _measure(inputs.evaluation, plan.model, watching.samples, console, processes)
+        evaluations.append(Evaluate(inputs.config.train, measure, leaving))
+    logs = [LogEpoch(inputs.run.workdir, console)] if is_first() else []
+    return [*evaluations, *logs, *watching.epochs]
+
+
+def _end_epoch(hooks: list[loop.Hook], step: int, state: TrainState, record: dict[str, Any]) -> None:
+    """Does what an interruption after the checkpoint of an epoch has left: its evaluation, its line in the history.
+
+    Args:
+      hooks: from `_ending`.
+      step: number of steps taken.
+      state: on the devices.
+      record: of the epoch.
+    """
+    place = loop.Place(step, record["epoch"], 0)
+    for hook in hooks:
+        if hook.due(place):
+            hook.pause(place, state, record)
 
 
 def _groups(state: TrainState, config: OptimizerConfig) -> Any:
@@ -316,21 +294,24 @@ def _groups(state: TrainState, config: OptimizerConfig) -> Any:
     return parameter_groups(merge(state.trained, state.frozen), config.rates, config.weight_decay, config.full)
 
 
-def _watched(inputs: Inputs, plan: Plan, start: Start, workdir: Path) -> Watched:
+def _watched(inputs: Inputs, plan: Plan, start: Start) -> Watched:
     """Returns what is shown of a run."""
+    run = inputs.run
+    videos = hashlib.sha256(json.dumps(run.videos, sort_keys=True).encode()).hexdigest()
     return Watched(
         inputs.config,
-        workdir,
+        run.workdir,
         plan.devices,
         group_rates(plan.optimizer_config, trained_groups(start.state.trained)),
         start.step,
-        inputs.batches.steps_per_epoch,
-        inputs.same_data,
+        run.order["steps_per_epoch"],
+        {**run.order, "annotations_sha256": videos},
+        start.shift,
     )
 
 
 def _measure(
-    evaluation: Evaluation, model: AdaTAD, samples: SampleWindows | None, console: Console
+    evaluation: Evaluation, model: AdaTAD, samples: SampleWindows | None, console: Console, processes: Processes
 ) -> Callable[[Params], dict[str, Any]]:
     """Makes the function that evaluates a parameter tree, for the epoch's record; its first call compiles the model."""
     predictor: Predictor | None = None
@@ -341,7 +322,7 @@ def _measure(
             predictor = Predictor(model, params, evaluation.config.test.batch_size)
         else:
             predictor.load(params)
-        results = evaluation.detect(predictor, console)
+        results = evaluation.detect(predictor, console, processes)
         if samples is not None:
             samples.draw(results)
         return metrics_record(evaluation.measure(results))

@@ -3,7 +3,7 @@
 import contextlib
 import functools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +13,7 @@ from rich.console import Console
 
 from adatad_jax.config.fields import Config
 from adatad_jax.console import progress_bar
+from adatad_jax.devices.processes import is_first
 from adatad_jax.evaluation.mean_ap import Metrics
 from adatad_jax.inference.test_set import Evaluation
 from adatad_jax.pipelines.sample_windows import SampleWindows
@@ -44,7 +45,7 @@ class Watched(NamedTuple):
 
     config: Config
     workdir: Path
-    devices: list[jax.Device]
+    devices: Sequence[jax.Device]
     rates: Mapping[str, np.ndarray]
     first: int
     steps_per_epoch: int
@@ -80,7 +81,7 @@ def watch(run: Watched, evaluation: Evaluation | None, console: Console) -> Iter
     Raises:
       UserError: the run's folder cannot be written, or Weights & Biases does not start.
     """
-    if jax.process_index() != 0:
+    if not is_first():
         yield Watching([], [], None)
         return
     config, workdir, devices = run.config, run.workdir, run.devices

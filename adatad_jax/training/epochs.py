@@ -15,17 +15,16 @@ from adatad_jax.training.state import TrainState
 class CountEpoch(Hook):
     """Sums over an epoch's steps, reports skipped videos, and ends a run that has nothing to learn from."""
 
-    def __init__(self, tally: Tally, windows_per_epoch: int, processes: int, console: Console, segments: str) -> None:
+    def __init__(self, tally: Tally, windows_per_epoch: int, console: Console, segments: str) -> None:
         """Prepares to count.
 
         Args:
           tally: of the current epoch.
           windows_per_epoch: number of windows, over all processes.
-          processes: number of processes that share the windows.
           console: where to report.
           segments: where the segments come from, for a message.
         """
-        self._tally, self._windows, self._processes = tally, windows_per_epoch, processes
+        self._tally, self._windows = tally, windows_per_epoch
         self._console, self._segments = console, segments
 
     def after_step(self, done: Done) -> None:
@@ -49,7 +48,7 @@ class CountEpoch(Hook):
         record |= {"epoch": place.epoch, "step": place.step, **self._tally.finish()}
         if "loss" not in record:
             raise UserError(f"epoch {place.epoch}: no step had a finite loss, see the messages above; lower the rates")
-        if record["windows_skipped"] * self._processes >= self._windows:
+        if record["windows_skipped"] >= self._windows:
             raise UserError(f"epoch {place.epoch}: no video could be read, see the messages above; check their disk")
         if record["windows_without_segment"] == self._windows:
             raise UserError(

@@ -1,10 +1,11 @@
 """Evaluation during a training."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from adatad_jax.config.fields import TrainConfig
 from adatad_jax.models.layers import Params
+from adatad_jax.training.checkpoints import Saved
 from adatad_jax.training.leaving import Leaving
 from adatad_jax.training.loop import Hook, Place
 from adatad_jax.training.state import TrainState
@@ -41,3 +42,22 @@ def is_evaluated(epoch: int, train: TrainConfig) -> bool:
     """
     first, is_last = train.eval_from, epoch == train.epochs
     return 0 < first <= epoch and (is_last or (epoch - first) % train.eval_every == 0)
+
+
+def unfinished_epoch(saved: Saved, history: Sequence[Mapping[str, Any]], train: TrainConfig) -> dict[str, Any] | None:
+    """Returns the record of the epoch that a checkpoint ends, if its evaluation or its line in the history is missing.
+
+    A checkpoint is saved before its epoch is evaluated and recorded, so that an interruption there loses nothing.
+
+    Args:
+      saved: the checkpoint from which a run goes on.
+      history: of the run.
+      train: first epoch and interval of evaluations.
+    """
+    if saved.metadata["tally"]:  # inside an epoch
+        return None
+    recorded = next((record for record in history if record["step"] == saved.step), None)
+    record = recorded or saved.metadata.get("record")
+    if record is None or (recorded and ("average_mAP" in record or not is_evaluated(record["epoch"], train))):
+        return None
+    return dict(record)

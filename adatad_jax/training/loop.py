@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from adatad_jax.data.loader import Loaded
+from adatad_jax.devices.placing import first_value
+from adatad_jax.devices.processes import ALONE, Processes
 from adatad_jax.errors import Left, UserError
 from adatad_jax.training.leaving import Leaving
 from adatad_jax.training.state import TrainState
@@ -98,7 +100,7 @@ class _Steps:
         """Waits for all steps but the last `all_but`, and shows them to the hooks."""
         while len(self._running) > all_but:
             number, loaded, metrics = self._running.popleft()
-            values = {name: float(value[0]) for name, value in metrics.items()}
+            values = {name: first_value(value) for name, value in metrics.items()}
             seconds, waited = time.perf_counter() - self._clock, self._waited
             self.restart_clock()
             for hook in self._hooks:
@@ -117,6 +119,8 @@ def run(
     steps_per_epoch: int,
     hooks: Sequence[Hook],
     leaving: Leaving | None = None,
+    processes: Processes = ALONE,
+    shift: int = 0,
 ) -> TrainState:
     """Takes one step per batch.
 
@@ -132,6 +136,8 @@ def run(
       steps_per_epoch: of the run.
       hooks: in the order in which they are called.
       leaving: tells when to leave; None: never.
+      processes: that take the steps together.
+      shift: epoch e begins at step `e * steps_per_epoch - shift` (`OptimizerConfig`).
 
     Returns:
       The state after the last step, on the devices.
@@ -143,7 +149,7 @@ def run(
     """
     leaving = leaving or Leaving()
     steps, supply = _Steps(hooks), iter(batches)
-    place = Place(first, *divmod(first, steps_per_epoch))
+    place = Place(first, *divmod(first + shift, steps_per_epoch))
     while True:
         try:
             with leaving.after_step(place.step):
@@ -160,8 +166,8 @@ def run(
             return state
         state, metrics = step(state, loaded.batch)
         leaving.start()
-        steps.add(place.step, loaded, metrics)
-        place = Place(place.step + 1, *divmod(place.step + 1, steps_per_epoch))
+        steps.add(place.step, _together(processes, loaded, leaving), metrics)
+        place = Place(place.step + 1, *divmod(place.step + 1 + shift, steps_per_epoch))
         due = [hook for hook in hooks if hook.due(place)]
         steps.finish(all_but=0 if due else 1)
         record: dict[str, Any] = {}
@@ -169,3 +175,25 @@ def run(
             hook.pause(place, state, record)
         if due:
             steps.restart_clock()
+
+
+def _together(processes: Processes, loaded: Loaded, leaving: Leaving) -> Loaded:
+    """Returns what happened in all processes while a batch was loaded; and these agree on whether they leave.
+
+    The devices compute meanwhile. Processes that share a window may each say that it could not be read, in the same
+    words.
+
+    Raises:
+      UserError: another process has failed, or is gone.
+    """
+    if processes.count == 1:
+        return loaded
+    own = loaded._replace(batch=None)._asdict()  # type: ignore[arg-type]
+    told = processes.post("a step", {**own, "leaves": leaving.asked is not None})()
+    leaving.agree(any(one["leaves"] for one in told))
+    return loaded._replace(
+        unmatched=sum(one["unmatched"] for one in told),
+        skipped=tuple(dict.fromkeys(text for one in told for text in one["skipped"])),
+        videos=tuple(dict.fromkeys(name for one in told for name in one["videos"])),
+        repeated=sum(one["repeated"] for one in told),
+    )
