@@ -35,7 +35,6 @@ from adatad_jax.inference.test_set import Evaluation, load_evaluation
 from adatad_jax.models.adatad import AdaTAD
 from adatad_jax.models.layers import Params
 from adatad_jax.training import checkpoints, loop
-from adatad_jax.training.agreement import Agree, sending_wishes, with_wishes
 from adatad_jax.training.detection_loss import make_detection_loss
 from adatad_jax.training.epochs import CountEpoch, LogEpoch
 from adatad_jax.training.evaluating import Evaluate
@@ -141,7 +140,7 @@ def _train(config: Config, workdir: Path, console: Console, leaving: Leaving) ->
     set_precision(config.model.dtype)
     inputs = check_inputs(config, workdir, console)
     config, batches = inputs.config, inputs.batches
-    plan = make_plan(inputs, leaving)
+    plan = make_plan(inputs)
     # Read before anything is written: the weights may be missing or not fit the model.
     initial = None if checkpoints.has_checkpoint(workdir) else initialize(plan.model, config)
     console.print(
@@ -201,12 +200,8 @@ def check_inputs(config: Config, workdir: Path, console: Console) -> Inputs:
     return Inputs(config, classes, train_set, windows, batches, evaluation, same_data)
 
 
-def make_plan(inputs: Inputs, leaving: Leaving) -> Plan:
+def make_plan(inputs: Inputs) -> Plan:
     """Returns what a training computes with.
-
-    Args:
-      inputs: of the run.
-      leaving: tells when to leave.
 
     Raises:
       UserError: the schedule of the learning rates is impossible.
@@ -220,14 +215,10 @@ def make_plan(inputs: Inputs, leaving: Leaving) -> Plan:
     step = make_train_step(loss, optimizer, config.train.ema)
     if config.train.skip_bad_steps:
         step = forgiving(step)
-    if jax.process_count() > 1:
-        step = sending_wishes(map_step(with_wishes(step), devices), leaving, devices)
-    else:
-        step = map_step(step, devices)
     rates = warmup_cosine(
         config.train.tia_rate, optimizer_config.warmup_steps, optimizer_config.schedule_steps, optimizer_config.steps
     )
-    return Plan(devices, model, optimizer_config, optimizer, step, rates)
+    return Plan(devices, model, optimizer_config, optimizer, map_step(step, devices), rates)
 
 
 def start_run(inputs: Inputs, plan: Plan, workdir: Path, initial: Initial, console: Console) -> Start:
@@ -294,7 +285,6 @@ def _hooks(
     config, steps_per_epoch = inputs.config, inputs.batches.steps_per_epoch
     windows, processes = len(inputs.windows.order(0)), jax.process_count()
     listed: list[loop.Hook] = [
-        *([] if leaving.alone else [Agree(leaving)]),
         StopIfNotFinite(plan.optimizer_config, config.train.skip_bad_steps, console),
         ShowProgress(bar, plan.rates, start.step, steps_per_epoch),
         CountEpoch(start.tally, windows, processes, console, config.data.annotations),

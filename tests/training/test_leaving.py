@@ -9,21 +9,17 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-import jax
 import numpy as np
 import pytest
 from rich.console import Console
 
 from adatad_jax.config.fields import TrainConfig
 from adatad_jax.data.loader import Loaded
-from adatad_jax.devices.mapping import AXIS
 from adatad_jax.errors import Exit, Left, UserError
-from adatad_jax.training.agreement import Agree, sending_wishes, with_wishes
 from adatad_jax.training.evaluating import Evaluate
 from adatad_jax.training.guards import StopIfNotFinite
 from adatad_jax.training.leaving import SIGNALS, Leaving, leaves_when_asked
 from adatad_jax.training.loop import Done, Hook, Place, run
-from adatad_jax.training.step import map_step
 from tests import records
 
 QUIET = Console(quiet=True)
@@ -196,30 +192,21 @@ def test_a_thread_listens_to_no_signal() -> None:
     assert found == [(None, signal.getsignal(signal.SIGTERM))]
 
 
-def test_processes_agree_on_a_step() -> None:
-    """On two devices: the wish goes into the step after the signal, and is read one step later."""
-    devices = jax.devices()[:2]
+def test_several_processes_leave_by_agreement_alone() -> None:
+    """The signal of this process waits, also where it waits for a batch, until all are told of it."""
+    saves = Saves()
 
-    def step(state: Any, batch: jax.Array) -> tuple[Any, dict[str, jax.Array]]:
-        loss = jax.lax.psum(batch[0], AXIS)
-        return state + 1, {"loss": loss, "grad_norm": loss}
+    class Agrees(Hook):
+        def __init__(self, leaving: Leaving) -> None:
+            self.leaving = leaving
+            leaving.agree(False)
 
-    leaving, saves = Leaving(), Saves()
-    sending = sending_wishes(map_step(with_wishes(step), devices), leaving, devices)
-    batches = (Loaded(np.ones((2, 1), np.float32), 0, ()) for _ in range(20))  # type: ignore[arg-type]
-    seen = list[set[str]]()
-
-    class Asked(Hook):
         def after_step(self, done: Done) -> None:
-            seen.append(set(done.metrics))
-            if done.step == 3:
-                leaving.handle(signal.SIGTERM, None)
+            self.leaving.agree(done.step == 5)
 
-    with pytest.raises(Left, match="step 7"):
-        run(sending, np.int32(0), batches, 0, 10, [Agree(leaving), Asked(), saves], leaving)  # type: ignore[arg-type]
-    assert [(place.step, int(state)) for place, state in saves.saved] == [(7, 7)]
-    assert all(names == {"loss", "grad_norm"} for names in seen)
-    # Step 3 is looked at when step 4 has started; step 5 carries the wish; step 6 has started when it is read.
+    with pytest.raises(Left, match="step 7"), leaves_when_asked(30, QUIET) as leaving:
+        run(count_step, 0, loads(9), 0, 9, [Signals(1), Agrees(leaving), saves], leaving)  # type: ignore[arg-type]
+    assert [place.step for place, _ in saves.saved] == [7]
 
 
 # Each case is a child that hangs in C, where no handler of Python's runs: its main thread blocks the signals, so that
