@@ -6,16 +6,17 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.kills.watched import EVALUATION, NOTES, SAVE, SETUP, STARTING, STEPS
 
-STRUCK = (STEPS, SAVE, EVALUATION, SETUP, STARTING)
+STRUCK = (SETUP, STEPS, SAVE, EVALUATION)
 MOST_STEPS = 6  # that a process takes before it is struck in a step
 POLL = 0.002  # seconds
+FIRST_SETUP = 10.0  # seconds before the first step, as long as no process has come so far
 WRITING = 0.3  # seconds that a checkpoint may be written after the training has gone on
 LIMIT = 300.0  # seconds in which a process must end once it was struck
 
@@ -25,9 +26,9 @@ class Moment(NamedTuple):
 
     Attributes:
       signal: SIGKILL or SIGTERM.
-      phase: it is struck in this phase,
-      steps: after it has taken so many steps,
-      share: and after this share of the time that the phase mostly takes, in [0, 1).
+      phase: it is struck in this phase, once it has taken so many `steps`; SETUP: at any time before the first step.
+      steps: number of steps.
+      share: how much of the phase passes first, of what it mostly takes, in [0, 1).
     """
 
     signal: signal.Signals
@@ -69,6 +70,7 @@ class Training:
         """
         self.folder, self.output = folder, folder.with_suffix(".txt")
         self._notes, self._environment = folder.with_suffix(".notes"), dict(environment)
+        self._setup = FIRST_SETUP
         module = "benchmarks.kills.watched"
         self._command = [sys.executable, "-m", module, str(self._notes), *arguments, "--workdir", str(folder)]
 
@@ -125,14 +127,26 @@ class Training:
 
     def _wait(self, process: subprocess.Popen[bytes], moment: Moment, spans: Mapping[str, float]) -> None:
         """Waits for a moment, or for the end of the process."""
+        started = time.monotonic()
+        if moment.phase == SETUP:
+            span = self._setup
+        else:
+            span = spans.get(moment.phase, 0.0) + WRITING * (moment.phase == SAVE)
+            started = self._await(process, lambda phase, steps: phase == moment.phase and steps >= moment.steps)
+        while process.poll() is None and time.monotonic() < started + moment.share * span:
+            time.sleep(POLL)
+
+    def _await(self, process: subprocess.Popen[bytes], reached: Callable[[str, int], bool]) -> float:
+        """Waits until a place is reached, or for the end of the process; returns the time."""
+        started, is_setup = time.monotonic(), True
         while process.poll() is None:
             phase, steps = self._note()
-            if phase == moment.phase and steps >= moment.steps:
+            if is_setup and steps:
+                self._setup, is_setup = time.monotonic() - started, False
+            if reached(phase, steps):
                 break
             time.sleep(POLL)
-        end = time.monotonic() + moment.share * (spans.get(moment.phase, 0.0) + WRITING * (moment.phase == SAVE))
-        while process.poll() is None and time.monotonic() < end:
-            time.sleep(POLL)
+        return time.monotonic()
 
     def _phase(self) -> str:
         """Returns the phase of the process, where a checkpoint that is written in the background counts as a save."""
