@@ -160,8 +160,9 @@ class FrameSource:
             except (UserError, OSError) as error:
                 if attempt == retries or not pause(2.0**attempt):
                     self._given_up.add(video)
-                    times = f" (read {attempt + 1} times)" if attempt else ""
-                    raise UserError(f"{error}{times}") from error
+                    if not attempt:
+                        raise
+                    raise UserError(f"{error} (read {attempt + 1} times)") from error
                 if not self.repeats[video]:
                     _logger.warning("%s; it is read again, up to %d times", error, retries)
                 self.repeats[video] += 1

@@ -73,7 +73,7 @@ def test_a_loss_that_is_not_finite_names_its_step_videos_and_rates(value: float)
     config = records.optimizer_config(tia_rate=4.9, head_rate=0.49, warmup_steps=50, schedule_steps=100, steps=90)
     with pytest.raises(UserError, match=rf"\bstep 17\b.*\b1\.5\b.*\b{value}\b") as error:
         StopIfNotFinite(config, 0, Console(quiet=True)).after_step(step_of(17, value))
-    for fact in ("a.mp4, b.mp4", "tia 1.7", "head 0.17", "resume_with_changes", "skip_bad_steps"):
+    for fact in ("\n  a.mp4\n  b.mp4", "tia 1.7", "head 0.17", "resume_with_changes", "skip_bad_steps"):
         assert fact in str(error.value)
 
 
