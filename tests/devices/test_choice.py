@@ -52,8 +52,17 @@ def test_as_many_devices_as_possible_are_used(
 
 def test_idle_devices_are_named_with_the_reason() -> None:
     text = share_devices(devices(8), 3, 1, 6).describe()
-    for part in ("6 of 8", "3 group", "2 share", "tpu:600", "tpu:700", "3 window", "6 chunk"):
+    for part in (
+        "6 of 8",
+        "3 group",
+        "2 share",
+        "tpu:600",
+        "tpu:700",
+        "windows computed at once (3)",
+        "chunks of a window (6)",
+    ):
         assert part in text
+    assert "one has only 3" in share_devices(devices(4, 3), 6, 1, 48).describe()
     assert "idle" not in share_devices(devices(8), 2, 1, 48).describe()
 
 
