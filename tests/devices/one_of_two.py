@@ -42,6 +42,8 @@ def main(port: str, number: int) -> None:
     assert own.is_fully_addressable
     assert len(own.devices()) == 3
     assert float(own) == 2 * 124
+    alone = map_over_devices(lambda one, x: one + x, jax.local_devices(), in_axes=(None, 0))
+    np.testing.assert_array_equal(alone(own, np.arange(3, dtype=np.float32)), [248, 249, 250])
 
 
 if __name__ == "__main__":
