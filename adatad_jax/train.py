@@ -1,9 +1,13 @@
-"""Trains a detector: `python -m adatad_jax.train --config configs/thumos_s.py`."""
+"""Trains a detector: `python -m adatad_jax.train --config configs/thumos_s.py`.
+
+With `--dry_run` it builds and compiles everything, says what the run will need, and writes nothing.
+"""
 
 from collections.abc import Sequence
 
 from adatad_jax import cli
 from adatad_jax.console import make_console
+from adatad_jax.pipelines.dry_run import PLATFORMS, dry_run
 from adatad_jax.pipelines.train_detector import train
 
 
@@ -17,8 +21,23 @@ def main(arguments: Sequence[str]) -> None:
       UserError: the configuration, the data or the run's folder cannot be used.
     """
     parser = cli.config_parser("Train AdaTAD; the same command on the same folder continues a run.")
+    parser.add_argument(
+        "--dry_run",
+        action="store_true",
+        help="build and compile everything, print parameters, operations, memory and expected hours, and write nothing",
+    )
+    parser.add_argument(
+        "--platform",
+        choices=PLATFORMS,
+        help="with --dry_run: lower the steps for this platform, which need not be there, and compile nothing",
+    )
     args, config = cli.parse(parser, arguments)
-    train(config, args.workdir, make_console())
+    if args.dry_run:
+        dry_run(config, args.workdir, make_console(), args.platform)
+    elif args.platform:
+        parser.error("--platform: only with --dry_run; a training takes the devices that JAX finds")
+    else:
+        train(config, args.workdir, make_console())
 
 
 def entry() -> None:

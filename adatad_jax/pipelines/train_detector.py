@@ -124,7 +124,7 @@ def train(config: Config, workdir: Path, console: Console) -> TrainState:
     set_precision(config.model.dtype)
     inputs = check_inputs(config, workdir, console)
     config, batches = inputs.config, inputs.batches
-    plan = make_plan(inputs)
+    plan = make_plan(config, len(inputs.classes), batches.steps_per_epoch)
     # Read before anything is written: the weights may be missing or not fit the model.
     initial = None if checkpoints.has_checkpoint(workdir) else initialize(plan.model, config)
     console.print(
@@ -181,16 +181,20 @@ def check_inputs(config: Config, workdir: Path, console: Console) -> Inputs:
     return Inputs(config, classes, train_set, windows, batches, evaluation, same_data)
 
 
-def make_plan(inputs: Inputs) -> Plan:
+def make_plan(config: Config, classes: int, steps_per_epoch: int) -> Plan:
     """Returns what a training computes with.
+
+    Args:
+      config: of the run, without open fields.
+      classes: number of classes.
+      steps_per_epoch: of the run.
 
     Raises:
       UserError: the schedule of the learning rates is impossible.
     """
-    config = inputs.config
     devices = usable_devices(config.train.batch_size)
-    model = make_model(config, len(inputs.classes))
-    optimizer_config = make_optimizer_config(config, inputs.batches.steps_per_epoch)
+    model = make_model(config, classes)
+    optimizer_config = make_optimizer_config(config, steps_per_epoch)
     optimizer = make_optimizer(optimizer_config)
     loss = make_detection_loss(model, make_loss(config.train))
     step = map_step(make_train_step(loss, optimizer, config.train.ema), devices)
