@@ -73,7 +73,7 @@ def dry_run(folder: Path, config: Config, capsys: pytest.CaptureFixture[str], *a
 
 
 def test_all_is_compiled_and_timed_where_inputs_are_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    config = small(tmp_path).with_fields({"data.class_count": 7})
+    config = small(tmp_path).with_fields({"data.class_count": 7, "model.adaptation": "frozen"})
     text = dry_run(tmp_path, config, capsys)
     for missing in ("weights", "videos", "annotations.json"):
         assert str(tmp_path / missing) in text
