@@ -1,31 +1,33 @@
 """Common parts of all commands: arguments, the configuration file with its overrides, and errors as messages."""
 
 import argparse
-import atexit
 import inspect
 import io
 import os
 import sys
 import textwrap
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import NoReturn
 
 from adatad_jax.annotations.recognise import KEYS
 from adatad_jax.annotations.records import finite_number
 from adatad_jax.config.fields import Config, fields_of
 from adatad_jax.config.load import load_config
 from adatad_jax.console import PrintedWarnings, warnings_to
-from adatad_jax.errors import UserError
+from adatad_jax.devices.faults import faults_explained
+from adatad_jax.errors import Exit, Left, UserError
+from adatad_jax.training.retention import BEST, LATEST, Choice
 
-EXIT_USER_ERROR = 2
-EXIT_INTERRUPTED = 130
 HELP_WIDTH, INDENT = 110, "      "
 
 
 def run(main: Callable[[Sequence[str]], None]) -> None:
     """Runs a command on the arguments of the command line, and exits with a code if it fails.
 
-    A `UserError` is printed as its message, with exit code 2. Ctrl-C gives exit code 130, a closed pipe 1.
+    A `UserError` is printed as its message and exits with its code; so do faults of the machine (`devices.faults`).
+    docs/training.md has the table of exit codes.
 
     Args:
       main: the command; takes the arguments without the program's name.
@@ -33,24 +35,26 @@ def run(main: Callable[[Sequence[str]], None]) -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):  # the terminal's encoding may lack characters of a name
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        with warnings_to(PrintedWarnings()):
+        with warnings_to(PrintedWarnings()), faults_explained():
             main(sys.argv[1:])
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(EXIT_USER_ERROR)
+        sys.exit(error.exit_code)
+    except Left:
+        _end(Exit.CONTINUE)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
-        atexit.register(_leave)
-        sys.exit(EXIT_INTERRUPTED)
+        _end(Exit.INTERRUPTED)
     except BrokenPipeError:  # the program that reads the output has ended, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+        sys.exit(Exit.PARTLY)
 
 
-def _leave() -> None:
-    """Ends the process before JAX shuts down, because threads that are still compiling would crash then."""
-    sys.stdout.flush()
-    os._exit(EXIT_INTERRUPTED)
+def _end(code: Exit) -> NoReturn:
+    """Ends the process at once: threads that still compile would crash in JAX's shutdown, and others delay the end."""
+    with suppress(OSError):  # a pipe that nobody reads any more
+        sys.stdout.flush()
+    os._exit(code)
 
 
 def config_parser(description: str, required: bool = True) -> argparse.ArgumentParser:
@@ -128,6 +132,26 @@ def add_reading_options(group: argparse._ActionsContainer) -> None:
         metavar="SECONDS",
         help="length of the segment around a point event; without it, point events are refused",
     )
+
+
+def add_step_option(parser: argparse.ArgumentParser) -> None:
+    """Adds `--step`, which says which checkpoint of a run is read."""
+    parser.add_argument(
+        "--step",
+        type=checkpoint_choice,
+        default=LATEST,
+        metavar=f"N|{BEST}|{LATEST}",
+        help=f"checkpoint of a run: that of step N, the {BEST} by mAP in the run's history, or the {LATEST} (default)",
+    )
+
+
+def checkpoint_choice(text: str) -> Choice:
+    """Reads an argument that is a step, `best` or `latest`; raises `argparse.ArgumentTypeError` for anything else."""
+    if text in (BEST, LATEST):
+        return text
+    if not (text.isascii() and text.isdigit()):
+        raise argparse.ArgumentTypeError(f'"{text}": expected a number of steps, {BEST} or {LATEST}')
+    return int(text)
 
 
 def any_number(text: str) -> float:

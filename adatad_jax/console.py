@@ -3,8 +3,8 @@
 import logging
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from typing import TypeVar
+from contextlib import ExitStack, contextmanager
+from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -14,9 +14,13 @@ from rich.text import Text
 Item = TypeVar("Item")
 
 
-def make_console() -> Console:
-    """Returns where entry points report: text as it is (a path may hold brackets), never broken inside a path."""
-    return Console(markup=False, highlight=False, soft_wrap=True)
+def make_console(quiet: bool = False) -> Console:
+    """Returns where entry points report: text as it is (a path may hold brackets), never broken inside a path.
+
+    Args:
+      quiet: whether nothing is shown, as in all processes of a run but the first.
+    """
+    return Console(markup=False, highlight=False, soft_wrap=True, quiet=quiet)
 
 
 @contextmanager
@@ -36,8 +40,14 @@ def warnings_to(handler: logging.Handler) -> Iterator[None]:
 class PrintedWarnings(logging.Handler):
     """Prints warnings of the package, and notes (of the level INFO), each once."""
 
-    def __init__(self) -> None:
-        super().__init__(logging.INFO)
+    def __init__(self, process: int = 0) -> None:
+        """Prepares to print.
+
+        Args:
+          process: which of several processes this is. All but the first name themselves, and print no notes.
+        """
+        super().__init__(logging.INFO if process == 0 else logging.WARNING)
+        self._who = f"process {process}: " if process else ""
         self._said: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -45,9 +55,39 @@ class PrintedWarnings(logging.Handler):
         if text not in self._said:
             self._said.add(text)
             if record.levelno >= logging.WARNING:
-                print(f"warning: {text}", file=sys.stderr)
+                print(f"warning: {self._who}{text}", file=sys.stderr)
             else:
                 print(text)
+
+
+@contextmanager
+def libraries_silenced() -> Iterator[None]:
+    """Silences what the checkpoint library logs, and what its threads print, until the block ends.
+
+    Its errors are raised too, and each is reported in one message; the log would have hundreds of lines of tracebacks,
+    and some of them come seconds later, from writes that were still running when the first one failed.
+    """
+    before = sys.unraisablehook
+
+    def ignore(unraisable: Any) -> None:
+        if str(unraisable.exc_value) != "Event loop is closed":
+            before(unraisable)
+
+    with ExitStack() as stack:
+        for name in ("absl", "asyncio"):
+            logger, silence = logging.getLogger(name), _Silence()
+            logger.addFilter(silence)
+            stack.callback(logger.removeFilter, silence)
+        sys.unraisablehook = ignore
+        stack.callback(setattr, sys, "unraisablehook", before)
+        yield
+
+
+class _Silence(logging.Filter):
+    """Drops the records of the checkpoint library, which logs through absl and asyncio."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return record.name != "asyncio" and "orbax" not in record.pathname
 
 
 class _Status(ProgressColumn):

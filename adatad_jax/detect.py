@@ -11,6 +11,7 @@ from pathlib import Path
 
 from adatad_jax import cli
 from adatad_jax.console import make_console
+from adatad_jax.errors import Exit
 from adatad_jax.files import check_output_folder
 from adatad_jax.inference.detector import load
 from adatad_jax.outputs.targets import ANNOTATED, plan
@@ -44,6 +45,7 @@ def main(arguments: Sequence[str]) -> None:
         type=Path,
         help="configuration of --checkpoint, with --config.FIELD=VALUE; not needed if the checkpoint determines it",
     )
+    cli.add_step_option(parser)
     parser.add_argument("--output", type=Path, required=True, help="folder to write into")
     parser.add_argument("--threshold", type=float, help="least score of a detection, in [0, 1] (default: keep all)")
     parser.add_argument("--top", type=int, metavar="N", help="keep at most the N best detections per video")
@@ -69,11 +71,12 @@ def main(arguments: Sequence[str]) -> None:
         parser.error("--config belongs to --checkpoint; a run is used as it was trained")
     jobs = plan(args.videos, args.output)
     check_output_folder(args.output)
-    detector = load(args.workdir or args.checkpoint, args.config, overrides=overrides, batch=args.batch)
+    path = args.workdir or args.checkpoint
+    detector = load(path, args.config, overrides=overrides, batch=args.batch, step=args.step)
     labels = tuple(args.label) if args.label else None
     options = Options(args.threshold, args.top, labels, args.fps, args.skip_damaged, args.annotate, args.again)
     if detect_files(detector, jobs, options, make_console()):
-        sys.exit(1)
+        sys.exit(Exit.PARTLY)
 
 
 def entry() -> None:

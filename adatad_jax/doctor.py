@@ -15,12 +15,11 @@ from adatad_jax.diagnosis.diagnose import diagnose
 from adatad_jax.diagnosis.picture import draw_report
 from adatad_jax.diagnosis.printed import print_report
 from adatad_jax.diagnosis.report import report_to_json
-from adatad_jax.errors import UserError
+from adatad_jax.errors import Exit, UserError
 from adatad_jax.files import write_text
 
 REPORT_FILE = "report.json"
 PICTURE_FILE = "report.png"
-UNFIT = 1
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -49,7 +48,7 @@ def main(arguments: Sequence[str]) -> None:
     print_report(report, console)
     console.print(f"wrote {files} into {output}")
     if not report.fit:
-        sys.exit(UNFIT)
+        sys.exit(Exit.PARTLY)
 
 
 def entry() -> None:

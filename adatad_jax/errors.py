@@ -1,21 +1,56 @@
-"""The exception that is meant for the user, and functions that compose its message."""
+"""How commands end: exit codes, the exceptions that are meant for the user, and functions that compose messages."""
 
 import sys
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from enum import IntEnum
 
 PROBLEMS_SHOWN = 20
 _NAMES_SHOWN = 3
 _shown = ContextVar("shown", default=PROBLEMS_SHOWN)
 
 
+class Exit(IntEnum):
+    """The exit codes of all commands; docs/training.md has the table. 70 and 75 are those of BSD's sysexits."""
+
+    DONE = 0
+    PARTLY = 1  # some of what was asked for: a video of several, a cache that is not whole
+    USER_ERROR = 2
+    MACHINE = 70  # the same command continues, once the machine is well
+    CONTINUE = 75  # left as asked: the same command continues
+    INTERRUPTED = 130
+
+
 class UserError(Exception):
     """An error that the user can correct.
 
     The message names the file, key or field, what was found, what was expected, and what to do. Commands print it
-    without a traceback and exit with code 2 (`adatad_jax.cli`).
+    without a traceback and exit with `exit_code` (`adatad_jax.cli`).
     """
+
+    exit_code = Exit.USER_ERROR
+
+
+class MachineError(UserError):
+    """A fault of a device or of the machine: nothing is wrong with the command, which continues when called again."""
+
+    exit_code = Exit.MACHINE
+
+
+class Left(SystemExit):
+    """The end of a training that was asked to leave: its state is saved, and the same call continues it.
+
+    A program that lets it pass exits with code 75, without a traceback, as the commands do.
+    """
+
+    def __init__(self, where: str) -> None:
+        """Says where the run was left, in words, such as "after step 12"."""
+        super().__init__(Exit.CONTINUE.value)
+        self.where = where
+
+    def __str__(self) -> str:
+        return self.where
 
 
 def one_line(error: Exception, limit: int = 200) -> str:

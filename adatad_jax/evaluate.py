@@ -1,6 +1,6 @@
 """Evaluates a trained detector, or the detections of any tool.
 
-    python -m adatad_jax.evaluate --config configs/thumos_s.py [--workdir DIR]
+    python -m adatad_jax.evaluate --config configs/thumos_s.py [--workdir DIR] [--step N|best|latest]
     python -m adatad_jax.evaluate --results results.json --annotations gt.json --subset validation --output DIR
 
 With `--checkpoint FILE_OR_FOLDER` the detector comes from a checkpoint of the PyTorch release, or from a folder that
@@ -19,6 +19,7 @@ from adatad_jax.evaluation.summary import METRICS_FILE
 from adatad_jax.pipelines.evaluate_detector import evaluate
 from adatad_jax.pipelines.evaluate_results import evaluate_results
 from adatad_jax.report.page import REPORT_FILE
+from adatad_jax.training.retention import LATEST
 
 _MOST_TIOUS = 100
 _OF_RESULTS = (
@@ -51,8 +52,8 @@ def main(arguments: Sequence[str]) -> None:
     args, overrides = cli.parse_overrides(parser, arguments)
     given = [f"--{name.replace('_', '-')}" for name in _OF_RESULTS if getattr(args, name) is not None]
     if args.results is not None:
-        if args.config or args.checkpoint or args.workdir or overrides:
-            parser.error("--results needs no detector: not allowed with --config, --checkpoint and --workdir")
+        if args.config or args.checkpoint or args.workdir or overrides or args.step != LATEST:
+            parser.error("--results needs no detector: not allowed with --config, --checkpoint, --workdir and --step")
         if args.annotations is None or args.output is None:
             parser.error("--results also needs --annotations and --output")
         if args.nouns is not None and args.task is not None:
@@ -69,7 +70,7 @@ def main(arguments: Sequence[str]) -> None:
     # A folder's name may hold a dot, which is no suffix.
     checkpoint = args.checkpoint.resolve() if args.checkpoint else args.config
     workdir = args.workdir or Path("runs") / (checkpoint.name if checkpoint.is_dir() else checkpoint.stem)
-    evaluate(config, workdir, make_console(), args.checkpoint, overrides)
+    evaluate(config, workdir, make_console(), args.checkpoint, overrides, args.step)
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -83,9 +84,10 @@ def make_parser() -> argparse.ArgumentParser:
         "--checkpoint",
         type=Path,
         help="a detector checkpoint of the PyTorch release, or a folder of convert/pth_to_flax.py, in place of the "
-        "run's latest; results go to --workdir (default then: runs/NAME_OF_CHECKPOINT); --config is not needed if the "
+        "run; results go to --workdir (default then: runs/NAME_OF_CHECKPOINT); --config is not needed if the "
         "checkpoint determines it",
     )
+    cli.add_step_option(parser)
     group = parser.add_argument_group("detections of any tool")
     group.add_argument(
         "--results",

@@ -15,9 +15,8 @@ from pathlib import Path
 from adatad_jax import cli
 from adatad_jax.console import make_console
 from adatad_jax.data.cache import DEFAULT_QUALITY
+from adatad_jax.errors import Exit
 from adatad_jax.pipelines.prepare_cache import check, prepare
-
-INCOMPLETE = 1
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -50,7 +49,7 @@ def main(arguments: Sequence[str]) -> None:
     else:
         complete = prepare(config, args.output, None if args.lossless else args.quality, args.workers, console)
     if not complete:
-        sys.exit(INCOMPLETE)
+        sys.exit(Exit.PARTLY)
 
 
 def entry() -> None:

@@ -1,12 +1,16 @@
 """Trains a detector: `python -m adatad_jax.train --config configs/thumos_s.py`.
 
-With `--dry_run` it builds and compiles everything, says what the run will need, and writes nothing.
+Started as several processes, by a cluster or by hand (docs/training.md), these share the training. With `--dry_run` it
+builds and compiles everything, says what the run will need, and writes nothing.
 """
 
 from collections.abc import Sequence
 
 from adatad_jax import cli
-from adatad_jax.console import make_console
+from adatad_jax.config.fields import DistributedConfig
+from adatad_jax.console import PrintedWarnings, make_console, warnings_to
+from adatad_jax.devices.launch import find_launch
+from adatad_jax.devices.processes import joined
 from adatad_jax.pipelines.dry_run import PLATFORMS, dry_run
 from adatad_jax.pipelines.train_detector import train
 
@@ -18,7 +22,8 @@ def main(arguments: Sequence[str]) -> None:
       arguments: the command line without the program's name.
 
     Raises:
-      UserError: the configuration, the data or the run's folder cannot be used.
+      UserError: the configuration, the data or the run's folder cannot be used; or other processes of the run have
+        failed, or are not there.
     """
     parser = cli.config_parser("Train AdaTAD; the same command on the same folder continues a run.")
     parser.add_argument(
@@ -32,12 +37,15 @@ def main(arguments: Sequence[str]) -> None:
         help="with --dry_run: lower the steps for this platform, which need not be there, and compile nothing",
     )
     args, config = cli.parse(parser, arguments)
+    if args.platform and not args.dry_run:
+        parser.error("--platform: only with --dry_run; a training takes the devices that JAX finds")
     if args.dry_run:
         dry_run(config, args.workdir, make_console(), args.platform)
-    elif args.platform:
-        parser.error("--platform: only with --dry_run; a training takes the devices that JAX finds")
-    else:
-        train(config, args.workdir, make_console())
+        return
+    given: DistributedConfig = config.distributed
+    launch = find_launch(given.coordinator, given.processes, given.process, timeout=given.timeout)
+    with joined(launch, given.timeout) as processes, warnings_to(PrintedWarnings(processes.index)):
+        train(config, args.workdir, make_console(quiet=not processes.first), processes)
 
 
 def entry() -> None:

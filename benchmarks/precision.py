@@ -18,7 +18,7 @@ from adatad_jax.console import make_console
 from adatad_jax.data.loader import placed_ahead
 from adatad_jax.demo.run import demo_config, make_data
 from adatad_jax.devices.choice import set_precision
-from adatad_jax.devices.placing import replicate
+from adatad_jax.devices.placing import first_value, replicate
 from adatad_jax.pipelines.train_detector import check_inputs, make_plan
 from adatad_jax.training.parameters import split
 from adatad_jax.training.state import create_state
@@ -32,14 +32,14 @@ def losses(config: Config, folder: Path, steps: int) -> np.ndarray:
     # Before anything is compiled: a float32 run stays one where a bfloat16 run has gone before.
     set_precision(config.model.dtype)
     inputs = check_inputs(config, folder / "run", make_console())
-    plan = make_plan(config, len(inputs.classes), inputs.batches.steps_per_epoch)
+    plan = make_plan(inputs.config, inputs.sharing, len(inputs.classes), inputs.batches.steps_per_epoch)
     trained, frozen = split(initialize(plan.model, config).params, plan.optimizer_config.full)
     fresh = create_state(trained, frozen, plan.optimizer, config.train.normalizer_start, config.seed)
     state = replicate(jax.device_get(fresh), plan.devices)
     found, start = [], time.perf_counter()
-    for loaded in placed_ahead(inputs.batches.from_step(0, steps), plan.devices):
+    for loaded in placed_ahead(inputs.batches.from_step(0, steps), inputs.sharing):
         state, metrics = plan.step(state, loaded.batch)
-        found.append(float(metrics["loss"][0]))
+        found.append(first_value(metrics["loss"]))
         if len(found) % 20 == 0:
             seconds = time.perf_counter() - start
             print(f"{config.model.dtype}: {len(found)} of {steps} steps in {seconds:.0f} s, loss {found[-1]:.4f}")

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import pytest
 
 from adatad_jax import cli
-from adatad_jax.errors import UserError
+from adatad_jax.errors import Exit, UserError
 
 
 def test_warnings_are_printed_once_before_the_error(
@@ -24,7 +24,7 @@ def test_warnings_are_printed_once_before_the_error(
     monkeypatch.setattr("sys.argv", ["train"])
     with pytest.raises(SystemExit) as end:
         cli.run(main)
-    assert end.value.code == cli.EXIT_USER_ERROR
+    assert end.value.code == Exit.USER_ERROR
     assert capsys.readouterr().err == "warning: a.json: 2 segments\nerror: b.json: no such file\n"
     assert logging.getLogger("adatad_jax").handlers == before
 

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from adatad_jax.augmentation import jitter, operations
 from adatad_jax.augmentation.draws import Augmentation, JitterDraw, Operation, OperationsDraw
 
-FRAMES_AT_ONCE = 32
+FRAMES_AT_ONCE = 16  # divides a device's share of a window, so that shares are computed as whole windows are
 
 
 def augment(frames: jax.Array, draws: Augmentation) -> jax.Array:

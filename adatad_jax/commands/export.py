@@ -1,6 +1,6 @@
 """Writes a detector for PyTorch: `adatad export WORKDIR OUTPUT.pth`, or `python convert/flax_to_pth.py`.
 
-WORKDIR is the folder of a run, whose latest checkpoint is taken, or of a converted detector. OUTPUT (`.pth` or
+WORKDIR is the folder of a run or of a converted detector. OUTPUT (`.pth` or
 `.safetensors`) holds `state_dict` and its running average `state_dict_ema` under the names of the PyTorch release, each
 behind `module.`.
 """
@@ -18,8 +18,9 @@ def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("workdir", type=Path, metavar="WORKDIR", help="folder of a run or of a converted detector")
     parser.add_argument("output", type=Path, metavar="OUTPUT", help="file to write; must not exist")
+    cli.add_step_option(parser)
     args = parser.parse_args(arguments)
-    print(export(args.workdir, args.output))
+    print(export(args.workdir, args.output, args.step))
 
 
 def entry() -> None:

@@ -150,6 +150,9 @@ class DataConfig:
         "of the videos; decord: for those that it is shown to read rightly, pyav for the others, and in detect for all",
         one_of=("pyav", "decord"),
     )
+    retries: int = setting(
+        3, "times a read of a video that failed in training or evaluation is repeated, 1, 2, 4 ... s later", at_least=0
+    )
     skip_broken: bool = setting(False, "go on without videos that cannot be read, and list them")
     cache: str = setting(
         "", "folder written by `python -m adatad_jax.prepare`: frames come from it, not from the videos"
@@ -206,6 +209,9 @@ class TrainConfig:
     """Batches, learning rates, loss, and when a run is saved and evaluated."""
 
     batch_size: int = setting(2, "windows, over all devices", at_least=1)
+    accumulate: int = setting(
+        1, "parts of a batch that are computed one after the other, for batches larger than memory", at_least=1
+    )
     epochs: int = setting(60, "epochs that are run", at_least=1)
     schedule_epochs: int = setting(100, "epochs over which the cosine is laid out", at_least=1)
     warmup_epochs: int = setting(5, "epochs over which the learning rate rises", at_least=1)
@@ -226,9 +232,20 @@ class TrainConfig:
     )
     checkpoint_every: int = setting(2, "epochs between checkpoints", at_least=1)
     checkpoint_steps: int = setting(0, "steps between checkpoints inside an epoch; 0: none there", at_least=0)
-    keep_checkpoints: int = setting(3, "how many checkpoints are kept, the latest", at_least=1)
+    checkpoint_minutes: float = setting(15.0, "minutes between checkpoints at most; 0: no limit", at_least=0)
+    keep_checkpoints: int = setting(
+        3, "how many checkpoints at ends of epochs are kept, the latest; the best by mAP is kept too", at_least=1
+    )
+    keep_evaluated: bool = setting(False, "the checkpoints of all evaluated epochs are kept")
+    failed_saves: int = setting(5, "failures to save in a row that end the run", at_least=1)
+    grace: float = setting(30.0, "seconds in which a run that is asked to leave (SIGTERM) saves and ends", above=0)
+    skip_bad_steps: int = setting(
+        0, "steps in a row that may be left out because their loss or gradient is not finite; 0: none", at_least=0
+    )
     eval_from: int = setting(0, "first epoch after which to evaluate, counted from 1; 0: never", at_least=0)
-    eval_every: int = setting(2, "epochs between evaluations, at least 1; without effect where eval_from is 0")
+    eval_every: int = setting(
+        2, "epochs between evaluations, at least 1; without effect where eval_from is 0", at_least=0
+    )
 
 
 @dataclass(frozen=True)
@@ -255,6 +272,19 @@ class EvaluationConfig:
 
 
 @dataclass(frozen=True)
+class DistributedConfig:
+    """Several processes that share a training, where neither JAX's variables nor a cluster says how they meet.
+
+    It says how a run is started, not what it is: it is not part of the run's folder.
+    """
+
+    coordinator: str = setting("", "HOST:PORT at which process 0 listens; empty: as the environment says")
+    processes: int = setting(0, "how many there are; 0: as the environment says", at_least=0)
+    process: int = setting(-1, "which one this is, from 0; -1: as the environment says", at_least=-1)
+    timeout: float = setting(60.0, "seconds to wait for the others at the start", above=0)
+
+
+@dataclass(frozen=True)
 class Config:
     """All of a run's configuration. Defaults: the THUMOS-14 recipe of the paper at size S, without paths."""
 
@@ -267,6 +297,7 @@ class Config:
     model: ModelConfig = field(default_factory=ModelConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     test: EvaluationConfig = field(default_factory=EvaluationConfig)
+    distributed: DistributedConfig = field(default_factory=DistributedConfig)
 
     @classmethod
     def of(cls, values: ConfigDict) -> Self:

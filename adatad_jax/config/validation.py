@@ -88,6 +88,10 @@ def _joint_rules(config: Config, missing: tuple[str, ...]) -> list[Rule]:
         ),
         Rule("train.eval_every", train.eval_from == 0 or train.eval_every >= 1, "at least 1"),
     ]
+    if train.batch_size >= 1 and train.accumulate >= 1:
+        divisors = ", ".join(str(n) for n in range(1, train.batch_size + 1) if train.batch_size % n == 0)
+        expected = f"a divisor of train.batch_size={train.batch_size}: {divisors}"
+        rules.append(Rule("train.accumulate", train.batch_size % train.accumulate == 0, expected))
     if "train.schedule_epochs" not in missing:
         rules.append(Rule("train.epochs", train.epochs <= train.schedule_epochs, "at most schedule_epochs"))
     return rules

@@ -1,12 +1,16 @@
 """A batch of training windows as arrays."""
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
+
+import jax
 
 from adatad_jax.augmentation.draws import NO_AUGMENTATION, Augmentation
 
 
 class Batch(NamedTuple):
     """B windows, or B windows on each device, where every array has a leading device axis.
+
+    Where s devices share windows, `frames` has T/s frames on each of them, and the rest is whole.
 
     Attributes:
       frames: `[B, T, H, W, 3]` uint8 RGB.
@@ -25,3 +29,8 @@ class Batch(NamedTuple):
     sample_ids: Any
     weight: Any
     augmentation: Augmentation = NO_AUGMENTATION
+
+    def part(self, rows: slice, frames: slice) -> Self:
+        """Returns some rows, and of their windows some frames; the rest of a window stays whole."""
+        some: Self = jax.tree.map(lambda array: array[rows], self)
+        return some._replace(frames=some.frames[:, frames])

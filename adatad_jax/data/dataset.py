@@ -27,6 +27,8 @@ class Sample(NamedTuple):
       labels: `[G]` int32, class indices.
       augmentation: what the accelerator does to the frames.
       matched: whether at least one segment keeps enough of its length in a training window.
+      video: name of a training video.
+      repeated: how many reads had to be repeated.
     """
 
     frames: np.ndarray
@@ -35,6 +37,8 @@ class Sample(NamedTuple):
     labels: np.ndarray
     augmentation: Augmentation = NO_AUGMENTATION
     matched: bool = True
+    video: str = ""
+    repeated: int = 0
 
 
 class TrainingWindows:
@@ -95,6 +99,7 @@ class TrainingWindows:
         """
         data = self._config.data
         name = self._names[index]
+        repeats = self._frames.repeats[name]
         rng = np.random.default_rng([self._config.seed, WINDOW_STREAM, epoch, index])
         window = self._sampling.draw(
             *self._subset.truth[name],
@@ -114,7 +119,8 @@ class TrainingWindows:
         rng = np.random.default_rng([self._config.seed, AUGMENT_STREAM, epoch, index])
         augmentation = draw_augmentation(rng, data.crop, data.crop, data.rand_augment, data.color_jitter)
         frames = np.ascontiguousarray(frames)
-        return Sample(frames, window.mask, window.segments, window.labels, augmentation, window.found)
+        repeats = self._frames.repeats[name] - repeats
+        return Sample(frames, window.mask, window.segments, window.labels, augmentation, window.found, name, repeats)
 
 
 def require_valid(video: str, mask: np.ndarray) -> None:

@@ -57,8 +57,8 @@ def open_footage(path: Path, config: Config, fps: float | None = None, filling: 
     def open_file(path: Path) -> VideoReader:
         return open_steady(path, given, rate, filling)
 
-    # The video may be hours long, and no cache holds it.
-    data = dataclasses.replace(config.data, in_memory=False, cache="")
+    # The video may be hours long, and no cache holds it. One that cannot be read keeps nobody waiting.
+    data = dataclasses.replace(config.data, in_memory=False, cache="", retries=0)
     frames = FrameSource({path.stem: path}, data, data.test_short_side, onwards=True, open_file=open_file)
     notes = frames.look(path.stem).notes
     layout = lay_out(path, given, rate)

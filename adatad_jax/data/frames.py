@@ -1,21 +1,28 @@
 """Sources of a window's frames: video files, decoded frames in memory, or a cache that `prepare` has written."""
 
+import collections
+import itertools
+import logging
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from threading import Lock
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 
 from adatad_jax.config.fields import DataConfig
 from adatad_jax.data.cache import Images, open_cache
 from adatad_jax.data.sampling import make_sampling
+from adatad_jax.errors import UserError
 from adatad_jax.video.decode import VideoReader, frames_at
-from adatad_jax.video.limits import within
+from adatad_jax.video.limits import pause, within
 from adatad_jax.video.probe import Probe
 from adatad_jax.video.steady import open_steady
 from adatad_jax.video.transforms import Box, crop_resize, resize_short_side, short_side_shape
+
+Result = TypeVar("Result")
+_logger = logging.getLogger(__name__)
 
 
 class Frames(Protocol):
@@ -56,6 +63,9 @@ class FrameSource:
 
     With `data.in_memory`, every frame that a window can load is decoded once and kept. With `data.cache`, frames come
     from the cache, and the video files need not exist.
+
+    Attributes:
+      repeats: name -> how many times a read of a video has been repeated.
     """
 
     def __init__(
@@ -85,6 +95,8 @@ class FrameSource:
         self._short_side = short_side
         self._cache = open_cache(Path(data.cache), data, short_side, files) if data.cache else None
         self._limit = data.time_limit
+        self._retries = data.retries
+        self.repeats: collections.Counter[str] = collections.Counter()
         self._in_memory = data.in_memory
         self._loadable = make_sampling(data).loadable
         self._kept: dict[str, tuple[np.ndarray, Images]] = {}  # source indices, ascending, and their frames
@@ -108,12 +120,16 @@ class FrameSource:
 
     def read(self, video: str, indices: np.ndarray, box: Box, size: int) -> Images:
         """Reads a box of some frames; see `Frames.read`."""
+
+        def read(indices: np.ndarray, box: Box, transform: Callable[[Images], Images]) -> Images:
+            return self._persistently(video, lambda: self._read(video, indices, box, transform))
+
         if not self._in_memory:
-            return self._read(video, indices, box, lambda part: crop_resize(part, (0, 0, *box[2:]), size))
+            return read(indices, box, lambda part: crop_resize(part, (0, 0, *box[2:]), size))
         with self._locks[video]:
             if video not in self._kept:
                 loadable = self._loadable(self.count(video))
-                self._kept[video] = loadable, self._read(video, loadable, (0, 0, *self.size(video)), lambda part: part)
+                self._kept[video] = loadable, read(loadable, (0, 0, *self.size(video)), lambda part: part)
         kept, frames = self._kept[video]
         return crop_resize(frames[np.searchsorted(kept, indices)], box, size)
 
@@ -121,7 +137,7 @@ class FrameSource:
         """Returns what is known of a video file; opens it if nothing is. Raises `UserError` if it cannot be read."""
         if video not in self._probes:
             path = self._path(video)
-            reader = within(self._limit, str(path), lambda: self._open(path))
+            reader = self._persistently(video, lambda: within(self._limit, str(path), lambda: self._open(path)))
             self._probes[video] = Probe(reader.frame_count, reader.fps, reader.size, reader.notes)
             if self._onwards:
                 self._idle.setdefault(video, []).append(reader)
@@ -130,6 +146,20 @@ class FrameSource:
     def finish(self, video: str) -> None:
         """Closes the readers that were kept for a video."""
         self._idle.pop(video, None)
+
+    def _persistently(self, video: str, read: Callable[[], Result]) -> Result:
+        """Reads, up to `data.retries` times more if that fails: network file systems fail for a moment."""
+        for attempt in itertools.count():
+            try:
+                return read()
+            except (UserError, OSError) as error:
+                if not (attempt < self._retries and pause(2.0**attempt)):
+                    times = f" (tried {attempt + 1} times)" if attempt else ""
+                    raise UserError(f"{error}{times}") from error
+                if not self.repeats[video]:
+                    _logger.warning("%s; it is read again, up to %d times", error, self._retries)
+                self.repeats[video] += 1
+        raise AssertionError
 
     def _read(self, video: str, indices: np.ndarray, box: Box, transform: Callable[[Images], Images]) -> Images:
         if self._cache is not None:

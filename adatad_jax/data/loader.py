@@ -16,6 +16,7 @@ from adatad_jax.augmentation.draws import draw_augmentation
 from adatad_jax.config.fields import Config
 from adatad_jax.data.batch import Batch
 from adatad_jax.data.dataset import Sample, TrainingWindows
+from adatad_jax.devices.choice import Sharing
 from adatad_jax.devices.placing import place
 from adatad_jax.errors import UserError
 
@@ -58,14 +59,20 @@ class Loaded(NamedTuple):
     """A training batch, and what happened while it was loaded.
 
     Attributes:
-      batch: B windows, or this process's share of them.
-      unmatched: number of windows that were drawn 200 times without keeping a segment; they are used as they are.
+      batch: B windows, or those of this process. Processes that share a window all load it.
+      unmatched: number of windows that were drawn 200 times without keeping a segment; they are used as they are. The
+        first of the processes that share a window counts it, so that sums over processes are right.
       skipped: why videos of the batch could not be read, one message per video; windows of weight 0 replace them.
+        Processes that share a window each say why they could not read it.
+      videos: names of the videos of the batch's windows.
+      repeated: how many reads had to be repeated.
     """
 
     batch: Batch
     unmatched: int
     skipped: tuple[str, ...]
+    videos: tuple[str, ...] = ()
+    repeated: int = 0
 
 
 class TrainingBatches:
@@ -78,25 +85,22 @@ class TrainingBatches:
       steps_per_epoch: number of batches per epoch; the last one may be filled up with windows of weight 0.
     """
 
-    def __init__(self, windows: TrainingWindows, config: Config, process: int = 0, processes: int = 1) -> None:
-        """Prepares to load. With several processes, each loads its own rows of every batch.
+    def __init__(
+        self, windows: TrainingWindows, config: Config, sharing: Sharing | None = None, process: int = 0
+    ) -> None:
+        """Prepares to load.
 
         Args:
           windows: the training windows.
           config: the configuration of the run.
+          sharing: how devices share a batch; each process loads the windows of its own devices. None: all are loaded.
           process: index of this process.
-          processes: number of processes.
-
-        Raises:
-          UserError: the batch does not divide among the processes.
         """
         size = config.train.batch_size
-        if size % processes:
-            raise UserError(f"config.train.batch_size={size}: expected a multiple of the {processes} processes")
         self._windows = windows
         self._config = config
-        self._rows = size // processes
-        self._first_row = process * self._rows
+        self._rows = range(size) if sharing is None else sharing.rows(size, process)
+        self._counted_from = 0 if sharing is None or process == 0 else sharing.rows(size, process - 1).stop
         self._order = functools.lru_cache(maxsize=2)(windows.order)
         self.steps_per_epoch = math.ceil(len(windows.order(0)) / size)
 
@@ -106,16 +110,17 @@ class TrainingBatches:
         Raises:
           UserError: a video cannot be read, and `data.skip_broken` is not set.
         """
-        places = range(first * self._rows, end * self._rows)
-        samples = load_ahead(places, self._load, self._config.data.threads, ahead=2 * self._rows)
+        count = len(self._rows)
+        places = range(first * count, end * count)
+        samples = load_ahead(places, self._load, self._config.data.threads, ahead=2 * count)
         for _ in range(first, end):
-            yield self._gather([next(samples)[1] for _ in range(self._rows)])
+            yield self._gather([next(samples)[1] for _ in self._rows])
 
     def _load(self, place: int) -> Sample | None:
         """Returns the sample at a place of the run; None for a place that fills up the last batch of an epoch."""
-        step, row = divmod(place, self._rows)
-        epoch, number = divmod(step, self.steps_per_epoch)
-        position = number * self._config.train.batch_size + self._first_row + row
+        step, number = divmod(place, len(self._rows))
+        epoch, within = divmod(step, self.steps_per_epoch)
+        position = within * self._config.train.batch_size + self._rows[number]
         order = self._order(epoch)
         return self._windows.load(epoch, int(order[position])) if position < len(order) else None
 
@@ -126,9 +131,15 @@ class TrainingBatches:
         if broken:
             raise broken[0]
         samples = [one if isinstance(one, Sample) else None for one in found]
-        batch = training_batch(samples, self._config, self._windows.segment_rows, self._first_row)
-        unmatched = sum(not sample.matched for sample in samples if sample is not None)
-        return Loaded(batch, unmatched, tuple(str(error) for error in failures))
+        batch = training_batch(samples, self._config, self._windows.segment_rows, self._rows[0])
+        unmatched = [
+            row
+            for row, sample in zip(self._rows, samples, strict=True)
+            if sample is not None and not sample.matched and row >= self._counted_from
+        ]
+        videos = tuple(sample.video for sample in samples if sample is not None)
+        repeated = sum(sample.repeated for sample in samples if sample is not None)
+        return Loaded(batch, len(unmatched), tuple(str(error) for error in failures), videos, repeated)
 
 
 def training_batch(samples: Sequence[Sample | None], config: Config, segment_rows: int, first_row: int = 0) -> Batch:
@@ -170,11 +181,46 @@ def filler(config: Config) -> Sample:
     return Sample(frames, np.ones(data.window, bool), *nothing, draws)
 
 
-def placed_ahead(batches: Iterator[Loaded], devices: Sequence[jax.Device]) -> Iterator[Loaded]:
-    """Yields the batches placed on devices, with a leading device axis, one batch ahead of the step being computed."""
+def device_parts(batch: Batch, sharing: Sharing, process: int = 0) -> list[Batch]:
+    """Cuts the windows of a process into what each of its devices has: its group's windows, its share of their frames.
+
+    Args:
+      batch: the windows of `sharing.rows`.
+      sharing: how devices share a batch.
+      process: index of the process.
+
+    Returns:
+      One batch for each device of the process, in the order of the axis. Their arrays are views.
+    """
+    numbers = sharing.of_process(process)
+    first, last = numbers[0] // sharing.shares, numbers[-1] // sharing.shares
+    size, length = len(batch.weight) // (last + 1 - first), batch.frames.shape[1] // sharing.shares
+    parts = []
+    for number in numbers:
+        group, share = divmod(number, sharing.shares)
+        start = (group - first) * size
+        parts.append(batch.part(slice(start, start + size), slice(share * length, (share + 1) * length)))
+    return parts
+
+
+def placed_ahead(batches: Iterator[Loaded], sharing: Sharing) -> Iterator[Loaded]:
+    """Yields the batches placed on devices, with a leading device axis, one batch ahead of the step being computed.
+
+    Args:
+      batches: of this process.
+      sharing: how the devices of all processes share a batch.
+
+    Raises:
+      Exception: as loading, once all batches before have been yielded.
+    """
     waiting: collections.deque[Loaded] = collections.deque()
-    for loaded in batches:
-        waiting.append(loaded._replace(batch=place(loaded.batch, devices)))
-        if len(waiting) > 1:
-            yield waiting.popleft()
+    try:
+        for loaded in batches:
+            parts = device_parts(loaded.batch, sharing, jax.process_index())
+            waiting.append(loaded._replace(batch=place(parts, sharing.devices)))
+            if len(waiting) > 1:
+                yield waiting.popleft()
+    except Exception:
+        yield from waiting
+        raise
     yield from waiting

@@ -33,6 +33,7 @@ from adatad_jax.pipelines.train_detector import train
 from adatad_jax.report.page import REPORT_FILE
 from adatad_jax.weights.convert_file import convert_file
 from adatad_jax.weights.initialize import initialize
+from adatad_jax.weights.run_folder import check_unlocked
 
 CONFIG = Path("configs/demo.py")
 MARKER = ".adatad-demo"  # only a folder with this file may be cleared
@@ -101,11 +102,12 @@ def prepare_folder(workdir: Path, resume: bool) -> None:
       resume: whether to continue an earlier demo.
 
     Raises:
-      UserError: the folder is not a demo's.
+      UserError: the folder is not a demo's, or a demo trains in it.
     """
     check_output_folder(workdir, checkpoints=True)
     if workdir.exists() and any(workdir.iterdir()) and not (workdir / MARKER).exists():
         raise UserError(f"{workdir}: exists and is not a demo's folder; remove it or give another --workdir")
+    check_unlocked(workdir)
     if not resume:
         shutil.rmtree(workdir, ignore_errors=True)
     workdir.mkdir(parents=True, exist_ok=True)

@@ -56,7 +56,6 @@ class LossSums(NamedTuple):
 
     classification: jax.Array
     regression: jax.Array
-    positives: jax.Array
 
 
 def loss_sums(
@@ -67,7 +66,7 @@ def loss_sums(
     targets: Targets,
     label_smoothing: float = 0.0,
 ) -> LossSums:
-    """Sums the focal loss over valid points and classes and the DIoU loss over positive points, and counts the latter.
+    """Sums the focal loss over valid points and classes, and the DIoU loss over positive points.
 
     Args:
       points: the P points.
@@ -86,7 +85,7 @@ def loss_sums(
     predicted = to_segments(points, jnp.where(positive, distances, 1.0))
     wanted = to_segments(points, jnp.where(positive, targets.distances, 1.0))
     diou = jnp.where(targets.positive, diou_loss(predicted, wanted), 0)
-    return LossSums(focal.sum(), diou.sum(), targets.positive.sum().astype(jnp.float32))
+    return LossSums(focal.sum(), diou.sum())
 
 
 def update_normalizer(normalizer: jax.Array, positives: jax.Array, release_gpus: int) -> jax.Array:

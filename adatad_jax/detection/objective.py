@@ -1,16 +1,17 @@
-"""What the training minimises: focal loss and DIoU loss over the points of a batch, by the running normaliser."""
+"""What the training minimises: focal loss and DIoU loss over the points of windows, and what divides them."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 
-from adatad_jax.detection.losses import loss_sums, update_normalizer
-from adatad_jax.detection.points import make_points
+from adatad_jax.detection.losses import loss_sums
+from adatad_jax.detection.points import Points, make_points
 from adatad_jax.detection.proposals import flatten_levels
-from adatad_jax.detection.targets import assign_targets
-from adatad_jax.devices.mapping import AXIS
+from adatad_jax.detection.targets import Targets, assign_targets
 from adatad_jax.models.adatad import Predictions
+from adatad_jax.models.pyramid import level_masks
 from adatad_jax.models.sizes import DetectorConfig
 
 
@@ -33,34 +34,50 @@ class LossConfig:
     normalizer_start: float
 
 
-class Objective(NamedTuple):
-    """The loss of a batch that the devices of the axis `AXIS` share.
+class Terms(NamedTuple):
+    """The terms of the loss of some windows, float32 scalars; those of all windows of a batch sum to the batch's."""
 
-    Attributes:
-      share: this device's share of the loss, float32 scalar.
-      metrics: of the global batch: `loss`, its parts `classification` and `regression`, the number of `positives`, and
-        the `normalizer`.
-      normalizer: after this step.
+    classification: jax.Array
+    regression: jax.Array
+
+
+def count_positives(
+    detector: DetectorConfig,
+    config: LossConfig,
+    mask: jax.Array,
+    weight: jax.Array,
+    segments: jax.Array,
+    labels: jax.Array,
+) -> jax.Array:
+    """Counts the positive points of windows, for which no prediction is needed.
+
+    Args:
+      detector: strides, regression ranges and classes.
+      config: what the loss is made of.
+      mask: `[B, positions]` bool, valid grid positions.
+      weight: `[B]` float32, 1 for a window, 0 for one that only fills up the batch.
+      segments: `[B, G, 2]` float32, grid positions.
+      labels: `[B, G]` int32, -1 for padding.
+
+    Returns:
+      float32 scalar.
     """
+    masks = level_masks(detector, mask)
+    valid = jnp.concatenate(masks, 1) & (weight[:, None] > 0)
+    _, targets = _targets(detector, config, masks[0].shape[1], valid, segments, labels)
+    return targets.positive.sum().astype(jnp.float32)
 
-    share: jax.Array
-    metrics: dict[str, jax.Array]
-    normalizer: jax.Array
 
-
-def objective(
+def loss_terms(
     detector: DetectorConfig,
     config: LossConfig,
     predictions: Predictions,
     weight: jax.Array,
     segments: jax.Array,
     labels: jax.Array,
-    normalizer: jax.Array,
-) -> Objective:
-    """Computes the loss of one device's windows (ActionFormer, section 3.4).
-
-    Losses and positives are summed over the devices before the normaliser divides them, so N devices that share a
-    batch compute what one does.
+    divisor: jax.Array,
+) -> Terms:
+    """Computes the terms of the loss of windows (ActionFormer, section 3.4).
 
     Args:
       detector: strides, regression ranges and classes.
@@ -69,24 +86,23 @@ def objective(
       weight: `[B]` float32, 1 for a window, 0 for one that only fills up the batch.
       segments: `[B, G, 2]` float32, grid positions.
       labels: `[B, G]` int32, -1 for padding.
-      normalizer: the loss normaliser before this step, float32 scalar.
+      divisor: of the sums over all windows of the batch, float32 scalar.
     """
     logits, distances, mask = flatten_levels(predictions)
-    mask &= weight[:, None] > 0
-    points = make_points(detector, predictions.masks[0].shape[1])
-    targets = assign_targets(points, mask, segments, labels, detector.classes, config.all_candidates)
-    sums = loss_sums(points, mask, logits, distances, targets, config.label_smoothing)
-    positives = jax.lax.psum(sums.positives, AXIS)
-    normalizer = update_normalizer(normalizer, positives, config.release_gpus)
-    divisor = normalizer * config.release_gpus
-    own = sums.classification / divisor
-    own_regression = config.regression_weight * sums.regression / divisor
-    classification, regression = jax.lax.psum((own, own_regression), AXIS)
-    metrics = {
-        "loss": classification + regression,
-        "classification": classification,
-        "regression": regression,
-        "positives": positives,
-        "normalizer": normalizer,
-    }
-    return Objective(own + own_regression, metrics, normalizer)
+    valid = mask & (weight[:, None] > 0)
+    points, targets = _targets(detector, config, predictions.masks[0].shape[1], valid, segments, labels)
+    sums = loss_sums(points, valid, logits, distances, targets, config.label_smoothing)
+    return Terms(sums.classification / divisor, config.regression_weight * sums.regression / divisor)
+
+
+def _targets(
+    detector: DetectorConfig,
+    config: LossConfig,
+    length: int,
+    valid: jax.Array,
+    segments: jax.Array,
+    labels: jax.Array,
+) -> tuple[Points, Targets]:
+    """Makes the P points of windows of `length` padded positions, and their targets; `valid` is `[B, P]` bool."""
+    points = make_points(detector, length)
+    return points, assign_targets(points, valid, segments, labels, detector.classes, config.all_candidates)

@@ -17,9 +17,12 @@ def map_over_devices(
 ) -> Callable[..., Any]:
     """Maps a function over devices, which may sum over the axis `AXIS`.
 
+    With several processes, all must call the mapped function. It returns arrays of this process's devices alone: what
+    has a device axis has one of their number (`placing`).
+
     Args:
       function: takes positional arguments, trees of arrays.
-      devices: to map over; None: all local ones.
+      devices: to map over, of all processes; None: all local ones.
       in_axes: of each argument, 0 for a leading device axis, None for one that is replicated (`replicate`).
       out_axes: the same of what the function returns.
       donate: positions of the arguments whose memory the result may take.
@@ -31,5 +34,7 @@ def map_over_devices(
         out_axes=out_axes,
         donate_argnums=tuple(donate),
         devices=devices,
+        # Otherwise pmap expects every process to have as many devices, in use or not.
+        axis_size=None if devices is None else len(devices),
     )
     return result

@@ -31,6 +31,7 @@ from adatad_jax.errors import UserError, one_line
 from adatad_jax.inference.predictor import Predictor, detect_windows
 from adatad_jax.models.layers import Params
 from adatad_jax.postprocessing.detections import Detection, named
+from adatad_jax.training.retention import LATEST, Choice
 from adatad_jax.video.spelling import normal
 from adatad_jax.weights.load import Trained, load_trained
 
@@ -41,6 +42,7 @@ def load(
     *,
     overrides: Sequence[str] = (),
     batch: int = 1,
+    step: Choice = LATEST,
 ) -> "Detector":
     """Loads a trained detector.
 
@@ -50,6 +52,7 @@ def load(
       config: configuration of such a checkpoint, or its file; not needed if the checkpoint determines it.
       overrides: `--config.FIELD=VALUE`, for a checkpoint.
       batch: windows computed at once on each device.
+      step: which checkpoint of a run: a number of steps, `"best"` by mAP in the run's history, or `"latest"`.
 
     Raises:
       UserError: there is no trained detector, the configuration does not fit it, or `batch` is below 1.
@@ -58,7 +61,7 @@ def load(
         config = Config.of(config)
     elif config is not None and not isinstance(config, Config):
         config = load_config(Path(config), overrides)
-    return Detector(load_trained(Path(path), config, overrides), batch)
+    return Detector(load_trained(Path(path), config, overrides, step), batch)
 
 
 class Detector:

@@ -6,11 +6,13 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from adatad_jax.devices.window_shares import WindowShares
 from adatad_jax.models.backbone import Backbone
 from adatad_jax.models.head import Head, Neck
 from adatad_jax.models.layers import Dtype, dropout
 from adatad_jax.models.positions import resize_time
 from adatad_jax.models.projection import Projection
+from adatad_jax.models.pyramid import level_masks, padded_length
 from adatad_jax.models.sizes import DetectorConfig, ViTConfig
 
 
@@ -56,13 +58,12 @@ class ActionFormer(nn.Module):
         length = features.shape[1]
         if length > cfg.max_length and sample_ids is not None:
             raise ValueError(f"features {features.shape}: training windows have at most {cfg.max_length} positions")
-        padded = cfg.max_length if length <= cfg.max_length else -(-length // cfg.length_factor) * cfg.length_factor
-        features = jnp.pad(features, ((0, 0), (0, padded - length), (0, 0)))
-        mask = jnp.pad(mask, ((0, 0), (0, padded - length)))
+        features = jnp.pad(features, ((0, 0), (0, padded_length(cfg, length) - length), (0, 0)))
+        masks = level_masks(cfg, mask)
         if sample_ids is not None and cfg.input_dropout:
             channels = (1, features.shape[2])
             features = dropout(features, cfg.input_dropout, self.make_rng("dropout"), sample_ids, channels)
-        levels, masks = Projection(cfg, self.dtype, name="projection")(features, mask, sample_ids)
+        levels = Projection(cfg, self.dtype, name="projection")(features, masks, sample_ids)
         levels = Neck(name="neck")(levels)
         logits, distances = Head(cfg.classes, cfg.width, cfg.head_convs, self.dtype, name="head")(levels, masks)
         return Predictions(logits, distances, masks)
@@ -76,7 +77,7 @@ class AdaTAD(nn.Module):
     Attributes:
       vit: dimensions of the backbone.
       detector_config: dimensions of the detector.
-      dtype, remat, unroll: as in `Backbone`.
+      dtype, remat, unroll, shares: as in `Backbone`.
     """
 
     vit: ViTConfig
@@ -84,16 +85,17 @@ class AdaTAD(nn.Module):
     dtype: Dtype = jnp.float32
     remat: bool = False
     unroll: bool = False
+    shares: WindowShares | None = None
 
     def setup(self) -> None:
-        self.backbone = Backbone(self.vit, self.dtype, self.remat, self.unroll)
+        self.backbone = Backbone(self.vit, self.dtype, self.remat, self.unroll, self.shares)
         self.detector = ActionFormer(self.detector_config, self.dtype)
 
     def features(self, frames: jax.Array, positions: int, sample_ids: jax.Array | None = None) -> jax.Array:
         """Computes one feature per grid position.
 
         Args:
-          frames: `[B, T, H, W, 3]` uint8 RGB; T is a multiple of 16.
+          frames: as in `Backbone`.
           positions: number of grid positions of a window.
           sample_ids: as in `Backbone`.
 
@@ -106,8 +108,8 @@ class AdaTAD(nn.Module):
         """Detects in windows.
 
         Args:
-          frames: `[B, T, H, W, 3]` uint8 RGB; T is a multiple of 16, with one or more frames per grid position.
-          mask: `[B, positions]` bool, true where the position holds frames of the video.
+          frames: as in `Backbone`; a window has one or more frames per grid position.
+          mask: `[B, positions]` bool, true where the position of the window holds frames of the video.
           sample_ids: in training, `[B]` int, each window's index in the global batch; None outside training.
         """
         return self.detector(self.features(frames, mask.shape[1], sample_ids), mask, sample_ids)

@@ -1,7 +1,8 @@
 """The backbone of a long window: the encoder on 16-frame chunks, temporal adapters across chunks, and pooling.
 
 Attention never crosses chunks. A temporal adapter (TIA) runs over all tubelets of the window. Code that maps blocks
-over groups of chunks must therefore map `Block` (attention and MLP), and never the adapter.
+over groups of chunks must therefore map `Block` (attention and MLP), and never the adapter. Devices can share a window
+chunk by chunk: then its adapters exchange one tubelet at each border, and its pooled features are gathered.
 """
 
 from typing import TypeVar
@@ -11,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from adatad_jax.devices.window_shares import WindowShares
 from adatad_jax.models.encoder import PIXEL_MEAN, PIXEL_STD, Block, PatchEmbed, drop_path_rates, run_blocks
 from adatad_jax.models.layers import Dtype
 from adatad_jax.models.positions import resize_positions, sinusoid_table
@@ -36,12 +38,14 @@ class AdaptedBlock(Block):
     """A block with a temporal adapter (AdaTAD, arXiv 2311.17241): at its end, or beside the backbone (AdaTAD-dagger).
 
     Attributes:
-      chunks: N, the number of chunks per window.
+      chunks: N, the number of chunks per window that this device has.
       remat: whether to recompute the adapter in the backward pass.
+      shares: as in `Backbone`.
     """
 
     chunks: int
     remat: bool
+    shares: WindowShares | None
 
     @nn.compact
     def __call__(self, carry: Stream, rate: jax.Array, chunk_ids: jax.Array | None) -> Stream:  # type: ignore[override]
@@ -53,7 +57,7 @@ class AdaptedBlock(Block):
         adapter = nn.remat(TIA, prevent_cse=False) if self.remat else TIA
         if side is not None:
             window = jax.lax.stop_gradient(window)
-        change = adapter(self.config.tia_hidden, self.dtype, name="tia")(window).reshape(x.shape)
+        change = adapter(self.config.tia_hidden, self.dtype, self.shares, name="tia")(window).reshape(x.shape)
         return (x + change, None) if side is None else (x, side + change)
 
 
@@ -72,24 +76,28 @@ class Backbone(nn.Module):
       remat: whether to recompute activations in the backward pass instead of keeping them.
       unroll: whether to compile every block by itself instead of a loop. This takes longer to compile, and lets XLA
         drop more of block 0.
+      shares: the s devices that share each window, in a function that is mapped over them; None: each device has its
+        windows whole.
     """
 
     config: ViTConfig
     dtype: Dtype = jnp.float32
     remat: bool = False
     unroll: bool = False
+    shares: WindowShares | None = None
 
     @nn.compact
     def __call__(self, frames: jax.Array, sample_ids: jax.Array | None = None) -> jax.Array:
         """Encodes windows.
 
         Args:
-          frames: `[B, T, H, W, 3]` uint8 RGB; T is a multiple of 16.
+          frames: `[B, T, H, W, 3]` uint8 RGB, or this device's share of each window, `[B, T/s, H, W, 3]`; a multiple of
+            16 frames.
           sample_ids: in training, `[B]` int, each window's index in the global batch. None draws no stochastic depth.
 
         Returns:
-          `[B, T/2, C]` float32, one feature per tubelet: the mean over h, w of the last block's output, without a final
-          norm.
+          `[B, T/2, C]` float32, one feature per tubelet of the whole window: the mean over h, w of the last block's
+          output, without a final norm.
 
         Raises:
           ValueError: T is not a multiple of 16.
@@ -97,7 +105,7 @@ class Backbone(nn.Module):
         cfg = self.config
         batch, total, height, width = frames.shape[:4]
         if total % CHUNK_FRAMES:
-            raise ValueError(f"frames {frames.shape}: the window's {total} frames are no multiple of {CHUNK_FRAMES}")
+            raise ValueError(f"frames {frames.shape}: {total} frames are no multiple of {CHUNK_FRAMES}")
         chunks = total // CHUNK_FRAMES
         x = (frames.astype(jnp.float32) - PIXEL_MEAN) / PIXEL_STD
         x = x.reshape(batch * chunks, CHUNK_FRAMES, height, width, 3)
@@ -105,9 +113,17 @@ class Backbone(nn.Module):
         x = x + self._positions(height // cfg.patch, width // cfg.patch)
         chunk_ids = None
         if sample_ids is not None:
-            chunk_ids = (sample_ids[:, None] * chunks + jnp.arange(chunks)).reshape(-1)
+            chunk_ids = self._chunk_ids(sample_ids, chunks)
         x = self._blocks(x, chunks, chunk_ids)
-        return x.reshape(batch, chunks * CHUNK_TUBELETS, -1, cfg.width).mean(2)
+        features = x.reshape(batch, chunks * CHUNK_TUBELETS, -1, cfg.width).mean(2)
+        return features if self.shares is None else self.shares.gather(features)
+
+    def _chunk_ids(self, sample_ids: jax.Array, chunks: int) -> jax.Array:
+        """Returns the indices in the global batch, `[B*chunks]`, of the chunks that this device has of its windows."""
+        own, per_window = jnp.arange(chunks), chunks
+        if self.shares is not None:
+            own, per_window = own + self.shares.index() * chunks, chunks * self.shares.count
+        return (sample_ids[:, None] * per_window + own).reshape(-1)
 
     def _blocks(self, x: jax.Array, chunks: int, chunk_ids: jax.Array | None) -> jax.Array:
         """Runs all blocks with their adapters on tokens `[B*N, 8*h*w, C]`."""
@@ -124,7 +140,7 @@ class Backbone(nn.Module):
             name = f"blocks_{first}_{last}"
             if has_tia:
                 remat_adapter = self.remat and cfg.side
-                block: Block = maybe_remat(AdaptedBlock)(cfg, self.dtype, chunks, remat_adapter, name=name)
+                block: Block = maybe_remat(AdaptedBlock)(cfg, self.dtype, chunks, remat_adapter, self.shares, name=name)
             else:
                 block = maybe_remat(PlainBlock)(cfg, self.dtype, name=name)
             carry = run_blocks(block, carry, rates[first : last + 1], chunk_ids, self.unroll)

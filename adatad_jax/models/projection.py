@@ -119,21 +119,18 @@ class TransformerBlock(nn.Module):
     dtype: Dtype
 
     @nn.compact
-    def __call__(
-        self, x: jax.Array, mask: jax.Array, sample_ids: jax.Array | None = None
-    ) -> tuple[jax.Array, jax.Array]:
+    def __call__(self, x: jax.Array, mask: jax.Array, sample_ids: jax.Array | None = None) -> jax.Array:
         """Applies the block.
 
         Args:
           x: `[B, T, C]` float32.
-          mask: `[B, T]` bool, valid positions.
+          mask: `[B, T/stride]` bool, valid positions of the output.
           sample_ids: `[B]` int in training, each window's index in the global batch; None outside training.
 
         Returns:
-          `[B, T/stride, C]` float32 and its mask `[B, T/stride]` bool.
+          `[B, T/stride, C]` float32.
         """
         width = x.shape[-1]
-        mask = mask[:, :: self.stride]  # nearest-neighbour downsampling
         y = LayerNorm(BLOCK_NORM_EPS, dtype=self.dtype, name="ln1")(x)
         attention = MaskedAttention(self.heads, self.stride, self.window, self.dropout, self.dtype, name="attn")
         y = attention(y, mask, sample_ids)
@@ -144,7 +141,7 @@ class TransformerBlock(nn.Module):
         y = drop_elements(self, gelu(conv1x1(4 * width, self.dtype, "fc1")(y)), self.dropout, sample_ids)
         y = drop_elements(self, conv1x1(width, self.dtype, "fc2")(y), self.dropout, sample_ids)
         y = jnp.where(mask[..., None], y, 0)
-        return x + AffineDropPath(self.drop_path, name="drop_path_mlp")(y, sample_ids), mask
+        return x + AffineDropPath(self.drop_path, name="drop_path_mlp")(y, sample_ids)
 
 
 class Projection(nn.Module):
@@ -162,20 +159,18 @@ class Projection(nn.Module):
     dtype: Dtype
 
     @nn.compact
-    def __call__(
-        self, x: jax.Array, mask: jax.Array, sample_ids: jax.Array | None = None
-    ) -> tuple[list[jax.Array], list[jax.Array]]:
+    def __call__(self, x: jax.Array, masks: list[jax.Array], sample_ids: jax.Array | None = None) -> list[jax.Array]:
         """Builds the pyramid.
 
         Args:
           x: `[B, T, C]` float32, window features.
-          mask: `[B, T]` bool, valid positions.
+          masks: L arrays `[B, T_l]` bool, valid positions (`pyramid.level_masks`).
           sample_ids: `[B]` int in training, each window's index in the global batch; None outside training.
 
         Returns:
-          L levels of `[B, T_l, width]` float32, and L masks `[B, T_l]` bool.
+          L levels of `[B, T_l, width]` float32.
         """
-        cfg = self.config
+        cfg, mask = self.config, masks[0]
         for i in range(cfg.embed):
             x = MaskedConv(cfg.width, self.dtype, name=f"embed_{i}")(x, mask)
         x = x.astype(jnp.float32)
@@ -189,13 +184,12 @@ class Projection(nn.Module):
             return TransformerBlock(cfg.heads, stride, window, cfg.drop_path, cfg.dropout, self.dtype, name=name)
 
         for i in range(cfg.stem):
-            x, mask = block(f"stem_{i}", 0)(x, mask, sample_ids)
-        levels, masks = [x], [mask]
+            x = block(f"stem_{i}", 0)(x, mask, sample_ids)
+        levels = [x]
         for i in range(cfg.branch):
-            x, mask = block(f"branch_{i}", i + 1)(x, mask, sample_ids)
+            x = block(f"branch_{i}", i + 1)(x, masks[i + 1], sample_ids)
             levels.append(x)
-            masks.append(mask)
-        return levels, masks
+        return levels
 
     def _positions(self, length: int) -> np.ndarray:
         """Returns the sinusoid table of this length, interpolated beyond the training length."""

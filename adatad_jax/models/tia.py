@@ -4,6 +4,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from adatad_jax.devices.window_shares import WindowShares
 from adatad_jax.models.layers import DepthwiseConv, Dtype, gelu
 
 
@@ -13,14 +14,20 @@ class TIA(nn.Module):
     The convolution spans the whole window: `u = gelu(down(x))`, `v = pointwise(depthwise(u))`, and the output is
     `gamma * up(u + v)`. The output is added to x or, for side adapters, to the backbone's output. `up` starts at zero,
     so an adapter has no effect at first.
+
+    Attributes:
+      hidden: channels of the bottleneck.
+      dtype: in which products compute.
+      shares: the devices that share each window; None: this one has it whole.
     """
 
     hidden: int
     dtype: Dtype = jnp.float32
+    shares: WindowShares | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Computes the output for `[B, t, h*w, C]`, where t spans all tubelets of the window; keeps the shape."""
+        """Computes the output for `[B, t, h*w, C]`, all tubelets that this device has of B windows; keeps the shape."""
         width = x.shape[-1]
         u = gelu(nn.Dense(self.hidden, kernel_init=nn.initializers.normal(0.02), dtype=self.dtype, name="down")(x))
         depthwise = DepthwiseConv(
@@ -32,7 +39,7 @@ class TIA(nn.Module):
             dtype=self.dtype,
             name="pointwise",
         )
-        v = pointwise(depthwise(u))
+        v = pointwise(depthwise(u, None if self.shares is None else self.shares.borders(u)))
         gamma = self.param("gamma", nn.initializers.ones, ()).astype(self.dtype)
         up = nn.Dense(width, kernel_init=nn.initializers.zeros, dtype=self.dtype, name="up")
         return up(u + v) * gamma

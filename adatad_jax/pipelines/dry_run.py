@@ -16,14 +16,15 @@ from adatad_jax.config.build import make_loss
 from adatad_jax.config.fields import Config
 from adatad_jax.data.batch import Batch
 from adatad_jax.data.loader import training_batch
-from adatad_jax.devices.choice import set_precision
+from adatad_jax.devices.choice import Sharing, set_precision
 from adatad_jax.devices.memory import Need, memory_available, memory_needed
-from adatad_jax.devices.placing import place, replicate, shard
+from adatad_jax.devices.placing import place, replicate
 from adatad_jax.inference.predictor import map_prediction
 from adatad_jax.models.layers import Params
 from adatad_jax.pipelines.run_size import Known, what_is_known
-from adatad_jax.pipelines.train_detector import Plan, make_plan
-from adatad_jax.training.checkpoints import CHECKPOINTS_FOLDER, has_checkpoint
+from adatad_jax.pipelines.train_detector import Plan, make_plan, sharing_of
+from adatad_jax.training.checkpoints import CHECKPOINTS_FOLDER
+from adatad_jax.training.choosing import has_checkpoint
 from adatad_jax.training.evaluating import is_evaluated
 from adatad_jax.training.flops import flops_per_window
 from adatad_jax.training.history import HISTORY_FILE
@@ -105,7 +106,8 @@ def dry_run(config: Config, workdir: Path, console: Console, platform: str | Non
     set_precision(config.model.dtype)
     known = what_is_known(config, workdir, console)
     config = known.config
-    plan = make_plan(config, known.classes, known.steps_per_epoch or UNKNOWN_STEPS)
+    sharing = sharing_of(config)
+    plan = make_plan(config, sharing, known.classes, known.steps_per_epoch or UNKNOWN_STEPS)
     shapes = _shapes(plan, config, known)
     for note in known.notes:
         console.print(note)
@@ -113,9 +115,9 @@ def dry_run(config: Config, workdir: Path, console: Console, platform: str | Non
     console.print(groups_table(parameter_groups(shapes.params, rates, decay, full)))
     state, loss = shapes.state, make_loss(config.train)
     flops = flops_per_window(plan.model, loss, state.trained, state.frozen, shapes.window)
-    step, prediction = _programs(plan, config, shapes)
+    step, prediction = _programs(plan, sharing, config, shapes)
     table = Table(title="dry run", show_header=False)
-    for row in [*_size_rows(config, known, plan), *_flops_rows(flops, config)]:
+    for row in [*_size_rows(config, known, sharing), *_flops_rows(flops, config)]:
         table.add_row(*row)
     if platform is not None:
         for program in (step, prediction):
@@ -140,26 +142,31 @@ def _shapes(plan: Plan, config: Config, known: Known) -> Shapes:
     )
 
 
-def _programs(plan: Plan, config: Config, shapes: Shapes) -> tuple[Program, Program]:
+def _programs(plan: Plan, sharing: Sharing, config: Config, shapes: Shapes) -> tuple[Program, Program]:
     """Returns the training step and the prediction of test windows, as a training compiles them."""
-    devices, train, test = plan.devices, config.train, config.test
-    everywhere = jax.local_devices()  # evaluation gives each device a batch of its own
+    devices, everywhere = sharing.devices, jax.local_devices()  # all devices evaluate, each windows of its own
 
-    batch = _rows(shapes.window, train.batch_size)
+    rows = _rows(shapes.window, config.train.batch_size // sharing.groups)
+    frames = rows.frames.shape
+    share = (frames[0], frames[1] // sharing.shares, *frames[2:])
+    part = rows._replace(frames=jax.ShapeDtypeStruct(share, rows.frames.dtype))
     step = Program(
         "training step",
         plan.step,
         len(devices),
-        (shapes.state, jax.eval_shape(functools.partial(shard, devices=len(devices)), batch)),
-        lambda: (replicate(_zeros(shapes.state), devices), place(_zeros(batch), devices)),
+        (shapes.state, _on_each(part, len(devices))),
+        lambda: (replicate(_zeros(shapes.state), devices), place([_zeros(part)] * len(devices), devices)),
     )
-    windows = _rows((shapes.window.frames, shapes.window.mask), test.batch_size * len(everywhere))
+    windows = _rows((shapes.window.frames, shapes.window.mask), config.test.batch_size)
     prediction = Program(
         "evaluation step",
         map_prediction(plan.model, everywhere),
         len(everywhere),
-        (shapes.params, *jax.eval_shape(functools.partial(shard, devices=len(everywhere)), windows)),
-        lambda: (replicate(_zeros(shapes.params), everywhere), *place(_zeros(windows), everywhere)),
+        (shapes.params, *_on_each(windows, len(everywhere))),
+        lambda: (
+            replicate(_zeros(shapes.params), everywhere),
+            *place([_zeros(windows)] * len(everywhere), everywhere),
+        ),
     )
     return step, prediction
 
@@ -193,13 +200,8 @@ def _measured(program: Program, device: jax.Device, console: Console) -> Measure
     return Measured(need, min(seconds[1:] or seconds))
 
 
-def _size_rows(config: Config, known: Known, plan: Plan) -> list[tuple[str, str]]:
-    train, idle = config.train, [device for device in jax.local_devices() if device not in plan.devices]
-    used = ", ".join(map(str, plan.devices))
-    rows = [("devices", f"{len(plan.devices)} used for training: {used}")]
-    if idle:
-        names = ", ".join(map(str, idle))
-        rows.append(("idle devices", f"{len(idle)}: {names}: a batch of {train.batch_size} does not divide among more"))
+def _size_rows(config: Config, known: Known, sharing: Sharing) -> list[tuple[str, str]]:
+    train, rows = config.train, [("devices", sharing.describe())]
     if known.steps_per_epoch is None:
         return [*rows, ("windows", f"unknown; {train.epochs} epochs in batches of {train.batch_size}")]
     steps = known.steps_per_epoch
@@ -285,6 +287,11 @@ def _abstract(tree: Any) -> Any:
 def _rows(tree: Any, rows: int) -> Any:
     """Returns the shapes of `rows` windows from those of one, `[1, ...]`."""
     return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((rows, *leaf.shape[1:]), leaf.dtype), tree)
+
+
+def _on_each(tree: Any, devices: int) -> Any:
+    """Returns the shapes with a leading device axis."""
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((devices, *leaf.shape), leaf.dtype), tree)
 
 
 def _zeros(tree: Any) -> Any:

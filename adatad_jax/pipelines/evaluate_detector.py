@@ -16,6 +16,7 @@ from adatad_jax.inference.predictor import Predictor
 from adatad_jax.inference.test_set import load_evaluation
 from adatad_jax.report.evaluated import evaluate_detections, print_evaluated
 from adatad_jax.report.page import REPORT_FILE, write_evaluated
+from adatad_jax.training.retention import LATEST, Choice
 from adatad_jax.video.names import find_files
 from adatad_jax.weights.load import load_trained
 
@@ -26,6 +27,7 @@ def evaluate(
     console: Console,
     checkpoint: Path | None = None,
     overrides: Sequence[str] = (),
+    step: Choice = LATEST,
 ) -> Metrics:
     """Detects in the test videos, writes `results.json`, `metrics.json` and `report.html`, and prints tables.
 
@@ -35,6 +37,7 @@ def evaluate(
       console: where to report.
       checkpoint: what to evaluate, as for `load_trained`; None evaluates the run in `workdir`.
       overrides: `--config.FIELD=VALUE`, as for `load_trained`.
+      step: which checkpoint of a run, as for `load_trained`.
 
     Returns:
       The mAP metrics of the detections.
@@ -45,7 +48,7 @@ def evaluate(
     if config is not None:
         check_paths(config, weights=False)
     check_output_folder(workdir)
-    config, classes, params, name, origin = load_trained(checkpoint or workdir, config, overrides)
+    config, classes, params, name, origin = load_trained(checkpoint or workdir, config, overrides, step)
     check_paths(config, weights=False)
     set_precision(config.model.dtype)
     console.print(origin)

@@ -1,5 +1,6 @@
 """Training of a detector from its configuration to the last checkpoint; `train` reads top to bottom."""
 
+import functools
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +10,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import orbax.checkpoint as ocp
 from rich.console import Console
 from rich.progress import Progress
 
@@ -25,29 +25,36 @@ from adatad_jax.data.paths import check_paths
 from adatad_jax.data.propose import resolve
 from adatad_jax.data.subset import Subset, load_classes, load_subset
 from adatad_jax.data.usable_videos import usable
-from adatad_jax.devices.choice import set_precision, usable_devices
+from adatad_jax.devices.choice import Sharing, set_precision, share_devices
+from adatad_jax.devices.faults import faults_explained
 from adatad_jax.devices.placing import replicate
 from adatad_jax.errors import UserError
 from adatad_jax.inference.predictor import Predictor
 from adatad_jax.inference.test_set import Evaluation, load_evaluation
 from adatad_jax.models.adatad import AdaTAD
 from adatad_jax.models.layers import Params
-from adatad_jax.training import checkpoints, loop
+from adatad_jax.models.sizes import CHUNK_FRAMES
+from adatad_jax.training import checkpoints, choosing, loop
 from adatad_jax.training.detection_loss import make_detection_loss
 from adatad_jax.training.epochs import CountEpoch, LogEpoch
-from adatad_jax.training.evaluating import Evaluate
+from adatad_jax.training.evaluating import Evaluate, unfinished_epoch
+from adatad_jax.training.forgiving import forgiving
 from adatad_jax.training.guards import StopIfNotFinite
 from adatad_jax.training.history import Tally, read_history, report_evaluations, write_history
+from adatad_jax.training.leaving import Leaving, leaves_when_asked
+from adatad_jax.training.memory import levers
 from adatad_jax.training.optimizer import OptimizerConfig, make_optimizer, make_optimizer_config
 from adatad_jax.training.parameters import groups_table, merge, parameter_groups, split
 from adatad_jax.training.progress import ShowProgress
+from adatad_jax.training.retention import Retention
 from adatad_jax.training.saving import SaveCheckpoint
 from adatad_jax.training.schedule import warmup_cosine
 from adatad_jax.training.state import TrainState, create_state
 from adatad_jax.training.step import Step, make_train_step, map_step
+from adatad_jax.training.writing import CheckpointWriter
 from adatad_jax.weights.frozen import read_frozen, write_frozen
 from adatad_jax.weights.initialize import Initial, initialize, parameter_shapes
-from adatad_jax.weights.run_folder import check_config, locked, write_config
+from adatad_jax.weights.run_folder import check_config, check_unlocked, locked, write_config
 
 
 class Inputs(NamedTuple):
@@ -58,6 +65,7 @@ class Inputs(NamedTuple):
       classes: the model's class names.
       train_set: the training videos.
       windows: of the training videos.
+      sharing: how devices share a batch of windows.
       batches: of the windows.
       evaluation: the test subset; None if the run does not evaluate.
       same_data: what tells these training videos from others, as JSON values.
@@ -67,6 +75,7 @@ class Inputs(NamedTuple):
     classes: tuple[str, ...]
     train_set: Subset
     windows: TrainingWindows
+    sharing: Sharing
     batches: TrainingBatches
     evaluation: Evaluation | None
     same_data: dict[str, Any]
@@ -77,14 +86,14 @@ class Plan(NamedTuple):
 
     Attributes:
       devices: that share a batch.
-      model: the detector.
+      model: the detector, as one device computes it.
       optimizer_config: rates and lengths of the run.
       optimizer: of the trained parameters.
       step: the training step, mapped over the devices.
       rates: `[steps]` learning rates of the adapters, as the progress bar shows them.
     """
 
-    devices: list[jax.Device]
+    devices: tuple[jax.Device, ...]
     model: AdaTAD
     optimizer_config: OptimizerConfig
     optimizer: optax.GradientTransformation
@@ -99,11 +108,13 @@ class Start(NamedTuple):
       state: on the host.
       step: number of steps taken before.
       tally: of the current epoch.
+      unfinished: record of the epoch that ends there, if it is still to be evaluated or recorded.
     """
 
     state: TrainState
     step: int
     tally: Tally
+    unfinished: dict[str, Any] | None = None
 
 
 def train(config: Config, workdir: Path, console: Console) -> TrainState:
@@ -118,39 +129,62 @@ def train(config: Config, workdir: Path, console: Console) -> TrainState:
       The state after the last step, on the host.
 
     Raises:
-      UserError: something that the configuration names is missing or wrong (nothing is written then); or the loss or
-        gradient is no longer finite (the message names the step).
+      UserError: something that the configuration names is missing or wrong (nothing is written then); a video can no
+        longer be read (the state is saved then); the loss or gradient is no longer finite (the message names the step);
+        or memory ran out.
+      MachineError: a device failed.
+      Left: SIGTERM, SIGINT, SIGHUP or a notice of preemption asked the run to leave. Its state is saved; the same call
+        continues it. While this runs in the main thread, these signals are handled.
     """
+    of_config = functools.partial(levers, config)
+    with leaves_when_asked(config.train.grace, console) as leaving, faults_explained(of_config):
+        return _train(config, workdir, console, leaving)
+
+
+def _train(config: Config, workdir: Path, console: Console, leaving: Leaving) -> TrainState:
+    """Trains a detector; see `train`."""
     set_precision(config.model.dtype)
     inputs = check_inputs(config, workdir, console)
     config, batches = inputs.config, inputs.batches
-    plan = make_plan(config, len(inputs.classes), batches.steps_per_epoch)
+    plan = make_plan(config, inputs.sharing, len(inputs.classes), batches.steps_per_epoch)
     # Read before anything is written: the weights may be missing or not fit the model.
-    initial = None if checkpoints.has_checkpoint(workdir) else initialize(plan.model, config)
+    initial = None if choosing.has_checkpoint(workdir) else initialize(plan.model, config)
     console.print(
         f"{len(inputs.windows)} videos, {sum(len(labels) for _, labels in inputs.train_set.truth.values())} segments, "
-        f"{len(inputs.classes)} classes; {batches.steps_per_epoch} steps per epoch on {len(plan.devices)} "
-        f"{plan.devices[0].platform} device(s)"
+        f"{len(inputs.classes)} classes; {batches.steps_per_epoch} steps per epoch; {inputs.sharing.describe()}"
     )
-    with locked(workdir), checkpoints.open_manager(workdir, config.train.keep_checkpoints) as manager:
-        step = manager.latest_step()
-        if step:
-            start = continue_run(inputs, plan, workdir, step, checkpoints.read(manager, step), console)
+    retention = Retention(config.train.keep_checkpoints, config.train.keep_evaluated)
+    with locked(workdir), checkpoints.open_manager(workdir, retention) as manager:
+        if saved := choosing.read_to_continue(manager):
+            start = continue_run(inputs, plan, workdir, saved.step, saved, console)
         else:
             start = start_run(inputs, plan, workdir, initial or initialize(plan.model, config), console)
         write_config(workdir, config, inputs.classes)
         console.print(groups_table(_groups(start.state, plan.optimizer_config)))
-        write_history(workdir, [record for record in read_history(workdir) if record["step"] <= start.step])
-        with progress_bar(console, stays=True) as bar:
+        last = start.step - (start.unfinished is not None)  # an unfinished epoch is recorded when it is finished
+        history = [record for record in read_history(workdir) if record["step"] <= last]
+        write_history(workdir, history)
+        retention.epochs |= {record["step"]: record for record in history}
+        with (
+            progress_bar(console, stays=True) as bar,
+            CheckpointWriter(manager, config.train.failed_saves) as writer,
+        ):
+            save = SaveCheckpoint(writer, retention, config.train, start.tally, inputs.same_data)
+            saving = [save] if jax.process_index() == 0 else []
+            ending = _ending(inputs, plan, workdir, console, leaving)
+            state = replicate(start.state, plan.devices)
+            if start.unfinished is not None:
+                retention.epochs[start.step] = start.unfinished
+                _end_epoch(ending, start.step, state, start.unfinished)
             state = loop.run(
                 plan.step,
-                replicate(start.state, plan.devices),
-                placed_ahead(batches.from_step(start.step, len(plan.rates)), plan.devices),
+                state,
+                placed_ahead(batches.from_step(start.step, len(plan.rates)), inputs.sharing),
                 start.step,
                 batches.steps_per_epoch,
-                _hooks(inputs, plan, start, workdir, manager, bar, console),
+                [*_hooks(inputs, plan, start, bar, console), *saving, *ending],
+                leaving,
             )
-        checkpoints.finish(manager)
     report_evaluations(workdir, console)
     console.print(f"trained for {config.train.epochs} epochs; checkpoints are in {manager.directory}")
     result: TrainState = jax.device_get(state)
@@ -168,40 +202,51 @@ def check_inputs(config: Config, workdir: Path, console: Console) -> Inputs:
     Raises:
       UserError: something that the configuration names is missing or wrong, or the folder holds another run.
     """
+    if jax.process_index() == 0:
+        check_unlocked(workdir)
     check_paths(config)
     config = resolve(config, console)
     classes = load_classes(config)
     check_config(workdir, config, classes)
     train_set = usable(load_subset(config, config.data.train_subset, classes, training=True), config)
     windows = TrainingWindows(train_set, config)
-    batches = TrainingBatches(windows, config, jax.process_index(), jax.process_count())
+    sharing = sharing_of(config)
+    batches = TrainingBatches(windows, config, sharing, jax.process_index())
     evaluation = load_evaluation(config, classes) if config.train.eval_from else None
     names = hashlib.sha256("\n".join(train_set.videos).encode()).hexdigest()
     same_data = {"steps_per_epoch": batches.steps_per_epoch, "videos": len(windows), "videos_sha256": names}
-    return Inputs(config, classes, train_set, windows, batches, evaluation, same_data)
+    return Inputs(config, classes, train_set, windows, sharing, batches, evaluation, same_data)
 
 
-def make_plan(config: Config, classes: int, steps_per_epoch: int) -> Plan:
+def sharing_of(config: Config) -> Sharing:
+    """Returns how the devices share a batch; raises `UserError` if some process would have none in use."""
+    chunks = config.data.window * config.data.frames_per_position // CHUNK_FRAMES
+    return share_devices(jax.devices(), config.train.batch_size, config.train.accumulate, chunks)
+
+
+def make_plan(config: Config, sharing: Sharing, classes: int, steps_per_epoch: int) -> Plan:
     """Returns what a training computes with.
 
     Args:
       config: of the run, without open fields.
+      sharing: how devices share a batch.
       classes: number of classes.
       steps_per_epoch: of the run.
 
     Raises:
       UserError: the schedule of the learning rates is impossible.
     """
-    devices = usable_devices(config.train.batch_size)
     model = make_model(config, classes)
     optimizer_config = make_optimizer_config(config, steps_per_epoch)
     optimizer = make_optimizer(optimizer_config)
-    loss = make_detection_loss(model, make_loss(config.train))
-    step = map_step(make_train_step(loss, optimizer, config.train.ema), devices)
+    loss = make_detection_loss(model, make_loss(config.train), sharing.shares)
+    step = make_train_step(loss, optimizer, config.train.ema, config.train.accumulate)
+    if config.train.skip_bad_steps:
+        step = forgiving(step)
     rates = warmup_cosine(
         config.train.tia_rate, optimizer_config.warmup_steps, optimizer_config.schedule_steps, optimizer_config.steps
     )
-    return Plan(devices, model, optimizer_config, optimizer, step, rates)
+    return Plan(sharing.devices, model, optimizer_config, optimizer, map_step(step, sharing.devices), rates)
 
 
 def start_run(inputs: Inputs, plan: Plan, workdir: Path, initial: Initial, console: Console) -> Start:
@@ -251,33 +296,42 @@ def continue_run(
     if saved.frozen is not None:  # a run of version 0.1: its next checkpoints will be in today's format
         write_frozen(workdir, frozen)
     console.print(f"continuing {workdir} after step {step} (epoch {step / same_data['steps_per_epoch']:g})")
-    return Start(state, step, Tally(before["tally"]))
+    unfinished = unfinished_epoch(saved, read_history(workdir), config.train)
+    return Start(state, step, Tally(before["tally"]), unfinished)
 
 
-def _hooks(
-    inputs: Inputs,
-    plan: Plan,
-    start: Start,
-    workdir: Path,
-    manager: ocp.CheckpointManager,
-    bar: Progress,
-    console: Console,
-) -> list[loop.Hook]:
-    """Returns the hooks of the training loop, in the order in which they run."""
+def _hooks(inputs: Inputs, plan: Plan, start: Start, bar: Progress, console: Console) -> list[loop.Hook]:
+    """Returns the hooks of the training loop before those that save and end an epoch, in their order."""
     config, steps_per_epoch = inputs.config, inputs.batches.steps_per_epoch
-    windows, processes = len(inputs.windows.order(0)), jax.process_count()
-    listed: list[loop.Hook] = [
-        StopIfNotFinite(),
-        ShowProgress(bar, plan.rates, start.step, steps_per_epoch),
-        CountEpoch(start.tally, windows, processes, console, config.data.annotations),
-    ]
-    if inputs.evaluation is not None:  # before the log and the checkpoint, which hold the result
-        listed.append(Evaluate(config.train, _measure(inputs.evaluation, plan.model, config, console)))
     return [
-        *listed,
-        LogEpoch(workdir, console),
-        SaveCheckpoint(manager, config.train, start.tally, inputs.same_data),
+        StopIfNotFinite(plan.optimizer_config, config.train.skip_bad_steps, console),
+        ShowProgress(bar, plan.rates, start.step, steps_per_epoch),
+        CountEpoch(start.tally, len(inputs.windows.order(0)), console, config.data.annotations),
     ]
+
+
+def _ending(inputs: Inputs, plan: Plan, workdir: Path, console: Console, leaving: Leaving) -> list[loop.Hook]:
+    """Returns the hooks that end an epoch once its checkpoint is saved; a resumed run may begin with them."""
+    evaluations: list[loop.Hook] = []
+    if inputs.evaluation is not None:  # before the log, which holds the result
+        measure = _measure(inputs.evaluation, plan.model, inputs.config, console)
+        evaluations.append(Evaluate(inputs.config.train, measure, leaving))
+    return [*evaluations, LogEpoch(workdir, console)]
+
+
+def _end_epoch(hooks: list[loop.Hook], step: int, state: TrainState, record: dict[str, Any]) -> None:
+    """Does what an interruption after the checkpoint of an epoch has left: its evaluation, its line in the history.
+
+    Args:
+      hooks: from `_ending`.
+      step: number of steps taken.
+      state: on the devices.
+      record: of the epoch.
+    """
+    place = loop.Place(step, record["epoch"], 0)
+    for hook in hooks:
+        if hook.due(place):
+            hook.pause(place, state, record)
 
 
 def _groups(state: TrainState, config: OptimizerConfig) -> Any:

@@ -4,10 +4,15 @@ A checkpoint holds four items: `trained` and `average` (trees of the trained par
 the training state) and `metadata` (JSON). They are separate so that inference need not read the optimiser's state.
 A checkpoint does not hold frozen parameters: a run folder holds these once (`weights.frozen`).
 
+The metadata has the checksum of every array; a list beside the items has that of every file (`checksums`). A checkpoint
+counts only once it is whole: the library writes it under another name, and renames it.
+
 Checkpoints of version 0.1 can also be read. They hold `params`, the whole tree, and `ema`, path -> average.
 """
 
 import contextlib
+import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,14 +22,22 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
+from adatad_jax.console import libraries_silenced
 from adatad_jax.errors import UserError, one_line
 from adatad_jax.models.layers import Params
+from adatad_jax.training import checksums
+from adatad_jax.training.checksums import Damaged
+from adatad_jax.training.retention import Retention
 from adatad_jax.training.state import TrainState
 
 CHECKPOINTS_FOLDER = "checkpoints"
+FORMAT = 2  # of a checkpoint; in format 1, it also holds the frozen parameters
 DIFFERENCES_SHOWN = 20
 TREES = ("trained", "average", "progress")
 OLD_TREES = ("params", "ema", "progress")
+_REMOVED = "removed"  # folder in which checkpoints are removed: they leave their place at once, whole
+_OWN_KEYS = ("format", "checksums")  # of the metadata
+_SETTLING = 5  # times a fifth of a second after which no thread of a failed write is still working
 
 
 class Saved(NamedTuple):
@@ -44,90 +57,164 @@ class Saved(NamedTuple):
     progress: dict[str, Any]
     metadata: dict[str, Any]
 
+    @property
+    def step(self) -> int:
+        """Returns the number of steps taken."""
+        return int(self.progress["step"])
 
-def open_manager(workdir: Path, keep: int | None = None) -> ocp.CheckpointManager:
+
+class Snapshot(NamedTuple):
+    """A training state on the host, to be written as a checkpoint.
+
+    Attributes:
+      step: number of steps taken.
+      trees: item of the checkpoint -> tree of arrays.
+      metadata: JSON values.
+    """
+
+    step: int
+    trees: dict[str, Any]
+    metadata: dict[str, Any]
+
+    @property
+    def size(self) -> int:
+        """Returns the number of bytes in the arrays."""
+        return sum(int(leaf.nbytes) for leaf in jax.tree.leaves(self.trees))
+
+
+def open_manager(workdir: Path, keep: int | Retention | None = None) -> ocp.CheckpointManager:
     """Opens the checkpoints of a run folder, which are named by step.
+
+    Each process opens them by itself and waits for no other; the first alone writes.
 
     Args:
       workdir: the run folder.
-      keep: number of checkpoints that are kept; None opens existing checkpoints and creates no folder.
+      keep: which checkpoints are kept, or how many of the latest; the folder is made then, and what a killed process
+        left there is removed. None opens existing checkpoints to read them.
     """
-    trees = {name: ocp.StandardCheckpointHandler() for name in {*TREES, *OLD_TREES}}
+    folder = (workdir / CHECKPOINTS_FOLDER).absolute()
+    ours = ocp.options.MultiprocessingOptions(primary_host=jax.process_index(), active_processes={jax.process_index()})
+    writes = keep is not None and jax.process_index() == 0
+    if writes:
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(folder / _REMOVED, ignore_errors=True)
+    trees = {name: ocp.StandardCheckpointHandler(multiprocessing_options=ours) for name in sorted({*TREES, *OLD_TREES})}
+    policy = ocp.checkpoint_managers.LatestN(keep) if isinstance(keep, int) else keep
     return ocp.CheckpointManager(
-        (workdir / CHECKPOINTS_FOLDER).absolute(),
-        item_handlers={**trees, "metadata": ocp.JsonCheckpointHandler()},
-        options=ocp.CheckpointManagerOptions(max_to_keep=keep, create=keep is not None),
+        folder,
+        item_handlers={**trees, "metadata": ocp.JsonCheckpointHandler(multiprocessing_options=ours)},
+        options=ocp.CheckpointManagerOptions(
+            preservation_policy=policy,
+            create=False,
+            cleanup_tmp_directories=writes,
+            todelete_subdir=_REMOVED,
+            lightweight_initialize=True,  # opens where the library's own notes are damaged, too
+            enable_async_checkpointing=False,  # `writing` writes in the background, and can try again
+            multiprocessing_options=ours,
+        ),
     )
+
+
+def snapshot(step: int, state: TrainState, metadata: dict[str, Any]) -> Snapshot:
+    """Copies a training state to the host, so that the next step may use its buffers.
+
+    Args:
+      step: number of steps taken.
+      state: after these steps, on the devices.
+      metadata: JSON values; `epoch`, the number of whole epochs, is among them.
+    """
+    trained, average, progress = jax.tree.map(np.array, (state.trained, state.average, _progress(state)))
+    trees = {"trained": trained, "average": average, "progress": progress}
+    return Snapshot(step, trees, {**metadata, "frozen": len(jax.tree.leaves(state.frozen))})
 
 
 def save(manager: ocp.CheckpointManager, step: int, state: TrainState, metadata: dict[str, Any]) -> None:
-    """Writes a checkpoint in the background. A checkpoint counts only once it is whole.
+    """Writes a checkpoint, and waits until it is written; `writing` does so in the background.
 
     Args:
       manager: from `open_manager`.
-      step: number of steps taken.
-      state: after these steps.
-      metadata: JSON values; `epoch`, the number of whole epochs, is among them.
+      step, state, metadata: as for `snapshot`.
 
     Raises:
-      UserError: this checkpoint or the one before cannot be written.
+      UserError: the checkpoint cannot be written.
     """
-    # Copied to the host first: the next step donates these buffers while the background thread still writes.
-    trained, average, progress = jax.tree.map(np.array, (state.trained, state.average, _progress(state)))
-    items = ocp.args.Composite(
-        trained=ocp.args.StandardSave(trained),
-        average=ocp.args.StandardSave(average),
-        progress=ocp.args.StandardSave(progress),
-        metadata=ocp.args.JsonSave({**metadata, "frozen": len(jax.tree.leaves(state.frozen))}),
-    )
-    with _written(manager):
-        manager.save(step, args=items)
+    with libraries_silenced():
+        write(manager, snapshot(step, state, metadata))
+    seal(manager, step)
 
 
-def finish(manager: ocp.CheckpointManager) -> None:
-    """Waits until all checkpoints are written; raises `UserError` if one cannot be."""
-    with _written(manager):
-        manager.wait_until_finished()
+def write(manager: ocp.CheckpointManager, taken: Snapshot) -> None:
+    """Writes a checkpoint without the list of its files, then removes those that are no longer kept.
+
+    Raises:
+      UserError: the checkpoint cannot be written. Nothing of it is left.
+    """
+    own = {"format": FORMAT, "checksums": checksums.of_arrays(taken.trees)}
+    trees = {name: ocp.args.StandardSave(tree) for name, tree in taken.trees.items()}
+    items = ocp.args.Composite(**trees, metadata=ocp.args.JsonSave({**taken.metadata, **own}))
+    folder = Path(manager.directory)
+    try:
+        manager.save(taken.step, args=items, force=True)
+        shutil.rmtree(folder / _REMOVED, ignore_errors=True)
+    except Exception as error:  # the library raises many types
+        with contextlib.suppress(OSError):
+            _remove_partial(folder, taken.step)
+            manager.reload()
+        reason = f"{type(error).__name__}: {one_line(error)}"
+        raise UserError(f"{folder / str(taken.step)}: this checkpoint cannot be written ({reason})") from error
+
+
+def seal(manager: ocp.CheckpointManager, step: int) -> None:
+    """Lists the checksums of a checkpoint's files beside them.
+
+    Raises:
+      UserError: the list cannot be written.
+    """
+    folder = Path(manager.directory) / str(step)
+    try:
+        checksums.write_list(folder)
+    except OSError as error:
+        raise UserError(f"{folder}: this checkpoint cannot be read back ({error.strerror})") from error
+
+
+def _remove_partial(folder: Path, step: int) -> None:
+    """Removes what a failed write left, so that the disk has its room again; threads of it may still be writing."""
+    for _ in range(_SETTLING):
+        left = list(folder.glob(f"{step}.*"))
+        for path in left:
+            shutil.rmtree(path, ignore_errors=True)
+        if not left:
+            return
+        time.sleep(0.2)
 
 
 def read(manager: ocp.CheckpointManager, step: int) -> Saved:
-    """Reads the checkpoint after `step` steps.
+    """Reads the checkpoint after `step` steps, and compares it with its checksums. Earlier versions wrote none.
 
     Raises:
-      UserError: the checkpoint is damaged.
+      Damaged: it does not hold what was written.
+      UserError: it was written by a newer version, or cannot be read.
     """
-    with _readable(manager.directory / str(step)):
+    folder = Path(manager.directory) / str(step)
+    is_whole = checksums.check_list(folder)
+    with _readable(folder, is_whole), libraries_silenced():
+        found = manager.restore(step, args=ocp.args.Composite(metadata=ocp.args.JsonRestore()))
+        metadata = dict(found["metadata"])
+        own = {key: metadata.pop(key, None) for key in _OWN_KEYS}
+        if (own["format"] or FORMAT) > FORMAT:
+            raise UserError(
+                f"{folder}: format {own['format']}, written by a newer version of adatad_jax; this version reads "
+                f"formats 1 to {FORMAT}: update adatad_jax"
+            )
         shapes = manager.item_metadata(step)
         is_old = shapes.get("params") is not None
         names = OLD_TREES if is_old else TREES
         args = {name: ocp.args.StandardRestore(_abstract(shapes[name].tree)) for name in names}
-        found = manager.restore(step, args=ocp.args.Composite(**args, metadata=ocp.args.JsonRestore()))
-        trees = {name: jax.tree.map(np.asarray, found[name]) for name in names}
-        metadata = dict(found["metadata"])
-        return _from_old(trees, metadata) if is_old else Saved(frozen=None, metadata=metadata, **trees)
-
-
-def has_checkpoint(workdir: Path) -> bool:
-    """Tells whether a run folder holds a finished checkpoint."""
-    if not (workdir / CHECKPOINTS_FOLDER).is_dir():
-        return False
-    with open_manager(workdir) as manager:
-        return manager.latest_step() is not None
-
-
-def read_latest(workdir: Path) -> Saved:
-    """Reads the latest checkpoint of a run folder.
-
-    Raises:
-      UserError: there is no finished checkpoint, or the latest one is damaged.
-    """
-    if not (workdir / CHECKPOINTS_FOLDER).is_dir():
-        raise UserError(f"{workdir}: no checkpoint here yet ({CHECKPOINTS_FOLDER}/ is missing): train first")
-    with open_manager(workdir) as manager:
-        step = manager.latest_step()
-        if step is None:
-            raise UserError(f"{workdir / CHECKPOINTS_FOLDER}: holds no finished checkpoint: train first")
-        return read(manager, step)
+        restored = manager.restore(step, args=ocp.args.Composite(**args))
+        trees = {name: jax.tree.map(np.asarray, restored[name]) for name in names}
+    if own["checksums"] is not None:
+        checksums.check_arrays(trees, own["checksums"], folder)
+    return _from_old(trees, metadata) if is_old else Saved(frozen=None, metadata=metadata, **trees)
 
 
 def restore_state(saved: Saved, frozen: Params, like: TrainState, where: Path) -> TrainState:
@@ -207,24 +294,25 @@ def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
 
 
 @contextlib.contextmanager
-def _readable(path: object) -> Iterator[None]:
-    """Turns any exception of the library over a damaged checkpoint into a `UserError`."""
+def _readable(folder: Path, is_whole: bool) -> Iterator[None]:
+    """Turns any exception of the library while a checkpoint is read into a `UserError`.
+
+    Args:
+      folder: of the checkpoint.
+      is_whole: whether its files are as they were written.
+
+    Raises:
+      Damaged: they may not be.
+      UserError: they are.
+    """
     try:
         yield
+    except UserError:
+        raise
     except Exception as error:
-        raise UserError(
-            f"{path}: this checkpoint is damaged ({type(error).__name__}: {one_line(error)}); delete its folder, and "
-            "the one before it is used"
-        ) from error
-
-
-@contextlib.contextmanager
-def _written(manager: ocp.CheckpointManager) -> Iterator[None]:
-    """Turns any exception of the library over a failed write into a `UserError`."""
-    try:
-        yield
-    except Exception as error:
-        raise UserError(
-            f"{manager.directory}: a checkpoint cannot be written ({type(error).__name__}: {one_line(error)}); make "
-            "room, and start again: the checkpoints before it are whole"
-        ) from error
+        reason = f"{type(error).__name__}: {one_line(error)}"
+        if is_whole:
+            raise UserError(
+                f"{folder}: its files are as written, but this checkpoint cannot be read: {reason}"
+            ) from error
+        raise Damaged(f"{folder}: damaged ({reason})") from error

@@ -6,6 +6,7 @@ from typing import Any
 from rich.console import Console
 
 from adatad_jax.errors import UserError
+from adatad_jax.training.guards import is_finite
 from adatad_jax.training.history import Tally, log_epoch
 from adatad_jax.training.loop import Done, Hook, Place
 from adatad_jax.training.state import TrainState
@@ -14,27 +15,30 @@ from adatad_jax.training.state import TrainState
 class CountEpoch(Hook):
     """Sums over an epoch's steps, reports skipped videos, and ends a run that has nothing to learn from."""
 
-    def __init__(self, tally: Tally, windows_per_epoch: int, processes: int, console: Console, segments: str) -> None:
+    def __init__(self, tally: Tally, windows_per_epoch: int, console: Console, segments: str) -> None:
         """Prepares to count.
 
         Args:
           tally: of the current epoch.
           windows_per_epoch: number of windows, over all processes.
-          processes: number of processes that share the windows.
           console: where to report.
           segments: where the segments come from, for a message.
         """
-        self._tally, self._windows, self._processes = tally, windows_per_epoch, processes
+        self._tally, self._windows = tally, windows_per_epoch
         self._console, self._segments = console, segments
 
     def after_step(self, done: Done) -> None:
         for problem in done.loaded.skipped:
             self._console.print(f"skipped: {problem}", style="red")
+        learned = is_finite(done)
         self._tally.add(
-            done.metrics,
+            done.metrics if learned else {},
+            steps=int(learned),
+            steps_skipped=int(not learned),
             seconds=done.seconds,
             windows_without_segment=done.loaded.unmatched,
             windows_skipped=len(done.loaded.skipped),
+            reads_repeated=done.loaded.repeated,
         )
 
     def due(self, place: Place) -> bool:
@@ -42,7 +46,9 @@ class CountEpoch(Hook):
 
     def pause(self, place: Place, state: TrainState, record: dict[str, Any]) -> None:
         record |= {"epoch": place.epoch, "step": place.step, **self._tally.finish()}
-        if record["windows_skipped"] * self._processes >= self._windows:
+        if "loss" not in record:
+            raise UserError(f"epoch {place.epoch}: no step had a finite loss, see the messages above; lower the rates")
+        if record["windows_skipped"] >= self._windows:
             raise UserError(f"epoch {place.epoch}: no video could be read, see the messages above; check their disk")
         if record["windows_without_segment"] == self._windows:
             raise UserError(

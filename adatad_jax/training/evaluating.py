@@ -1,10 +1,12 @@
 """Evaluation during a training."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from adatad_jax.config.fields import TrainConfig
 from adatad_jax.models.layers import Params
+from adatad_jax.training.checkpoints import Saved
+from adatad_jax.training.leaving import Leaving
 from adatad_jax.training.loop import Hook, Place
 from adatad_jax.training.state import TrainState
 
@@ -12,20 +14,22 @@ from adatad_jax.training.state import TrainState
 class Evaluate(Hook):
     """Evaluates the averaged parameters after some epochs."""
 
-    def __init__(self, train: TrainConfig, measure: Callable[[Params], float]) -> None:
+    def __init__(self, train: TrainConfig, measure: Callable[[Params], float], leaving: Leaving) -> None:
         """Prepares to evaluate.
 
         Args:
           train: first epoch and interval of evaluations.
           measure: returns the average mAP, in [0, 1], of a whole parameter tree on the devices.
+          leaving: may interrupt an evaluation.
         """
-        self._train, self._measure = train, measure
+        self._train, self._measure, self._leaving = train, measure, leaving
 
     def due(self, place: Place) -> bool:
         return place.within == 0 and is_evaluated(place.epoch, self._train)
 
     def pause(self, place: Place, state: TrainState, record: dict[str, Any]) -> None:
-        record["average_mAP"] = self._measure(state.averaged())
+        with self._leaving.at_once(f"in the evaluation after epoch {place.epoch}"):
+            record["average_mAP"] = self._measure(state.averaged())
 
 
 def is_evaluated(epoch: int, train: TrainConfig) -> bool:
@@ -37,3 +41,22 @@ def is_evaluated(epoch: int, train: TrainConfig) -> bool:
     """
     first, is_last = train.eval_from, epoch == train.epochs
     return 0 < first <= epoch and (is_last or (epoch - first) % train.eval_every == 0)
+
+
+def unfinished_epoch(saved: Saved, history: Sequence[Mapping[str, Any]], train: TrainConfig) -> dict[str, Any] | None:
+    """Returns the record of the epoch that a checkpoint ends, if its evaluation or its line in the history is missing.
+
+    A checkpoint is saved before its epoch is evaluated and recorded, so that an interruption there loses nothing.
+
+    Args:
+      saved: the checkpoint from which a run goes on.
+      history: of the run.
+      train: first epoch and interval of evaluations.
+    """
+    if saved.metadata["tally"]:  # inside an epoch
+        return None
+    recorded = next((record for record in history if record["step"] == saved.step), None)
+    record = recorded or saved.metadata.get("record")
+    if record is None or (recorded and ("average_mAP" in record or not is_evaluated(record["epoch"], train))):
+        return None
+    return dict(record)

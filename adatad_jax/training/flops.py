@@ -6,7 +6,6 @@ import jax
 
 from adatad_jax.data.batch import Batch
 from adatad_jax.detection.objective import LossConfig
-from adatad_jax.devices.mapping import AXIS
 from adatad_jax.models.adatad import AdaTAD
 from adatad_jax.models.layers import Params
 from adatad_jax.training.detection_loss import make_detection_loss
@@ -33,13 +32,10 @@ def flops_per_window(model: AdaTAD, config: LossConfig, trained: Params, frozen:
 
     def gradients(trained: Params, frozen: Params, window: Batch) -> Any:
         def share(trained: Params) -> jax.Array:
-            value, _ = loss(merge(trained, frozen), window, jax.numpy.float32(1), jax.random.key(0))
+            value, _ = loss.share(merge(trained, frozen), window, jax.numpy.float32(1), jax.random.key(0))
             return value
 
         return jax.grad(share)(trained)
 
-    # An axis of size 1 stands for the devices.
-    mapped = jax.vmap(gradients, in_axes=(None, None, 0), axis_name=AXIS)
-    one = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((1, *leaf.shape), leaf.dtype), window)
-    found: Any = jax.jit(mapped).lower(trained, frozen, one).cost_analysis()
+    found: Any = jax.jit(gradients).lower(trained, frozen, window).cost_analysis()
     return float(found["flops"]) if found and "flops" in found else None

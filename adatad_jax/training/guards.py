@@ -2,17 +2,58 @@
 
 import math
 
-from adatad_jax.errors import UserError
+from rich.console import Console
+
+from adatad_jax.errors import UserError, few
 from adatad_jax.training.loop import Done, Hook
+from adatad_jax.training.optimizer import OptimizerConfig
+from adatad_jax.training.schedule import warmup_cosine
 
 
 class StopIfNotFinite(Hook):
-    """Ends the run at a loss or gradient norm that is not finite, before anything is saved."""
+    """Ends the run at a loss or gradient norm that is not finite, before anything is saved.
+
+    Steps that change nothing then (`training.forgiving`) may be skipped, so many in a row.
+    """
+
+    def __init__(self, optimizer: OptimizerConfig, skip: int, console: Console) -> None:
+        """Prepares to watch.
+
+        Args:
+          optimizer: rates and lengths of the run.
+          skip: the most steps in a row that may be skipped.
+          console: where to report a skipped step.
+        """
+        self._optimizer, self._skip, self._console = optimizer, skip, console
+        self._in_a_row = 0
 
     def after_step(self, done: Done) -> None:
-        loss, norm = done.metrics["loss"], done.metrics["grad_norm"]
-        if not math.isfinite(loss) or not math.isfinite(norm):
-            raise UserError(
-                f"step {done.step}: loss {loss}, gradient norm {norm}: not finite. The last checkpoint is whole; lower "
-                "--config.train.tia_rate and head_rate, or set --config.model.dtype=float32, and start again"
-            )
+        if is_finite(done):
+            self._in_a_row = 0
+            return
+        self._in_a_row += 1
+        what = (
+            f"step {done.step}: loss {done.metrics['loss']}, gradient norm {done.metrics['grad_norm']}: not finite. "
+            f"Videos of its batch: {few(done.loaded.videos)}. Learning rates: {self._rates(done.step)}"
+        )
+        if self._in_a_row <= self._skip:
+            self._console.print(f"skipped: {what} ({self._in_a_row} of at most {self._skip} in a row)", style="red")
+            return
+        skipped = f" It is step {self._in_a_row} in a row." if self._skip else ""
+        raise UserError(
+            f"{what}.{skipped} The last checkpoint is from before this step. Go on from it in the same folder with "
+            "--config.train.resume_with_changes=True and lower rates (--config.train.tia_rate, head_rate) or "
+            f"--config.model.dtype=float32; or with --config.train.skip_bad_steps={max(3, 2 * self._skip)}, which "
+            "leaves such steps out"
+        )
+
+    def _rates(self, step: int) -> str:
+        """Returns the learning rates of a step, in words."""
+        lengths = self._optimizer.warmup_steps, self._optimizer.schedule_steps, step + 1
+        rates = {name: rate for name, rate in self._optimizer.rates.items() if rate}
+        return ", ".join(f"{name} {warmup_cosine(rate, *lengths)[-1]:.3g}" for name, rate in rates.items())
+
+
+def is_finite(done: Done) -> bool:
+    """Tells whether a step's loss and gradient norm are finite."""
+    return math.isfinite(done.metrics["loss"]) and math.isfinite(done.metrics["grad_norm"])

@@ -10,7 +10,8 @@ from rich.console import Console
 from adatad_jax.files import write_text
 
 HISTORY_FILE = "history.jsonl"
-SUMMED = ("seconds", "windows_without_segment", "windows_skipped")  # recorded as sums; the rest as means
+# Recorded as sums; the rest as means.
+SUMMED = ("seconds", "windows_without_segment", "windows_skipped", "reads_repeated", "steps_skipped")
 
 
 class Tally:
@@ -25,7 +26,8 @@ class Tally:
 
         Args:
           metrics: name -> value; the record has the mean over the epoch.
-          counts: name in `SUMMED` -> value; the record has the sum over the epoch.
+          counts: name in `SUMMED` -> value; the record has the sum over the epoch. `steps` is 0 for a step that does
+            not count in the means.
         """
         for name, value in {"steps": 1, **metrics, **counts}.items():
             self._sums[name] = self._sums.get(name, 0) + value

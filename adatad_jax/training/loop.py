@@ -1,13 +1,20 @@
 """The training loop: it takes steps, and calls hooks after steps and in pauses between steps."""
 
 import collections
+import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from adatad_jax.data.loader import Loaded
+from adatad_jax.devices.placing import first_value
+from adatad_jax.devices.processes import ALONE, Processes
+from adatad_jax.errors import Left, UserError
+from adatad_jax.training.leaving import Leaving
 from adatad_jax.training.state import TrainState
 from adatad_jax.training.step import Metrics, Step
+
+_logger = logging.getLogger(__name__)
 
 
 class Place(NamedTuple):
@@ -32,12 +39,14 @@ class Done(NamedTuple):
       loaded: the batch, and what happened while it was loaded.
       metrics: name -> value.
       seconds: time since the step before.
+      waited: how many of these seconds the loop waited for a batch.
     """
 
     step: int
     loaded: Loaded
     metrics: dict[str, float]
     seconds: float
+    waited: float = 0.0
 
 
 class Hook:
@@ -59,14 +68,64 @@ class Hook:
           record: of this place. A hook may add entries, which later hooks in the list can read.
         """
 
+    def leave(self, place: Place, state: TrainState) -> None:
+        """Acts when the run is left before its end, after all pauses of that place.
+
+        Args:
+          place: where the run is left, with at least one step taken.
+          state: on the devices.
+        """
+
+
+class _Steps:
+    """Steps that have started, whose metrics are read later."""
+
+    def __init__(self, hooks: Sequence[Hook]) -> None:
+        self._hooks = hooks
+        self._running: collections.deque[tuple[int, Loaded, Metrics]] = collections.deque()
+        self._clock, self._waited = time.perf_counter(), 0.0
+
+    def next_batch(self, batches: Iterator[Loaded]) -> Loaded | None:
+        """Waits for the next batch; returns None after the last one."""
+        clock = time.perf_counter()
+        loaded = next(batches, None)
+        self._waited += time.perf_counter() - clock
+        return loaded
+
+    def add(self, number: int, loaded: Loaded, metrics: Metrics) -> None:
+        """Adds a step that has started."""
+        self._running.append((number, loaded, metrics))
+
+    def finish(self, all_but: int = 0) -> None:
+        """Waits for all steps but the last `all_but`, and shows them to the hooks."""
+        while len(self._running) > all_but:
+            number, loaded, metrics = self._running.popleft()
+            values = {name: first_value(value) for name, value in metrics.items()}
+            seconds, waited = time.perf_counter() - self._clock, self._waited
+            self.restart_clock()
+            for hook in self._hooks:
+                hook.after_step(Done(number, loaded, values, seconds, waited))
+
+    def restart_clock(self) -> None:
+        """Leaves the time so far to no step."""
+        self._clock, self._waited = time.perf_counter(), 0.0
+
 
 def run(
-    step: Step, state: TrainState, batches: Iterable[Loaded], first: int, steps_per_epoch: int, hooks: Sequence[Hook]
+    step: Step,
+    state: TrainState,
+    batches: Iterable[Loaded],
+    first: int,
+    steps_per_epoch: int,
+    hooks: Sequence[Hook],
+    leaving: Leaving | None = None,
+    processes: Processes = ALONE,
 ) -> TrainState:
     """Takes one step per batch.
 
     A step's metrics are read after the next step has started, so that the devices never wait for the host. Before
-    a hook pauses the run, the metrics of all steps so far are read.
+    a hook pauses the run, and before the run is left, the metrics of all steps so far are read: what is saved then has
+    seen no step that a hook objects to.
 
     Args:
       step: mapped over the devices; it donates the state.
@@ -75,26 +134,64 @@ def run(
       first: number of steps taken before.
       steps_per_epoch: of the run.
       hooks: in the order in which they are called.
+      leaving: tells when to leave; None: never.
+      processes: that take the steps together.
 
     Returns:
       The state after the last step, on the devices.
+
+    Raises:
+      Left: the run was asked to leave; its hooks have saved.
+      UserError: a hook objects to a step; or a batch cannot be loaded, and then the hooks of a process that trains
+        alone have saved.
     """
-    running: collections.deque[tuple[int, Loaded, Metrics]] = collections.deque()
-    clock = time.perf_counter()
-    for number, loaded in enumerate(batches, first):
+    leaving = leaving or Leaving()
+    steps, supply = _Steps(hooks), iter(batches)
+    place = Place(first, *divmod(first, steps_per_epoch))
+    while True:
+        try:
+            with leaving.after_step(place.step):
+                loaded = steps.next_batch(supply)
+        except (Left, UserError, MemoryError) as end:
+            if place.step > first and (isinstance(end, Left) or leaving.alone):
+                steps.finish()
+                for hook in hooks:
+                    hook.leave(place, state)
+                if not isinstance(end, Left):
+                    _logger.info("the state after step %d is saved; the same command continues there", place.step)
+            raise
+        if loaded is None:
+            return state
         state, metrics = step(state, loaded.batch)
-        running.append((number, loaded, metrics))
-        place = Place(number + 1, *divmod(number + 1, steps_per_epoch))
+        leaving.start()
+        steps.add(place.step, _together(processes, loaded, leaving), metrics)
+        place = Place(place.step + 1, *divmod(place.step + 1, steps_per_epoch))
         due = [hook for hook in hooks if hook.due(place)]
-        while len(running) > (0 if due else 1):
-            done, its_load, its_metrics = running.popleft()
-            values = {name: float(value[0]) for name, value in its_metrics.items()}
-            seconds, clock = time.perf_counter() - clock, time.perf_counter()
-            for hook in hooks:
-                hook.after_step(Done(done, its_load, values, seconds))
+        steps.finish(all_but=0 if due else 1)
         record: dict[str, Any] = {}
         for hook in due:
             hook.pause(place, state, record)
         if due:
-            clock = time.perf_counter()
-    return state
+            steps.restart_clock()
+
+
+def _together(processes: Processes, loaded: Loaded, leaving: Leaving) -> Loaded:
+    """Returns what happened in all processes while a batch was loaded; and these agree on whether they leave.
+
+    The devices compute meanwhile. Processes that share a window may each say that it could not be read, in the same
+    words.
+
+    Raises:
+      UserError: another process has failed, or is gone.
+    """
+    if processes.count == 1:
+        return loaded
+    own = loaded._replace(batch=None)._asdict()  # type: ignore[arg-type]
+    told = processes.post("a step", {**own, "leaves": leaving.asked is not None})()
+    leaving.agree(any(one["leaves"] for one in told))
+    return loaded._replace(
+        unmatched=sum(one["unmatched"] for one in told),
+        skipped=tuple(dict.fromkeys(text for one in told for text in one["skipped"])),
+        videos=tuple(dict.fromkeys(name for one in told for name in one["videos"])),
+        repeated=sum(one["repeated"] for one in told),
+    )

@@ -1,9 +1,10 @@
 """One training step of any task, with the same result on one device and on several."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import jax
+import jax.numpy as jnp
 import optax
 
 from adatad_jax.devices.mapping import AXIS, map_over_devices
@@ -13,62 +14,130 @@ from adatad_jax.training.state import TrainState
 
 Metrics = dict[str, jax.Array]
 Step = Callable[[TrainState, Any], tuple[TrainState, Metrics]]
+T = TypeVar("T")
+
+
+class Normalized(NamedTuple):
+    """What a loss knows of a whole batch before any part of it has passed through the network.
+
+    Attributes:
+      divisor: of the batch's sums, float32 scalar.
+      normalizer: the loss normaliser after this step, float32 scalar.
+      metrics: of the global batch, without those of `Loss.share`.
+    """
+
+    divisor: jax.Array
+    normalizer: jax.Array
+    metrics: Metrics
 
 
 class Loss(Protocol):
-    """The loss of a task, on one device of the axis `AXIS`."""
+    """The loss of a task: a sum over the samples of the global batch, divided by a number that is counted beforehand.
 
-    def __call__(
-        self, params: Params, batch: Any, normalizer: jax.Array, key: jax.Array
-    ) -> tuple[jax.Array, tuple[Metrics, jax.Array]]:
-        """Computes this device's share of the loss of the global batch.
+    It is computed in parts: by several devices, which have rows of the batch each, and on a device by rows that are
+    computed one after the other. The parts are summed by the step.
+    """
+
+    def count(self, batch: Any) -> Any:
+        """Counts what divides the loss, without the network.
+
+        Args:
+          batch: some rows of the global batch.
+
+        Returns:
+          A tree of float32 arrays. Those of all rows are summed.
+        """
+        ...
+
+    def normalize(self, counted: Any, normalizer: jax.Array) -> Normalized:
+        """Finds what divides the loss.
+
+        Args:
+          counted: sum of what `count` returned, over the global batch.
+          normalizer: the loss normaliser before this step, float32 scalar. A task without one returns it as it is.
+        """
+        ...
+
+    def share(self, params: Params, batch: Any, divisor: jax.Array, key: jax.Array) -> tuple[jax.Array, Metrics]:
+        """Computes what rows of the batch add to the loss.
 
         Args:
           params: the whole tree.
-          batch: this device's share of the batch.
-          normalizer: the loss normaliser before this step, float32 scalar.
-          key: random key of this step, the same on every device.
+          batch: some rows of the global batch.
+          divisor: from `normalize`.
+          key: random key of this step, the same on every device and for all rows.
 
         Returns:
-          This device's share, float32 scalar: the shares of all devices sum to the loss. Then the metrics of the global
-          batch, which are the same on every device and include `loss`; and the loss normaliser after this step.
+          The rows' share of the loss, float32 scalar, and their shares of metrics: the shares of all rows sum to the
+          loss and the metrics of the global batch.
         """
         ...
 
 
-def make_train_step(loss: Loss, optimizer: optax.GradientTransformation, average_decay: float) -> Step:
+def make_train_step(
+    loss: Loss, optimizer: optax.GradientTransformation, average_decay: float, accumulate: int = 1
+) -> Step:
     """Makes the step of one device of the axis `AXIS`, which `map_step` maps over devices.
 
-    Several devices that share a batch compute the same as one device, provided that the loss's random draws depend on
-    the key and on a sample's index in the global batch alone.
+    Several devices that share a batch compute the same as one device, and so do parts of a batch that are computed one
+    after the other, provided that the loss's random draws depend on the key and on a sample's index in the global batch
+    alone.
 
     Args:
       loss: of the task.
       optimizer: of the trained parameters.
       average_decay: factor of the old average at each step, in [0, 1).
+      accumulate: number of equal parts into which a device's rows are cut, which it computes one after the other.
 
     Returns:
-      (state, batch) -> (next state, metrics). The metrics are those of the loss, and `grad_norm`, the global L2 norm of
-      the gradient before clipping.
+      (state, batch) -> (next state, metrics). The metrics are those of the loss, the `loss` itself, and `grad_norm`,
+      the global L2 norm of the gradient before clipping.
     """
 
     def step(state: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step)
+        whole = loss.normalize(jax.lax.psum(loss.count(batch), AXIS), state.normalizer)
 
-        def share(trained: Params) -> tuple[jax.Array, tuple[Metrics, jax.Array]]:
-            return loss(merge(trained, state.frozen), batch, state.normalizer, key)
+        def gradients(rows: Any) -> tuple[Params, Metrics]:
+            def share(trained: Params) -> tuple[jax.Array, Metrics]:
+                value, metrics = loss.share(merge(trained, state.frozen), rows, whole.divisor, key)
+                return value, {"loss": value, **metrics}
 
-        gradients, (metrics, normalizer) = jax.grad(share, has_aux=True)(state.trained)
-        gradients = jax.lax.psum(gradients, AXIS)
-        updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.trained)
+            found: tuple[Params, Metrics] = jax.grad(share, has_aux=True)(state.trained)
+            return found
+
+        gradient, metrics = jax.lax.psum(sum_over_parts(gradients, batch, accumulate), AXIS)
+        updates, optimizer_state = optimizer.update(gradient, state.optimizer, state.trained)
         trained = optax.apply_updates(state.trained, updates)
         average = jax.tree.map(lambda a, p: average_decay * a + (1 - average_decay) * p, state.average, trained)
         state = state._replace(
-            step=state.step + 1, trained=trained, average=average, optimizer=optimizer_state, normalizer=normalizer
+            step=state.step + 1,
+            trained=trained,
+            average=average,
+            optimizer=optimizer_state,
+            normalizer=whole.normalizer,
         )
-        return state, {**metrics, "grad_norm": optax.tree.norm(gradients)}
+        return state, {**metrics, **whole.metrics, "grad_norm": optax.tree.norm(gradient)}
 
     return step
+
+
+def sum_over_parts(function: Callable[[Any], T], batch: Any, parts: int) -> T:
+    """Sums a function of rows over equal parts of a batch, of which it computes one after the other.
+
+    Args:
+      function: takes some rows, and returns a tree of arrays.
+      batch: tree of arrays with as many rows; the number is a multiple of `parts`.
+      parts: their number.
+    """
+    if parts == 1:
+        return function(batch)
+    cut = jax.tree.map(lambda array: array.reshape(parts, -1, *array.shape[1:]), batch)
+    shapes = jax.eval_shape(function, jax.tree.map(lambda array: array[0], cut))
+    zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+    total, _ = jax.lax.scan(lambda sums, rows: (jax.tree.map(jnp.add, sums, function(rows)), None), zeros, cut)
+    result: T = total
+    return result
 
 
 def map_step(step: Step, devices: Sequence[jax.Device] | None = None) -> Step:

@@ -102,6 +102,11 @@ def within(seconds: float, what: str, function: Callable[[], Result]) -> Result:
         del error  # a stack frame that holds its own exception would keep decoded video frames alive
 
 
+def pause(seconds: float) -> bool:
+    """Waits, and returns whether the time has passed; returns False, at once, when the program is ending."""
+    return not _ending.wait(seconds)
+
+
 def _abandon_all() -> None:
     """Ends every wait in `within`, in all threads, and makes later calls of `within` fail at once."""
     _ending.set()

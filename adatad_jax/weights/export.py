@@ -23,8 +23,9 @@ from adatad_jax.errors import UserError
 from adatad_jax.models.layers import Params
 from adatad_jax.models.positions import sinusoid_table
 from adatad_jax.models.sizes import CHUNK_TUBELETS, ViTConfig
-from adatad_jax.training import checkpoints
+from adatad_jax.training import choosing
 from adatad_jax.training.parameters import merge
+from adatad_jax.training.retention import LATEST, Choice
 from adatad_jax.weights import detector_store
 from adatad_jax.weights.frozen import read_frozen
 from adatad_jax.weights.restore import restore_config
@@ -33,12 +34,13 @@ from adatad_jax.weights.run_folder import read_config
 SUFFIXES = (".pth", ".safetensors")
 
 
-def export(source: Path, output: Path) -> str:
+def export(source: Path, output: Path, step: Choice = LATEST) -> str:
     """Writes a trained detector as a checkpoint of the PyTorch release.
 
     Args:
-      source: folder of a run, whose latest checkpoint is written, or of a converted detector.
+      source: folder of a run, or of a converted detector.
       output: the file, `.pth` (needs torch) or `.safetensors`; it must not exist.
+      step: which checkpoint of a run, as for `read_chosen`.
 
     Returns:
       The conversion summary, as text.
@@ -53,6 +55,8 @@ def export(source: Path, output: Path) -> str:
     if not source.is_dir():
         raise UserError(f"{source}: no run here: expected the folder of a run or of a converted detector")
     converted = detector_store.is_converted(source)
+    if converted and step != LATEST:
+        raise UserError(f"{source}: no run, but one detector: a step ({step}) can be chosen of a run alone")
     fields, classes = read_config(source)
     config = restore_config(fields, source)
     model = make_model(config, len(classes))
@@ -61,10 +65,10 @@ def export(source: Path, output: Path) -> str:
         params, ema, unused = stored.params, stored.ema, stored.unused
         normalizer, origin = np.float32(config.train.normalizer_start), f"converted from {stored.source}"
     else:
-        saved = checkpoints.read_latest(source)
+        saved = choosing.read_chosen(source, step)
         params = merge(saved.trained, read_frozen(source, saved))
         ema = flax.traverse_util.flatten_dict(saved.average, sep="/")
-        normalizer, origin = np.float32(saved.progress["normalizer"]), f"epoch {saved.metadata['epoch']}"
+        normalizer, origin = np.float32(saved.progress["normalizer"]), choosing.origin(source, saved)
         unused = {STATE: _of_backbone(detector_store.read_unused(source)[STATE], model.vit)}
     check_parameters(params, model, source)
     fresh = fresh_tensors(model.vit, normalizer)

@@ -11,8 +11,9 @@ from adatad_jax.conversion.detector import check_parameters
 from adatad_jax.conversion.torch_file import WEIGHT_FILES
 from adatad_jax.errors import UserError
 from adatad_jax.models.layers import Params
-from adatad_jax.training import checkpoints
+from adatad_jax.training.choosing import origin, read_chosen
 from adatad_jax.training.parameters import merge
+from adatad_jax.training.retention import LATEST, Choice
 from adatad_jax.weights import detector_store
 from adatad_jax.weights.frozen import read_frozen
 from adatad_jax.weights.restore import check_classes, check_model_fields, restore_config
@@ -29,7 +30,7 @@ class Trained(NamedTuple):
       config: the command's configuration if there is one, else the checkpoint's.
       classes: the K class names, in the order of the model's outputs.
       params: the parameters of an `AdaTAD` on the host; trained ones are averages.
-      name: tells the checkpoint from others of its kind: a run's epoch, or a file's name.
+      name: tells the checkpoint from others of its kind: a run's step and epoch, or a file's name.
       origin: where the parameters come from, as text.
     """
 
@@ -40,14 +41,17 @@ class Trained(NamedTuple):
     origin: str
 
 
-def load_trained(path: Path, config: Config | None = None, overrides: Sequence[str] = ()) -> Trained:
+def load_trained(
+    path: Path, config: Config | None = None, overrides: Sequence[str] = (), step: Choice = LATEST
+) -> Trained:
     """Reads a trained detector.
 
     Args:
-      path: a run's folder (its latest checkpoint is read), a folder that `convert/pth_to_flax.py` has written, or a
-        detector checkpoint of the PyTorch release, which is converted by the same code.
+      path: a run's folder, a folder that `convert/pth_to_flax.py` has written, or a detector checkpoint of the PyTorch
+        release, which is converted by the same code.
       config: of the command; None takes the folder's, the file's own, or the only published one that fits the file.
       overrides: `--config.FIELD=VALUE`, applied to published configurations.
+      step: which checkpoint of a run, as for `read_chosen`.
 
     Raises:
       UserError: there is no trained detector, or it does not fit the configuration: a field that determines the model
@@ -55,14 +59,17 @@ def load_trained(path: Path, config: Config | None = None, overrides: Sequence[s
     """
     if not path.exists():
         raise UserError(f"{path}: no run here and no checkpoint: there is no such file or folder")
-    if path.is_file() or any((path / name).is_file() for name in WEIGHT_FILES):
+    is_file = path.is_file() or any((path / name).is_file() for name in WEIGHT_FILES)
+    if step != LATEST and (is_file or detector_store.is_converted(path)):
+        raise UserError(f"{path}: no run, but one detector: a step ({step}) can be chosen of a run alone")
+    if is_file:
         # Imported here, because this module imports torch.
         from adatad_jax.weights.convert_file import read_detector
 
         detector, choice = read_detector(path, config, published_configs(), overrides)
         stored = detector_store.Stored(detector.params, detector.ema, {}, path.name)
-        origin = f"{path}: {' and '.join(detector.states)}, configuration {choice.words}"
-        return Trained(choice.config, choice.classes, stored.averaged(), path.name, origin)
+        source = f"{path}: {' and '.join(detector.states)}, configuration {choice.words}"
+        return Trained(choice.config, choice.classes, stored.averaged(), path.name, source)
     if overrides and config is None:
         raise UserError(f"{' '.join(overrides)}: to change fields of {path}, give --config too")
     if config is not None and config.propose:
@@ -75,7 +82,7 @@ def load_trained(path: Path, config: Config | None = None, overrides: Sequence[s
             check_classes(path, classes, config)
         config = config or own
         stored = detector_store.load_detector(path)
-        params, name, origin = stored.averaged(), stored.source, f"{path}: converted from {stored.source}"
+        params, name, source = stored.averaged(), stored.source, f"{path}: converted from {stored.source}"
     else:
         fields, classes = read_config(path)
         if config is None:
@@ -83,12 +90,12 @@ def load_trained(path: Path, config: Config | None = None, overrides: Sequence[s
         else:
             check_config(path, config)
             check_classes(path, classes, config)
-        saved = checkpoints.read_latest(path)
+        saved = read_chosen(path, step)
         params = merge(saved.average, read_frozen(path, saved))
-        name = f"epoch {saved.metadata['epoch']}"
-        origin = f"{path}: {name}"
+        name = origin(path, saved)
+        source = f"{path}: {name}"
     check_parameters(params, make_model(config, len(classes)), path)
-    return Trained(config, classes, params, name, origin)
+    return Trained(config, classes, params, name, source)
 
 
 def published_configs() -> list[Path]:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +32,19 @@ FREE_FIELDS = {
     "data.threads",
     "data.time_limit",
     "data.reader",
+    "data.retries",
     "data.skip_broken",  # the training videos themselves are compared
     "data.cache",
+    "train.accumulate",
     "train.epochs",  # the schedule depends on schedule_epochs instead
     "train.checkpoint_every",
     "train.checkpoint_steps",
+    "train.checkpoint_minutes",
     "train.keep_checkpoints",
+    "train.keep_evaluated",
+    "train.failed_saves",
+    "train.grace",
+    "train.skip_bad_steps",  # without effect on steps that are finite
     "train.eval_from",
     "train.eval_every",
 }
@@ -135,5 +142,20 @@ def locked(workdir: Path) -> Iterator[None]:
         except OSError as error:
             raise UserError(f"{workdir}: cannot be written ({error.strerror}); choose another --workdir") from error
         if not ours:
-            raise UserError(f"{workdir}: another training is running in this folder; give another --workdir")
+            raise UserError(_another(workdir))
         yield
+
+
+def check_unlocked(workdir: Path) -> None:
+    """Checks that no training is running in a folder, which need not exist, before anything is read or computed.
+
+    Raises:
+      UserError: one is.
+    """
+    with suppress(OSError), ExitStack() as stack:  # what cannot be opened will be `locked`'s error
+        if (workdir / LOCK_FILE).is_file() and not stack.enter_context(lock_held(workdir / LOCK_FILE)):
+            raise UserError(_another(workdir))
+
+
+def _another(workdir: Path) -> str:
+    return f"{workdir}: another training is running in this folder; wait for its end, or give another --workdir"

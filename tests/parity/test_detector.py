@@ -124,9 +124,9 @@ def test_losses_and_normalizer_match(reference: Reference, outputs: tuple[Predic
         targets = assign(reference, points, mask, *ground_truth(reference, empty=call == "trainempty"))
         sums = loss_sums(points, mask, logits, distances, targets, reference.head.get("label_smoothing", 0.0))
         if call == "eval":
-            divisor = jnp.maximum(sums.positives, 1)
+            divisor = jnp.maximum(targets.positive.sum(), 1)
         else:
-            normalizer = divisor = update_normalizer(normalizer, sums.positives, release_gpus=1)
+            normalizer = divisor = update_normalizer(normalizer, targets.positive.sum(), release_gpus=1)
             sequence.append(normalizer)
         classification, regression = sums.classification / divisor, weight * sums.regression / divisor
         for name, value in (("cls", classification), ("reg", regression)):

@@ -9,7 +9,7 @@ import orbax.checkpoint as ocp
 import pytest
 
 from adatad_jax.errors import UserError
-from adatad_jax.training import checkpoints
+from adatad_jax.training import checkpoints, choosing
 from adatad_jax.training.parameters import merge
 from adatad_jax.training.state import TrainState
 from adatad_jax.weights.frozen import read_frozen, write_frozen
@@ -52,7 +52,7 @@ def write_old(folder: Path) -> None:
 
 def test_a_checkpoint_of_version_0_1_gives_the_same_state(tmp_path: Path) -> None:
     write_old(tmp_path)
-    saved = checkpoints.read_latest(tmp_path)
+    saved = choosing.read_chosen(tmp_path)
     state = checkpoints.restore_state(saved, read_frozen(tmp_path, saved), STATE, tmp_path)
     assert jax.tree.structure(state) == jax.tree.structure(STATE)
     jax.tree.map(np.testing.assert_array_equal, state, STATE)
@@ -62,7 +62,7 @@ def test_a_checkpoint_of_version_0_1_gives_the_same_state(tmp_path: Path) -> Non
 def test_frozen_parameters_are_read_from_beside_the_checkpoints(tmp_path: Path) -> None:
     with checkpoints.open_manager(tmp_path, keep=1) as manager:
         checkpoints.save(manager, 5, STATE, {"epoch": 2})
-    saved = checkpoints.read_latest(tmp_path)
+    saved = choosing.read_chosen(tmp_path)
     with pytest.raises(UserError, match=r"/frozen: .*\b2 frozen arrays\b"):
         read_frozen(tmp_path, saved)
     write_frozen(tmp_path, FROZEN["backbone"])  # left by a run that was killed before its first checkpoint
@@ -85,4 +85,4 @@ def test_a_run_that_trains_everything_has_no_frozen_folder(tmp_path: Path) -> No
         checkpoints.save(manager, 5, STATE._replace(frozen={}), {"epoch": 2})
     write_frozen(tmp_path, {})
     assert not (tmp_path / "frozen").exists()
-    assert read_frozen(tmp_path, checkpoints.read_latest(tmp_path)) == {}
+    assert read_frozen(tmp_path, choosing.read_chosen(tmp_path)) == {}

@@ -16,7 +16,7 @@ from adatad_jax.devices.placing import replicate, shard
 from adatad_jax.errors import UserError
 from adatad_jax.models.adatad import AdaTAD
 from adatad_jax.models.sizes import ViTConfig
-from adatad_jax.training import checkpoints
+from adatad_jax.training import checkpoints, choosing
 from adatad_jax.training.detection_loss import make_detection_loss
 from adatad_jax.training.optimizer import make_optimizer
 from adatad_jax.training.parameters import merge, split
@@ -175,7 +175,7 @@ def test_checkpoint_brings_the_state_back_bit_for_bit(
     state = one_device[0]
     with checkpoints.open_manager(tmp_path, keep=2) as manager:
         checkpoints.save(manager, 7, state, {"epoch": 3, "tally": {"loss": 0.1}})
-    saved = checkpoints.read_latest(tmp_path)
+    saved = choosing.read_chosen(tmp_path)
     back = checkpoints.restore_state(saved, state.frozen, fresh_state(params, seed=0), tmp_path)
     assert saved.metadata == {"epoch": 3, "tally": {"loss": 0.1}, "frozen": len(jax.tree.leaves(state.frozen))}
     assert saved.frozen is None
@@ -192,7 +192,7 @@ def test_checkpoint_of_another_size_is_refused(
     model = AdaTAD(dataclasses.replace(VIT, tia_hidden=8), DETECTOR)
     first = batch(0)
     wider = jax.device_get(jax.jit(model.init)(jax.random.key(0), first.frames, first.mask)["params"])
-    saved = checkpoints.read_latest(tmp_path)
+    saved = choosing.read_chosen(tmp_path)
     with pytest.raises(
         UserError, match=r"step 1: (.|\n)*average/backbone/blocks_0_1/tia/up/kernel: .*\(2, 4, 16\).*\(2, 8, 16\)"
     ):
@@ -201,7 +201,7 @@ def test_checkpoint_of_another_size_is_refused(
 
 def test_folder_without_a_checkpoint_says_so(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=rf"^{re.escape(str(tmp_path))}: .*\bcheckpoints/"):
-        checkpoints.read_latest(tmp_path)
+        choosing.read_chosen(tmp_path)
 
 
 @pytest.mark.parametrize("platform", ["tpu", "cuda"])

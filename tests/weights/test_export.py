@@ -182,7 +182,6 @@ def make_run(
     write_frozen(folder, frozen)
     with checkpoints.open_manager(folder, keep=1) as manager:
         checkpoints.save(manager, 30, state, {"epoch": 3})
-        checkpoints.finish(manager)
     return state
 
 

@@ -1,0 +1,32 @@
+"""What makes a training need less memory."""
+
+from adatad_jax.config.fields import Config
+
+
+def levers(config: Config, of_device: bool) -> list[str]:
+    """Lists what makes a run need less memory, in the order in which to try.
+
+    Args:
+      config: of the run. What it already has is not listed.
+      of_device: whether the devices' memory is short, not the machine's.
+    """
+    fields = config.flat()
+    found = {
+        "model.remat=True: the backbone's activations are computed twice, not kept": not config.model.remat,
+        "model.dtype=bfloat16: activations of half the size": config.model.dtype == "float32",
+        f"data.window below {config.data.window}: shorter windows, which see less context": True,
+    }
+    if not of_device:
+        found = {
+            "data.in_memory=False: frames are decoded when they are needed": config.data.in_memory,
+            f"data.threads below {config.data.threads}: fewer windows are loaded at a time": config.data.threads > 1,
+        }
+    parts = "train.accumulate"
+    if parts in fields:
+        found[f"{parts} above {fields[parts]}: the same batch in smaller parts"] = of_device
+    found |= {
+        f"train.batch_size below {config.train.batch_size}": config.train.batch_size > 1,
+        f"test.batch_size below {config.test.batch_size}, if it happened in an evaluation": config.test.batch_size > 1,
+    }
+    listed = [f"--config.{lever}" for lever, is_left in found.items() if is_left]
+    return [*listed, "a device, or a machine, with more memory"]
