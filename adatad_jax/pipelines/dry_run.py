@@ -12,7 +12,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from adatad_jax.config.build import make_loss
+from adatad_jax.config.build import learner, make_loss
 from adatad_jax.config.fields import Config
 from adatad_jax.data.batch import Batch
 from adatad_jax.data.loader import training_batch
@@ -114,7 +114,7 @@ def dry_run(config: Config, workdir: Path, console: Console, platform: str | Non
     rates, decay, full = plan.optimizer_config.rates, plan.optimizer_config.weight_decay, plan.optimizer_config.full
     console.print(groups_table(parameter_groups(shapes.params, rates, decay, full)))
     state, loss = shapes.state, make_loss(config.train)
-    flops = flops_per_window(plan.model, loss, state.trained, state.frozen, shapes.window)
+    flops = flops_per_window(learner(plan.model, config), loss, state.trained, state.frozen, shapes.window)
     step, prediction = _programs(plan, sharing, config, shapes)
     table = Table(title="dry run", show_header=False)
     for row in [*_size_rows(config, known, sharing), *_flops_rows(flops, config)]:

@@ -13,7 +13,7 @@ import optax
 from rich.console import Console
 from rich.progress import Progress
 
-from adatad_jax.config.build import make_loss, make_model
+from adatad_jax.config.build import learner, make_loss, make_model
 from adatad_jax.config.fields import Config
 from adatad_jax.console import progress_bar
 from adatad_jax.conversion.detector import check_parameters
@@ -23,17 +23,20 @@ from adatad_jax.data.dataset import TrainingWindows
 from adatad_jax.data.loader import TrainingBatches, placed_ahead
 from adatad_jax.data.paths import check_paths
 from adatad_jax.data.propose import resolve
+from adatad_jax.data.stored_features import FeatureWindows, features_folder
 from adatad_jax.data.subset import Subset, load_classes, load_subset
 from adatad_jax.data.usable_videos import usable
 from adatad_jax.devices.choice import Sharing, set_precision, share_devices
 from adatad_jax.devices.faults import faults_explained
 from adatad_jax.devices.placing import replicate
+from adatad_jax.devices.processes import Processes
 from adatad_jax.errors import UserError
 from adatad_jax.inference.predictor import Predictor
 from adatad_jax.inference.test_set import Evaluation, load_evaluation
 from adatad_jax.models.adatad import AdaTAD
 from adatad_jax.models.layers import Params
 from adatad_jax.models.sizes import CHUNK_FRAMES
+from adatad_jax.pipelines.backbone_features import store_features
 from adatad_jax.training import checkpoints, choosing, loop
 from adatad_jax.training.detection_loss import make_detection_loss
 from adatad_jax.training.epochs import CountEpoch, LogEpoch
@@ -160,6 +163,8 @@ def _train(config: Config, workdir: Path, console: Console, leaving: Leaving) ->
         else:
             start = start_run(inputs, plan, workdir, initial or initialize(plan.model, config), console)
         write_config(workdir, config, inputs.classes)
+        if isinstance(inputs.windows, FeatureWindows):
+            store_features(inputs.windows, config, plan.model, start.state.frozen, Processes(), console)
         console.print(groups_table(_groups(start.state, plan.optimizer_config)))
         last = start.step - (start.unfinished is not None)  # an unfinished epoch is recorded when it is finished
         history = [record for record in read_history(workdir) if record["step"] <= last]
@@ -209,7 +214,8 @@ def check_inputs(config: Config, workdir: Path, console: Console) -> Inputs:
     classes = load_classes(config)
     check_config(workdir, config, classes)
     train_set = usable(load_subset(config, config.data.train_subset, classes, training=True), config)
-    windows = TrainingWindows(train_set, config)
+    folder = features_folder(config, workdir)
+    windows = TrainingWindows(train_set, config) if folder is None else FeatureWindows(train_set, config, folder)
     sharing = sharing_of(config)
     batches = TrainingBatches(windows, config, sharing, jax.process_index())
     evaluation = load_evaluation(config, classes) if config.train.eval_from else None
@@ -239,7 +245,7 @@ def make_plan(config: Config, sharing: Sharing, classes: int, steps_per_epoch: i
     model = make_model(config, classes)
     optimizer_config = make_optimizer_config(config, steps_per_epoch)
     optimizer = make_optimizer(optimizer_config)
-    loss = make_detection_loss(model, make_loss(config.train), sharing.shares)
+    loss = make_detection_loss(learner(model, config), make_loss(config.train), sharing.shares)
     step = make_train_step(loss, optimizer, config.train.ema, config.train.accumulate)
     if config.train.skip_bad_steps:
         step = forgiving(step)
