@@ -44,8 +44,8 @@ def main(arguments: Sequence[str]) -> None:
         return
     given: DistributedConfig = config.distributed
     launch = find_launch(given.coordinator, given.processes, given.process, timeout=given.timeout)
-    with joined(launch, given.timeout) as processes, warnings_to(PrintedWarnings(processes.index)):
-        train(config, args.workdir, make_console(quiet=not processes.first), processes)
+    with joined(launch, given.timeout, config.train.grace) as processes, warnings_to(PrintedWarnings(processes.index)):
+        train(config, args.workdir, make_console(quiet=processes.index > 0), processes)
 
 
 def entry() -> None:

@@ -33,7 +33,7 @@ def losses(config: Config, folder: Path, steps: int) -> np.ndarray:
     set_precision(config.model.dtype)
     inputs = check_inputs(config, folder / "run", make_console())
     plan = make_plan(inputs.config, inputs.sharing, len(inputs.classes), inputs.batches.steps_per_epoch)
-    trained, frozen = split(initialize(plan.model, config).params, plan.optimizer_config.full)
+    trained, frozen = split(initialize(plan.model, config, inputs.classes).params, plan.optimizer_config.full)
     fresh = create_state(trained, frozen, plan.optimizer, config.train.normalizer_start, config.seed)
     state = replicate(jax.device_get(fresh), plan.devices)
     found, start = [], time.perf_counter()

@@ -251,6 +251,11 @@ class TrainConfig:
     eval_every: int = setting(
         2, "epochs between evaluations, at least 1; without effect where eval_from is 0", at_least=0
     )
+    resume_with_changes: bool = setting(
+        False,
+        "let this start continue a run with another configuration or other training videos; each change is listed and "
+        "recorded (docs/training.md)",
+    )
 
 
 @dataclass(frozen=True)
@@ -296,7 +301,11 @@ class Config:
     seed: int = setting(0, "of all random numbers", at_least=0)
     propose: bool = setting(False, "fields that are 0 or () are chosen for the data (adatad_jax/data/propose.py)")
     published: float = setting(0.0, "average mAP published for this recipe, percent; 0: none", at_least=0)
-    weights: str = setting("", "the VideoMAE backbone: a .pth, or a folder written by convert/pth_to_flax.py")
+    weights: str = setting(
+        "",
+        "what a run starts from: the VideoMAE backbone (a .pth, or a folder written by convert/pth_to_flax.py), or a "
+        "whole detector (the folder of a run, a converted folder, or a .pth)",
+    )
     weights_from: str = setting("", "where to get the weights, shown when they are missing")
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)

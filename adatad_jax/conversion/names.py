@@ -24,6 +24,7 @@ class Layout(Enum):
     SIDE_DETECTOR = "AdaTAD detector with side adapters"
 
 
+DETECTORS = (Layout.DETECTOR, Layout.SIDE_DETECTOR)
 # The tensor that identifies a layout: no other layout has it, and whatever precedes its name is the file's prefix.
 PATCH_EMBEDDING = {
     Layout.MMACTION: "patch_embed.projection.weight",

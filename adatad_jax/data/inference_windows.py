@@ -1,7 +1,7 @@
 """The windows of videos to detect actions in, read in order. Overlapping windows share frames that are decoded once."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -52,22 +52,26 @@ class InferenceWindows:
         """Converts segments [G, 2] float32 from grid positions of a window to seconds, clipped to the video."""
         return self._sampling.seconds(segments, window, self.videos[window.video])
 
-    def stream(self, threads: int, ahead: int) -> Iterator[tuple[Window, Sample | Exception]]:
-        """Yields every window with its frames: centre crop, no augmentation, no ground truth.
+    def stream(
+        self, threads: int, ahead: int, videos: Collection[str] | None = None
+    ) -> Iterator[tuple[Window, Sample | Exception]]:
+        """Yields windows with their frames: centre crop, no augmentation, no ground truth.
 
         Several threads decode the videos in pieces, each piece once. Pieces that no later window needs are dropped.
 
         Args:
           threads: number of threads that decode.
           ahead: number of windows that may be held in memory before the caller asks for them.
+          videos: names of those whose windows are wanted; None: of all.
 
         Yields:
           A window, and its sample or the exception that reading it raised.
         """
-        pieces = pieces_of(self.windows)
-        most = max(2, ahead * len(pieces) // max(len(self.windows), 1))
+        wanted = [pair for pair in enumerate(self.windows) if videos is None or pair[1].video in videos]
+        pieces = pieces_of([window for _, window in wanted])
+        most = max(2, ahead * len(pieces) // max(len(wanted), 1))
         loaded = load_ahead(pieces, self._load, threads, most)
-        for video, windows in itertools.groupby(enumerate(self.windows), lambda numbered: numbered[1].video):
+        for video, windows in itertools.groupby(wanted, lambda numbered: numbered[1].video):
             kept: list[tuple[Window, Piece | Exception]] = []
             for number, window in windows:
                 kept = [(span, piece) for span, piece in kept if span.end > window.first]

@@ -154,7 +154,7 @@ def run_controls(config: Config, workdir: Path, console: Console) -> dict[str, M
     classes = load_classes(config)
     evaluation = load_evaluation(config, classes)
     model = make_model(config, len(classes))
-    untrained = Predictor(model, initialize(model, config).params, config.test.batch_size)
+    untrained = Predictor(model, initialize(model, config, classes).params, config.test.batch_size)
     found = {"before training": evaluation.measure(evaluation.detect(untrained, console))}
     for name, folder, changes in (
         ("TIA off (head alone)", "tia_off", {"model.adaptation": "frozen"}),

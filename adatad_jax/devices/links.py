@@ -50,7 +50,14 @@ class End(NamedTuple):
 class Links:
     """This process's connections: those of process 0 to all others, or the one of another process to process 0."""
 
-    def __init__(self, index: int, count: int, connections: Mapping[int, Connection], names: Mapping[int, str]) -> None:
+    def __init__(
+        self,
+        index: int,
+        count: int,
+        connections: Mapping[int, Connection],
+        names: Mapping[int, str],
+        grace: float = 0.0,
+    ) -> None:
         """Starts to listen, in a thread.
 
         Args:
@@ -58,9 +65,10 @@ class Links:
           count: number of processes.
           connections: process -> connection, from `meeting`.
           names: process -> where it runs, for messages.
+          grace: seconds in which a process must end after another one has left as asked; most leave at once.
         """
         self._index, self._count = index, count
-        self._unwinding = UNWINDING if index else UNWINDING_FIRST
+        self._unwinding, self._grace = UNWINDING if index else UNWINDING_FIRST, grace
         self._connections, self._names = dict(connections), dict(names)
         self._sending = threading.Lock()
         self._changed = threading.Condition()
@@ -156,7 +164,8 @@ class Links:
             since = since or time.monotonic()
             # Where process 0 is gone, JAX calls abort() any moment. A process that failed itself is on its way out.
             lost = self._index > 0 and not self._connections
-            if self._ended.process != self._index and (lost or time.monotonic() > since + self._unwinding):
+            left = self._unwinding + (self._grace if self._ended.code is Exit.CONTINUE else 0)
+            if self._ended.process != self._index and (lost or time.monotonic() > since + left):
                 _leave(self._ended)
 
     def _receive(self, process: int) -> None:

@@ -17,12 +17,13 @@ _PAUSE = 0.2  # seconds between two tries
 _ANSWER = 5.0  # seconds that a program at the other end may take to say who it is
 
 
-def meet(launch: Launch, timeout: float) -> Links:
+def meet(launch: Launch, timeout: float, grace: float) -> Links:
     """Waits until all processes of a run are there.
 
     Args:
       launch: of this process.
       timeout: seconds to wait.
+      grace: seconds in which all leave, where they are asked to.
 
     Raises:
       UserError: process 0 is not at the coordinator's address, a process does not come, another program has the port,
@@ -31,9 +32,9 @@ def meet(launch: Launch, timeout: float) -> Links:
     deadline = time.monotonic() + timeout
     if launch.index == 0:
         here, names = _gather(launch, deadline, timeout)
-        return Links(0, launch.count, here, names)
+        return Links(0, launch.count, here, names, grace)
     connection, name = _go(launch, deadline, timeout)
-    return Links(launch.index, launch.count, {0: connection}, {0: name})
+    return Links(launch.index, launch.count, {0: connection}, {0: name}, grace)
 
 
 def _name() -> str:

@@ -34,11 +34,6 @@ class Processes:
         """Describes a single process, or one of several that have links."""
         self.index, self.count, self._links = index, count, links
 
-    @property
-    def first(self) -> bool:
-        """Tells whether this is process 0, which alone writes and reports."""
-        return self.index == 0
-
     def post(self, name: str, value: Any) -> Callable[[], list[Any]]:
         """Tells the others a value, and does not wait.
 
@@ -84,8 +79,13 @@ class Processes:
 ALONE = Processes()
 
 
+def is_first() -> bool:
+    """Tells whether this process is the only or the first one of a run, which alone writes and reports."""
+    return jax.process_index() == 0
+
+
 @contextmanager
-def joined(launch: Launch | None, timeout: float) -> Iterator[Processes]:
+def joined(launch: Launch | None, timeout: float, grace: float) -> Iterator[Processes]:
     """Starts JAX with all processes of a run, which end together.
 
     An exception in the block ends the others with its message and exit code. Here it is replaced by that of another
@@ -94,6 +94,7 @@ def joined(launch: Launch | None, timeout: float) -> Iterator[Processes]:
     Args:
       launch: of this process; None: it is alone.
       timeout: seconds to wait for the others at the start.
+      grace: seconds in which all leave, where they are asked to.
 
     Raises:
       UserError: the others do not come; or one has failed or is gone.
@@ -101,7 +102,7 @@ def joined(launch: Launch | None, timeout: float) -> Iterator[Processes]:
     if launch is None:
         yield ALONE
         return
-    links = meet(launch, timeout)
+    links = meet(launch, timeout, grace)
     try:
         jax.distributed.initialize(
             launch.coordinator,
@@ -139,8 +140,10 @@ def _is_of_runtime(error: BaseException) -> bool:
 def _message(error: BaseException) -> str:
     """Returns what the others print of an exception."""
     match error:
-        case UserError() | Left():
+        case UserError():
             return str(error)
+        case Left():
+            return f"left {error}"
         case KeyboardInterrupt():
             return "interrupted"
         case Exception():

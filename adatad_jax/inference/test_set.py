@@ -1,5 +1,7 @@
 """Evaluation of a model's parameters on a test subset: windows, detections, mAP."""
 
+import logging
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -15,12 +17,16 @@ from adatad_jax.data.loader import unwrap
 from adatad_jax.data.sampling import Window
 from adatad_jax.data.subset import load_subset
 from adatad_jax.data.usable_videos import usable
+from adatad_jax.devices.processes import ALONE, Processes
 from adatad_jax.errors import UserError
 from adatad_jax.evaluation.ground_truth import GroundTruth, counted, ground_truth_of
 from adatad_jax.evaluation.mean_ap import Metrics, mean_average_precision
 from adatad_jax.inference.predictor import Predictor, detect_windows
+from adatad_jax.inference.shared import share_videos, together
 from adatad_jax.postprocessing.detections import Detections
 from adatad_jax.postprocessing.video_classifier import VideoClassifier, check_classes, load_classifier
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -43,8 +49,8 @@ class Evaluation:
     classes: tuple[str, ...]
     classifier: VideoClassifier | None
 
-    def detect(self, predictor: Predictor, console: Console) -> dict[str, Detections]:
-        """Detects in every video of the subset, with a progress bar.
+    def detect(self, predictor: Predictor, console: Console, processes: Processes = ALONE) -> dict[str, Detections]:
+        """Detects in every video of the subset, with a progress bar. Several processes share the videos.
 
         With `data.skip_broken`, a video with a window that cannot be read is left out and named. Its segments count as
         missed, like those of the videos that `usable` has removed.
@@ -52,15 +58,18 @@ class Evaluation:
         Args:
           predictor: the model.
           console: where to report.
+          processes: that share the videos; all must call this.
 
         Returns:
-          name -> detections, with times in seconds.
+          name -> detections, with times in seconds, of all videos in every process.
 
         Raises:
-          UserError: a video cannot be read, or none can.
+          UserError: a video cannot be read, or none can; or another process has failed.
         """
         windows = self.windows
-        samples = windows.stream(self.config.data.threads, max(2, 2 * predictor.batch_size))
+        counts = Counter(window.video for window in windows.windows)
+        own = share_videos(counts, processes.count)[processes.index]
+        samples = windows.stream(self.config.data.threads, max(2, 2 * predictor.batch_size), frozenset(own))
         broken: set[str] = set()
 
         def readable() -> Iterator[tuple[Window, Sample]]:
@@ -69,17 +78,18 @@ class Evaluation:
                     yield window, unwrap(sample)
                 elif window.video not in broken:
                     broken.add(window.video)
-                    console.print(f"skipped: {sample}; its segments count as missed", style="red")
+                    _logger.warning("skipped: %s; its segments count as missed", sample)
 
         settings = make_post_processing(self.config)
         classify = self.classifier.classify if self.classifier is not None else None
         results = {}
         with progress_bar(console) as bar:
-            task = bar.add_task("detecting, windows", total=len(windows))
+            task = bar.add_task("detecting, windows", total=sum(counts[name] for name in own))
             for video, found, count in detect_windows(predictor, readable(), windows.seconds, settings, classify):
                 if video not in broken:
                     results[video] = found
                 bar.advance(task, count)
+        results = together(results, list(counts), processes)
         if not results:
             raise UserError(f"{self.config.data.videos}: no video of the test subset can be read; see the list above")
         return results

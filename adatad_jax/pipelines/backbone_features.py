@@ -24,7 +24,7 @@ from adatad_jax.errors import UserError, listed
 from adatad_jax.models.adatad import AdaTAD
 from adatad_jax.models.backbone import Backbone
 from adatad_jax.models.layers import Params
-from adatad_jax.models.sizes import CHUNK_FRAMES, CHUNK_TUBELETS
+from adatad_jax.models.sizes import CHUNK_FRAMES, CHUNK_TUBELETS, SIZES
 from adatad_jax.video import transforms
 from adatad_jax.weights.frozen import checksum
 
@@ -84,20 +84,33 @@ def store_features(
     weights = checksum(frozen["backbone"])
     own = list(wanted)[processes.index :: processes.count]
     missing = _missing(windows.folder, {name: wanted[name] for name in own}, config, frames, weights)
-    lacking, size = sum(len(one.chunks) for one in missing), CHUNK_TUBELETS * model.vit.width * 4 + CHUNK_FRAMES * 8
-    distinct = sum(map(len, wanted.values()))
-    console.print(
-        f"features of the frozen backbone in {windows.folder}: {distinct:,} chunks of {CHUNK_FRAMES} frames, "
-        f"{distinct * size / GIB:.2f} GiB, where {config.train.epochs} epochs hold {count:,}; {lacking:,} to compute"
-    )
+    lacking = sum(len(one.chunks) for one in missing)
+    console.print(f"{_described(windows, config, wanted, count)}; {lacking:,} to compute")
     if missing:
-        _check_room(windows.folder, sum(len(one.chunks) for one in missing) * size)
+        _check_room(windows.folder, lacking * _bytes_per_chunk(config))
         encode = _encoder(model, frozen, config)
         with progress_bar(console) as bar:
             task = bar.add_task("features, chunks", total=lacking)
             for done in _compute(missing, frames, encode, config):
                 bar.advance(task, done)
     processes.post("features", True)()  # all are stored before any process reads some
+
+
+def describe(windows: FeatureWindows, config: Config) -> str:
+    """Says how much a run would store."""
+    return _described(windows, config, *windows.chunks(config.train.epochs))
+
+
+def _described(windows: FeatureWindows, config: Config, wanted: dict[str, Chunks], count: int) -> str:
+    distinct = sum(map(len, wanted.values()))
+    return (
+        f"features of the frozen backbone in {windows.folder}: {distinct:,} chunks of {CHUNK_FRAMES} frames, "
+        f"{distinct * _bytes_per_chunk(config) / GIB:.2f} GiB, where {config.train.epochs} epochs hold {count:,}"
+    )
+
+
+def _bytes_per_chunk(config: Config) -> int:
+    return CHUNK_TUBELETS * SIZES[config.model.size].width * 4 + CHUNK_FRAMES * 8
 
 
 def _missing(

@@ -65,12 +65,14 @@ class Shapes(NamedTuple):
     Attributes:
       params: the whole tree.
       state: of the training.
-      window: a batch of one window, `[1, ...]`.
+      window: a training batch of one window, `[1, ...]`.
+      test_window: the same with frames, also where training takes stored features.
     """
 
     params: Params
     state: TrainState
     window: Batch
+    test_window: Batch
 
 
 class Measured(NamedTuple):
@@ -137,9 +139,9 @@ def _shapes(plan: Plan, config: Config, known: Known) -> Shapes:
     create = functools.partial(
         create_state, optimizer=plan.optimizer, normalizer=config.train.normalizer_start, seed=config.seed
     )
-    return Shapes(
-        params, jax.eval_shape(create, trained, frozen), _abstract(training_batch([None], config, known.segment_rows))
-    )
+    with_frames = config.with_fields({"train.cache_features": ""})
+    windows = [_abstract(training_batch([None], one, known.segment_rows)) for one in (config, with_frames)]
+    return Shapes(params, jax.eval_shape(create, trained, frozen), *windows)
 
 
 def _programs(plan: Plan, sharing: Sharing, config: Config, shapes: Shapes) -> tuple[Program, Program]:
@@ -157,7 +159,7 @@ def _programs(plan: Plan, sharing: Sharing, config: Config, shapes: Shapes) -> t
         (shapes.state, _on_each(part, len(devices))),
         lambda: (replicate(_zeros(shapes.state), devices), place([_zeros(part)] * len(devices), devices)),
     )
-    windows = _rows((shapes.window.frames, shapes.window.mask), config.test.batch_size)
+    windows = _rows((shapes.test_window.frames, shapes.test_window.mask), config.test.batch_size)
     prediction = Program(
         "evaluation step",
         map_prediction(plan.model, everywhere),

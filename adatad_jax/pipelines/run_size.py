@@ -11,8 +11,10 @@ from adatad_jax.data.dataset import SEGMENT_ROWS, TrainingWindows
 from adatad_jax.data.loader import TrainingBatches
 from adatad_jax.data.paths import check_paths
 from adatad_jax.data.propose import resolve
+from adatad_jax.data.stored_features import FeatureWindows
 from adatad_jax.data.subset import annotated_subset, load_classes
 from adatad_jax.errors import UserError
+from adatad_jax.pipelines.backbone_features import describe
 from adatad_jax.pipelines.train_detector import check_inputs
 from adatad_jax.weights.run_folder import check_config
 
@@ -27,7 +29,7 @@ class Known(NamedTuple):
       windows: of an epoch; None if unknown.
       steps_per_epoch: None if unknown.
       test_windows: of an evaluation; None if unknown, or if the run does not evaluate.
-      notes: what is missing, and what was assumed for it, for the user.
+      notes: for the user: what is missing, what was assumed for it, which features would be stored.
     """
 
     config: Config
@@ -62,6 +64,7 @@ def what_is_known(config: Config, workdir: Path, console: Console) -> Known:
         windows=len(inputs.windows.order(0)),
         steps_per_epoch=inputs.batches.steps_per_epoch,
         test_windows=len(inputs.evaluation.windows) if inputs.evaluation is not None else None,
+        notes=(describe(inputs.windows, inputs.config),) if isinstance(inputs.windows, FeatureWindows) else (),
     )
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 from rich.console import Console
@@ -16,10 +15,9 @@ from rich.progress import Progress
 from adatad_jax.config.build import learner, make_loss, make_model
 from adatad_jax.config.fields import Config
 from adatad_jax.console import progress_bar
-from adatad_jax.conversion.detector import check_parameters
-from adatad_jax.conversion.folders import UNUSED_FILE
-from adatad_jax.conversion.torch_file import write_tensors
+from adatad_jax.data.annotations import Video
 from adatad_jax.data.dataset import TrainingWindows
+from adatad_jax.data.fingerprint import fingerprints
 from adatad_jax.data.loader import TrainingBatches, placed_ahead
 from adatad_jax.data.paths import check_paths
 from adatad_jax.data.propose import resolve
@@ -29,35 +27,36 @@ from adatad_jax.data.usable_videos import usable
 from adatad_jax.devices.choice import Sharing, set_precision, share_devices
 from adatad_jax.devices.faults import faults_explained
 from adatad_jax.devices.placing import replicate
-from adatad_jax.devices.processes import Processes
-from adatad_jax.errors import UserError
+from adatad_jax.devices.processes import ALONE, Processes, is_first
 from adatad_jax.inference.predictor import Predictor
 from adatad_jax.inference.test_set import Evaluation, load_evaluation
 from adatad_jax.models.adatad import AdaTAD
 from adatad_jax.models.layers import Params
 from adatad_jax.models.sizes import CHUNK_FRAMES
 from adatad_jax.pipelines.backbone_features import store_features
+from adatad_jax.pipelines.start import Run, Start, continue_run, start_run, write_start
+from adatad_jax.pipelines.together import check_same_inputs, check_same_start, locked_together
 from adatad_jax.training import checkpoints, choosing, loop
 from adatad_jax.training.detection_loss import make_detection_loss
 from adatad_jax.training.epochs import CountEpoch, LogEpoch
-from adatad_jax.training.evaluating import Evaluate, unfinished_epoch
+from adatad_jax.training.evaluating import Evaluate
 from adatad_jax.training.forgiving import forgiving
 from adatad_jax.training.guards import StopIfNotFinite
-from adatad_jax.training.history import Tally, read_history, report_evaluations, write_history
+from adatad_jax.training.history import read_history, report_evaluations, write_history
 from adatad_jax.training.leaving import Leaving, leaves_when_asked
 from adatad_jax.training.memory import levers
 from adatad_jax.training.optimizer import OptimizerConfig, make_optimizer, make_optimizer_config
-from adatad_jax.training.parameters import groups_table, merge, parameter_groups, split
+from adatad_jax.training.parameters import groups_table, merge, parameter_groups
 from adatad_jax.training.progress import ShowProgress
 from adatad_jax.training.retention import Retention
 from adatad_jax.training.saving import SaveCheckpoint
-from adatad_jax.training.schedule import warmup_cosine
-from adatad_jax.training.state import TrainState, create_state
+from adatad_jax.training.state import TrainState
 from adatad_jax.training.step import Step, make_train_step, map_step
 from adatad_jax.training.writing import CheckpointWriter
-from adatad_jax.weights.frozen import read_frozen, write_frozen
-from adatad_jax.weights.initialize import Initial, initialize, parameter_shapes
-from adatad_jax.weights.run_folder import check_config, check_unlocked, locked, write_config
+from adatad_jax.weights.changes import Changes, check_fields, check_videos
+from adatad_jax.weights.initialize import initialize
+from adatad_jax.weights.restore import keep_open_fields
+from adatad_jax.weights.run_folder import check_unlocked
 
 
 class Inputs(NamedTuple):
@@ -71,7 +70,7 @@ class Inputs(NamedTuple):
       sharing: how devices share a batch of windows.
       batches: of the windows.
       evaluation: the test subset; None if the run does not evaluate.
-      same_data: what tells these training videos from others, as JSON values.
+      run: what the run's folder must agree with.
     """
 
     config: Config
@@ -81,7 +80,13 @@ class Inputs(NamedTuple):
     sharing: Sharing
     batches: TrainingBatches
     evaluation: Evaluation | None
-    same_data: dict[str, Any]
+    run: Run
+
+    @property
+    def videos(self) -> dict[str, dict[str, Video]]:
+        """Returns the annotated videos of each subset."""
+        test = self.evaluation.windows.videos if self.evaluation is not None else {}
+        return {"training": self.train_set.videos, "test": test}
 
 
 class Plan(NamedTuple):
@@ -104,29 +109,14 @@ class Plan(NamedTuple):
     rates: np.ndarray
 
 
-class Start(NamedTuple):
-    """Where a training starts.
-
-    Attributes:
-      state: on the host.
-      step: number of steps taken before.
-      tally: of the current epoch.
-      unfinished: record of the epoch that ends there, if it is still to be evaluated or recorded.
-    """
-
-    state: TrainState
-    step: int
-    tally: Tally
-    unfinished: dict[str, Any] | None = None
-
-
-def train(config: Config, workdir: Path, console: Console) -> TrainState:
+def train(config: Config, workdir: Path, console: Console, processes: Processes = ALONE) -> TrainState:
     """Trains a detector to the last epoch, starting from the folder's latest checkpoint if there is one.
 
     Args:
       config: of the run.
       workdir: the run's folder.
       console: where to report.
+      processes: that train together (`joined`); all must call this.
 
     Returns:
       The state after the last step, on the host.
@@ -141,42 +131,50 @@ def train(config: Config, workdir: Path, console: Console) -> TrainState:
     """
     of_config = functools.partial(levers, config)
     with leaves_when_asked(config.train.grace, console) as leaving, faults_explained(of_config):
-        return _train(config, workdir, console, leaving)
+        return _train(config, workdir, console, leaving, processes)
 
 
-def _train(config: Config, workdir: Path, console: Console, leaving: Leaving) -> TrainState:
+def _train(config: Config, workdir: Path, console: Console, leaving: Leaving, processes: Processes) -> TrainState:
     """Trains a detector; see `train`."""
     set_precision(config.model.dtype)
     inputs = check_inputs(config, workdir, console)
     config, batches = inputs.config, inputs.batches
-    plan = make_plan(config, inputs.sharing, len(inputs.classes), batches.steps_per_epoch)
+    check_same_inputs(processes, config, inputs.classes, inputs.videos)
+    planned = functools.partial(make_plan, config, inputs.sharing, len(inputs.classes), batches.steps_per_epoch)
+    plan = planned()
     # Read before anything is written: the weights may be missing or not fit the model.
-    initial = None if choosing.has_checkpoint(workdir) else initialize(plan.model, config)
+    initial = None if choosing.has_checkpoint(workdir) else initialize(plan.model, config, inputs.classes)
     console.print(
         f"{len(inputs.windows)} videos, {sum(len(labels) for _, labels in inputs.train_set.truth.values())} segments, "
         f"{len(inputs.classes)} classes; {batches.steps_per_epoch} steps per epoch; {inputs.sharing.describe()}"
     )
     retention = Retention(config.train.keep_checkpoints, config.train.keep_evaluated)
-    with locked(workdir), checkpoints.open_manager(workdir, retention) as manager:
+    with locked_together(workdir, processes), checkpoints.open_manager(workdir, retention) as manager:
         if saved := choosing.read_to_continue(manager):
-            start = continue_run(inputs, plan, workdir, saved.step, saved, console)
+            start = continue_run(inputs.run, plan.model, plan.optimizer_config, plan.optimizer, saved, console)
         else:
-            start = start_run(inputs, plan, workdir, initial or initialize(plan.model, config), console)
-        write_config(workdir, config, inputs.classes)
+            initial = initial or initialize(plan.model, config, inputs.classes)
+            start = start_run(inputs.run, plan.optimizer_config, plan.optimizer, initial, console)
+        check_same_start(processes, start)
+        plan = planned(start.shift)
+        write_start(inputs.run, start, plan.rates, console)
         if isinstance(inputs.windows, FeatureWindows):
-            store_features(inputs.windows, config, plan.model, start.state.frozen, Processes(), console)
+            store_features(inputs.windows, config, plan.model, start.state.frozen, processes, console)
         console.print(groups_table(_groups(start.state, plan.optimizer_config)))
         last = start.step - (start.unfinished is not None)  # an unfinished epoch is recorded when it is finished
         history = [record for record in read_history(workdir) if record["step"] <= last]
-        write_history(workdir, history)
+        if is_first():
+            write_history(workdir, history)
         retention.epochs |= {record["step"]: record for record in history}
         with (
             progress_bar(console, stays=True) as bar,
             CheckpointWriter(manager, config.train.failed_saves) as writer,
         ):
-            save = SaveCheckpoint(writer, retention, config.train, start.tally, inputs.same_data)
-            saving = [save] if jax.process_index() == 0 else []
-            ending = _ending(inputs, plan, workdir, console, leaving)
+            save = SaveCheckpoint(
+                writer, retention, config.train, start.tally, {**inputs.run.order, "shift": start.shift}
+            )
+            saving = [save] if is_first() else []
+            ending = _ending(inputs, plan, workdir, console, leaving, processes)
             state = replicate(start.state, plan.devices)
             if start.unfinished is not None:
                 retention.epochs[start.step] = start.unfinished
@@ -184,11 +182,15 @@ def _train(config: Config, workdir: Path, console: Console, leaving: Leaving) ->
             state = loop.run(
                 plan.step,
                 state,
-                placed_ahead(batches.from_step(start.step, len(plan.rates)), inputs.sharing),
+                placed_ahead(
+                    batches.from_step(start.step + start.shift, len(plan.rates) + start.shift), inputs.sharing
+                ),
                 start.step,
                 batches.steps_per_epoch,
                 [*_hooks(inputs, plan, start, bar, console), *saving, *ending],
                 leaving,
+                processes,
+                start.shift,
             )
     report_evaluations(workdir, console)
     console.print(f"trained for {config.train.epochs} epochs; checkpoints are in {manager.directory}")
@@ -207,21 +209,29 @@ def check_inputs(config: Config, workdir: Path, console: Console) -> Inputs:
     Raises:
       UserError: something that the configuration names is missing or wrong, or the folder holds another run.
     """
-    if jax.process_index() == 0:
+    if is_first():
         check_unlocked(workdir)
     check_paths(config)
-    config = resolve(config, console)
+    config = resolve(keep_open_fields(config, workdir), console)
     classes = load_classes(config)
-    check_config(workdir, config, classes)
+    fields = check_fields(workdir, config, classes)
     train_set = usable(load_subset(config, config.data.train_subset, classes, training=True), config)
     folder = features_folder(config, workdir)
     windows = TrainingWindows(train_set, config) if folder is None else FeatureWindows(train_set, config, folder)
     sharing = sharing_of(config)
     batches = TrainingBatches(windows, config, sharing, jax.process_index())
     evaluation = load_evaluation(config, classes) if config.train.eval_from else None
-    names = hashlib.sha256("\n".join(train_set.videos).encode()).hexdigest()
-    same_data = {"steps_per_epoch": batches.steps_per_epoch, "videos": len(windows), "videos_sha256": names}
-    return Inputs(config, classes, train_set, windows, sharing, batches, evaluation, same_data)
+    videos = fingerprints(train_set.videos)
+    changes = Changes(fields, check_videos(workdir, videos, config.train.resume_with_changes))
+    order = {
+        "steps_per_epoch": batches.steps_per_epoch,
+        "videos": len(windows),
+        "videos_sha256": hashlib.sha256("\n".join(train_set.videos).encode()).hexdigest(),
+        "batch_size": config.train.batch_size,
+        "release_gpus": config.train.release_gpus,
+    }
+    run = Run(workdir, config, classes, order, videos, changes)
+    return Inputs(config, classes, train_set, windows, sharing, batches, evaluation, run)
 
 
 def sharing_of(config: Config) -> Sharing:
@@ -230,7 +240,7 @@ def sharing_of(config: Config) -> Sharing:
     return share_devices(jax.devices(), config.train.batch_size, config.train.accumulate, chunks)
 
 
-def make_plan(config: Config, sharing: Sharing, classes: int, steps_per_epoch: int) -> Plan:
+def make_plan(config: Config, sharing: Sharing, classes: int, steps_per_epoch: int, shift: int = 0) -> Plan:
     """Returns what a training computes with.
 
     Args:
@@ -238,72 +248,20 @@ def make_plan(config: Config, sharing: Sharing, classes: int, steps_per_epoch: i
       sharing: how devices share a batch.
       classes: number of classes.
       steps_per_epoch: of the run.
+      shift: as in `OptimizerConfig`.
 
     Raises:
       UserError: the schedule of the learning rates is impossible.
     """
     model = make_model(config, classes)
-    optimizer_config = make_optimizer_config(config, steps_per_epoch)
+    optimizer_config = make_optimizer_config(config, steps_per_epoch, shift)
     optimizer = make_optimizer(optimizer_config)
     loss = make_detection_loss(learner(model, config), make_loss(config.train), sharing.shares)
     step = make_train_step(loss, optimizer, config.train.ema, config.train.accumulate)
     if config.train.skip_bad_steps:
         step = forgiving(step)
-    rates = warmup_cosine(
-        config.train.tia_rate, optimizer_config.warmup_steps, optimizer_config.schedule_steps, optimizer_config.steps
-    )
+    rates = optimizer_config.scheduled(config.train.tia_rate)
     return Plan(sharing.devices, model, optimizer_config, optimizer, map_step(step, sharing.devices), rates)
-
-
-def start_run(inputs: Inputs, plan: Plan, workdir: Path, initial: Initial, console: Console) -> Start:
-    """Starts a run: its frozen parameters, and unused tensors of the weights, are written into its folder.
-
-    Raises:
-      UserError: they cannot be written.
-    """
-    train = inputs.config.train
-    console.print(f"{inputs.config.weights}\n{initial.summary}")
-    trained, frozen = split(initial.params, plan.optimizer_config.full)
-    write_frozen(workdir, frozen)
-    if initial.unused:
-        write_tensors(workdir / UNUSED_FILE, initial.unused)  # for convert/flax_to_pth.py
-    state = create_state(trained, frozen, plan.optimizer, train.normalizer_start, inputs.config.seed)
-    return Start(state, 0, Tally())
-
-
-def continue_run(
-    inputs: Inputs, plan: Plan, workdir: Path, step: int, saved: checkpoints.Saved, console: Console
-) -> Start:
-    """Continues a run from what the checkpoint after `step` steps holds.
-
-    Raises:
-      UserError: the checkpoint does not fit the model, the frozen parameters are missing or damaged, or the training
-        videos have changed.
-    """
-    same_data, before = inputs.same_data, saved.metadata
-    if any(before.get(key, value) != value for key, value in same_data.items()):
-        raise UserError(
-            f"{workdir}: the training videos are not the same: {before.get('videos', 'others')} with "
-            f"{before['steps_per_epoch']} steps per epoch so far, now {same_data['videos']} with "
-            f"{same_data['steps_per_epoch']}; give the same videos, or another --workdir"
-        )
-    frozen = read_frozen(workdir, saved)
-    config = inputs.config
-
-    def fresh() -> TrainState:
-        zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), parameter_shapes(plan.model, config))
-        trained, _ = split(zeros, plan.optimizer_config.full)
-        return create_state(trained, {}, plan.optimizer, config.train.normalizer_start, config.seed)
-
-    state = checkpoints.restore_state(
-        saved, frozen, jax.eval_shape(fresh), workdir / checkpoints.CHECKPOINTS_FOLDER / str(step)
-    )
-    check_parameters(merge(state.trained, frozen), plan.model, workdir)
-    if saved.frozen is not None:  # a run of version 0.1: its next checkpoints will be in today's format
-        write_frozen(workdir, frozen)
-    console.print(f"continuing {workdir} after step {step} (epoch {step / same_data['steps_per_epoch']:g})")
-    unfinished = unfinished_epoch(saved, read_history(workdir), config.train)
-    return Start(state, step, Tally(before["tally"]), unfinished)
 
 
 def _hooks(inputs: Inputs, plan: Plan, start: Start, bar: Progress, console: Console) -> list[loop.Hook]:
@@ -311,18 +269,20 @@ def _hooks(inputs: Inputs, plan: Plan, start: Start, bar: Progress, console: Con
     config, steps_per_epoch = inputs.config, inputs.batches.steps_per_epoch
     return [
         StopIfNotFinite(plan.optimizer_config, config.train.skip_bad_steps, console),
-        ShowProgress(bar, plan.rates, start.step, steps_per_epoch),
+        ShowProgress(bar, plan.rates, start.step, steps_per_epoch, start.shift),
         CountEpoch(start.tally, len(inputs.windows.order(0)), console, config.data.annotations),
     ]
 
 
-def _ending(inputs: Inputs, plan: Plan, workdir: Path, console: Console, leaving: Leaving) -> list[loop.Hook]:
+def _ending(
+    inputs: Inputs, plan: Plan, workdir: Path, console: Console, leaving: Leaving, processes: Processes
+) -> list[loop.Hook]:
     """Returns the hooks that end an epoch once its checkpoint is saved; a resumed run may begin with them."""
     evaluations: list[loop.Hook] = []
     if inputs.evaluation is not None:  # before the log, which holds the result
-        measure = _measure(inputs.evaluation, plan.model, inputs.config, console)
+        measure = _measure(inputs.evaluation, plan.model, console, processes)
         evaluations.append(Evaluate(inputs.config.train, measure, leaving))
-    return [*evaluations, LogEpoch(workdir, console)]
+    return [*evaluations, *([LogEpoch(workdir, console)] if is_first() else [])]
 
 
 def _end_epoch(hooks: list[loop.Hook], step: int, state: TrainState, record: dict[str, Any]) -> None:
@@ -345,16 +305,18 @@ def _groups(state: TrainState, config: OptimizerConfig) -> Any:
     return parameter_groups(merge(state.trained, state.frozen), config.rates, config.weight_decay, config.full)
 
 
-def _measure(evaluation: Evaluation, model: AdaTAD, config: Config, console: Console) -> Callable[[Params], float]:
+def _measure(
+    evaluation: Evaluation, model: AdaTAD, console: Console, processes: Processes
+) -> Callable[[Params], float]:
     """Makes the function that measures the average mAP of a parameter tree; its first call compiles the model."""
     predictor: Predictor | None = None
 
     def measure(params: Params) -> float:
         nonlocal predictor
         if predictor is None:
-            predictor = Predictor(model, params, config.test.batch_size)
+            predictor = Predictor(model, params, evaluation.config.test.batch_size)
         else:
             predictor.load(params)
-        return evaluation.measure(evaluation.detect(predictor, console)).average_map
+        return evaluation.measure(evaluation.detect(predictor, console, processes)).average_map
 
     return measure

@@ -120,6 +120,7 @@ def run(
     hooks: Sequence[Hook],
     leaving: Leaving | None = None,
     processes: Processes = ALONE,
+    shift: int = 0,
 ) -> TrainState:
     """Takes one step per batch.
 
@@ -136,6 +137,7 @@ def run(
       hooks: in the order in which they are called.
       leaving: tells when to leave; None: never.
       processes: that take the steps together.
+      shift: epoch e begins at step `e * steps_per_epoch - shift` (`OptimizerConfig`).
 
     Returns:
       The state after the last step, on the devices.
@@ -147,7 +149,7 @@ def run(
     """
     leaving = leaving or Leaving()
     steps, supply = _Steps(hooks), iter(batches)
-    place = Place(first, *divmod(first, steps_per_epoch))
+    place = Place(first, *divmod(first + shift, steps_per_epoch))
     while True:
         try:
             with leaving.after_step(place.step):
@@ -165,7 +167,7 @@ def run(
         state, metrics = step(state, loaded.batch)
         leaving.start()
         steps.add(place.step, _together(processes, loaded, leaving), metrics)
-        place = Place(place.step + 1, *divmod(place.step + 1, steps_per_epoch))
+        place = Place(place.step + 1, *divmod(place.step + 1 + shift, steps_per_epoch))
         due = [hook for hook in hooks if hook.due(place)]
         steps.finish(all_but=0 if due else 1)
         record: dict[str, Any] = {}

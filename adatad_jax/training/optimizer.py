@@ -27,8 +27,10 @@ class OptimizerConfig:
       weight_decay: decoupled decay of the adapters, of a trained backbone and of the detector's kernels.
       clip_norm: largest global L2 norm of the trained parameters' gradient.
       warmup_steps, schedule_steps: W and M of the schedule (`warmup_cosine`).
-      steps: number of optimiser steps that will be taken, at most M.
+      steps: number of optimiser steps that will be taken.
       backbone_rate: highest learning rate of the backbone, in full fine-tuning; 0 leaves the backbone frozen.
+      shift: steps by which the schedule is ahead of the steps taken. It is 0, unless the run was continued with epochs
+        of another length: its epochs then count, not its steps.
     """
 
     tia_rate: float
@@ -39,6 +41,7 @@ class OptimizerConfig:
     schedule_steps: int
     steps: int
     backbone_rate: float
+    shift: int = 0
 
     @property
     def rates(self) -> dict[str, float]:
@@ -49,6 +52,20 @@ class OptimizerConfig:
     def full(self) -> bool:
         """Tells whether the whole backbone is trained."""
         return self.backbone_rate > 0
+
+    def scheduled(self, rate: float) -> np.ndarray:
+        """Returns the learning rate of every step.
+
+        Args:
+          rate: highest learning rate.
+
+        Returns:
+          `[steps]` float64.
+
+        Raises:
+          UserError: the schedule is impossible (`warmup_cosine`).
+        """
+        return warmup_cosine(rate, self.warmup_steps, self.schedule_steps, self.steps, self.shift)
 
 
 def clip_by_global_norm(limit: float) -> optax.GradientTransformation:
@@ -114,7 +131,7 @@ def adamw(config: OptimizerConfig, rate: float) -> optax.GradientTransformation:
     Raises:
       UserError: the schedule is impossible (`warmup_cosine`).
     """
-    rates = warmup_cosine(rate, config.warmup_steps, config.schedule_steps, config.steps).astype(np.float32)
+    rates = config.scheduled(rate).astype(np.float32)
     return optax.chain(
         scale_by_adam(config.steps),
         optax.add_decayed_weights(config.weight_decay, mask=lambda params: map_paths(decays, params)),
@@ -142,8 +159,14 @@ def make_optimizer(config: OptimizerConfig) -> optax.GradientTransformation:
     return optax.chain(clip_by_global_norm(config.clip_norm), optax.multi_transform(groups, labels))
 
 
-def make_optimizer_config(config: Config, steps_per_epoch: int) -> OptimizerConfig:
-    """Returns the optimiser's settings of a configuration, with epochs converted to steps."""
+def make_optimizer_config(config: Config, steps_per_epoch: int, shift: int = 0) -> OptimizerConfig:
+    """Returns the optimiser's settings of a configuration, with epochs converted to steps.
+
+    Args:
+      config: of the run.
+      steps_per_epoch: of the run's epochs from now on.
+      shift: as in `OptimizerConfig`.
+    """
     train = config.train
     return OptimizerConfig(
         tia_rate=train.tia_rate,
@@ -153,5 +176,6 @@ def make_optimizer_config(config: Config, steps_per_epoch: int) -> OptimizerConf
         clip_norm=train.clip_norm,
         warmup_steps=train.warmup_epochs * steps_per_epoch,
         schedule_steps=train.schedule_epochs * steps_per_epoch,
-        steps=train.epochs * steps_per_epoch,
+        steps=train.epochs * steps_per_epoch - shift,
+        shift=shift,
     )

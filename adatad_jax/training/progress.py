@@ -9,7 +9,7 @@ from adatad_jax.training.loop import Done, Hook
 class ShowProgress(Hook):
     """Updates the progress bar."""
 
-    def __init__(self, bar: Progress, rates: np.ndarray, first: int, steps_per_epoch: int) -> None:
+    def __init__(self, bar: Progress, rates: np.ndarray, first: int, steps_per_epoch: int, shift: int = 0) -> None:
         """Adds the training to the bar.
 
         Args:
@@ -17,8 +17,9 @@ class ShowProgress(Hook):
           rates: `[steps]` learning rates of all steps.
           first: number of steps taken before.
           steps_per_epoch: of the run.
+          shift: as in `loop.run`.
         """
-        self._bar, self._rates, self._steps_per_epoch = bar, rates, steps_per_epoch
+        self._bar, self._rates, self._steps_per_epoch, self._shift = bar, rates, steps_per_epoch, shift
         self._task = bar.add_task("training", total=len(rates), completed=first, status="compiling the step")
 
     def after_step(self, done: Done) -> None:
@@ -26,5 +27,5 @@ class ShowProgress(Hook):
             f"{done.step + 1}/{len(self._rates)} loss {done.metrics['loss']:.2f} "
             f"rate {self._rates[done.step]:.0e} {done.seconds:.2f} s/step"
         )
-        epoch = f"epoch {done.step // self._steps_per_epoch + 1}"
+        epoch = f"epoch {(done.step + self._shift) // self._steps_per_epoch + 1}"
         self._bar.update(self._task, advance=1, description=epoch, status=status)

@@ -7,7 +7,7 @@ from adatad_jax.errors import UserError
 FLOOR = 1e-8  # the rate at the end of the cosine
 
 
-def warmup_cosine(base: float, warmup_steps: int, total_steps: int, steps: int) -> np.ndarray:
+def warmup_cosine(base: float, warmup_steps: int, total_steps: int, steps: int, shift: int = 0) -> np.ndarray:
     """Computes the learning rates of the first optimiser steps.
 
     The rate is `base * t / (W - 1)` at step t < W, that is 0 at step 0; `base` at step W; then half a cosine that
@@ -18,6 +18,7 @@ def warmup_cosine(base: float, warmup_steps: int, total_steps: int, steps: int) 
       warmup_steps: W, at least 2.
       total_steps: M, the step at which the cosine ends. A run may stop before it.
       steps: number of rates to compute.
+      shift: the rate of an optimiser step is that of the schedule's step t = step + `shift` (`OptimizerConfig`).
 
     Returns:
       `[steps]` float64.
@@ -31,6 +32,6 @@ def warmup_cosine(base: float, warmup_steps: int, total_steps: int, steps: int) 
             "more steps in all; set config.train.warmup_epochs and config.train.schedule_epochs, or use more videos "
             "per epoch"
         )
-    t = np.arange(steps, dtype=np.float64)
+    t = np.maximum(np.arange(steps, dtype=np.float64) + shift, 0)
     cosine = (1 + np.cos(np.pi * (t - warmup_steps) / (total_steps - warmup_steps))) / 2
     return np.where(t < warmup_steps, base * t / (warmup_steps - 1), FLOOR + (base - FLOOR) * cosine)

@@ -11,7 +11,7 @@ from adatad_jax.conversion import folders
 from adatad_jax.conversion.detector_backbone import Adapters
 from adatad_jax.conversion.dimensions import adapters_words
 from adatad_jax.conversion.folders import PARAMS_FOLDER, SUMMARY_FILE, UNUSED_FILE
-from adatad_jax.conversion.torch_file import CONFIG_FILE, read_tensors, write_tensors
+from adatad_jax.conversion.torch_file import CONFIG_FILE, TensorFile, read_tensors, write_tensors
 from adatad_jax.conversion.videomae import PRE_TRAINED, ConvertedBackbone, convert_backbone
 from adatad_jax.errors import UserError, one_line
 from adatad_jax.files import write_text
@@ -96,7 +96,12 @@ def load_backbone(path: Path) -> LoadedBackbone:
                 f"{path}: damaged, or converted by an older version ({type(error).__name__}: {one_line(error)}); "
                 "convert the checkpoint again"
             ) from error
-    backbone = convert_backbone(read_tensors(path))
+    return backbone_of(read_tensors(path))
+
+
+def backbone_of(file: TensorFile) -> LoadedBackbone:
+    """Converts the tensors of a VideoMAE checkpoint; raises `UserError` if they cannot be."""
+    backbone = convert_backbone(file)
     return LoadedBackbone(
         backbone.params,
         backbone.summary(),

@@ -10,7 +10,7 @@ from adatad_jax.conversion.detector import ConvertedDetector, convert_detector
 from adatad_jax.conversion.detector_backbone import take_backbone
 from adatad_jax.conversion.dimensions import read_dimensions
 from adatad_jax.conversion.folders import SUMMARY_FILE, refuse_existing
-from adatad_jax.conversion.names import Layout, recognise
+from adatad_jax.conversion.names import DETECTORS, Layout, recognise
 from adatad_jax.conversion.torch_file import TensorFile, foreign_note, read_tensors
 from adatad_jax.conversion.videomae import convert_backbone
 from adatad_jax.errors import UserError
@@ -19,7 +19,6 @@ from adatad_jax.weights.choose_config import Choice, choose_config
 from adatad_jax.weights.detector_store import save_detector
 
 LABELS_SHOWN = 20
-DETECTORS = (Layout.DETECTOR, Layout.SIDE_DETECTOR)
 
 
 def convert_file(

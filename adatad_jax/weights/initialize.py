@@ -1,4 +1,4 @@
-"""Parameters before the first step: random adapters and detector, and the converted VideoMAE backbone."""
+"""Parameters before the first step: a VideoMAE backbone with random adapters and detector, or a whole detector's."""
 
 import logging
 from pathlib import Path
@@ -13,7 +13,8 @@ from adatad_jax.config.fields import Config
 from adatad_jax.models.adatad import AdaTAD
 from adatad_jax.models.layers import Params
 from adatad_jax.models.sizes import CHUNK_FRAMES
-from adatad_jax.weights.backbone_store import LoadedBackbone, adapters_note, insert_backbone, load_backbone
+from adatad_jax.weights.backbone_store import LoadedBackbone, adapters_note, insert_backbone
+from adatad_jax.weights.from_detector import Detector, read_weights, take_detector
 
 _logger = logging.getLogger(__name__)
 
@@ -23,7 +24,7 @@ class Initial(NamedTuple):
 
     Attributes:
       params: the whole tree, on the host.
-      summary: the backbone's conversion summary, as text.
+      summary: what was taken from the weights, as text.
       unused: name -> tensor of the backbone's file, unused tensors kept for export.
     """
 
@@ -32,15 +33,17 @@ class Initial(NamedTuple):
     unused: dict[str, np.ndarray]
 
 
-def initialize(model: AdaTAD, config: Config) -> Initial:
-    """Draws adapters and detector from the seed, and reads the backbone, and adapters if any, from `config.weights`.
+def initialize(model: AdaTAD, config: Config, classes: tuple[str, ...]) -> Initial:
+    """Draws adapters and detector from the seed, and takes what `config.weights` holds in their place.
+
+    That is a backbone, a backbone with adapters, or a whole detector.
 
     Args:
       model: the detector.
-      config: of the run.
+      config, classes: of the run.
 
     Raises:
-      UserError: the weights cannot be read, or do not fit the model's backbone.
+      UserError: the weights cannot be read, or do not fit the model.
     """
     shapes = flax.traverse_util.flatten_dict(parameter_shapes(model, config))
 
@@ -52,7 +55,10 @@ def initialize(model: AdaTAD, config: Config) -> Initial:
     ours = jax.device_get(jax.jit(drawn)(jax.random.key(config.seed)))
     params = flax.traverse_util.unflatten_dict({**shapes, **ours})
     weights = Path(config.weights)
-    backbone = load_backbone(weights)
+    backbone = read_weights(weights)
+    if isinstance(backbone, Detector):
+        whole, account = take_detector(params, backbone, model, config, classes)
+        return Initial(whole, account, backbone.unused)
     summary = "\n".join(filter(None, (backbone.summary, adapters_note(backbone, model.vit))))
     inserted = insert_backbone(params, backbone, model.vit, weights)
     warn_of_pre_training(backbone, config)

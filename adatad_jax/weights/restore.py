@@ -4,10 +4,11 @@ from pathlib import Path
 
 from adatad_jax.config.fields import Config
 from adatad_jax.config.load import config_from_fields
+from adatad_jax.config.open_fields import take_open_fields
 from adatad_jax.config.validation import validate
 from adatad_jax.data.subset import load_classes
 from adatad_jax.errors import UserError
-from adatad_jax.weights.run_folder import CONFIG_FILE
+from adatad_jax.weights.run_folder import CONFIG_FILE, read_config
 
 MODEL_FREE_FIELDS = {"model.dtype", "model.remat"}  # how a model is computed, not what it is
 
@@ -33,6 +34,23 @@ def restore_config(fields: dict[str, object], folder: Path) -> Config:
         raise UserError(f"{folder / CONFIG_FILE}: {error}") from error
     validate(config)
     return config
+
+
+def keep_open_fields(config: Config, workdir: Path) -> Config:
+    """Fills the fields that a configuration leaves open as the run in its folder has them, if it holds one.
+
+    What was chosen for the data stays so when the data grow.
+
+    Args:
+      config: of the command.
+      workdir: the folder, which need not exist.
+
+    Raises:
+      UserError: the run's configuration is damaged, or of another version.
+    """
+    if not config.propose or not (workdir / CONFIG_FILE).is_file():
+        return config
+    return take_open_fields(config, restore_config(read_config(workdir)[0], workdir))
 
 
 def check_classes(folder: Path, classes: tuple[str, ...], config: Config) -> None:

@@ -1,12 +1,13 @@
 """A run's folder: its configuration and class list, their comparison with a command's, and its lock."""
 
+import dataclasses
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from adatad_jax.config.fields import Config
+from adatad_jax.config.fields import Config, DistributedConfig
 from adatad_jax.errors import UserError
 from adatad_jax.files import check_output_folder, lock_held, write_text
 from adatad_jax.training.checkpoints import CHECKPOINTS_FOLDER
@@ -17,7 +18,7 @@ LOCK_FILE = ".lock"
 FORMAT = 2  # version of the run folder's format; in format 1, checkpoints also hold the frozen parameters
 
 
-# Fields that may change when a run is continued, because they do not affect what is learned.
+# Fields that may change whenever a run is continued, because they do not affect what is learned.
 FREE_FIELDS = {
     "published",
     "weights",
@@ -48,20 +49,81 @@ FREE_FIELDS = {
     "train.skip_bad_steps",  # without effect on steps that are finite
     "train.eval_from",
     "train.eval_every",
+    "train.resume_with_changes",
+}
+# Fields that never change in a run, and why; `train.resume_with_changes` permits a change of all others.
+FIXED_FIELDS = {
+    **dict.fromkeys(
+        (
+            "model.size",
+            "model.adaptation",
+            "model.tia_blocks",
+            "model.tia_ratio",
+            "model.width",
+            "model.embed",
+            "model.stem",
+            "model.branch",
+            "model.head_convs",
+        ),
+        "the parameters would have another structure",
+    ),
+    **dict.fromkeys(
+        (
+            "model.image_size",
+            "model.norm_eps",
+            "model.heads",
+            "model.attention_windows",
+            "model.absolute_positions",
+        ),
+        "the same parameters would compute something else",
+    ),
+    "data.class_agnostic": "the classes would be others",
+    "train.normalizer_start": "it acts on the first step alone",
+    "seed": "it gives a run its first parameters",
 }
 
 
-def check_config(workdir: Path, config: Config, classes: tuple[str, ...] | None = None) -> None:
-    """Compares a command's configuration with the one that the folder's run was started with (`write_config`).
+class Difference(NamedTuple):
+    """A field of a configuration with two values, as JSON holds them."""
+
+    field: str
+    before: Any
+    now: Any
+
+    @property
+    def is_free(self) -> bool:
+        """Tells whether the field may change whenever a run is continued."""
+        return self.field in FREE_FIELDS or self.field.startswith("test.")
+
+    def __str__(self) -> str:
+        return f"{self.field}: the run has {self.before!r}, the configuration now {self.now!r}"
+
+
+def check_config(workdir: Path, config: Config) -> None:
+    """Checks that a command's configuration is that of the folder's run (`write_config`), where it matters.
 
     Args:
       workdir: the folder, which need not exist.
       config: of the command.
-      classes: class list of the command; None compares no classes.
 
     Raises:
-      UserError: the two differ in a field that changes what is learned or measured (all are listed), or in the class
-        list; or the folder holds checkpoints without a configuration.
+      UserError: the two differ in a field that changes what is learned or measured (all are listed); or the folder
+        holds checkpoints without a configuration.
+    """
+    if holds_run(workdir):
+        different = [str(one) for one in differences(read_config(workdir)[0], config) if not one.is_free]
+        if different:
+            raise UserError(
+                f"{workdir}: this folder holds a run of another configuration; give another --workdir, or the same "
+                "values:\n  " + "\n  ".join(different)
+            )
+
+
+def holds_run(workdir: Path) -> bool:
+    """Tells whether a folder holds a run; it need not exist.
+
+    Raises:
+      UserError: the folder cannot be written, or holds checkpoints without a configuration.
     """
     check_output_folder(workdir, checkpoints=True)
     path, saved = workdir / CONFIG_FILE, workdir / CHECKPOINTS_FOLDER
@@ -70,36 +132,38 @@ def check_config(workdir: Path, config: Config, classes: tuple[str, ...] | None 
             f"{workdir}: {CHECKPOINTS_FOLDER} exists, but not as a run creates it (a folder beside {CONFIG_FILE}); "
             "give another --workdir"
         )
-    if not path.exists():
-        return
-    (fields, names), now = read_config(workdir), _plain(config)
-    before = {**_plain(Config()), **fields}  # a run of an older version lacks newer fields
-    if classes is not None and classes != names:
-        raise UserError(
-            f"{workdir}: the run was trained on the classes {', '.join(names)}, in this order; the class list is now "
-            f"{', '.join(classes)}: give the same list, or another --workdir"
-        )
-    different = [
-        f"{field}: the run has {before.get(field)!r}, the configuration now {now.get(field)!r}"
+    return path.exists()
+
+
+def differences(fields: Mapping[str, Any], config: Config) -> list[Difference]:
+    """Lists the fields in which a configuration differs from a saved one, sorted by name.
+
+    Args:
+      fields: from `read_config`. A run of an older version lacks newer fields; they count with their defaults.
+      config: of the command.
+    """
+    before, now = {**_plain(Config()), **fields}, _plain(config)
+    return [
+        Difference(field, before.get(field), now.get(field))
         for field in sorted(before.keys() | now.keys())
-        if before.get(field) != now.get(field) and field not in FREE_FIELDS and not field.startswith("test.")
+        if before.get(field) != now.get(field)
     ]
-    if different:
-        raise UserError(
-            f"{workdir}: this folder holds a run of another configuration; give another --workdir, or the same values:"
-            "\n  " + "\n  ".join(different)
-        )
 
 
 def _plain(config: Config) -> dict[str, Any]:
-    """Returns the fields of a configuration as they are read back from JSON."""
-    result: dict[str, Any] = json.loads(json.dumps(config.flat()))
+    """Returns the fields of a configuration as they are saved and read back.
+
+    The permission to change others, and how processes meet, is no part of a run: they are saved as not given.
+    """
+    config = dataclasses.replace(config, distributed=DistributedConfig())
+    fields = {**config.flat(), "train.resume_with_changes": False}
+    result: dict[str, Any] = json.loads(json.dumps(fields))
     return result
 
 
 def write_config(workdir: Path, config: Config, classes: tuple[str, ...]) -> None:
     """Writes the configuration and class list of a run into its folder, which must exist (`locked` makes it)."""
-    content = {"format": FORMAT, "config": config.flat(), "classes": list(classes)}
+    content = {"format": FORMAT, "config": _plain(config), "classes": list(classes)}
     write_text(workdir / CONFIG_FILE, json.dumps(content, indent=1) + "\n")
 
 

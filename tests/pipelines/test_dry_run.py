@@ -99,6 +99,16 @@ def test_windows_steps_and_hours_follow_from_the_data(
     assert str(tmp_path / "runs/new") in text
 
 
+def test_the_size_of_stored_features_is_said(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "weights").touch()
+    config = small(data).with_fields({"weights": str(tmp_path / "weights"), "model.adaptation": "frozen"})
+    config = config.with_fields({"data.flip": 0.0, "data.random_resized_crop": False, "train.cache_features": "auto"})
+    text = dry_run(tmp_path, config, capsys, "--platform", "cpu")
+    chunks = VIDEOS * EPOCHS * config.data.window // 16
+    assert re.search(rf"{re.escape(str(tmp_path / 'runs/new/features'))}: \d+ chunks .* hold {chunks}\b", text)
+    assert text.count("lowered for cpu") == 2
+
+
 def test_annotations_alone_give_the_windows(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = small(data).with_fields({"data.videos": str(tmp_path / "none")})
     text = dry_run(tmp_path, config, capsys, "--platform", "cuda")

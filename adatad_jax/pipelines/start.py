@@ -1,0 +1,155 @@
+"""The start of a training: afresh from initial parameters, or from a checkpoint of the run in its folder."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from rich.console import Console
+
+from adatad_jax.config.fields import Config
+from adatad_jax.conversion.detector import check_parameters
+from adatad_jax.conversion.folders import UNUSED_FILE
+from adatad_jax.conversion.torch_file import write_tensors
+from adatad_jax.devices.processes import is_first
+from adatad_jax.errors import UserError
+from adatad_jax.models.adatad import AdaTAD
+from adatad_jax.training import checkpoints
+from adatad_jax.training.evaluating import unfinished_epoch
+from adatad_jax.training.history import Tally, read_history
+from adatad_jax.training.optimizer import OptimizerConfig
+from adatad_jax.training.parameters import merge, split
+from adatad_jax.training.resuming import resume
+from adatad_jax.training.state import TrainState, create_state
+from adatad_jax.weights.changes import CHANGES_FILE, FLAG, Changes, record_changes, write_videos
+from adatad_jax.weights.frozen import read_frozen, write_frozen
+from adatad_jax.weights.initialize import Initial, parameter_shapes
+from adatad_jax.weights.run_folder import write_config
+
+
+class Run(NamedTuple):
+    """What makes a run the run that it is, beside its checkpoints.
+
+    Attributes:
+      workdir: its folder.
+      config: without open fields.
+      classes: the model's class names.
+      order: what the order of the windows in every epoch depends on, as JSON values; `steps_per_epoch` is among it.
+      videos: fingerprints of the training videos.
+      changes: of the run as its folder holds it.
+    """
+
+    workdir: Path
+    config: Config
+    classes: tuple[str, ...]
+    order: dict[str, Any]
+    videos: dict[str, str]
+    changes: Changes
+
+
+class Start(NamedTuple):
+    """Where a training starts.
+
+    Attributes:
+      state: on the host.
+      step: number of steps taken before.
+      tally: of the current epoch.
+      shift: as in `OptimizerConfig`.
+      unfinished: record of the epoch that ends there, if it is still to be evaluated or recorded.
+    """
+
+    state: TrainState
+    step: int
+    tally: Tally
+    shift: int = 0
+    unfinished: dict[str, Any] | None = None
+
+
+def start_run(
+    run: Run, settings: OptimizerConfig, optimizer: optax.GradientTransformation, initial: Initial, console: Console
+) -> Start:
+    """Starts a run: its frozen parameters, and unused tensors of the weights, are written into its folder.
+
+    Raises:
+      UserError: they cannot be written.
+    """
+    config = run.config
+    console.print(f"{config.weights}\n{initial.summary}")
+    trained, frozen = split(initial.params, settings.full)
+    if is_first():
+        write_frozen(run.workdir, frozen)
+    if initial.unused and is_first():
+        write_tensors(run.workdir / UNUSED_FILE, initial.unused)  # for convert/flax_to_pth.py
+    state = create_state(trained, frozen, optimizer, config.train.normalizer_start, config.seed)
+    return Start(state, 0, Tally())
+
+
+def continue_run(
+    run: Run,
+    model: AdaTAD,
+    settings: OptimizerConfig,
+    optimizer: optax.GradientTransformation,
+    saved: checkpoints.Saved,
+    console: Console,
+) -> Start:
+    """Continues a run from what a checkpoint holds.
+
+    Raises:
+      UserError: the checkpoint does not fit the model, the frozen parameters are missing or damaged, or the training
+        videos have changed, which is not permitted.
+    """
+    workdir, config, order, step = run.workdir, run.config, run.order, saved.step
+    place = resume(saved.metadata, order, step)
+    if place.is_anew and run.changes.videos is None and not config.train.resume_with_changes:
+        raise UserError(
+            f"{workdir}: the training videos are not the same: {saved.metadata.get('videos', 'others')} with "
+            f"{saved.metadata['steps_per_epoch']} steps per epoch so far, now {order['videos']} with "
+            f"{order['steps_per_epoch']}; give the same videos, another --workdir, or permit the change with {FLAG}"
+        )
+    frozen = read_frozen(workdir, saved)
+
+    def fresh() -> TrainState:
+        zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), parameter_shapes(model, config))
+        trained, _ = split(zeros, settings.full)
+        return create_state(trained, {}, optimizer, config.train.normalizer_start, config.seed)
+
+    state = checkpoints.restore_state(
+        saved, frozen, jax.eval_shape(fresh), workdir / checkpoints.CHECKPOINTS_FOLDER / str(step)
+    )
+    check_parameters(merge(state.trained, frozen), model, workdir)
+    if saved.frozen is not None and is_first():  # a run of version 0.1: its next checkpoints will be in today's format
+        write_frozen(workdir, frozen)
+    epoch = (step + place.shift) / order["steps_per_epoch"]
+    console.print(f"continuing {workdir} after step {step} (epoch {epoch:g}{', anew' if place.is_anew else ''})")
+    unfinished = unfinished_epoch(saved, read_history(workdir), config.train)
+    return Start(state, step, place.tally, place.shift, unfinished)
+
+
+def write_start(run: Run, start: Start, rates: np.ndarray, console: Console) -> None:
+    """Writes what a run's folder says about it before its next step, and lists what this start changes.
+
+    Args:
+      run: to write.
+      start: where it starts.
+      rates: `[steps]` learning rates of the adapters.
+      console: where to report.
+
+    Raises:
+      UserError: a file cannot be written.
+    """
+    if lines := list(run.changes.lines()):
+        console.print(f"changed from step {start.step} on, recorded in {run.workdir / CHANGES_FILE}:")
+        for line in lines:
+            console.print(f"  {line}", highlight=False)
+        if start.step < len(rates):
+            console.print(f"  learning rate of the adapters at this step: {rates[start.step]:.1e}")
+    if start.step and run.changes.videos is None:
+        console.print("the run has no record of its training videos: they are taken for unchanged, and recorded now")
+    if not is_first():
+        return
+    epoch = (start.step + start.shift) // run.order["steps_per_epoch"]
+    record_changes(run.workdir, run.changes, start.step, epoch)
+    write_videos(run.workdir, run.videos)
+    write_config(run.workdir, run.config, run.classes)
