@@ -1,6 +1,7 @@
 """Trains a detector: `python -m adatad_jax.train --config configs/thumos_s.py`.
 
-Started as several processes, by a cluster or by hand (docs/training.md), these share the training.
+Started as several processes, by a cluster or by hand (docs/training.md), these share the training. With `--dry_run` it
+builds and compiles everything, says what the run will need, and writes nothing.
 """
 
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from adatad_jax.config.fields import DistributedConfig
 from adatad_jax.console import PrintedWarnings, make_console, warnings_to
 from adatad_jax.devices.launch import find_launch
 from adatad_jax.devices.processes import joined
+from adatad_jax.pipelines.dry_run import PLATFORMS, dry_run
 from adatad_jax.pipelines.train_detector import train
 
 
@@ -24,7 +26,22 @@ def main(arguments: Sequence[str]) -> None:
         failed, or are not there.
     """
     parser = cli.config_parser("Train AdaTAD; the same command on the same folder continues a run.")
+    parser.add_argument(
+        "--dry_run",
+        action="store_true",
+        help="build and compile everything, print parameters, operations, memory and expected hours, and write nothing",
+    )
+    parser.add_argument(
+        "--platform",
+        choices=PLATFORMS,
+        help="with --dry_run: lower the steps for this platform, which need not be there, and compile nothing",
+    )
     args, config = cli.parse(parser, arguments)
+    if args.platform and not args.dry_run:
+        parser.error("--platform: only with --dry_run; a training takes the devices that JAX finds")
+    if args.dry_run:
+        dry_run(config, args.workdir, make_console(), args.platform)
+        return
     given: DistributedConfig = config.distributed
     launch = find_launch(given.coordinator, given.processes, given.process, timeout=given.timeout)
     with joined(launch, given.timeout, config.train.grace) as processes, warnings_to(PrintedWarnings(processes.index)):

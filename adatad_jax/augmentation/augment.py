@@ -21,7 +21,8 @@ def augment(frames: jax.Array, draws: Augmentation) -> jax.Array:
 
     Args:
       frames: `[B, T, H, W, 3]` uint8 RGB.
-      draws: draws of `draw_augmentation`, one per window, stacked along a leading axis B.
+      draws: draws of `draw_augmentation`, one per window, stacked along a leading axis B. Without any, anything is
+        returned as it is.
 
     Returns:
       `[B, T, H, W, 3]` uint8 RGB.
@@ -29,10 +30,10 @@ def augment(frames: jax.Array, draws: Augmentation) -> jax.Array:
     Raises:
       ValueError: the frames are not 8-bit RGB.
     """
-    if frames.ndim != 5 or frames.shape[-1] != 3 or frames.dtype != jnp.uint8:
-        raise ValueError(f"frames are {frames.dtype}{list(frames.shape)}, expected uint8[B, T, H, W, 3]")
     if draws.operations is None and draws.jitter is None:
         return frames
+    if frames.ndim != 5 or frames.shape[-1] != 3 or frames.dtype != jnp.uint8:
+        raise ValueError(f"frames are {frames.dtype}{list(frames.shape)}, expected uint8[B, T, H, W, 3]")
     result: jax.Array = jax.lax.map(lambda window: _augment_window(*window), (frames, draws))
     return result
 

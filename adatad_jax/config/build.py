@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from adatad_jax.config.fields import Config, EvaluationConfig, ModelConfig, TrainConfig
 from adatad_jax.detection.objective import LossConfig
 from adatad_jax.errors import UserError
-from adatad_jax.models.adatad import AdaTAD
+from adatad_jax.models.adatad import AdaTAD, FromFeatures
 from adatad_jax.models.sizes import SIZES, DetectorConfig, ViTConfig
 from adatad_jax.postprocessing.detections import PostProcessing
 from adatad_jax.postprocessing.nms import NmsSettings
@@ -89,6 +89,30 @@ def make_model(config: Config, classes: int) -> AdaTAD:
         dtype=jnp.dtype(config.model.dtype),
         remat=config.model.remat,
     )
+
+
+def learner(model: AdaTAD, config: Config) -> AdaTAD:
+    """Returns the model as the training step computes it: on stored features, where the configuration stores them."""
+    if not config.train.cache_features:
+        return model
+    return FromFeatures(model.vit, model.detector_config, model.dtype, model.remat, model.unroll, model.shares)
+
+
+def random_before_backbone(config: Config) -> tuple[str, ...]:
+    """Returns what makes the backbone's features of a frame differ from epoch to epoch, as `config.FIELD=VALUE`.
+
+    Without any, the features of a chunk of 16 frames depend on these frames and the weights alone.
+    """
+    wanted = {
+        "model.adaptation": "frozen",
+        "data.random_resized_crop": False,
+        "data.flip": 0.0,
+        "data.rand_augment": False,
+        "data.color_jitter": False,
+        "data.shuffle_within": 0,
+    }
+    values = config.flat()
+    return tuple(f"config.{name}={values[name]!r}" for name, value in wanted.items() if values[name] != value)
 
 
 def make_loss(train: TrainConfig) -> LossConfig:

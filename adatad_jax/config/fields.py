@@ -230,6 +230,11 @@ class TrainConfig:
     release_gpus: int = setting(
         2, "devices of the published run: its loss normaliser and epoch length follow them", at_least=1
     )
+    cache_features: str = setting(
+        "",
+        "folder in which a frozen backbone's features are stored, so that each chunk of 16 frames passes through it "
+        "once; auto: features/ of the run's folder; empty: none are",
+    )
     checkpoint_every: int = setting(2, "epochs between checkpoints", at_least=1)
     checkpoint_steps: int = setting(0, "steps between checkpoints inside an epoch; 0: none there", at_least=0)
     checkpoint_minutes: float = setting(15.0, "minutes between checkpoints at most; 0: no limit", at_least=0)

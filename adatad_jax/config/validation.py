@@ -3,7 +3,7 @@
 import math
 from typing import Any, NamedTuple
 
-from adatad_jax.config.build import make_detector, make_vit
+from adatad_jax.config.build import make_detector, make_vit, random_before_backbone
 from adatad_jax.config.fields import Config, fields_of
 from adatad_jax.config.open_fields import open_fields
 from adatad_jax.errors import UserError
@@ -60,6 +60,7 @@ def _joint_rules(config: Config, missing: tuple[str, ...]) -> list[Rule]:
     """Lists the rules on several fields."""
     data, model, train = config.data, config.model, config.train
     frames, patch = data.window * data.frames_per_position, SIZES[model.size].patch
+    random = ", ".join(random_before_backbone(config))
     whole = data.sampling != "windows" or data.stride % data.frames_per_position == 0
     rules = [
         Rule("data.stride", whole, "a multiple of frames_per_position"),
@@ -85,6 +86,11 @@ def _joint_rules(config: Config, missing: tuple[str, ...]) -> list[Rule]:
             "test.classifier",
             not config.test.classifier or data.class_agnostic,
             "none: the detector gives labels itself (data.class_agnostic=False)",
+        ),
+        Rule(
+            "train.cache_features",
+            not (train.cache_features and random),
+            f"none: only features of a frozen backbone with nothing random before it stay the same, not with {random}",
         ),
         Rule("train.eval_every", train.eval_from == 0 or train.eval_every >= 1, "at least 1"),
         Rule(

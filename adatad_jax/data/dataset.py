@@ -8,6 +8,7 @@ from adatad_jax.augmentation.draws import NO_AUGMENTATION, Augmentation, draw_au
 from adatad_jax.config.fields import Config
 from adatad_jax.data.frames import FrameSource
 from adatad_jax.data.subset import Subset
+from adatad_jax.data.windows import RandomWindow
 from adatad_jax.errors import UserError
 from adatad_jax.video import transforms
 
@@ -42,7 +43,12 @@ class Sample(NamedTuple):
 
 
 class TrainingWindows:
-    """One window per training video and epoch. A sample depends on (seed, epoch, index) alone."""
+    """One window per training video and epoch. A sample depends on (seed, epoch, index) alone.
+
+    Attributes:
+      names: of the videos, by index.
+      segment_rows: rows of ground truth that hold the segments of any window.
+    """
 
     def __init__(self, subset: Subset, config: Config) -> None:
         """Prepares to load windows.
@@ -56,7 +62,7 @@ class TrainingWindows:
         """
         self._subset = subset
         self._config = config
-        self._names = list(subset.videos)
+        self.names = list(subset.videos)
         self._frames = FrameSource(
             {name: subset.files.get(name) for name in subset.videos},
             config.data,
@@ -65,16 +71,16 @@ class TrainingWindows:
         )
         self._sampling = subset.sampling
         gpus = config.train.release_gpus
-        if len(self._names) < gpus:
+        if len(self.names) < gpus:
             raise UserError(
-                f"{config.data.annotations}: {len(self._names)} videos of subset {config.data.train_subset!r} have "
+                f"{config.data.annotations}: {len(self.names)} videos of subset {config.data.train_subset!r} have "
                 f"segments, fewer than config.train.release_gpus={gpus}; lower it"
             )
         most = max(len(labels) for _, labels in subset.truth.values())
         self.segment_rows = -(-most // SEGMENT_ROWS) * SEGMENT_ROWS
 
     def __len__(self) -> int:
-        return len(self._names)
+        return len(self.names)
 
     def order(self, epoch: int) -> np.ndarray:
         """Returns the order of the videos in an epoch.
@@ -87,6 +93,29 @@ class TrainingWindows:
         gpus = self._config.train.release_gpus
         return rng.permutation(len(self))[: len(self) // gpus * gpus]
 
+    def draw(self, epoch: int, index: int) -> tuple[RandomWindow, np.random.Generator]:
+        """Draws the window of a video in an epoch.
+
+        Args:
+          epoch: from 0.
+          index: of the video in the subset.
+
+        Returns:
+          The window, and the generator from which its crop and flip are drawn next.
+
+        Raises:
+          UserError: the video cannot be opened, or is too short for one grid position.
+        """
+        name = self.names[index]
+        rng = np.random.default_rng([self._config.seed, WINDOW_STREAM, epoch, index])
+        window = self._sampling.draw(
+            *self._subset.truth[name],
+            self._frames.count(name),
+            lambda low, high: int(rng.integers(low, high, endpoint=True)),
+        )
+        require_valid(name, window.mask)
+        return window, rng
+
     def load(self, epoch: int, index: int) -> Sample:
         """Decodes, crops and flips one window, and draws its augmentation.
 
@@ -98,15 +127,9 @@ class TrainingWindows:
           UserError: the video cannot be read, or is too short for one grid position.
         """
         data = self._config.data
-        name = self._names[index]
+        name = self.names[index]
         repeats = self._frames.repeats[name]
-        rng = np.random.default_rng([self._config.seed, WINDOW_STREAM, epoch, index])
-        window = self._sampling.draw(
-            *self._subset.truth[name],
-            self._frames.count(name),
-            lambda low, high: int(rng.integers(low, high, endpoint=True)),
-        )
-        require_valid(name, window.mask)
+        window, rng = self.draw(epoch, index)
         size = self._frames.size(name)
         if data.random_resized_crop:
             box = transforms.random_resized_crop_box(*size, rng)

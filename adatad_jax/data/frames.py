@@ -111,6 +111,10 @@ class FrameSource:
         """Returns the number of frames of a video, from the cache or else from the container."""
         return self._cache.count(video) if self._cache is not None else self.look(video).frames
 
+    def file(self, video: str) -> Path | None:
+        """Returns the file of a video; None where a cache stands in for it."""
+        return self._files[video]
+
     def size(self, video: str) -> tuple[int, int]:
         """Returns height and width of a video's scaled frames, in pixels."""
         if self._cache is not None:

@@ -19,6 +19,7 @@ from adatad_jax.data.dataset import Sample, TrainingWindows
 from adatad_jax.devices.choice import Sharing
 from adatad_jax.devices.placing import place
 from adatad_jax.errors import UserError
+from adatad_jax.models.sizes import SIZES, TUBELET
 
 
 def load_ahead(
@@ -172,9 +173,11 @@ def training_batch(samples: Sequence[Sample | None], config: Config, segment_row
 
 
 def filler(config: Config) -> Sample:
-    """Returns a black window that only fills up a batch."""
+    """Returns a black window that only fills up a batch; where features are stored, one whose features are zero."""
     data = config.data
     frames = np.zeros((data.window * data.frames_per_position, data.crop, data.crop, 3), np.uint8)
+    if config.train.cache_features:
+        frames = np.zeros((len(frames) // TUBELET, SIZES[config.model.size].width), np.float32)
     nothing = np.zeros((0, 2), np.float32), np.zeros(0, np.int32)
     rng = np.random.default_rng(0)
     draws = draw_augmentation(rng, data.crop, data.crop, data.rand_augment, data.color_jitter)

@@ -1,7 +1,7 @@
 """The videos of one subset: annotations, files, classes, and ground truth in grid positions."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -128,6 +128,22 @@ def load_subset(config: Config, subset: str, classes: Sequence[str], training: b
     Raises:
       UserError: annotations or labels are wrong, the subset is empty, or files are missing.
     """
+    data, found = config.data, annotated_subset(config, subset, classes, training)
+    if data.cache and not Path(data.videos).is_dir():
+        return found
+    files, missing = find_files(Path(data.videos), list(found.videos), data.video_prefix)
+    if data.cache:
+        missing = {}  # the cache stands in for files that have been deleted
+    if missing and not (data.skip_broken and files):
+        raise UserError(
+            f"{data.videos}: {len(missing)} of {len(found.videos)} annotated videos are missing, or there twice:"
+            f"{listed(list(missing.values()))}"
+        )
+    return replace(found, files=files, missing=missing)
+
+
+def annotated_subset(config: Config, subset: str, classes: Sequence[str], training: bool) -> Subset:
+    """Reads the annotations of a subset, and looks for no file; arguments and errors are those of `load_subset`."""
     data = config.data
     videos = select_subset(load_videos(config), subset, data.annotations)
     learned = videos
@@ -140,14 +156,4 @@ def load_subset(config: Config, subset: str, classes: Sequence[str], training: b
         videos = {name: video for name, video in videos.items() if len(truth[name][1])}
         if not videos:
             raise UserError(f"{data.annotations}: no video of subset {subset!r} has a segment of the class list")
-    if data.cache and not Path(data.videos).is_dir():
-        return Subset(videos, {}, tuple(classes), truth, sampling)
-    files, missing = find_files(Path(data.videos), list(videos), data.video_prefix)
-    if data.cache:
-        missing = {}  # the cache stands in for files that have been deleted
-    if missing and not (data.skip_broken and files):
-        raise UserError(
-            f"{data.videos}: {len(missing)} of {len(videos)} annotated videos are missing, or there twice:"
-            f"{listed(list(missing.values()))}"
-        )
-    return Subset(videos, files, tuple(classes), truth, sampling, missing)
+    return Subset(videos, {}, tuple(classes), truth, sampling)

@@ -37,14 +37,7 @@ class Predictor:
         self._devices = jax.local_devices()
         self.batch_size = per_device * len(self._devices)
         self.load(params)
-        self._apply = map_over_devices(
-            lambda params, frames, mask: decode(
-                model.detector_config,
-                model.apply({"params": params}, frames, mask),  # type: ignore[arg-type]
-            ),
-            self._devices,
-            in_axes=(None, 0, 0),
-        )
+        self._apply = map_prediction(model, self._devices)
 
     def load(self, params: Params) -> None:
         """Replaces the parameters without compiling the model again."""
@@ -80,6 +73,27 @@ class Predictor:
         """
         segments, scores, mask = (np.asarray(array).reshape(self.batch_size, *array.shape[2:]) for array in started)
         return [Proposals(segments[i][mask[i]], scores[i][mask[i]], mask[i][mask[i]]) for i in range(count)]
+
+
+def map_prediction(model: AdaTAD, devices: Sequence[jax.Device]) -> Callable[[Params, Any, Any], Proposals]:
+    """Maps the prediction over devices.
+
+    Args:
+      model: the detector.
+      devices: that share a batch.
+
+    Returns:
+      (parameters, frames `[devices, B, T, H, W, 3]` uint8, mask `[devices, B, positions]` bool) -> proposals, whose
+      arrays have the leading axes device and window. The parameters have no device axis.
+    """
+    return map_over_devices(
+        lambda params, frames, mask: decode(
+            model.detector_config,
+            model.apply({"params": params}, frames, mask),  # type: ignore[arg-type]
+        ),
+        devices,
+        in_axes=(None, 0, 0),
+    )
 
 
 def detect_windows(

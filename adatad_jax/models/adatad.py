@@ -113,3 +113,15 @@ class AdaTAD(nn.Module):
           sample_ids: in training, `[B]` int, each window's index in the global batch; None outside training.
         """
         return self.detector(self.features(frames, mask.shape[1], sample_ids), mask, sample_ids)
+
+
+class FromFeatures(AdaTAD):
+    """The detector on stored features of its backbone, `[B, T/2, C]` float32, in place of frames.
+
+    Its parameters are those of an `AdaTAD`, of which it reads `detector` alone; so it learns the same, if the backbone
+    is frozen and draws nothing. Devices that share windows have T/2/s features of each.
+    """
+
+    def features(self, frames: jax.Array, positions: int, sample_ids: jax.Array | None = None) -> jax.Array:
+        """Returns one feature per grid position, `[B, positions, C]`."""
+        return resize_time(frames if self.shares is None else self.shares.gather(frames), positions)

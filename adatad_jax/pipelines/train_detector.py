@@ -12,7 +12,7 @@ import numpy as np
 import optax
 from rich.console import Console
 
-from adatad_jax.config.build import make_loss, make_model
+from adatad_jax.config.build import learner, make_loss, make_model
 from adatad_jax.config.fields import Config
 from adatad_jax.data.annotations import Video
 from adatad_jax.data.dataset import TrainingWindows
@@ -20,6 +20,7 @@ from adatad_jax.data.fingerprint import fingerprints
 from adatad_jax.data.loader import TrainingBatches, placed_ahead
 from adatad_jax.data.paths import check_paths
 from adatad_jax.data.propose import resolve
+from adatad_jax.data.stored_features import FeatureWindows, features_folder
 from adatad_jax.data.subset import Subset, load_classes, load_subset
 from adatad_jax.data.usable_videos import usable
 from adatad_jax.devices.choice import Sharing, set_precision, share_devices
@@ -31,6 +32,7 @@ from adatad_jax.inference.test_set import Evaluation, load_evaluation
 from adatad_jax.models.adatad import AdaTAD
 from adatad_jax.models.layers import Params
 from adatad_jax.models.sizes import CHUNK_FRAMES
+from adatad_jax.pipelines.backbone_features import store_features
 from adatad_jax.pipelines.sample_windows import SampleWindows
 from adatad_jax.pipelines.start import Run, Start, continue_run, start_run, write_start
 from adatad_jax.pipelines.together import check_same_inputs, check_same_start, locked_together
@@ -139,7 +141,8 @@ def _train(config: Config, workdir: Path, console: Console, leaving: Leaving, pr
     inputs = check_inputs(config, workdir, console)
     config, batches = inputs.config, inputs.batches
     check_same_inputs(processes, config, inputs.classes, inputs.videos)
-    plan = make_plan(inputs)
+    planned = functools.partial(make_plan, config, inputs.sharing, len(inputs.classes), batches.steps_per_epoch)
+    plan = planned()
     # Read before anything is written: the weights may be missing or not fit the model.
     initial = None if choosing.has_checkpoint(workdir) else initialize(plan.model, config, inputs.classes)
     console.print(
@@ -154,8 +157,10 @@ def _train(config: Config, workdir: Path, console: Console, leaving: Leaving, pr
             initial = initial or initialize(plan.model, config, inputs.classes)
             start = start_run(inputs.run, plan.optimizer_config, plan.optimizer, initial, console)
         check_same_start(processes, start)
-        plan = make_plan(inputs, start.shift)
+        plan = planned(start.shift)
         write_start(inputs.run, start, plan.rates, console)
+        if isinstance(inputs.windows, FeatureWindows):
+            store_features(inputs.windows, config, plan.model, start.state.frozen, processes, console)
         console.print(groups_table(_groups(start.state, plan.optimizer_config)))
         last = start.step - (start.unfinished is not None)  # an unfinished epoch is recorded when it is finished
         history = [record for record in read_history(workdir) if record["step"] <= last]
@@ -213,9 +218,9 @@ def check_inputs(config: Config, workdir: Path, console: Console) -> Inputs:
     classes = load_classes(config)
     fields = check_fields(workdir, config, classes)
     train_set = usable(load_subset(config, config.data.train_subset, classes, training=True), config)
-    windows = TrainingWindows(train_set, config)
-    chunks = config.data.window * config.data.frames_per_position // CHUNK_FRAMES
-    sharing = share_devices(jax.devices(), config.train.batch_size, config.train.accumulate, chunks)
+    folder = features_folder(config, workdir)
+    windows = TrainingWindows(train_set, config) if folder is None else FeatureWindows(train_set, config, folder)
+    sharing = sharing_of(config)
     batches = TrainingBatches(windows, config, sharing, jax.process_index())
     evaluation = load_evaluation(config, classes) if config.train.eval_from else None
     videos = fingerprints(train_set.videos)
@@ -231,21 +236,29 @@ def check_inputs(config: Config, workdir: Path, console: Console) -> Inputs:
     return Inputs(config, classes, train_set, windows, sharing, batches, evaluation, run)
 
 
-def make_plan(inputs: Inputs, shift: int = 0) -> Plan:
+def sharing_of(config: Config) -> Sharing:
+    """Returns how the devices share a batch; raises `UserError` if some process would have none in use."""
+    chunks = config.data.window * config.data.frames_per_position // CHUNK_FRAMES
+    return share_devices(jax.devices(), config.train.batch_size, config.train.accumulate, chunks)
+
+
+def make_plan(config: Config, sharing: Sharing, classes: int, steps_per_epoch: int, shift: int = 0) -> Plan:
     """Returns what a training computes with.
 
     Args:
-      inputs: of the training.
+      config: of the run, without open fields.
+      sharing: how devices share a batch.
+      classes: number of classes.
+      steps_per_epoch: of the run.
       shift: as in `OptimizerConfig`.
 
     Raises:
       UserError: the schedule of the learning rates is impossible.
     """
-    config, sharing = inputs.config, inputs.sharing
-    model = make_model(config, len(inputs.classes))
-    optimizer_config = make_optimizer_config(config, inputs.batches.steps_per_epoch, shift)
+    model = make_model(config, classes)
+    optimizer_config = make_optimizer_config(config, steps_per_epoch, shift)
     optimizer = make_optimizer(optimizer_config)
-    loss = make_detection_loss(model, make_loss(config.train), sharing.shares)
+    loss = make_detection_loss(learner(model, config), make_loss(config.train), sharing.shares)
     step = make_train_step(loss, optimizer, config.train.ema, config.train.accumulate)
     if config.train.skip_bad_steps:
         step = forgiving(step)

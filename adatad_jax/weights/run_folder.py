@@ -37,6 +37,7 @@ FREE_FIELDS = {
     "data.skip_broken",  # the training videos themselves are compared
     "data.cache",
     "train.accumulate",
+    "train.cache_features",
     "train.epochs",  # the schedule depends on schedule_epochs instead
     "train.checkpoint_every",
     "train.checkpoint_steps",

@@ -1,4 +1,4 @@
-"""The loss of 20 steps on 1, 2, 4 and 8 devices, as JSON: `python -m tests.training.curves`.
+"""The loss of 20 steps on 1, 2, 4 and 8 devices, as JSON: `python -m tests.training.device_curves`.
 
 A process of its own, because it has 8 virtual devices. The batch is of 2 windows with 4 chunks each.
 """

@@ -12,7 +12,10 @@ import pytest
 @pytest.mark.slow
 def test_one_two_four_and_eight_devices_have_one_loss_curve() -> None:
     run = subprocess.run(
-        [sys.executable, "-m", "tests.training.device_curves"], cwd=Path(__file__).parents[2], capture_output=True, text=True
+        [sys.executable, "-m", "tests.training.device_curves"],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
     )
     assert run.returncode == 0, run.stderr
     curves = json.loads(run.stdout)

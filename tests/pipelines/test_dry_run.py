@@ -1,0 +1,130 @@
+"""Dry runs: what they print, with and without inputs, and that they write nothing."""
+
+import re
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from adatad_jax import train
+from adatad_jax.config.build import make_model
+from adatad_jax.config.fields import Config
+from adatad_jax.conversion.torch_file import write_tensors
+from adatad_jax.demo.dataset import generate
+from adatad_jax.demo.weights import videomae_state
+from adatad_jax.errors import UserError
+from adatad_jax.weights.convert_file import convert_file
+from adatad_jax.weights.initialize import parameter_shapes
+from tests.tiny_detector import tiny_config
+
+VIDEOS, EPOCHS = 5, 3
+
+
+def config_file(folder: Path, config: Config) -> Path:
+    """Writes a configuration file with these fields."""
+    path = folder / "recipe.py"
+    lines = [f"    config.{name} = {value!r}" for name, value in config.flat().items()]
+    head = "from adatad_jax.config.fields import default\n\n\ndef get_config():\n    config = default()\n"
+    path.write_text("\n".join([head, *lines, "    return config\n"]))
+    return path
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    generate(folder, seed=0, train_videos=VIDEOS, test_videos=2, seconds=(3.0, 5.0), workers=1)
+    return folder
+
+
+def small(folder: Path) -> Config:
+    """A run whose inputs are in a folder."""
+    config = tiny_config().with_fields({"data.rand_augment": False, "data.color_jitter": False})
+    config = config.with_fields({"data.videos": str(folder / "videos"), "weights": str(folder / "weights")})
+    return config.with_fields(
+        {
+            "data.annotations": str(folder / "annotations.json"),
+            "train.epochs": EPOCHS,
+            "train.schedule_epochs": EPOCHS,
+            "train.warmup_epochs": 1,
+            "train.eval_from": 2,
+            "train.eval_every": 1,
+            "train.release_gpus": 1,
+            "model.embed": 1,
+            "model.stem": 0,
+            "model.branch": 1,
+            "model.head_convs": 0,
+            "model.regression_ranges": ((0, 4), (4, 10000)),
+        }
+    )
+
+
+def files(folder: Path) -> dict[str, int]:
+    return {str(path): path.stat().st_mtime_ns for path in folder.rglob("*")}
+
+
+def dry_run(folder: Path, config: Config, capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """Returns what a dry run prints, with the table's lines joined; checks that it writes nothing."""
+    path = config_file(folder, config)
+    before = files(folder)
+    train.main(["--config", str(path), "--workdir", str(folder / "runs/new"), "--dry_run", *arguments])
+    assert files(folder) == before
+    return " ".join(re.sub(r"[│|]", " ", capsys.readouterr().out).split())
+
+
+def test_all_is_compiled_and_timed_where_inputs_are_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = small(tmp_path).with_fields({"data.class_count": 7, "model.adaptation": "frozen"})
+    text = dry_run(tmp_path, config, capsys)
+    for missing in ("weights", "videos", "annotations.json"):
+        assert str(tmp_path / missing) in text
+    shapes = jax.tree.leaves(parameter_shapes(make_model(config, 7), config))
+    assert f"{sum(int(np.prod(leaf.shape)) for leaf in shapes):,}" in text
+    assert len(re.findall(r"iB per device", text)) == 2
+    assert re.search(r"FLOP per step.*\d s per step", text)
+    assert "hours are unknown" in text
+    assert f"{EPOCHS} epochs in batches of 2" in text
+
+
+def test_windows_steps_and_hours_follow_from_the_data(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_tensors(tmp_path / "tiny.pth", videomae_state(0))
+    convert_file(tmp_path / "tiny.pth", tmp_path / "weights")
+    config = small(data).with_fields({"weights": str(tmp_path / "weights")})
+    text = dry_run(tmp_path, config, capsys, "--platform", "tpu")
+    assert "cannot start" not in text
+    assert f"{VIDEOS} per epoch in batches of 2: 3 steps" in text  # 5 videos in batches of 2
+    assert f"{3 * EPOCHS} in {EPOCHS} epochs" in text
+    assert text.count("lowered for tpu") == 2
+    assert str(tmp_path / "runs/new") in text
+
+
+def test_the_size_of_stored_features_is_said(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "weights").touch()
+    config = small(data).with_fields({"weights": str(tmp_path / "weights"), "model.adaptation": "frozen"})
+    config = config.with_fields({"data.flip": 0.0, "data.random_resized_crop": False, "train.cache_features": "auto"})
+    text = dry_run(tmp_path, config, capsys, "--platform", "cpu")
+    chunks = VIDEOS * EPOCHS * config.data.window // 16
+    assert re.search(rf"{re.escape(str(tmp_path / 'runs/new/features'))}: \d+ chunks .* hold {chunks}\b", text)
+    assert text.count("lowered for cpu") == 2
+
+
+def test_annotations_alone_give_the_windows(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = small(data).with_fields({"data.videos": str(tmp_path / "none")})
+    text = dry_run(tmp_path, config, capsys, "--platform", "cuda")
+    assert str(tmp_path / "none") in text
+    assert f"{VIDEOS} per epoch" in text
+    assert text.count("lowered for cuda") == 2
+
+
+def test_open_fields_need_the_annotations(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = small(tmp_path).with_fields({"propose": True, "data.stride": 0})
+    with pytest.raises(UserError, match=re.escape(str(tmp_path / "annotations.json"))):
+        dry_run(tmp_path, config, capsys)
+
+
+def test_a_platform_is_for_dry_runs_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = config_file(tmp_path, small(tmp_path))
+    with pytest.raises(SystemExit):
+        train.main(["--config", str(path), "--platform", "tpu"])
+    assert "--dry_run" in capsys.readouterr().err
