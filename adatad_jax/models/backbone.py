@@ -9,11 +9,18 @@ from typing import TypeVar
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from adatad_jax.models.encoder import PIXEL_MEAN, PIXEL_STD, Block, PatchEmbed, drop_path_rates, run_blocks
+from adatad_jax.models.encoder import (
+    PIXEL_MEAN,
+    PIXEL_STD,
+    Block,
+    PatchEmbed,
+    drop_path_rates,
+    patchify,
+    position_table,
+    run_blocks,
+)
 from adatad_jax.models.layers import Dtype
-from adatad_jax.models.positions import resize_positions, sinusoid_table
 from adatad_jax.models.sizes import CHUNK_FRAMES, CHUNK_TUBELETS, ViTConfig
 from adatad_jax.models.tia import TIA
 
@@ -101,8 +108,9 @@ class Backbone(nn.Module):
         chunks = total // CHUNK_FRAMES
         x = (frames.astype(jnp.float32) - PIXEL_MEAN) / PIXEL_STD
         x = x.reshape(batch * chunks, CHUNK_FRAMES, height, width, 3)
-        x = PatchEmbed(cfg.width, cfg.patch, self.dtype, name="patch_embed")(x).astype(jnp.float32)
-        x = x + self._positions(height // cfg.patch, width // cfg.patch)
+        x = PatchEmbed(cfg.width, cfg.patch, self.dtype, name="patch_embed")(patchify(x, cfg.patch)).astype(jnp.float32)
+        learned: jax.Array | None = self.get_variable("params", "pos_embed")
+        x = x + position_table(cfg, height // cfg.patch, width // cfg.patch, learned)
         chunk_ids = None
         if sample_ids is not None:
             chunk_ids = (sample_ids[:, None] * chunks + jnp.arange(chunks)).reshape(-1)
@@ -133,12 +141,3 @@ class Backbone(nn.Module):
                 assert side is not None
                 beside = jax.lax.stop_gradient(tokens) + side
         return beside if cfg.side else carry[0]
-
-    def _positions(self, h: int, w: int) -> jax.Array | np.ndarray:
-        """Returns the position embeddings of a chunk's tokens, resized to h x w patches."""
-        grid = self.config.image_size // self.config.patch
-        if self.has_variable("params", "pos_embed"):
-            table: jax.Array | np.ndarray = self.get_variable("params", "pos_embed")
-        else:
-            table = sinusoid_table(CHUNK_TUBELETS * grid * grid, self.config.width)
-        return resize_positions(table, grid, h, w)
