@@ -10,7 +10,6 @@ import jax
 import jax.numpy as jnp
 
 MIXUP_ALPHA = 0.8
-CUTMIX_ALPHA = 1.0
 
 
 class Mix(NamedTuple):
@@ -27,10 +26,10 @@ class Mix(NamedTuple):
     box: jax.Array
 
 
-def draw_mix(key: jax.Array, height: int, width: int, cut_probability: float = 0.5) -> Mix:
+def draw_mix(key: jax.Array, height: int, width: int, cut_probability: jax.Array | float = 0.5) -> Mix:
     """Draws how a batch is mixed.
 
-    A share is drawn from Beta(0.8, 0.8) for Mixup, Beta(1, 1) for CutMix. The sides of CutMix's box are the frame's,
+    A share is drawn from Beta(0.8, 0.8) for Mixup, and uniformly for CutMix. The sides of CutMix's box are the frame's,
     times the root of the partner's share, around a uniform centre; the box is clipped to the frame, and the share is
     that which is left.
 
@@ -42,7 +41,7 @@ def draw_mix(key: jax.Array, height: int, width: int, cut_probability: float = 0
     choice_key, mixup_key, cutmix_key, centre_key = jax.random.split(key, 4)
     cut = jax.random.uniform(choice_key) < cut_probability
     mixup_share = jax.random.beta(mixup_key, MIXUP_ALPHA, MIXUP_ALPHA)
-    cutmix_share = jax.random.beta(cutmix_key, CUTMIX_ALPHA, CUTMIX_ALPHA)
+    cutmix_share = jax.random.uniform(cutmix_key)
     frame = jnp.array([height, width])
     half = (frame * jnp.sqrt(1 - cutmix_share)).astype(jnp.int32) // 2
     centre = jax.random.randint(centre_key, (2,), 0, frame)

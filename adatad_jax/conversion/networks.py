@@ -60,7 +60,7 @@ def write_classifier(config: ClassifierConfig, params: Params, naming: Naming) -
 def _write(leaves: Iterable[Leaf], params: Params, naming: Naming) -> dict[str, np.ndarray]:
     """Splits parameters into tensors; those that the layout has in several parts are split on their first axis."""
     flat = flax.traverse_util.flatten_dict(params)
-    out = {}
+    out: dict[str, np.ndarray] = {}
     for leaf in leaves:
         for key, value in leaf.write(np.asarray(flat[leaf.path])).items():
             parts = naming.parts(key)

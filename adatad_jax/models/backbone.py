@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from adatad_jax.models.encoder import (
     PIXEL_MEAN,
     PIXEL_STD,
+    PYTORCH,
     Block,
     PatchEmbed,
     drop_path_rates,
@@ -132,9 +133,9 @@ class Backbone(nn.Module):
             name = f"blocks_{first}_{last}"
             if has_tia:
                 remat_adapter = self.remat and cfg.side
-                block: Block = maybe_remat(AdaptedBlock)(cfg, self.dtype, chunks, remat_adapter, name=name)
+                block: Block = maybe_remat(AdaptedBlock)(cfg, self.dtype, PYTORCH, chunks, remat_adapter, name=name)
             else:
-                block = maybe_remat(PlainBlock)(cfg, self.dtype, name=name)
+                block = maybe_remat(PlainBlock)(cfg, self.dtype, PYTORCH, name=name)
             carry = run_blocks(block, carry, rates[first : last + 1], chunk_ids, self.unroll)
             if cfg.side and last == cfg.tia_blocks[-1]:
                 tokens, side = carry

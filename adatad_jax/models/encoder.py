@@ -4,7 +4,6 @@ Tokens attend only to tokens of their own clip. Code that is specific to long wi
 """
 
 from collections.abc import Callable
-from dataclasses import field
 from typing import NamedTuple, TypeVar
 
 import flax.linen as nn
@@ -46,9 +45,7 @@ XAVIER = LinearInit(nn.initializers.xavier_uniform(), _zeros)  # of VideoMAE's p
 NORMAL = LinearInit(nn.initializers.normal(0.02), _zeros)  # of VideoMAE's fine-tuning, where no checkpoint is given
 
 
-def _dense(
-    features: int, fan_in: int, dtype: Dtype, name: str, use_bias: bool = True, init: LinearInit = PYTORCH
-) -> nn.Dense:
+def _dense(features: int, fan_in: int, dtype: Dtype, init: LinearInit, name: str, use_bias: bool = True) -> nn.Dense:
     """Makes a linear layer."""
     return nn.Dense(
         features,
@@ -125,7 +122,7 @@ class Attention(nn.Module):
 
     heads: int
     dtype: Dtype
-    linear_init: LinearInit = PYTORCH
+    linear_init: LinearInit
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -133,13 +130,13 @@ class Attention(nn.Module):
         n, tokens, width = x.shape
         q_bias = self.param("q_bias", nn.initializers.zeros, (width,))
         v_bias = self.param("v_bias", nn.initializers.zeros, (width,))
-        qkv = _dense(3 * width, width, self.dtype, "qkv", use_bias=False, init=self.linear_init)(x)
+        qkv = _dense(3 * width, width, self.dtype, self.linear_init, "qkv", use_bias=False)(x)
         qkv = qkv + jnp.concatenate([q_bias, jnp.zeros_like(q_bias), v_bias]).astype(self.dtype)
         q, k, v = jnp.moveaxis(qkv.reshape(n, tokens, 3, self.heads, width // self.heads), 2, 0)
         logits = jnp.einsum("nqhd,nkhd->nhqk", q * (width // self.heads) ** -0.5, k)
         weights = jax.nn.softmax(logits.astype(jnp.float32)).astype(self.dtype)
         out = jnp.einsum("nhqk,nkhd->nqhd", weights, v).reshape(n, tokens, width)
-        return _dense(width, width, self.dtype, "proj", init=self.linear_init)(out)
+        return _dense(width, width, self.dtype, self.linear_init, "proj")(out)
 
 
 class Mlp(nn.Module):
@@ -153,14 +150,14 @@ class Mlp(nn.Module):
 
     hidden: int
     dtype: Dtype
-    linear_init: LinearInit = PYTORCH
+    linear_init: LinearInit
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps tokens `[..., C]` to the same shape."""
         width = x.shape[-1]
-        x = gelu(_dense(self.hidden, width, self.dtype, "fc1", init=self.linear_init)(x))
-        return _dense(width, self.hidden, self.dtype, "fc2", init=self.linear_init)(x)
+        x = gelu(_dense(self.hidden, width, self.dtype, self.linear_init, "fc1")(x))
+        return _dense(width, self.hidden, self.dtype, self.linear_init, "fc2")(x)
 
 
 class Block(nn.Module):
@@ -174,7 +171,7 @@ class Block(nn.Module):
 
     config: ViTConfig
     dtype: Dtype
-    linear_init: LinearInit = field(default=PYTORCH, kw_only=True)
+    linear_init: LinearInit
 
     @nn.compact
     def __call__(self, x: jax.Array, rate: jax.Array, clip_ids: jax.Array | None) -> jax.Array:
@@ -286,6 +283,6 @@ class Encoder(nn.Module):
         x = (x.astype(jnp.float32) - np.tile(PIXEL_MEAN, pixels)) / np.tile(PIXEL_STD, pixels)
         x = PatchEmbed(cfg.width, cfg.patch, self.dtype, name="patch_embed")(x).astype(jnp.float32) + positions
         kind = nn.remat(Block, prevent_cse=False) if self.remat else Block
-        block = kind(cfg, self.dtype, linear_init=self.linear_init, name=f"blocks_0_{cfg.depth - 1}")
+        block = kind(cfg, self.dtype, self.linear_init, name=f"blocks_0_{cfg.depth - 1}")
         x = run_blocks(block, x, drop_path_rates(cfg), sample_ids, self.unroll)
         return LayerNorm(cfg.norm_eps, name="norm")(x) if self.norm else x

@@ -54,7 +54,7 @@ def reconstruct(frames: jax.Array, predictions: jax.Array, masked: jax.Array, pa
     mean, deviation = _statistics(_pixels(frames, masked, patch))
     levels = predictions.reshape(*masked.shape, -1, 3) * deviation + mean
     levels = jnp.clip(jnp.round(levels), 0, 255).astype(jnp.uint8).reshape(*masked.shape, -1)
-    tubelets = patchify(frames, patch).at[jnp.arange(n)[:, None], masked].set(levels)
+    tubelets = jnp.asarray(patchify(frames, patch)).at[jnp.arange(n)[:, None], masked].set(levels)
     t, h, w = length // TUBELET, height // patch, width // patch
     x = tubelets.reshape(n, t, h, w, TUBELET, patch, patch, 3).transpose(0, 1, 4, 2, 5, 3, 6, 7)
     return x.reshape(n, length, h * patch, w * patch, 3)

@@ -6,6 +6,7 @@ import flax.traverse_util
 import jax
 import numpy as np
 import optax
+from numpy.typing import NDArray
 
 from adatad_jax.models.layers import Params
 
@@ -28,16 +29,17 @@ def layer_factors(params: Params, depth: int, decay: float) -> Params:
     """
 
     def factor(path: tuple[str, ...], leaf: jax.Array) -> np.ndarray:
-        exponents = np.zeros(())
+        exponents: NDArray[np.float64] = np.zeros(())
         if path[0] == "encoder":
             if match := _BLOCKS.fullmatch(path[1]):
-                blocks = np.arange(int(match[1]), int(match[2]) + 1)
+                blocks = np.arange(float(match[1]), float(match[2]) + 1)
                 exponents = (depth - blocks).reshape(-1, *(1,) * (len(leaf.shape) - 1))
             elif path[1] in ("patch_embed", "pos_embed"):
-                exponents = np.array(depth + 1)
-        return np.power(decay, exponents, dtype=np.float64).astype(np.float32)
+                exponents = exponents + depth + 1
+        return np.power(decay, exponents).astype(np.float32)
 
-    result: Params = flax.traverse_util.path_aware_map(factor, params)
+    flat = flax.traverse_util.flatten_dict(params)
+    result: Params = flax.traverse_util.unflatten_dict({path: factor(path, leaf) for path, leaf in flat.items()})
     return result
 
 
