@@ -11,7 +11,7 @@ FLOORS = (
     ("errors",),
     ("files", "console", "devices"),
     ("models", "augmentation", "video"),
-    ("detection", "postprocessing", "annotations"),
+    ("detection", "pretraining", "classification", "postprocessing", "annotations"),
     ("config",),
     ("data",),
     ("training", "conversion", "evaluation"),

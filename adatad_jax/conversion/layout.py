@@ -2,7 +2,8 @@
 
 A leaf is one tensor, or several stacked on a leading axis (the scanned blocks; the head's scale per level). The torch
 names are those of mmaction's VideoMAE and of the AdaTAD release. Only the names of `model_leaves`, for a whole
-detector, include the backbone's prefix.
+detector, include the backbone's prefix. In those of `autoencoder_leaves` and `classifier_leaves`, `encoder.` stands for
+the prefix that a file has (`names.network_naming`).
 """
 
 import dataclasses
@@ -11,7 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from adatad_jax.models.sizes import DetectorConfig, ViTConfig
+from adatad_jax.models.sizes import AutoencoderConfig, ClassifierConfig, DetectorConfig, ViTConfig
 
 Path = tuple[str, ...]
 
@@ -137,6 +138,30 @@ def backbone_leaves(vit: ViTConfig) -> Iterator[Leaf]:
             yield from tia_leaves(path, prefixes)
 
 
+def autoencoder_leaves(config: AutoencoderConfig) -> Iterator[Leaf]:
+    """Yields all leaves of a `MaskedAutoencoder`. mmaction has no decoder: its blocks get the encoder's names."""
+    yield from _encoder_leaves(config.encoder, config.encoder_norm)
+    yield Leaf(("encoder_to_decoder", "kernel"), ("encoder_to_decoder.weight",), LINEAR)
+    yield Leaf(("mask_token",), ("mask_token",), VECTOR, (0, 1))
+    last = config.decoder.depth - 1
+    for leaf in block_leaves(("decoder", f"blocks_0_{last}"), 0, last):
+        yield dataclasses.replace(leaf, keys=tuple(f"decoder.{key}" for key in leaf.keys))
+    rest = _Leaves(("decoder",), ("decoder.",))
+    rest.norm("norm", "norm")
+    rest.linear("head", "head")
+    yield from rest.found
+
+
+def classifier_leaves(config: ClassifierConfig) -> Iterator[Leaf]:
+    """Yields all leaves of a `Classifier`."""
+    yield from _encoder_leaves(config.encoder, not config.mean_pooling)
+    rest = _Leaves((), ("",))
+    if config.mean_pooling:
+        rest.norm("fc_norm", "fc_norm")
+    rest.linear("head", "cls_head.fc_cls")
+    yield from rest.found
+
+
 def detector_leaves(config: DetectorConfig) -> Iterator[Leaf]:
     """Yields all leaves of the ActionFormer detector, with the tensor names of the release."""
     for i in range(config.embed):
@@ -165,6 +190,16 @@ def model_leaves(vit: ViTConfig, config: DetectorConfig) -> Iterator[Leaf]:
         yield dataclasses.replace(leaf, path=("backbone", *leaf.path), keys=keys)
     for leaf in detector_leaves(config):
         yield dataclasses.replace(leaf, path=("detector", *leaf.path))
+
+
+def _encoder_leaves(vit: ViTConfig, norm: bool) -> Iterator[Leaf]:
+    """Yields the leaves of an `Encoder`."""
+    for leaf in backbone_leaves(vit):
+        yield dataclasses.replace(leaf, path=("encoder", *leaf.path), keys=tuple(f"encoder.{key}" for key in leaf.keys))
+    if norm:
+        last = _Leaves(("encoder",), ("encoder.",))
+        last.norm("norm", "norm")
+        yield from last.found
 
 
 def _masked_conv(path: Path, prefix: str) -> list[Leaf]:

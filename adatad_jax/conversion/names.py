@@ -6,7 +6,7 @@ The common names, to which the others are mapped, are mmaction's without the pre
 
 import re
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 
@@ -128,6 +128,42 @@ class Naming:
 
 
 MMACTION = Naming(Layout.MMACTION)
+
+# The encoders of whole networks as their authors write them.
+PRETRAINING_ENCODERS = {
+    Layout.MMACTION: Naming(Layout.MMACTION, "backbone."),
+    Layout.ORIGINAL: Naming(Layout.ORIGINAL, "encoder.", RENAMED[Layout.ORIGINAL]),
+    Layout.HUGGING_FACE: Naming(Layout.HUGGING_FACE, "videomae.", RENAMED[Layout.HUGGING_FACE]),
+}
+CLASSIFIER_ENCODERS = {
+    **PRETRAINING_ENCODERS,
+    Layout.ORIGINAL: replace(PRETRAINING_ENCODERS[Layout.ORIGINAL], prefix=""),
+}
+# Tensors outside the encoder: mmaction's names (where it has them), and those of the other layouts. ENCODER stands for
+# the prefix of the encoder's tensors, which are last: their names contain no other of these parts.
+ENCODER = "encoder."
+OUTSIDE = {
+    Layout.MMACTION: (("fc_norm.", f"{ENCODER}fc_norm."),),
+    Layout.ORIGINAL: (("cls_head.fc_cls.", "head."),),
+    Layout.HUGGING_FACE: (
+        ("cls_head.fc_cls.", "classifier."),
+        ("decoder.blocks.", "decoder.decoder_layers."),
+        (f"{ENCODER}norm.", f"{ENCODER}layernorm."),
+    ),
+}
+
+
+def network_naming(encoder: Naming, outer: str = "") -> Naming:
+    """Returns the tensor names of a whole network: an encoder with a decoder or a classifier.
+
+    Its `parts` takes the names of `layout.autoencoder_leaves` and `layout.classifier_leaves`.
+
+    Args:
+      encoder: names of the encoder, from `recognise`, `PRETRAINING_ENCODERS` or `CLASSIFIER_ENCODERS`.
+      outer: prefix of all the network's tensors, such as `module.`; the encoder's prefix begins with it.
+    """
+    inner = (ENCODER, encoder.prefix.removeprefix(outer))
+    return replace(encoder, prefix=outer, renamed=(*OUTSIDE[encoder.layout], inner, *encoder.renamed))
 
 
 def recognise(keys: Collection[str], source: Path) -> Naming:

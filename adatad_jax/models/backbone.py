@@ -10,12 +10,20 @@ from typing import TypeVar
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from adatad_jax.devices.window_shares import WindowShares
-from adatad_jax.models.encoder import PIXEL_MEAN, PIXEL_STD, Block, PatchEmbed, drop_path_rates, run_blocks
+from adatad_jax.models.encoder import (
+    PIXEL_MEAN,
+    PIXEL_STD,
+    PYTORCH,
+    Block,
+    PatchEmbed,
+    drop_path_rates,
+    patchify,
+    position_table,
+    run_blocks,
+)
 from adatad_jax.models.layers import Dtype
-from adatad_jax.models.positions import resize_positions, sinusoid_table
 from adatad_jax.models.sizes import CHUNK_FRAMES, CHUNK_TUBELETS, ViTConfig
 from adatad_jax.models.tia import TIA
 
@@ -109,8 +117,9 @@ class Backbone(nn.Module):
         chunks = total // CHUNK_FRAMES
         x = (frames.astype(jnp.float32) - PIXEL_MEAN) / PIXEL_STD
         x = x.reshape(batch * chunks, CHUNK_FRAMES, height, width, 3)
-        x = PatchEmbed(cfg.width, cfg.patch, self.dtype, name="patch_embed")(x).astype(jnp.float32)
-        x = x + self._positions(height // cfg.patch, width // cfg.patch)
+        x = PatchEmbed(cfg.width, cfg.patch, self.dtype, name="patch_embed")(patchify(x, cfg.patch)).astype(jnp.float32)
+        learned: jax.Array | None = self.get_variable("params", "pos_embed")
+        x = x + position_table(cfg, height // cfg.patch, width // cfg.patch, learned)
         chunk_ids = None
         if sample_ids is not None:
             chunk_ids = self._chunk_ids(sample_ids, chunks)
@@ -140,21 +149,14 @@ class Backbone(nn.Module):
             name = f"blocks_{first}_{last}"
             if has_tia:
                 remat_adapter = self.remat and cfg.side
-                block: Block = maybe_remat(AdaptedBlock)(cfg, self.dtype, chunks, remat_adapter, self.shares, name=name)
+                block: Block = maybe_remat(AdaptedBlock)(
+                    cfg, self.dtype, PYTORCH, chunks, remat_adapter, self.shares, name=name
+                )
             else:
-                block = maybe_remat(PlainBlock)(cfg, self.dtype, name=name)
+                block = maybe_remat(PlainBlock)(cfg, self.dtype, PYTORCH, name=name)
             carry = run_blocks(block, carry, rates[first : last + 1], chunk_ids, self.unroll)
             if cfg.side and last == cfg.tia_blocks[-1]:
                 tokens, side = carry
                 assert side is not None
                 beside = jax.lax.stop_gradient(tokens) + side
         return beside if cfg.side else carry[0]
-
-    def _positions(self, h: int, w: int) -> jax.Array | np.ndarray:
-        """Returns the position embeddings of a chunk's tokens, resized to h x w patches."""
-        grid = self.config.image_size // self.config.patch
-        if self.has_variable("params", "pos_embed"):
-            table: jax.Array | np.ndarray = self.get_variable("params", "pos_embed")
-        else:
-            table = sinusoid_table(CHUNK_TUBELETS * grid * grid, self.config.width)
-        return resize_positions(table, grid, h, w)

@@ -3,15 +3,17 @@
 Tokens attend only to tokens of their own clip. Code that is specific to long windows is in `models.backbone`.
 """
 
-from typing import TypeVar
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from adatad_jax.models.layers import Dtype, LayerNorm, drop_path, gelu, uniform_bias, uniform_fan_in
-from adatad_jax.models.sizes import TUBELET, ViTConfig
+from adatad_jax.models.layers import Dtype, Initializer, LayerNorm, drop_path, gelu, uniform_bias, uniform_fan_in
+from adatad_jax.models.positions import resize_positions, sinusoid_table
+from adatad_jax.models.sizes import CHUNK_FRAMES, CHUNK_TUBELETS, TUBELET, ViTConfig
 
 Carry = TypeVar("Carry")
 
@@ -20,16 +22,55 @@ PIXEL_MEAN = np.array([123.675, 116.28, 103.53], np.float32)
 PIXEL_STD = np.array([58.395, 57.12, 57.375], np.float32)
 
 
-def _dense(features: int, fan_in: int, dtype: Dtype, name: str, use_bias: bool = True) -> nn.Dense:
-    """Makes a linear layer with PyTorch's initialisation."""
+class LinearInit(NamedTuple):
+    """The initialisation of linear layers.
+
+    Attributes:
+      kernel: draws a kernel `[in, out]`.
+      bias: number of inputs -> what draws the bias.
+    """
+
+    kernel: Initializer
+    bias: Callable[[int], Initializer]
+
+
+def _zeros(fan_in: int) -> Initializer:
+    """Returns the initialiser of biases that start at zero."""
+    del fan_in
+    return nn.initializers.zeros
+
+
+PYTORCH = LinearInit(uniform_fan_in, uniform_bias)  # of the AdaTAD release, where no checkpoint is given
+XAVIER = LinearInit(nn.initializers.xavier_uniform(), _zeros)  # of VideoMAE's pre-training
+NORMAL = LinearInit(nn.initializers.normal(0.02), _zeros)  # of VideoMAE's fine-tuning, where no checkpoint is given
+
+
+def _dense(features: int, fan_in: int, dtype: Dtype, init: LinearInit, name: str, use_bias: bool = True) -> nn.Dense:
+    """Makes a linear layer."""
     return nn.Dense(
         features,
         use_bias=use_bias,
-        kernel_init=uniform_fan_in,
-        bias_init=uniform_bias(fan_in),
+        kernel_init=init.kernel,
+        bias_init=init.bias(fan_in),
         dtype=dtype,
         name=name,
     )
+
+
+def patchify(frames: jax.Array, patch: int) -> jax.Array:
+    """Cuts clips into tubelets of 2 frames and `patch` x `patch` pixels.
+
+    Args:
+      frames: `[N, T, H, W, 3]`. A remainder of H or W that is no whole patch is dropped.
+      patch: side of a square patch, pixels.
+
+    Returns:
+      `[N, t*h*w, 2*patch*patch*3]`, of the dtype of `frames`: tubelets ordered by t, h, w, and the values of each by
+      frame, row, column and channel.
+    """
+    n, t, h, w = frames.shape[0], frames.shape[1] // TUBELET, frames.shape[2] // patch, frames.shape[3] // patch
+    x = frames[:, :, : h * patch, : w * patch].reshape(n, t, TUBELET, h, patch, w, patch, 3)
+    return x.transpose(0, 1, 3, 5, 2, 4, 6, 7).reshape(n, t * h * w, -1)
 
 
 class PatchEmbed(nn.Module):
@@ -47,22 +88,27 @@ class PatchEmbed(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Embeds N clips.
-
-        Args:
-          x: `[N, T, H, W, 3]` normalised pixels. A remainder of H or W that is no whole patch is dropped.
-
-        Returns:
-          `[N, t*h*w, C]` tokens, ordered by t, h, w.
-        """
+        """Embeds tubelets of normalised pixels, `[N, tokens, 2*patch*patch*3]` of `patchify`, as `[N, tokens, C]`."""
         p = self.patch
         kernel = self.param("kernel", uniform_fan_in, (TUBELET, p, p, 3, self.width))
         bias = self.param("bias", uniform_bias(TUBELET * p * p * 3), (self.width,))
-        n, t, h, w = x.shape[0], x.shape[1] // TUBELET, x.shape[2] // p, x.shape[3] // p
-        x = x[:, :, : h * p, : w * p].reshape(n, t, TUBELET, h, p, w, p, 3)
-        x = x.transpose(0, 1, 3, 5, 2, 4, 6, 7).reshape(n, t * h * w, -1)
         kernel = kernel.reshape(-1, self.width).astype(self.dtype)
         return x.astype(self.dtype) @ kernel + bias.astype(self.dtype)
+
+
+def position_table(
+    config: ViTConfig, height: int, width: int, learned: jax.Array | None = None
+) -> jax.Array | np.ndarray:
+    """Returns the positions of a clip's tokens, `[8*height*width, C]`, for frames of height x width patches.
+
+    Args:
+      config: dimensions; the table is that of the pre-training's frames, resized if these frames differ.
+      height, width: sides of the frames, patches.
+      learned: the table of a checkpoint, `[8*grid*grid, C]`; None for the fixed sinusoids.
+    """
+    grid = config.image_size // config.patch
+    table = sinusoid_table(CHUNK_TUBELETS * grid * grid, config.width) if learned is None else learned
+    return resize_positions(table, grid, height, width)
 
 
 class Attention(nn.Module):
@@ -71,10 +117,12 @@ class Attention(nn.Module):
     Attributes:
       heads: number of attention heads.
       dtype: in which products compute; the softmax is in float32.
+      linear_init: of the linear layers.
     """
 
     heads: int
     dtype: Dtype
+    linear_init: LinearInit
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -82,13 +130,13 @@ class Attention(nn.Module):
         n, tokens, width = x.shape
         q_bias = self.param("q_bias", nn.initializers.zeros, (width,))
         v_bias = self.param("v_bias", nn.initializers.zeros, (width,))
-        qkv = _dense(3 * width, width, self.dtype, "qkv", use_bias=False)(x)
+        qkv = _dense(3 * width, width, self.dtype, self.linear_init, "qkv", use_bias=False)(x)
         qkv = qkv + jnp.concatenate([q_bias, jnp.zeros_like(q_bias), v_bias]).astype(self.dtype)
         q, k, v = jnp.moveaxis(qkv.reshape(n, tokens, 3, self.heads, width // self.heads), 2, 0)
         logits = jnp.einsum("nqhd,nkhd->nhqk", q * (width // self.heads) ** -0.5, k)
         weights = jax.nn.softmax(logits.astype(jnp.float32)).astype(self.dtype)
         out = jnp.einsum("nhqk,nkhd->nqhd", weights, v).reshape(n, tokens, width)
-        return _dense(width, width, self.dtype, "proj")(out)
+        return _dense(width, width, self.dtype, self.linear_init, "proj")(out)
 
 
 class Mlp(nn.Module):
@@ -97,24 +145,33 @@ class Mlp(nn.Module):
     Attributes:
       hidden: channels between the layers.
       dtype: in which products compute.
+      linear_init: of the layers.
     """
 
     hidden: int
     dtype: Dtype
+    linear_init: LinearInit
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps tokens `[..., C]` to the same shape."""
         width = x.shape[-1]
-        x = gelu(_dense(self.hidden, width, self.dtype, "fc1")(x))
-        return _dense(width, self.hidden, self.dtype, "fc2")(x)
+        x = gelu(_dense(self.hidden, width, self.dtype, self.linear_init, "fc1")(x))
+        return _dense(width, self.hidden, self.dtype, self.linear_init, "fc2")(x)
 
 
 class Block(nn.Module):
-    """A pre-norm transformer block of VideoMAE (arXiv 2203.12602): attention, then MLP, each with a residual."""
+    """A pre-norm transformer block of VideoMAE (arXiv 2203.12602): attention, then MLP, each with a residual.
+
+    Attributes:
+      config: dimensions, and the rate of stochastic depth.
+      dtype: in which matrix products compute.
+      linear_init: of the linear layers.
+    """
 
     config: ViTConfig
     dtype: Dtype
+    linear_init: LinearInit
 
     @nn.compact
     def __call__(self, x: jax.Array, rate: jax.Array, clip_ids: jax.Array | None) -> jax.Array:
@@ -132,9 +189,9 @@ class Block(nn.Module):
             return drop_path(y, rate, self.make_rng("dropout"), clip_ids)
 
         y = LayerNorm(self.config.norm_eps, dtype=self.dtype, name="norm1")(x)
-        x = x + maybe_drop(Attention(self.config.heads, self.dtype, name="attn")(y))
+        x = x + maybe_drop(Attention(self.config.heads, self.dtype, self.linear_init, name="attn")(y))
         y = LayerNorm(self.config.norm_eps, dtype=self.dtype, name="norm2")(x)
-        return x + maybe_drop(Mlp(self.config.mlp_hidden, self.dtype, name="mlp")(y))
+        return x + maybe_drop(Mlp(self.config.mlp_hidden, self.dtype, self.linear_init, name="mlp")(y))
 
 
 def drop_path_rates(config: ViTConfig) -> np.ndarray:
@@ -171,3 +228,61 @@ def run_blocks(
     )
     carry, _ = loop(block, carry, jnp.asarray(rates), clip_ids)
     return carry
+
+
+class Encoder(nn.Module):
+    """The encoder of single clips, or of their visible tokens; `models.backbone` encodes long windows.
+
+    Parameters are those of a `Backbone` without adapters and, with `norm`, the final LayerNorm.
+
+    Attributes:
+      config: dimensions; without adapters.
+      norm: whether a LayerNorm follows the last block.
+      linear_init: of the linear layers.
+      dtype, remat, unroll: as in `Backbone`.
+    """
+
+    config: ViTConfig
+    norm: bool
+    linear_init: LinearInit
+    dtype: Dtype = jnp.float32
+    remat: bool = False
+    unroll: bool = False
+
+    @nn.compact
+    def __call__(
+        self, frames: jax.Array, visible: jax.Array | None = None, sample_ids: jax.Array | None = None
+    ) -> jax.Array:
+        """Encodes clips.
+
+        Args:
+          frames: `[N, 16, H, W, 3]` RGB in [0, 255], uint8 or float32.
+          visible: `[N, V]` int, the tokens to encode, ascending. Pixels of other tokens are left out before the
+            embedding, so that these tokens cost nothing. None encodes all tokens.
+          sample_ids: in training, `[N]` int, each clip's index in the global batch. None draws no stochastic depth.
+
+        Returns:
+          `[N, V, C]` float32, or `[N, 8*h*w, C]` of all tokens.
+
+        Raises:
+          ValueError: a clip has not 16 frames, or the dimensions include adapters.
+        """
+        cfg = self.config
+        if frames.shape[1] != CHUNK_FRAMES or cfg.tia_blocks:
+            raise ValueError(
+                f"frames {frames.shape}, adapters in blocks {cfg.tia_blocks}: expected {CHUNK_FRAMES} frames and no "
+                "adapters"
+            )
+        x = patchify(frames, cfg.patch)
+        learned: jax.Array | None = self.get_variable("params", "pos_embed")
+        positions = position_table(cfg, frames.shape[2] // cfg.patch, frames.shape[3] // cfg.patch, learned)
+        if visible is not None:
+            x = jnp.take_along_axis(x, visible[..., None], axis=1)
+            positions = jnp.asarray(positions)[visible]
+        pixels = x.shape[-1] // len(PIXEL_MEAN)
+        x = (x.astype(jnp.float32) - np.tile(PIXEL_MEAN, pixels)) / np.tile(PIXEL_STD, pixels)
+        x = PatchEmbed(cfg.width, cfg.patch, self.dtype, name="patch_embed")(x).astype(jnp.float32) + positions
+        kind = nn.remat(Block, prevent_cse=False) if self.remat else Block
+        block = kind(cfg, self.dtype, self.linear_init, name=f"blocks_0_{cfg.depth - 1}")
+        x = run_blocks(block, x, drop_path_rates(cfg), sample_ids, self.unroll)
+        return LayerNorm(cfg.norm_eps, name="norm")(x) if self.norm else x

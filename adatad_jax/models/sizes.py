@@ -1,4 +1,4 @@
-"""Dimensions of the VideoMAE backbone (arXiv 2203.12602) and of the ActionFormer detector (arXiv 2202.07925)."""
+"""Dimensions of VideoMAE (arXiv 2203.12602) and of the ActionFormer detector (arXiv 2202.07925)."""
 
 from dataclasses import dataclass
 
@@ -79,6 +79,60 @@ SIZES: dict[str, ViTConfig] = {
     "H": ViTConfig(width=1280, depth=32, heads=16, mlp_hidden=5120),
     "g": ViTConfig(width=1408, depth=40, heads=16, mlp_hidden=6144, patch=14),
 }
+
+# Dimensions of the decoders of masked pre-training, by the name of the encoder.
+DECODERS: dict[str, ViTConfig] = {
+    "tiny": ViTConfig(width=32, depth=2, heads=2, mlp_hidden=128),
+    "S": ViTConfig(width=192, depth=4, heads=3, mlp_hidden=768),
+    "B": ViTConfig(width=384, depth=4, heads=6, mlp_hidden=1536),
+    "L": ViTConfig(width=512, depth=12, heads=8, mlp_hidden=2048),
+    "H": ViTConfig(width=640, depth=12, heads=8, mlp_hidden=2560),
+}
+
+
+@dataclass(frozen=True)
+class AutoencoderConfig:
+    """Dimensions of a masked autoencoder.
+
+    Attributes:
+      encoder, decoder: dimensions of the two, which share patch size and image size.
+      encoder_norm: whether a LayerNorm ends the encoder.
+      head_norm_eps: epsilon of the LayerNorm before the decoder's head.
+    """
+
+    encoder: ViTConfig
+    decoder: ViTConfig
+    encoder_norm: bool = True
+    head_norm_eps: float = NORM_EPS
+
+    def __post_init__(self) -> None:
+        sides = [(part.patch, part.image_size) for part in (self.encoder, self.decoder)]
+        if sides[0] != sides[1]:
+            raise UserError(
+                f"patch and image size {sides[0]} of the encoder, {sides[1]} of the decoder: expected the same"
+            )
+
+
+@dataclass(frozen=True)
+class ClassifierConfig:
+    """Dimensions of a clip classifier.
+
+    Attributes:
+      encoder: dimensions of the encoder.
+      classes: number of classes K.
+      mean_pooling: whether the head reads the mean of all tokens, after a LayerNorm (`fc_norm`). If not, it reads the
+        first token, after the encoder's own final LayerNorm.
+      head_norm_eps: epsilon of `fc_norm`.
+    """
+
+    encoder: ViTConfig
+    classes: int
+    mean_pooling: bool = True
+    head_norm_eps: float = NORM_EPS
+
+    def __post_init__(self) -> None:
+        if self.classes < 2:
+            raise UserError(f"a classifier of {self.classes} classes: expected 2 or more")
 
 
 @dataclass(frozen=True)

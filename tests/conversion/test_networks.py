@@ -1,0 +1,127 @@
+"""Whole networks in the names of all layouts: decoder and classifier beside the encoder, there and back."""
+
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from adatad_jax.conversion.names import (
+    CLASSIFIER_ENCODERS,
+    LIVE_BIASES,
+    PRETRAINING_ENCODERS,
+    Layout,
+    network_naming,
+    recognise,
+)
+from adatad_jax.conversion.networks import read_autoencoder, read_classifier, write_autoencoder, write_classifier
+from adatad_jax.errors import UserError
+from tests.conversion import live_models
+from tests.models import live_videomae
+
+LAYOUTS = [Layout.MMACTION, Layout.ORIGINAL, Layout.HUGGING_FACE]
+SAVED = {live: saved for saved, live in LIVE_BIASES}
+# Of one block in MCG-NJU's code.
+BLOCK = (
+    *(
+        f"{layer}.{kind}"
+        for layer in ("norm1", "norm2", "attn.proj", "mlp.fc1", "mlp.fc2")
+        for kind in ("weight", "bias")
+    ),
+    *("attn.q_bias", "attn.v_bias", "attn.qkv.weight"),
+)
+PAIR = ("weight", "bias")
+
+
+def assert_same(one: dict[str, Any], other: dict[str, Any]) -> None:
+    assert one.keys() == other.keys()
+    for name, value in one.items():
+        np.testing.assert_array_equal(value, other[name], err_msg=name)
+
+
+def saved_names(state: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Returns a live model's tensors under the names of saved files."""
+    for live, saved in SAVED.items():
+        state = {key.replace(live, saved) if ".attention.attention." in key else key: state[key] for key in state}
+    return state
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("mean_pooling", [True, False])
+def test_autoencoder_there_and_back(layout: Layout, mean_pooling: bool) -> None:
+    live = live_models.make("pre-training", use_mean_pooling=mean_pooling, decoder_num_hidden_layers=2)
+    state = live_videomae.state(live)
+    config, naming = live_videomae.autoencoder_config(live), live_videomae.naming(live)
+    params = read_autoencoder(config, state, live_videomae.SOURCE, naming)
+    assert_same(write_autoencoder(config, params, naming), state)
+
+    written = write_autoencoder(config, params, network_naming(PRETRAINING_ENCODERS[layout]))
+    if layout is Layout.HUGGING_FACE:
+        assert_same(written, saved_names(state))
+    for prefix in ("", "module."):
+        tensors = {prefix + key: value for key, value in written.items()}
+        again = network_naming(recognise(tensors, live_videomae.SOURCE), prefix)
+        assert again.layout is layout
+        jax.tree.map(
+            np.testing.assert_array_equal, read_autoencoder(config, tensors, live_videomae.SOURCE, again), params
+        )
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("mean_pooling", [True, False])
+def test_classifier_there_and_back(layout: Layout, mean_pooling: bool) -> None:
+    live = live_models.make("classifier", use_mean_pooling=mean_pooling)
+    state = live_videomae.state(live)
+    config, naming = live_videomae.classifier_config(live), live_videomae.naming(live)
+    params = read_classifier(config, state, live_videomae.SOURCE, naming)
+    assert_same(write_classifier(config, params, naming), state)
+
+    written = write_classifier(config, params, network_naming(CLASSIFIER_ENCODERS[layout]))
+    if layout is Layout.HUGGING_FACE:
+        assert_same(written, saved_names(state))
+    elif mean_pooling:  # the names of mmaction's and MCG-NJU's files, as the tests of the backbone have them
+        expected = live_models.to_mmaction(live) if layout is Layout.MMACTION else live_models.to_original(live)
+        assert_same(written, expected)
+    again = network_naming(recognise(written, live_videomae.SOURCE))
+    jax.tree.map(np.testing.assert_array_equal, read_classifier(config, written, live_videomae.SOURCE, again), params)
+
+
+def test_names_of_a_pre_training_of_mcg_nju() -> None:
+    live = live_models.make("pre-training", use_mean_pooling=False, decoder_num_hidden_layers=2)
+    config, naming = live_videomae.autoencoder_config(live), live_videomae.naming(live)
+    params = read_autoencoder(config, live_videomae.state(live), live_videomae.SOURCE, naming)
+    written = write_autoencoder(config, params, network_naming(PRETRAINING_ENCODERS[Layout.ORIGINAL]))
+    assert set(written) == {
+        *(f"encoder.blocks.{i}.{key}" for i in range(3) for key in BLOCK),
+        *(f"decoder.blocks.{i}.{key}" for i in range(2) for key in BLOCK),
+        *(f"{part}.{kind}" for part in ("encoder.patch_embed.proj", "encoder.norm") for kind in PAIR),
+        *(f"decoder.{part}.{kind}" for part in ("norm", "head") for kind in PAIR),
+        "encoder_to_decoder.weight",
+        "mask_token",
+    }
+    assert written["mask_token"].shape == (1, 1, 12)
+    assert written["encoder_to_decoder.weight"].shape == (12, 24)
+
+
+def test_a_network_without_biases_gets_zeros() -> None:
+    live = live_models.make("pre-training", qv_bias=False)
+    naming = live_videomae.naming(live)
+    assert not naming.has_biases
+    params = read_autoencoder(
+        live_videomae.autoencoder_config(live), live_videomae.state(live), live_videomae.SOURCE, naming
+    )
+    for part in (params["encoder"]["blocks_0_2"], params["decoder"]["blocks_0_0"]):
+        assert not np.any(part["attn"]["q_bias"])
+        assert not np.any(part["attn"]["v_bias"])
+
+
+def test_missing_and_misshapen_tensors_are_named_as_in_the_file() -> None:
+    live = live_models.make("classifier")
+    state = live_videomae.state(live)
+    del state["fc_norm.weight"]
+    state["classifier.weight"] = state["classifier.weight"][:5]
+    with pytest.raises(UserError) as caught:
+        read_classifier(live_videomae.classifier_config(live), state, live_videomae.SOURCE, live_videomae.naming(live))
+    message = str(caught.value)
+    assert "missing: fc_norm.weight" in message
+    assert "wrong shape: classifier.weight is (5, 24), expected (7, 24)" in message
