@@ -10,12 +10,14 @@ from rich.console import Console
 from adatad_jax.config.fields import TrainConfig
 from adatad_jax.data.loader import Loaded
 from adatad_jax.errors import UserError
+from adatad_jax.training.checkpoints import Snapshot
 from adatad_jax.training.epochs import CountEpoch
 from adatad_jax.training.evaluating import Evaluate, is_evaluated
 from adatad_jax.training.guards import StopIfNotFinite
 from adatad_jax.training.history import Tally
 from adatad_jax.training.loop import Done, Hook, Place, run
 from adatad_jax.training.saving import SaveCheckpoint
+from tests.training.states import STATE
 
 
 def loads(count: int, skipped: tuple[str, ...] = ()) -> Iterator[Loaded]:
@@ -67,9 +69,42 @@ def test_a_loss_that_is_not_finite_names_its_step(value: float) -> None:
 
 def test_checkpoints_come_every_so_many_epochs_and_steps_and_at_the_end() -> None:
     train = TrainConfig(epochs=5, checkpoint_every=2, checkpoint_steps=3)
-    hook = SaveCheckpoint(None, train, Tally(), {})  # type: ignore[arg-type]
+    hook = SaveCheckpoint(None, None, train, Tally(), {})  # type: ignore[arg-type]
     places = [Place(step, *divmod(step, 8)) for step in range(1, 41)]
     assert [place.step for place in places if hook.due(place)] == [3, 6, 11, 14, 16, 19, 22, 27, 30, 32, 35, 38, 40]
+
+
+def test_every_evaluated_epoch_has_a_checkpoint() -> None:
+    train = TrainConfig(epochs=9, checkpoint_every=4, eval_from=3, eval_every=3)
+    hook = SaveCheckpoint(None, None, train, Tally(), {})  # type: ignore[arg-type]
+    assert [epoch for epoch in range(1, 10) if hook.due(Place(8 * epoch, epoch, 0))] == [3, 4, 6, 8, 9]
+
+
+class Unwritten:
+    """A writer that notes the steps of what it is given."""
+
+    def __init__(self) -> None:
+        self.steps = list[int]()
+
+    def write(self, taken: Snapshot) -> None:
+        self.steps.append(taken.step)
+
+
+@pytest.mark.parametrize(("minutes", "expected"), [(15, [23, 38, 53]), (0, [])])
+def test_checkpoints_come_at_the_latest_after_so_many_minutes(minutes: float, expected: list[int]) -> None:
+    """A step takes a minute, but the tenth half of one. Step 7 is saved in any case, and the minutes count from there.
+
+    15 minutes after step 7 are over half a minute after step 22 has begun, that is at step 23.
+    """
+    train = TrainConfig(epochs=9, checkpoint_every=9, checkpoint_minutes=minutes)
+    now, writer = [0.0], Unwritten()
+    hook = SaveCheckpoint(writer, None, train, Tally(), {}, clock=lambda: 60 * now[0])  # type: ignore[arg-type]
+    for step in range(1, 60):
+        now[0] += 1 if step != 10 else 0.5
+        place = Place(step, 0, step)
+        if hook.due(place) or step == 7:
+            hook.pause(place, STATE, {})
+    assert writer.steps == [7, *expected]
 
 
 def test_evaluations_start_late_come_every_so_often_and_last() -> None:
