@@ -138,7 +138,7 @@ def test_evaluations_start_late_come_every_so_often_and_last() -> None:
 
 def count(windows: int, skipped: int, losses: Sequence[float] = (0.0, 2.0)) -> dict[str, Any]:
     console = Console(quiet=True)
-    hook = CountEpoch(Tally(), windows, 1, console, "a.json")
+    hook = CountEpoch(Tally(), windows, console, "a.json")
     for step, loss in enumerate(losses):
         load = Loaded(None, 1, ("broken.mp4",) * skipped, repeated=3)  # type: ignore[arg-type]
         hook.after_step(Done(step, load, {"loss": loss, "grad_norm": 1.0}, 0.5))
