@@ -5,8 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from tensorboardX.proto.event_pb2 import Event, SessionLog
-from tensorboardX.record_writer import masked_crc32c
+from adatad_jax.training.tensorboard import Event, SessionLog, masked_crc32c
 
 
 class Shown(NamedTuple):

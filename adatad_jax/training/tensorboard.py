@@ -5,15 +5,35 @@ import io
 import logging
 import socket
 import struct
+import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from PIL import Image
-from tensorboardX import summary
-from tensorboardX.proto.event_pb2 import Event, SessionLog
-from tensorboardX.proto.summary_pb2 import Summary
-from tensorboardX.record_writer import masked_crc32c
+
+
+@contextlib.contextmanager
+def _without_torch() -> Iterator[None]:
+    """Keeps imports of the block from importing torch, unless that is there already.
+
+    tensorboardX imports torch where it is installed, which takes seconds and hundreds of megabytes, for nothing here.
+    """
+    hidden = "torch" not in sys.modules
+    if hidden:
+        sys.modules["torch"] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        if hidden:
+            del sys.modules["torch"]
+
+
+with _without_torch():
+    from tensorboardX import summary
+    from tensorboardX.proto.event_pb2 import Event, SessionLog
+    from tensorboardX.proto.summary_pb2 import Summary
+    from tensorboardX.record_writer import masked_crc32c
 
 TENSORBOARD_FOLDER = "tensorboard"
 RETRY_AFTER = 30.0  # seconds

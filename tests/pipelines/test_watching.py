@@ -1,23 +1,29 @@
 """What a run shows: a short training that is continued, and everything that it leaves in its folder."""
 
 import contextlib
+import io
 import json
+import os
+import signal
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 import pytest
 from jax.experimental.compilation_cache.compilation_cache import reset_cache
 from PIL import Image
+from rich.console import Console
 from wandb.proto.wandb_internal_pb2 import Record
 
+from adatad_jax.errors import Left
+from adatad_jax.pipelines.train_detector import train
 from adatad_jax.training.history import read_history
 from adatad_jax.training.step_log import read_steps
 from tests.event_files import shown
-from tests.tiny_run import make_data, run_config, trained
+from tests.tiny_run import make_data, run_config
 
 STEPS = 2  # of an epoch
 COMPILATION = (
@@ -26,7 +32,7 @@ COMPILATION = (
     "jax_disable_most_optimizations",
 )
 SHOWN = {
-    "train__epochs": 1,
+    "train__epochs": 3,
     "train__batch_size": 1,
     "train__log_steps": 1,
     "train__wandb": "offline",
@@ -44,15 +50,27 @@ class Finished(NamedTuple):
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Finished:
-    """A run of one epoch that goes on to the third, with evaluations after the second and the third."""
+    """A run that is asked to leave after its first epoch and goes on to the third; the last two are evaluated."""
     folder = tmp_path_factory.mktemp("watched")
     data = make_data(folder / "data", STEPS)
     config = run_config(data, data / "all.json", **SHOWN)
+    consoles = []
     with compiled_once(folder / "compiled"):
-        _, first = trained(config, folder / "run")
-        config = config.with_fields({"train.epochs": 3, "train.profile_steps": (4, 9)})
-        _, second = trained(config, folder / "run")
-    return Finished(folder / "run", first, second)
+        consoles.append(AsksToLeave(file=io.StringIO(), width=200))
+        with pytest.raises(Left):
+            train(config, folder / "run", consoles[0])
+        consoles.append(Console(file=io.StringIO(), width=200))
+        train(config.with_fields({"train.profile_steps": (4, 9)}), folder / "run", consoles[1])
+    return Finished(folder / "run", *(console.file.getvalue() for console in consoles))  # type: ignore[attr-defined]
+
+
+class AsksToLeave(Console):
+    """Sends this process SIGTERM with the first line about a whole epoch."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        super().print(*objects, **options)
+        if str(objects[0] if objects else "").startswith("epoch "):
+            os.kill(os.getpid(), signal.SIGTERM)
 
 
 @contextlib.contextmanager
@@ -133,7 +151,7 @@ def leveldb_records(log: bytes) -> Iterator[bytes]:
 def test_the_record_of_the_run_has_both_starts(run: Finished) -> None:
     starts = json.loads((run.folder / "run.json").read_text())["starts"]
     assert [(start["step"], start["end"]["how"], start["end"]["step"]) for start in starts] == [
-        (0, "finished", STEPS),
+        (0, "left as asked", STEPS),
         (STEPS, "finished", 3 * STEPS),
     ]
     assert starts[0]["versions"].keys() >= {"python", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy"}

@@ -2,6 +2,8 @@
 
 import logging
 import resource
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,8 @@ from PIL import Image
 from adatad_jax.training import tensorboard
 from adatad_jax.training.tensorboard import TENSORBOARD_FOLDER, TensorBoard
 from tests.event_files import shown
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_a_restart_drops_the_steps_that_are_taken_again(tmp_path: Path) -> None:
@@ -23,6 +27,12 @@ def test_a_restart_drops_the_steps_that_are_taken_again(tmp_path: Path) -> None:
     assert found.scalars["loss"] == [(1, 1), (2, 2), (3, 3), (4, 4), (5, 50)]
     assert [step for step, _ in found.scalars["rate"]] == [1, 2, 3, 4]
     killed.close()
+
+
+def test_torch_is_not_imported_where_it_is_installed() -> None:
+    code = "import sys, adatad_jax.training.tensorboard; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout == "False\n"
 
 
 def test_pictures_and_texts(tmp_path: Path) -> None:
