@@ -26,6 +26,7 @@ from adatad_jax.models.adatad import AdaTAD
 from adatad_jax.models.layers import Params
 from adatad_jax.models.sizes import ViTConfig
 from adatad_jax.training.checkpoints import CHECKPOINTS_FOLDER
+from adatad_jax.training.retention import BEST, LATEST, Choice
 from adatad_jax.weights.backbone_store import (
     ADAPTERS,
     LoadedBackbone,
@@ -73,28 +74,34 @@ class Detector(NamedTuple):
     unused: Tensors
 
 
-def read_weights(path: Path) -> LoadedBackbone | Detector:
+def read_weights(path: Path, step: str = LATEST) -> LoadedBackbone | Detector:
     """Reads what a run may start from: a backbone, or a whole detector.
 
     Args:
       path: a folder that `convert/pth_to_flax.py` has written, the folder of a run, or a checkpoint file.
+      step: which checkpoint of a run: `latest`, `best`, or a number of steps.
 
     Raises:
-      UserError: the path is none of these, is damaged, or holds something that cannot be converted.
+      UserError: the path is none of these, is damaged, or holds something that cannot be converted; or there is no such
+        step.
     """
+    if step not in (LATEST, BEST) and not (step.isascii() and step.isdecimal()):
+        raise UserError(f"config.weights_step={step!r}: expected {LATEST}, {BEST} or a number of steps")
     if (path / CONFIG_FILE).is_file() and any(
         (path / name).exists() for name in (CHECKPOINTS_FOLDER, SUMMARY_FILE, LOCK_FILE)
     ):
-        return _of_folder(path)
+        return _of_folder(path, int(step) if step.isdecimal() else step)
+    if step != LATEST:
+        raise UserError(f"config.weights_step={step!r}: {path} is no run, so there is one set of weights; leave it out")
     if path.is_dir() and not (path / CONFIG_FILE).is_file():
         return load_backbone(path)
     file = read_tensors(path)
     return _of_file(file) if recognise(file.tensors, path).layout in DETECTORS else backbone_of(file)
 
 
-def _of_folder(path: Path) -> Detector:
-    """Reads a run, or a converted detector."""
-    trained = load_trained(path)
+def _of_folder(path: Path, step: Choice) -> Detector:
+    """Reads a checkpoint of a run, or a converted detector."""
+    trained = load_trained(path, step=step)
     unused = read_unused(path)[STATE]
     if is_converted(path):
         unused = _of_backbone(unused)
