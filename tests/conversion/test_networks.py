@@ -1,5 +1,6 @@
 """Whole networks in the names of all layouts: decoder and classifier beside the encoder, there and back."""
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -14,6 +15,7 @@ from adatad_jax.conversion.names import (
     network_naming,
     recognise,
 )
+from adatad_jax.conversion.network_dimensions import read_autoencoder_config, read_classifier_config
 from adatad_jax.conversion.networks import read_autoencoder, read_classifier, write_autoencoder, write_classifier
 from adatad_jax.errors import UserError
 from tests.conversion import live_models
@@ -125,3 +127,29 @@ def test_missing_and_misshapen_tensors_are_named_as_in_the_file() -> None:
     message = str(caught.value)
     assert "missing: fc_norm.weight" in message
     assert "wrong shape: classifier.weight is (5, 24), expected (7, 24)" in message
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("mean_pooling", [True, False])
+def test_dimensions_are_read_off_the_tensors(layout: Layout, mean_pooling: bool) -> None:
+    eps = 1e-5 if layout is Layout.HUGGING_FACE else 1e-6
+    changes = {"use_mean_pooling": mean_pooling, "layer_norm_eps": 1e-6}
+    live = live_models.make("pre-training", decoder_num_hidden_layers=2, **changes)
+    config = dataclasses.replace(live_videomae.autoencoder_config(live), head_norm_eps=eps)
+    params = read_autoencoder(config, live_videomae.state(live), live_videomae.SOURCE, live_videomae.naming(live))
+    naming = network_naming(PRETRAINING_ENCODERS[layout])
+    written = write_autoencoder(config, params, naming)
+    assert read_autoencoder_config(config.encoder, written, naming, live_videomae.SOURCE, heads=2) == config
+    with pytest.raises(UserError, match=r"^live model: .*\bwidth 12\b.*\b192, 384, 512, 640\b"):
+        read_autoencoder_config(config.encoder, written, naming, live_videomae.SOURCE)
+    with pytest.raises(UserError, match=r"^live model: has no classifier: \S*(fc_cls|head|classifier)\.weight\b"):
+        read_classifier_config(config.encoder, written, naming, live_videomae.SOURCE)
+
+    live = live_models.make("classifier", **changes)
+    classifier = dataclasses.replace(live_videomae.classifier_config(live), head_norm_eps=eps)
+    params = read_classifier(classifier, live_videomae.state(live), live_videomae.SOURCE, live_videomae.naming(live))
+    naming = network_naming(CLASSIFIER_ENCODERS[layout])
+    written = write_classifier(classifier, params, naming)
+    assert read_classifier_config(classifier.encoder, written, naming, live_videomae.SOURCE) == classifier
+    with pytest.raises(UserError, match=r"^live model: has no decoder: encoder_to_decoder\.weight\b"):
+        read_autoencoder_config(classifier.encoder, written, naming, live_videomae.SOURCE)
