@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from adatad_jax.data.batch import Batch
@@ -23,7 +24,7 @@ from adatad_jax.training.detection_loss import make_detection_loss
 from adatad_jax.training.optimizer import make_optimizer
 from adatad_jax.training.parameters import merge, split
 from adatad_jax.training.state import TrainState, create_state
-from adatad_jax.training.step import Metrics, make_train_step, map_step
+from adatad_jax.training.step import Metrics, Normalized, make_train_step, map_step
 from tests import records
 
 # Stochastic depth is high, so that draws that depended on the device would show.
@@ -133,6 +134,37 @@ def test_a_window_that_one_device_has_no_frames_of_counts_for_nothing(trainer: T
     (_, (expected,)) = trainer.run([first._replace(weight=np.array([1, 1, 0, 1], np.float32))])
     for name, value in expected.items():
         np.testing.assert_allclose(np.asarray(found[name])[0], value, rtol=1e-5, err_msg=name)
+
+
+class WeightedMean:
+    """The loss of another task: the weighted mean of squared distances from a point."""
+
+    def count(self, batch: Any) -> Any:
+        return {"weight": batch["weight"].sum()}
+
+    def normalize(self, counted: Any, normalizer: jax.Array) -> Normalized:
+        return Normalized(counted["weight"], normalizer, counted)
+
+    def of_rows(self, params: Any, batch: Any, divisor: jax.Array, key: jax.Array) -> tuple[jax.Array, Metrics]:
+        squares = batch["weight"] * (batch["x"] - params["point"]) ** 2
+        return squares.sum() / divisor, {"rows": jnp.float32(len(squares))}
+
+
+def test_a_task_brings_its_own_loss() -> None:
+    """Two devices with four rows each, in parts of two rows; expected values from the whole batch in NumPy."""
+    rng = np.random.default_rng(0)
+    x, weight, devices = rng.normal(size=8).astype(np.float32), rng.random(8, np.float32), jax.devices()[:2]
+    optimizer = optax.sgd(0.5)
+    step = map_step(make_train_step(WeightedMean(), optimizer, EMA, accumulate=2), devices)
+    state = create_state({"point": np.float32(3)}, {}, optimizer, normalizer=7.0, seed=0)
+    after, metrics = step(replicate(state, devices), shard({"x": x, "weight": weight}, 2))
+    gradient = 2 * np.average(3 - x, weights=weight)
+    np.testing.assert_allclose(after.trained["point"], 3 - 0.5 * gradient, rtol=1e-6)
+    assert float(after.normalizer) == 7
+    expected = {"loss": np.average((x - 3) ** 2, weights=weight), "weight": weight.sum(), "rows": 8}
+    assert metrics.keys() == {*expected, "grad_norm"}
+    for name, value in {**expected, "grad_norm": abs(gradient)}.items():
+        np.testing.assert_allclose(metrics[name], [value, value], rtol=1e-6, err_msg=name)
 
 
 def test_frozen_parameters_stay_bit_identical_and_the_rest_moves(
