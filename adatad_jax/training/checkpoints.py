@@ -151,11 +151,11 @@ def write(manager: ocp.CheckpointManager, taken: Snapshot) -> None:
     Raises:
       UserError: the checkpoint cannot be written. Nothing of it is left.
     """
-    own = {"format": FORMAT, "checksums": checksums.of_arrays(taken.trees)}
-    trees = {name: ocp.args.StandardSave(tree) for name, tree in taken.trees.items()}
-    items = ocp.args.Composite(**trees, metadata=ocp.args.JsonSave({**taken.metadata, **own}))
     folder = Path(manager.directory)
     try:
+        own = {"format": FORMAT, "checksums": checksums.of_arrays(taken.trees)}
+        trees = {name: ocp.args.StandardSave(tree) for name, tree in taken.trees.items()}
+        items = ocp.args.Composite(**trees, metadata=ocp.args.JsonSave({**taken.metadata, **own}))
         manager.save(taken.step, args=items, force=True)
         shutil.rmtree(folder / _REMOVED, ignore_errors=True)
     except Exception as error:  # the library raises many types
