@@ -26,7 +26,7 @@ from adatad_jax.training.parameters import split, trained_groups
 from adatad_jax.training.state import create_state
 from adatad_jax.weights.initialize import initialize
 
-ROUNDS, STEPS = 25, 11  # steps with and steps without, in turns
+ROUNDS, STEPS = 12, 11  # steps with and steps without, in turns
 NO_END = 10**9  # steps per epoch: none ends
 
 
