@@ -95,9 +95,7 @@ def watch(run: Watched, evaluation: Evaluation | None, console: Console) -> Iter
         stack.push(functools.partial(_draw_unless_left, curves))
         epochs: list[Hook] = [curves]
         samples = SampleWindows(evaluation, workdir) if evaluation is not None else None
-        if sinks := _sinks(run, record.identity):
-            for sink in sinks:
-                stack.callback(sink.close)
+        if sinks := _sinks(run, record.identity, stack):
             pictures = samples.pictures if samples is not None else {}
             epochs.append(FillSinks(sinks, config.train.log_steps, meter, run.rates, devices, pictures))
         if console.is_terminal:
@@ -127,14 +125,16 @@ def _draw_unless_left(curves: DrawCurves, kind: type[BaseException] | None, *_: 
         curves.draw()
 
 
-def _sinks(run: Watched, identity: str) -> list[Sink]:
-    """Opens what `train.log_steps` and `train.wandb` ask for, and writes the configuration there."""
+def _sinks(run: Watched, identity: str, stack: contextlib.ExitStack) -> list[Sink]:
+    """Opens what `train.log_steps` and `train.wandb` ask for until the stack ends, with the configuration in it."""
     train, fields = run.config.train, run.config.flat()
     if not train.log_steps:
         return []
     sinks: list[Sink] = [TensorBoard(run.workdir, run.first)]
+    stack.callback(sinks[0].close)
     if train.wandb != OFF:
         sinks.append(WeightsAndBiases(run.workdir, train.wandb, identity, fields))
+        stack.callback(sinks[1].close)
     text = "\n".join(f"    {name} = {json.dumps(value)}" for name, value in fields.items())  # code, to TensorBoard
     for sink in sinks:
         sink.text("config", text)
