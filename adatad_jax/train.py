@@ -11,8 +11,10 @@ from adatad_jax.config.fields import DistributedConfig
 from adatad_jax.console import PrintedWarnings, make_console, warnings_to
 from adatad_jax.devices.launch import find_launch
 from adatad_jax.devices.processes import joined
+from adatad_jax.errors import UserError
 from adatad_jax.pipelines.dry_run import PLATFORMS, dry_run
 from adatad_jax.pipelines.train_detector import train
+from adatad_jax.weights.object_store import address_of, working_copy
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -45,7 +47,10 @@ def main(arguments: Sequence[str]) -> None:
     given: DistributedConfig = config.distributed
     launch = find_launch(given.coordinator, given.processes, given.process, timeout=given.timeout)
     with joined(launch, given.timeout, config.train.grace) as processes, warnings_to(PrintedWarnings(processes.index)):
-        train(config, args.workdir, make_console(quiet=processes.index > 0), processes)
+        if processes.count > 1 and (address := address_of(args.workdir)):
+            raise UserError(f"--workdir={address}: several processes need a folder that all of them share (mount it)")
+        with working_copy(args.workdir) as workdir:
+            train(config, workdir, make_console(quiet=processes.index > 0), processes)
 
 
 def entry() -> None:
