@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import numpy as np
@@ -113,6 +114,31 @@ def test_training_evaluating_and_detecting_need_no_torch(demo: Path, tmp_path: P
     for record in (*first, *second):
         assert record.pop("seconds") > 0
     assert second == first
+
+
+def leave(command: list[str], history: Path) -> tuple[int, str]:
+    """Starts a command, sends it SIGTERM once the history has grown; returns its exit code and what it printed."""
+    before = len(history.read_text()) if history.exists() else 0
+    environment = {**os.environ, "XLA_FLAGS": "", **COMPILED_ONCE}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment) as process:
+        while process.poll() is None and not (history.exists() and len(history.read_text()) > before):
+            time.sleep(0.05)
+        process.terminate()
+        printed, _ = process.communicate(timeout=300)
+    return process.returncode, printed
+
+
+def test_a_run_leaves_when_it_is_asked_to_and_goes_on_from_that_very_step(demo: Path, tmp_path: Path) -> None:
+    flags = [*overrides(demo), "--config.train.epochs=2000", "--config.train.schedule_epochs=2000"]
+    config = ["--config", "configs/demo.py", "--workdir", str(tmp_path / "run"), *flags]
+    command = [sys.executable, "-m", "adatad_jax.train", *config]
+    code, printed = leave(command, tmp_path / "run/history.jsonl")
+    said = re.search(r"left after step (\d+), as SIGTERM\b.*\bsame command\b", printed)
+    assert (code, said is not None) == (75, True)
+    assert said is not None
+    code, printed = leave(command, tmp_path / "run/history.jsonl")
+    assert code == 75
+    assert re.search(rf"continuing .* step {said[1]}\b", printed)
 
 
 def test_one_bad_video_does_not_stop_the_others(demo: Path, tmp_path: Path) -> None:

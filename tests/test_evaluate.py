@@ -167,6 +167,7 @@ def test_folder_that_cannot_be_created(tmp_path: Path) -> None:
         (["--results", "r.json"], r"--results\b.*--annotations\b.*--output\b"),
         (["--results", "r", "--annotations", "a", "--output", "o", "--config", "c.py"], r"--results\b.*--config\b"),
         (["--results", "r", "--annotations", "a", "--output", "o", "--config.seed=1"], r"--results\b.*--config\b"),
+        (["--results", "r", "--annotations", "a", "--output", "o", "--step", "best"], r"--results\b.*--step\b"),
         (["--config", "configs/demo.py", "--subset", "a", "--tious", "0.5"], r"--subset, --tious\b.*--results\b"),
         (["--results", "r", "--annotations", "a", "--output", "o", "--tious", "2"], r'--tious: "2".* above 0\b.* 1\b'),
     ],

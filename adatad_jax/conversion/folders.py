@@ -102,8 +102,9 @@ def on_host(array: np.ndarray) -> jax.Array:
 
 def write_tree(path: Path, tree: Any) -> None:
     """Writes a tree of arrays as an Orbax checkpoint; raises whatever the library raises."""
-    with _quiet(), ocp.StandardCheckpointer() as checkpointer:
-        checkpointer.save(path.absolute(), jax.tree.map(on_host, tree))
+    placed = on_host if jax.process_count() == 1 else np.asarray  # of several, it writes no JAX array of one alone
+    with _quiet(), _checkpointer() as checkpointer:
+        checkpointer.save(path.absolute(), jax.tree.map(placed, tree))
 
 
 def read_tree(path: Path) -> Any:
@@ -112,7 +113,7 @@ def read_tree(path: Path) -> Any:
     Raises:
       ValueError: the checkpoint has no list of its arrays.
     """
-    with _quiet(), ocp.StandardCheckpointer() as checkpointer:
+    with _quiet(), _checkpointer() as checkpointer:
         saved = checkpointer.metadata(path.absolute()).item_metadata
         if saved is None:
             raise ValueError(f"{path.name}/ has no list of its arrays")
@@ -127,6 +128,12 @@ def read_record(folder: Path) -> Mapping[str, Any]:
       OSError, ValueError: the file is missing or is not JSON.
     """
     return dict(json.loads((folder / SUMMARY_FILE).read_text()))
+
+
+def _checkpointer() -> ocp.StandardCheckpointer:
+    """Returns a checkpointer by which one of several processes writes or reads alone: the others do not take part."""
+    alone = ocp.options.MultiprocessingOptions(primary_host=jax.process_index(), active_processes={jax.process_index()})
+    return ocp.StandardCheckpointer(multiprocessing_options=alone)
 
 
 @contextlib.contextmanager

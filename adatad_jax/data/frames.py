@@ -96,6 +96,7 @@ class FrameSource:
         self._cache = open_cache(Path(data.cache), data, short_side, files) if data.cache else None
         self._limit = data.time_limit
         self._retries = data.retries
+        self._given_up: set[str] = set()
         self.repeats: collections.Counter[str] = collections.Counter()
         self._in_memory = data.in_memory
         self._loadable = make_sampling(data).loadable
@@ -152,17 +153,26 @@ class FrameSource:
         self._idle.pop(video, None)
 
     def _persistently(self, video: str, read: Callable[[], Result]) -> Result:
-        """Reads, up to `data.retries` times more if that fails: network file systems fail for a moment."""
+        """Reads, up to `data.retries` times more if that fails: network file systems fail for a moment.
+
+        A video that failed all these times is then read once at a time, until it can be read again.
+        """
+        retries = 0 if video in self._given_up else self._retries
         for attempt in itertools.count():
             try:
-                return read()
+                result = read()
             except (UserError, OSError) as error:
-                if not (attempt < self._retries and pause(2.0**attempt)):
-                    times = f" (tried {attempt + 1} times)" if attempt else ""
-                    raise UserError(f"{error}{times}") from error
+                if attempt == retries or not pause(2.0**attempt):
+                    self._given_up.add(video)
+                    if not attempt:
+                        raise
+                    raise UserError(f"{error} (read {attempt + 1} times)") from error
                 if not self.repeats[video]:
-                    _logger.warning("%s; it is read again, up to %d times", error, self._retries)
+                    _logger.warning("%s; it is read again, up to %d times", error, retries)
                 self.repeats[video] += 1
+            else:
+                self._given_up.discard(video)
+                return result
         raise AssertionError
 
     def _read(self, video: str, indices: np.ndarray, box: Box, transform: Callable[[Images], Images]) -> Images:

@@ -5,6 +5,7 @@ import os
 import selectors
 import socket
 import time
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -43,6 +44,7 @@ def _name() -> str:
 
 def _gather(launch: Launch, deadline: float, timeout: float) -> tuple[dict[int, Connection], dict[int, str]]:
     """As process 0, waits for all others, and tells them that all are there, or why the run ends."""
+    come: list[Connection] = []
     here: dict[int, Connection] = {}
     names: dict[int, str] = {}
     try:
@@ -58,11 +60,13 @@ def _gather(launch: Launch, deadline: float, timeout: float) -> tuple[dict[int, 
                     )
                 connection, greeting = _greeted(listener)
                 if connection is not None:
+                    come.append(connection)
                     _check(greeting, launch, names)
                     here[greeting["process"]], names[greeting["process"]] = connection, greeting["name"]
     except UserError as error:
-        for connection in here.values():
-            connection.send_bytes(json.dumps({"refused": str(error)}).encode())
+        for connection in come:
+            with suppress(OSError):  # it has given up
+                connection.send_bytes(json.dumps({"refused": str(error)}).encode())
         raise
     for connection in here.values():
         connection.send_bytes(json.dumps({"name": _name()}).encode())

@@ -11,6 +11,8 @@ Checkpoints of version 0.1 can also be read. They hold `params`, the whole tree,
 """
 
 import contextlib
+import os
+import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -160,8 +162,7 @@ def write(manager: ocp.CheckpointManager, taken: Snapshot) -> None:
         with contextlib.suppress(OSError):
             _remove_partial(folder, taken.step)
             manager.reload()
-        reason = f"{type(error).__name__}: {one_line(error)}"
-        raise UserError(f"{folder / str(taken.step)}: this checkpoint cannot be written ({reason})") from error
+        raise UserError(f"{folder / str(taken.step)}: this checkpoint cannot be written ({_reason(error)})") from error
 
 
 def seal(manager: ocp.CheckpointManager, step: int) -> None:
@@ -310,9 +311,15 @@ def _readable(folder: Path, is_whole: bool) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:
-        reason = f"{type(error).__name__}: {one_line(error)}"
         if is_whole:
-            raise UserError(
-                f"{folder}: its files are as written, but this checkpoint cannot be read: {reason}"
-            ) from error
-        raise Damaged(f"{folder}: damaged ({reason})") from error
+            raise UserError(f"{folder}: cannot be read, though its files are as written: {_reason(error)}") from error
+        raise Damaged(f"{folder}: damaged ({_reason(error)})") from error
+
+
+def _reason(error: Exception) -> str:
+    """Returns what the operating system says, where the library's exception tells, else its message."""
+    if code := re.search(r"os_error_code='(\d+)'", str(error)):
+        return os.strerror(int(code[1]))
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return f"{type(error).__name__}: {one_line(error)}"

@@ -14,7 +14,7 @@ import numpy as np
 from adatad_jax.errors import UserError, few
 from adatad_jax.files import write_text
 
-LIST_FILE = "crc32.txt"
+LIST_FILE = "checksums.txt"
 _BLOCK = 1 << 22  # bytes read at once
 
 
@@ -56,7 +56,7 @@ def check_arrays(tree: Any, written: Mapping[str, str], where: object) -> None:
 
 
 def write_list(folder: Path) -> None:
-    """Lists the CRC-32 of every file of a folder in `crc32.txt`, whose last line is that of the lines above.
+    """Lists the CRC-32 of every file of a folder in `checksums.txt`, whose last line is that of the lines above.
 
     Raises:
       UserError: the list cannot be written.

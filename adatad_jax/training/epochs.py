@@ -1,5 +1,6 @@
 """Epochs: their sums, their line in the history, and what an epoch must have learned from."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -7,9 +8,11 @@ from rich.console import Console
 
 from adatad_jax.errors import UserError
 from adatad_jax.training.guards import is_finite
-from adatad_jax.training.history import Tally, log_epoch
+from adatad_jax.training.history import Tally, print_epoch, read_history, write_history
 from adatad_jax.training.loop import Done, Hook, Place
 from adatad_jax.training.state import TrainState
+
+_logger = logging.getLogger(__name__)
 
 
 class CountEpoch(Hook):
@@ -58,14 +61,26 @@ class CountEpoch(Hook):
 
 
 class LogEpoch(Hook):
-    """Adds every epoch to the run's history, and prints one line per epoch."""
+    """Adds every epoch to the run's history, and prints one line per epoch.
+
+    A history that cannot be written is a warning: the run goes on, and the epoch is added with the next one. The
+    checkpoint of an epoch holds its record too.
+    """
 
     def __init__(self, workdir: Path, console: Console) -> None:
         """Prepares to log into a run folder and on a console."""
         self._workdir, self._console = workdir, console
+        self._unwritten: list[dict[str, Any]] = []
 
     def due(self, place: Place) -> bool:
         return place.within == 0
 
     def pause(self, place: Place, state: TrainState, record: dict[str, Any]) -> None:
-        log_epoch(self._workdir, record, self._console)
+        print_epoch(record, self._console)
+        self._unwritten.append(record)
+        try:
+            write_history(self._workdir, [*read_history(self._workdir), *self._unwritten])
+        except (UserError, OSError) as error:
+            _logger.warning("%s; epoch %d is added with the next one", error, record["epoch"])
+        else:
+            self._unwritten.clear()

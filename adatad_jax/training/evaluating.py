@@ -57,6 +57,6 @@ def unfinished_epoch(saved: Saved, history: Sequence[Mapping[str, Any]], train: 
         return None
     recorded = next((record for record in history if record["step"] == saved.step), None)
     record = recorded or saved.metadata.get("record")
-    if record is None or (recorded and ("average_mAP" in record or not is_evaluated(record["epoch"], train))):
+    if not record or (recorded and ("average_mAP" in record or not is_evaluated(record["epoch"], train))):
         return None
     return dict(record)

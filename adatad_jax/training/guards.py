@@ -4,7 +4,7 @@ import math
 
 from rich.console import Console
 
-from adatad_jax.errors import UserError, few
+from adatad_jax.errors import UserError, few, listed
 from adatad_jax.training.loop import Done, Hook
 from adatad_jax.training.optimizer import OptimizerConfig
 from adatad_jax.training.schedule import warmup_cosine
@@ -33,18 +33,19 @@ class StopIfNotFinite(Hook):
             return
         self._in_a_row += 1
         what = (
-            f"step {done.step}: loss {done.metrics['loss']}, gradient norm {done.metrics['grad_norm']}: not finite. "
-            f"Videos of its batch: {few(done.loaded.videos)}. Learning rates: {self._rates(done.step)}"
+            f"step {done.step}: loss {done.metrics['loss']}, gradient norm {done.metrics['grad_norm']}: not finite "
+            f"(learning rates: {self._rates(done.step)})"
         )
+        videos = done.loaded.videos
         if self._in_a_row <= self._skip:
-            self._console.print(f"skipped: {what} ({self._in_a_row} of at most {self._skip} in a row)", style="red")
+            row = f"{self._in_a_row} of at most {self._skip} in a row"
+            self._console.print(f"skipped, {row}: {what}; videos {few(videos)}", style="red")
             return
-        skipped = f" It is step {self._in_a_row} in a row." if self._skip else ""
         raise UserError(
-            f"{what}.{skipped} The last checkpoint is from before this step. Go on from it in the same folder with "
+            f"{what}. The last checkpoint is from before this step. Go on from it in the same folder with "
             "--config.train.resume_with_changes=True and lower rates (--config.train.tia_rate, head_rate) or "
-            f"--config.model.dtype=float32; or with --config.train.skip_bad_steps={max(3, 2 * self._skip)}, which "
-            "leaves such steps out"
+            f"--config.model.dtype=float32; or with --config.train.skip_bad_steps={2 * self._skip or 3}, which leaves "
+            f"so many such steps in a row out. The videos of its batch:{listed(videos)}"
         )
 
     def _rates(self, step: int) -> str:

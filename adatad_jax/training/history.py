@@ -55,9 +55,8 @@ def write_history(workdir: Path, records: Sequence[dict[str, Any]]) -> None:
     write_text(workdir / HISTORY_FILE, "".join(json.dumps(record) + "\n" for record in records))
 
 
-def log_epoch(workdir: Path, record: dict[str, Any], console: Console) -> None:
-    """Adds an epoch's record to the run's history and prints it in one line."""
-    write_history(workdir, [*read_history(workdir), record])
+def print_epoch(record: dict[str, Any], console: Console) -> None:
+    """Prints an epoch's record in one line."""
     score = f"  average mAP {100 * record['average_mAP']:.2f}" if "average_mAP" in record else ""
     if record["windows_without_segment"]:
         score += f"  ({record['windows_without_segment']} windows kept no segment)"

@@ -148,6 +148,8 @@ def run(
         alone have saved.
     """
     leaving = leaving or Leaving()
+    if processes.count > 1:
+        leaving.agree(False)
     steps, supply = _Steps(hooks), iter(batches)
     place = Place(first, *divmod(first + shift, steps_per_epoch))
     while True:

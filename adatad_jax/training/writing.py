@@ -129,7 +129,7 @@ class CheckpointWriter:
                 return
             pause = min(2 * pause, _LONGEST_PAUSE)
         if self._failures:
-            _logger.warning("the checkpoint of step %d is written, after %d tries", taken.step, tries)
+            _logger.warning("the checkpoint of step %d is written, at try %d", taken.step, tries)
         self._failures, self._failing = 0, None
 
     def _room(self, size: int, give_up: threading.Event, pause: float) -> bool:

@@ -1,15 +1,14 @@
 """The frozen parameters of a run, which are written once, before the first step."""
 
 import shutil
-import zlib
 from pathlib import Path
 
 import jax
-import numpy as np
 
 from adatad_jax.conversion import folders
 from adatad_jax.errors import UserError, one_line
 from adatad_jax.models.layers import Params
+from adatad_jax.training import checksums
 from adatad_jax.training.checkpoints import Saved
 
 FROZEN_FOLDER = "frozen"
@@ -35,6 +34,7 @@ def write_frozen(workdir: Path, frozen: Params) -> None:
         with folders.whole(folder, folders.size_of(frozen)) as partial:
             folders.write_tree(partial / folders.PARAMS_FOLDER, frozen)
             (partial / CHECKSUM_FILE).write_text(f"{checksum(frozen):08x}\n")
+            checksums.write_list(partial)
 
 
 def read_frozen(workdir: Path, saved: Saved) -> Params:
@@ -59,12 +59,17 @@ def read_frozen(workdir: Path, saved: Saved) -> Params:
             f"copy the run with this folder"
         )
     try:
+        checksums.check_list(folder)  # folders of earlier versions have no list
         frozen: Params = folders.read_tree(folder / folders.PARAMS_FOLDER)
         if len(jax.tree.leaves(frozen)) != wanted:
             raise ValueError(f"{len(jax.tree.leaves(frozen))} arrays, expected {wanted}")
         written = int((folder / CHECKSUM_FILE).read_text(), 16)
         if written != (found := checksum(frozen)):
             raise ValueError(f"the arrays' CRC-32 is {found:08x}, expected {written:08x}")
+    except checksums.Damaged as error:
+        raise UserError(f"{error}; copy this folder of the run again") from error
+    except UserError:
+        raise
     # The library raises many types for damaged files.
     except Exception as error:
         raise UserError(
@@ -74,8 +79,8 @@ def read_frozen(workdir: Path, saved: Saved) -> Params:
 
 
 def checksum(tree: Params) -> int:
-    """Returns the CRC-32 of all arrays, which Orbax does not check: damage inside a file would go unnoticed."""
+    """Returns the CRC-32 of all arrays."""
     value = 0
     for leaf in jax.tree.leaves(tree):
-        value = zlib.crc32(np.ascontiguousarray(leaf).reshape(-1).view(np.uint8).data, value)
+        value = checksums.crc32(leaf, value)
     return value

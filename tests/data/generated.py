@@ -16,5 +16,6 @@ def config_of(folder: Path, *, window: int, crop: int, train_short_side: int) ->
             "data.train_short_side": train_short_side,
             "data.test_short_side": crop,
             "data.crop": crop,
+            "data.retries": 0,
         }
     )

@@ -1,12 +1,16 @@
 """The frames of a window from files, from memory and from a cache."""
 
+import logging
 import os
+import re
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from adatad_jax.config.fields import Config
+from adatad_jax.console import warnings_to
 from adatad_jax.data.cache import Task, cache_video
 from adatad_jax.data.dataset import TrainingWindows
 from adatad_jax.data.frames import FrameSource
@@ -101,3 +105,42 @@ def test_a_read_that_hangs_is_given_up_by_name(config: Config, tmp_path: Path, m
     os.close(os.open(tmp_path / "clip.mp4", os.O_WRONLY))  # ends the abandoned thread
     for thread in [thread for thread, what in limits._stuck.items() if what == str(tmp_path / "clip.mp4")]:
         thread.join()
+
+
+class PutsBack(logging.Handler):
+    """Gives a file its name again once a warning names it."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path, self.said = path, list[str]()
+        path.rename(path.with_suffix(".away"))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.said.append(record.getMessage())
+        self.path.with_suffix(".away").rename(self.path)
+
+
+def test_a_video_that_is_gone_for_a_moment_is_read_again(config: Config, tmp_path: Path) -> None:
+    shutil.copytree(config.data.videos, tmp_path / "videos")
+    config = config.with_fields({"data.videos": str(tmp_path / "videos"), "data.retries": 2})
+    windows = TrainingWindows(training_subset(config), config)
+    (name, path), *_ = training_subset(config).files.items()
+    expected = TrainingWindows(training_subset(config), config).load(3, 0)
+    with warnings_to(handler := PutsBack(path)):
+        found = windows.load(3, 0)
+    assert (found.video, found.repeated, expected.repeated) == (name, 1, 0)
+    np.testing.assert_array_equal(found.frames, expected.frames)
+    (said,) = handler.said
+    assert re.search(rf"{re.escape(str(path))}: .*\b2 times\b", said)
+
+
+def test_a_video_that_stays_away_fails_after_so_many_reads_and_then_at_once(config: Config, tmp_path: Path) -> None:
+    shutil.copytree(config.data.videos, tmp_path / "videos")
+    config = config.with_fields({"data.videos": str(tmp_path / "videos"), "data.retries": 1})
+    subset = training_subset(config)
+    windows = TrainingWindows(subset, config)
+    subset.files[next(iter(subset.files))].unlink()
+    with pytest.raises(UserError, match=r"/train_000\.mp4: .*\b2 times\b"):
+        windows.load(0, 0)
+    with pytest.raises(UserError, match=r"/train_000\.mp4: ((?!times).)*$"):
+        windows.load(0, 0)

@@ -102,6 +102,19 @@ def test_a_broken_video_ends_the_run_or_is_skipped_by_name(config: Config, tmp_p
     assert "train_000.mp4" in message
 
 
+def test_batches_before_a_broken_video_are_all_handed_over(config: Config, tmp_path: Path) -> None:
+    config = break_video(config, tmp_path, 1)
+    batches = TrainingBatches(windows_of(config), config)
+    order = windows_of(config).order(0)
+    step = next(step for step in range(3) if 0 in order[2 * step : 2 * step + 2])
+    seen = list[Loaded]()
+    with pytest.raises(UserError, match=r"train_000\.mp4"):
+        seen.extend(placed_ahead(batches.from_step(0, 3), jax.devices()[:1]))
+    assert len(seen) == step
+    names = [f"train_{index:03d}" for index in order]
+    assert [one.videos for one in seen] == [tuple(names[2 * n : 2 * n + 2]) for n in range(step)]
+
+
 def test_a_batch_of_broken_videos_counts_for_nothing(config: Config, tmp_path: Path) -> None:
     """Sooner or later all videos of a batch are broken; a run that may skip videos goes on."""
     config = break_video(config, tmp_path, 5)

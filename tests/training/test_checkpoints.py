@@ -10,26 +10,10 @@ import pytest
 
 from adatad_jax.errors import UserError
 from adatad_jax.training import checkpoints, choosing
+from adatad_jax.training.checksums import LIST_FILE
 from adatad_jax.training.parameters import merge
-from adatad_jax.training.state import TrainState
 from adatad_jax.weights.frozen import read_frozen, write_frozen
-
-
-def array(*values: float) -> np.ndarray:
-    return np.array(values, np.float32)
-
-
-TRAINED = {"backbone": {"blocks_0_1": {"tia": {"gamma": array(1, 2)}}}, "detector": {"head": {"scale": array(3)}}}
-FROZEN = {"backbone": {"blocks_0_1": {"attn": {"q_bias": array(4, 5)}}, "patch_embed": {"bias": array(6)}}}
-STATE = TrainState(
-    step=np.int32(5),
-    trained=TRAINED,
-    frozen=FROZEN,
-    average=jax.tree.map(lambda leaf: leaf + 10, TRAINED),
-    optimizer={"mean": array(7), "square": array(8, 9)},
-    normalizer=np.float32(99),
-    key=np.array([0, 1], np.uint32),
-)
+from tests.training.states import FROZEN, STATE, TRAINED, array
 
 
 def write_old(folder: Path) -> None:
@@ -71,6 +55,9 @@ def test_frozen_parameters_are_read_from_beside_the_checkpoints(tmp_path: Path) 
     other = jax.tree.map(lambda leaf: leaf + 1, FROZEN)  # the same shapes
     write_frozen(tmp_path / "other", other)
     (tmp_path / "frozen/crc32").write_bytes((tmp_path / "other/frozen/crc32").read_bytes())
+    with pytest.raises(UserError, match=r"/frozen: damaged\b.*: crc32; copy\b"):
+        read_frozen(tmp_path, saved)
+    (tmp_path / "frozen" / LIST_FILE).unlink()  # as in a run of an earlier version
     with pytest.raises(UserError, match=r"/frozen: damaged\b.*\bCRC-32\b"):
         read_frozen(tmp_path, saved)
     for path in (tmp_path / "frozen/params").rglob("*"):

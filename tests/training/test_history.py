@@ -3,7 +3,13 @@
 import json
 from pathlib import Path
 
+import pytest
+from rich.console import Console
+
+from adatad_jax.training.epochs import LogEpoch
 from adatad_jax.training.history import Tally, read_history, write_history
+from adatad_jax.training.loop import Place
+from tests.training.states import STATE
 
 
 def test_history_without_its_torn_last_line(tmp_path: Path) -> None:
@@ -28,3 +34,20 @@ def test_an_epoch_continued_from_its_saved_sums_has_the_same_record() -> None:
     assert record["windows_skipped"] == 5  # a sum; metrics are means
     assert record["loss"] == sum(step["loss"] for step in steps) / 5
     assert whole.saved() == {}
+
+
+def test_a_history_that_cannot_be_written_is_written_with_the_next_epoch(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    in_the_way = tmp_path / ".history.jsonl.partial"
+    in_the_way.mkdir()
+    console, zeros = Console(quiet=True), {"loss": 0, "grad_norm": 0, "seconds": 0, "windows_without_segment": 0}
+    hook = LogEpoch(tmp_path, console)
+    for epoch in (1, 2):
+        hook.pause(Place(epoch, epoch, 0), STATE, {"epoch": epoch, "step": epoch, **zeros})
+    assert len(caplog.records) == 2
+    assert "history.jsonl: cannot be written" in caplog.messages[0]
+    in_the_way.rmdir()
+    hook.pause(Place(3, 3, 0), STATE, {"epoch": 3, "step": 3, **zeros})
+    hook.pause(Place(4, 4, 0), STATE, {"epoch": 4, "step": 4, **zeros})
+    assert [record["epoch"] for record in read_history(tmp_path)] == [1, 2, 3, 4]

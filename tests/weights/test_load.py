@@ -12,10 +12,12 @@ import pytest
 import torch
 
 from adatad_jax import detect, evaluate
+from adatad_jax.commands import export
 from adatad_jax.config.fields import Config
 from adatad_jax.conversion.torch_file import write_tensors
 from adatad_jax.demo.weights import videomae_state
 from adatad_jax.errors import UserError
+from adatad_jax.training.history import write_history
 from adatad_jax.training.parameters import merge
 from adatad_jax.weights.convert_file import convert_file
 from adatad_jax.weights.load import load_trained
@@ -60,7 +62,12 @@ def test_a_run_gives_the_averages_of_its_latest_epoch(config: Config, tmp_path: 
     for path, value in flax.traverse_util.flatten_dict(merge(state.trained, state.frozen), sep="/").items():
         is_trained = path.startswith("detector") or "/tia/" in path
         np.testing.assert_array_equal(leaves[path], value + is_trained, err_msg=path)
-    assert (trained.name, trained.origin) == ("epoch 3", f"{tmp_path / 'run'}: epoch 3")
+    assert (trained.name, trained.origin) == ("step 30, epoch 3", f"{tmp_path / 'run'}: step 30, epoch 3")
+    write_history(tmp_path / "run", [{"epoch": 3, "step": 30, "average_mAP": 0.6903}])
+    for step in (30, "best", "latest"):
+        assert load_trained(tmp_path / "run", step=step).name == "step 30, epoch 3, average mAP 69.03"
+    with pytest.raises(UserError, match=r"/run: .*\bstep 40\b.*: step 30, epoch 3"):
+        load_trained(tmp_path / "run", step=40)
     config = config.with_fields({"data.stride": 8})
     with pytest.raises(UserError, match=r"data\.stride: .*\b4\b.*\b8\b"):
         load_trained(tmp_path / "run", config)
@@ -188,6 +195,29 @@ def test_evaluate_and_detect_take_a_checkpoint(
     # The same video through the same model: the same detections as in the evaluation.
     scores = sorted((row["score"] for row in results["one"]), reverse=True)
     np.testing.assert_allclose([row["score"] for row in found], scores, rtol=0, atol=1e-4)
+
+
+def test_a_step_is_chosen_of_a_run_alone(
+    checkpoint: Path, config: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    convert_file(checkpoint, tmp_path / "flax", config)
+    make_run(tmp_path / "run", config, 3, normalizer=5)
+    for path in (checkpoint, tmp_path / "flax"):
+        with pytest.raises(UserError, match=rf"{path.name}: no run\b.*\(best\)"):
+            load_trained(path, config, step="best")
+    with pytest.raises(UserError, match=r"/flax: no run\b.*\(7\)"):
+        export.main([str(tmp_path / "flax"), str(tmp_path / "out.safetensors"), "--step", "7"])
+    export.main([str(tmp_path / "run"), str(tmp_path / "out.safetensors"), "--step", "30"])
+    assert "/run: step 30, epoch 3" in capsys.readouterr().out
+    video = tmp_path / "a.mp4"
+    video.touch()
+    run, out = ["--workdir", str(tmp_path / "run")], ["--output", str(tmp_path / "found"), str(video)]
+    with pytest.raises(UserError, match=r"/run: no checkpoint of step 7; .*step 30\b"):
+        detect.main([*run, *out, "--step", "7"])
+    for text in ("-1", "1.5", "last"):
+        with pytest.raises(SystemExit):
+            detect.main([*run, *out, f"--step={text}"])
+        assert re.search(rf'--step: "{text}".*\bbest\b.*\blatest\b', capsys.readouterr().err)
 
 
 def test_usage(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

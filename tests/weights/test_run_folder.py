@@ -8,7 +8,7 @@ import pytest
 
 from adatad_jax.config.fields import Config
 from adatad_jax.errors import UserError
-from adatad_jax.weights.run_folder import FORMAT, check_config, locked, read_config, write_config
+from adatad_jax.weights.run_folder import FORMAT, check_config, check_unlocked, locked, read_config, write_config
 
 CLASSES = ("jump", "run")
 
@@ -80,8 +80,11 @@ def test_one_training_a_folder(tmp_path: Path) -> None:
         locked(tmp_path / "run"),
     ):
         pass
-    with locked(tmp_path / "run"):
-        pass
+    with locked(tmp_path / "run"), pytest.raises(UserError, match=r"/run: .*\btraining\b.*--workdir"):
+        check_unlocked(tmp_path / "run")
+    check_unlocked(tmp_path / "run")
+    check_unlocked(tmp_path / "nowhere")
+    assert not (tmp_path / "nowhere").exists()
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match=r"/file: .*\(File exists\)"), locked(tmp_path / "file"):
         pass

@@ -1,0 +1,179 @@
+"""Kills a training, and asks it to leave, at random moments: `python -m benchmarks.kills [--kills 20] [--terms 20]`.
+
+One training runs undisturbed. Another one, in its own folder, is struck: kill -9 or SIGTERM as Python starts, in the
+setup, in steps, in saves and in evaluations, each followed by a restart with the same command. At the end its last
+checkpoint and its history must be those of the first one, bit by bit, but for seconds. If it is done before it was
+struck so often, the strikes go on in another folder.
+
+The detector is the demo's, on a small data set; all processes share the programs that JAX compiles. The exit code is 1
+if anything differs, if a SIGTERM ends with another code than 75 (while Python starts: that of any program), in more
+than `train.grace` seconds, or costs more than one step.
+"""
+
+import argparse
+import os
+import random
+import shutil
+import signal
+import statistics
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from adatad_jax.console import make_console
+from adatad_jax.demo.run import CONFIG, make_data
+from adatad_jax.errors import Exit
+from benchmarks.kills.compare import differences
+from benchmarks.kills.runs import Struck, Training, draw_moments
+from benchmarks.kills.watched import ENDING, PHASES, STARTING
+
+GRACE = 30.0
+NAMES = {signal.SIGKILL: "kill -9", signal.SIGTERM: "SIGTERM"}
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Makes the parser of the command line."""
+    parser = argparse.ArgumentParser(description="Kill a training at random moments, and compare how it ends.")
+    parser.add_argument("--workdir", type=Path, default=Path("runs/kills"), help="folder, cleared at the start")
+    parser.add_argument("--kills", type=int, default=20, help="number of kill -9 (default: 20)")
+    parser.add_argument("--terms", type=int, default=20, help="number of SIGTERM (default: 20)")
+    parser.add_argument("--seed", type=int, default=0, help="of the data and of the moments")
+    parser.add_argument("--train-videos", type=int, default=32)
+    parser.add_argument("--test-videos", type=int, default=6)
+    parser.add_argument("--epochs", type=int, default=24)
+    parser.add_argument("--checkpoint-steps", type=int, default=3, help="steps between checkpoints inside an epoch")
+    return parser
+
+
+def arguments_of(args: argparse.Namespace) -> list[str]:
+    """Returns the arguments of `adatad train`, without the folder."""
+    data = args.workdir / "data"
+    fields = {
+        "weights": args.workdir / "weights",
+        "seed": args.seed,
+        "data.videos": data / "videos",
+        "data.annotations": data / "annotations.json",
+        "data.classes": data / "classes.txt",
+        "train.epochs": args.epochs,
+        "train.schedule_epochs": args.epochs,
+        "train.warmup_epochs": 1,
+        "train.checkpoint_every": 1,
+        "train.checkpoint_steps": args.checkpoint_steps,
+        "train.eval_from": 1,
+        "train.eval_every": 1,
+        "train.grace": GRACE,
+    }
+    return ["--config", str(CONFIG), *(f"--config.{name}={value}" for name, value in fields.items())]
+
+
+def strike(args: argparse.Namespace, console: Console) -> tuple[list[Struck], list[str]]:
+    """Trains undisturbed, then under strikes.
+
+    Returns:
+      What each strike did, and what differs between the runs.
+    """
+    console.print(f"data and weights into {args.workdir}")
+    shutil.rmtree(args.workdir, ignore_errors=True)
+    args.workdir.mkdir(parents=True)
+    make_data(args.workdir, args.seed, args.train_videos, args.test_videos, console)
+    compiled = {"JAX_COMPILATION_CACHE_DIR": str(args.workdir / "compiled")}
+    environment = {**os.environ, **compiled, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+    clock = time.monotonic()
+    reference = Training(args.workdir / "undisturbed", arguments_of(args), environment)
+    code, spans = reference.measure()
+    if code:
+        raise SystemExit(f"the undisturbed training ended with code {code}; see {reference.output}")
+    lengths = ", ".join(f"{phase} {spans[phase]:.2f}" for phase in PHASES if phase in spans)
+    console.print(
+        f"undisturbed: {reference.saved()} steps in {time.monotonic() - clock:.0f} s; seconds of a stay: {lengths}"
+    )
+    struck, differing, folder = list[Struck](), list[str](), 1
+    moments = draw_moments(args.kills, args.terms, random.Random(args.seed))
+    run, clock = Training(args.workdir / f"struck-{folder}", arguments_of(args), environment), time.monotonic()
+    while len(struck) < len(moments):
+        found = run.start(moments[len(struck)], spans)
+        if found.moment is not None:
+            struck.append(found)
+            left = (time.monotonic() - clock) / len(struck) * (len(moments) - len(struck))
+            console.print(
+                f"{len(struck)}/{len(moments)}  {NAMES[found.moment.signal]} in {found.phase}: code {found.code} in "
+                f"{found.seconds:.2f} s, {found.again} steps again from step {run.saved()}; ETA {left / 60:.0f} min"
+            )
+        elif found.code:
+            differing.append(f"{run.folder}: ended by itself with code {found.code}: {found.said}")
+            break
+        else:
+            differing += [f"{run.folder}: {text}" for text in differences(reference.folder, run.folder)]
+            folder += 1
+            console.print(f"{run.folder} is done; on in another folder")
+            run = Training(args.workdir / f"struck-{folder}", arguments_of(args), environment)
+    if not differing:
+        found = run.start(None, spans)
+        differing += [f"{run.folder}: code {found.code}: {found.said}"] if found.code else []
+        differing += [f"{run.folder}: {text}" for text in differences(reference.folder, run.folder)]
+    return struck, differing
+
+
+def wrong_ends(struck: Sequence[Struck]) -> list[str]:
+    """Lists the ends that are not as documented."""
+    wrong = []
+    for number, one in enumerate(struck, 1):
+        assert one.moment is not None
+        allowed = {-one.moment.signal}
+        if one.moment.signal is signal.SIGTERM and one.phase != STARTING:
+            allowed = {int(Exit.CONTINUE)} | ({int(Exit.DONE), -signal.SIGTERM} if one.phase == ENDING else set())
+            if one.again > 1:
+                wrong.append(f"strike {number}: {one.again} steps again after SIGTERM in {one.phase}")
+            if one.seconds > GRACE + 1:
+                wrong.append(f"strike {number}: {one.seconds:.1f} s to leave in {one.phase}")
+        if one.code not in allowed:
+            wrong.append(f"strike {number}: code {one.code} after {one.moment.signal.name} in {one.phase}: {one.said}")
+    return wrong
+
+
+def tell(struck: Sequence[Struck], console: Console) -> None:
+    """Prints a line for each signal and phase."""
+    table = Table("signal", "phase", "strikes", "exit codes", "seconds to end", "steps again")
+    for number, name in NAMES.items():
+        for phase in PHASES:
+            own = [one for one in struck if one.moment and one.moment.signal is number and one.phase == phase]
+            if own:
+                codes = Counter(one.code for one in own)
+                seconds = [one.seconds for one in own]
+                table.add_row(
+                    name,
+                    phase,
+                    str(len(own)),
+                    ", ".join(f"{count} x {code}" for code, count in sorted(codes.items())),
+                    f"{statistics.median(seconds):.2f}, at most {max(seconds):.2f}",
+                    f"at most {max(one.again for one in own)}",
+                )
+    console.print(table)
+
+
+def main() -> None:
+    """Strikes as often as asked, prints what happened, and ends with code 1 if anything was lost."""
+    args = make_parser().parse_args()
+    console, clock = make_console(), time.monotonic()
+    struck, differing = strike(args, console)
+    tell(struck, console)
+    wrong = [*wrong_ends(struck), *differing]
+    for line in wrong:
+        console.print(line)
+    terms = [one for one in struck if one.moment and one.moment.signal is signal.SIGTERM]
+    console.print(
+        f"{len(struck) - len(terms)} kill -9 and {len(terms)} SIGTERM, {len(struck)} restarts in "
+        f"{(time.monotonic() - clock) / 60:.1f} min: last checkpoint and history "
+        f"{'differ' if differing else 'bit-identical'}; at most {max((one.again for one in terms), default=0)} steps "
+        f"again and {max((one.seconds for one in terms), default=0):.1f} s to leave after SIGTERM"
+    )
+    sys.exit(bool(wrong))
+
+
+if __name__ == "__main__":
+    main()
