@@ -73,7 +73,9 @@ def config_parser(description: str, required: bool = True) -> argparse.ArgumentP
     parser.add_argument(
         "--config", required=required, type=Path, help="configuration file, such as configs/thumos_s.py"
     )
-    parser.add_argument("--workdir", type=Path, help="folder of the run (default: runs/NAME_OF_CONFIG)")
+    parser.add_argument(
+        "--workdir", type=Path, help="folder of the run, or gs://, s3:// (default: runs/NAME_OF_CONFIG)"
+    )
     return parser
 
 

@@ -21,6 +21,7 @@ from adatad_jax.pipelines.evaluate_detector import evaluate
 from adatad_jax.pipelines.evaluate_results import evaluate_results
 from adatad_jax.report.page import REPORT_FILE
 from adatad_jax.training.retention import LATEST
+from adatad_jax.weights.object_store import working_copy
 
 _MOST_TIOUS = 100
 _OF_RESULTS = (
@@ -72,7 +73,8 @@ def main(arguments: Sequence[str]) -> None:
     # A folder's name may hold a dot, which is no suffix.
     checkpoint = args.checkpoint.resolve() if args.checkpoint else args.config
     workdir = args.workdir or Path("runs") / (checkpoint.name if checkpoint.is_dir() else checkpoint.stem)
-    evaluate(config, workdir, make_console(), args.checkpoint, overrides, args.step)
+    with working_copy(workdir) as folder:
+        evaluate(config, folder, make_console(), args.checkpoint, overrides, args.step)
 
 
 def make_parser() -> argparse.ArgumentParser:

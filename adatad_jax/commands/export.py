@@ -11,6 +11,7 @@ from pathlib import Path
 
 from adatad_jax import cli
 from adatad_jax.weights.export import export
+from adatad_jax.weights.object_store import working_copy
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -20,7 +21,8 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("output", type=Path, metavar="OUTPUT", help="file to write; must not exist")
     cli.add_step_option(parser)
     args = parser.parse_args(arguments)
-    print(export(args.workdir, args.output, args.step))
+    with working_copy(args.workdir, writes=False) as workdir:
+        print(export(workdir, args.output, args.step))
 
 
 def entry() -> None:

@@ -34,6 +34,7 @@ from adatad_jax.postprocessing.detections import Detection, named
 from adatad_jax.training.retention import LATEST, Choice
 from adatad_jax.video.spelling import normal
 from adatad_jax.weights.load import Trained, load_trained
+from adatad_jax.weights.object_store import working_copy
 
 
 def load(
@@ -47,8 +48,8 @@ def load(
     """Loads a trained detector.
 
     Args:
-      path: the folder of a run, a folder that `convert/pth_to_flax.py` has written, or a detector checkpoint of the
-        PyTorch release.
+      path: the folder of a run, also at an address (`gs://`, `s3://`); a folder that `convert/pth_to_flax.py` has
+        written; or a detector checkpoint of the PyTorch release.
       config: configuration of such a checkpoint, or its file; not needed if the checkpoint determines it.
       overrides: `--config.FIELD=VALUE`, for a checkpoint.
       batch: windows computed at once on each device.
@@ -61,7 +62,9 @@ def load(
         config = Config.of(config)
     elif config is not None and not isinstance(config, Config):
         config = load_config(Path(config), overrides)
-    return Detector(load_trained(Path(path), config, overrides, step), batch)
+    with working_copy(Path(path), writes=False) as folder:
+        trained = load_trained(folder, config, overrides, step)
+    return Detector(trained, batch)
 
 
 class Detector:

@@ -28,6 +28,7 @@ from adatad_jax.training.choosing import has_checkpoint
 from adatad_jax.training.evaluating import is_evaluated
 from adatad_jax.training.flops import flops_per_window
 from adatad_jax.training.history import HISTORY_FILE
+from adatad_jax.training.memory import levers
 from adatad_jax.training.parameters import groups_table, parameter_groups, split
 from adatad_jax.training.state import TrainState, create_state
 from adatad_jax.weights.frozen import FROZEN_FOLDER
@@ -236,7 +237,8 @@ def _cost_rows(
         for name, found in (("training step", step), ("evaluation step", prediction))
     ]
     if step.seconds is None or prediction.seconds is None:
-        return [*rows, ("time", step.why_not or prediction.why_not)]
+        less = ("what needs less memory", "; ".join(levers(config, of_device=True)))
+        return [*rows, ("time", step.why_not or prediction.why_not), less]
     rate = f", {_amount(flops * config.train.batch_size / step.seconds)}FLOP/s" if flops else ""
     rows.append(
         ("time", f"{step.seconds:.3g} s per step{rate}; {prediction.seconds:.3g} s per evaluation step (on zeros)")
@@ -260,7 +262,7 @@ def _memory(need: Need | None, device: jax.Device) -> str:
     if available is not None:
         of = f"of {_amount(available, 1024)}B{' free' if device.platform == 'cpu' else ''}"
         if need.total > available:
-            of += ": TOO MUCH: set model.remat, take more devices, or lower train.batch_size or data.window"
+            of += ": TOO MUCH"
     return (
         f"{_amount(need.total, 1024)}B per device ({of}): {_amount(need.arguments, 1024)}B arguments, "
         f"{_amount(need.temporaries, 1024)}B temporaries, {_amount(need.outputs, 1024)}B outputs, compiled for "

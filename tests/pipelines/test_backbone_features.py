@@ -15,11 +15,8 @@ from rich.console import Console
 from adatad_jax.config.build import learner, make_loss, make_model
 from adatad_jax.config.fields import Config
 from adatad_jax.config.validation import validate
-from adatad_jax.conversion.torch_file import write_tensors
 from adatad_jax.data.batch import Batch
 from adatad_jax.data.stored_features import FeatureWindows, features_file, read_features
-from adatad_jax.demo.dataset import generate
-from adatad_jax.demo.weights import videomae_state
 from adatad_jax.devices.processes import Processes
 from adatad_jax.errors import UserError
 from adatad_jax.models.backbone import Backbone
@@ -27,47 +24,22 @@ from adatad_jax.pipelines.backbone_features import store_features
 from adatad_jax.pipelines.train_detector import check_inputs, train
 from adatad_jax.training.detection_loss import make_detection_loss
 from adatad_jax.training.parameters import split
-from adatad_jax.weights.convert_file import convert_file
-from tests.tiny_detector import tiny_config, tiny_trained
-
-VIDEOS, EPOCHS = 5, 2
+from tests.pipelines.small_runs import EPOCHS, VIDEOS, make_data, small_config
+from tests.tiny_detector import tiny_trained
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Videos of 36 to 75 positions, for windows of 48: some are whole and padded, of others windows are drawn."""
     path = tmp_path_factory.mktemp("data")
-    generate(path, seed=0, train_videos=VIDEOS, test_videos=1, seconds=(3.0, 5.0), workers=1)
-    write_tensors(path / "tiny.pth", videomae_state(0))
-    convert_file(path / "tiny.pth", path / "weights")
+    make_data(path)
     return path
 
 
 @pytest.fixture
 def config(folder: Path) -> Config:
-    return tiny_config().with_fields(
-        {
-            "weights": str(folder / "weights"),
-            "data.videos": str(folder / "videos"),
-            "data.annotations": str(folder / "annotations.json"),
-            "data.window": 48,
-            "data.random_resized_crop": False,
-            "data.flip": 0.0,
-            "data.rand_augment": False,
-            "data.color_jitter": False,
-            "model.adaptation": "frozen",
-            "model.embed": 1,
-            "model.stem": 0,
-            "model.branch": 1,
-            "model.head_convs": 1,
-            "model.input_dropout": 0.2,
-            "model.regression_ranges": ((0, 4), (4, 10000)),
-            "train.epochs": EPOCHS,
-            "train.schedule_epochs": EPOCHS,
-            "train.warmup_epochs": 1,
-            "train.release_gpus": 1,
-        }
-    )
+    """Windows of 48 positions: some videos are shorter, whole and padded; in others windows are drawn."""
+    fields = {"model.adaptation": "frozen", "model.head_convs": 1, "model.input_dropout": 0.2, "data.window": 48}
+    return small_config(folder).with_fields(fields)
 
 
 class Run:

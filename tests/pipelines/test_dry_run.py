@@ -10,53 +10,21 @@ import pytest
 from adatad_jax import train
 from adatad_jax.config.build import make_model
 from adatad_jax.config.fields import Config
-from adatad_jax.conversion.torch_file import write_tensors
-from adatad_jax.demo.dataset import generate
-from adatad_jax.demo.weights import videomae_state
 from adatad_jax.errors import UserError
-from adatad_jax.weights.convert_file import convert_file
 from adatad_jax.weights.initialize import parameter_shapes
-from tests.tiny_detector import tiny_config
-
-VIDEOS, EPOCHS = 5, 3
-
-
-def config_file(folder: Path, config: Config) -> Path:
-    """Writes a configuration file with these fields."""
-    path = folder / "recipe.py"
-    lines = [f"    config.{name} = {value!r}" for name, value in config.flat().items()]
-    head = "from adatad_jax.config.fields import default\n\n\ndef get_config():\n    config = default()\n"
-    path.write_text("\n".join([head, *lines, "    return config\n"]))
-    return path
+from tests.pipelines.small_runs import EPOCHS, VIDEOS, config_file, make_data, small_config
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data")
-    generate(folder, seed=0, train_videos=VIDEOS, test_videos=2, seconds=(3.0, 5.0), workers=1)
+    make_data(folder)
     return folder
 
 
 def small(folder: Path) -> Config:
-    """A run whose inputs are in a folder."""
-    config = tiny_config().with_fields({"data.rand_augment": False, "data.color_jitter": False})
-    config = config.with_fields({"data.videos": str(folder / "videos"), "weights": str(folder / "weights")})
-    return config.with_fields(
-        {
-            "data.annotations": str(folder / "annotations.json"),
-            "train.epochs": EPOCHS,
-            "train.schedule_epochs": EPOCHS,
-            "train.warmup_epochs": 1,
-            "train.eval_from": 2,
-            "train.eval_every": 1,
-            "train.release_gpus": 1,
-            "model.embed": 1,
-            "model.stem": 0,
-            "model.branch": 1,
-            "model.head_convs": 0,
-            "model.regression_ranges": ((0, 4), (4, 10000)),
-        }
-    )
+    """A run whose inputs are in a folder, with two evaluations."""
+    return small_config(folder).with_fields({"train.eval_from": 2, "train.eval_every": 1})
 
 
 def files(folder: Path) -> dict[str, int]:
@@ -88,9 +56,7 @@ def test_all_is_compiled_and_timed_where_inputs_are_missing(tmp_path: Path, caps
 def test_windows_steps_and_hours_follow_from_the_data(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_tensors(tmp_path / "tiny.pth", videomae_state(0))
-    convert_file(tmp_path / "tiny.pth", tmp_path / "weights")
-    config = small(data).with_fields({"weights": str(tmp_path / "weights")})
+    config = small(data)
     text = dry_run(tmp_path, config, capsys, "--platform", "tpu")
     assert "cannot start" not in text
     assert f"{VIDEOS} per epoch in batches of 2: 3 steps" in text  # 5 videos in batches of 2
@@ -100,9 +66,7 @@ def test_windows_steps_and_hours_follow_from_the_data(
 
 
 def test_the_size_of_stored_features_is_said(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "weights").touch()
-    config = small(data).with_fields({"weights": str(tmp_path / "weights"), "model.adaptation": "frozen"})
-    config = config.with_fields({"data.flip": 0.0, "data.random_resized_crop": False, "train.cache_features": "auto"})
+    config = small(data).with_fields({"model.adaptation": "frozen", "train.cache_features": "auto"})
     text = dry_run(tmp_path, config, capsys, "--platform", "cpu")
     chunks = VIDEOS * EPOCHS * config.data.window // 16
     assert re.search(rf"{re.escape(str(tmp_path / 'runs/new/features'))}: \d+ chunks .* hold {chunks}\b", text)
