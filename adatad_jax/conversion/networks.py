@@ -55,6 +55,11 @@ def write_autoencoder(config: AutoencoderConfig, params: Params, naming: Naming)
     """Splits the parameters of a `MaskedAutoencoder` into PyTorch tensors, by name: inverse of `read_autoencoder`.
 
     Files of mmaction also get the table of positions, which its models hold.
+
+    Args:
+      config: dimensions.
+      params: the parameters.
+      naming: the names to give (`network_naming`), in a layout with biases on q and v.
     """
     return _write(autoencoder_leaves(config), params, config.encoder, naming)
 
