@@ -139,10 +139,10 @@ CLASSIFIER_ENCODERS = {
     **PRETRAINING_ENCODERS,
     Layout.ORIGINAL: replace(PRETRAINING_ENCODERS[Layout.ORIGINAL], prefix=""),
 }
-# Tensors outside the encoder: mmaction's names (where it has them), and those of the other layouts. ENCODER stands for
-# the prefix of the encoder's tensors, which are last: their names contain no other of these parts.
+# Tensors beside the encoder's blocks: parts of their names in `layout`, and those of a file. ENCODER stands for the
+# prefix of the file's encoder, by which it is replaced last.
 ENCODER = "encoder."
-OUTSIDE = {
+BESIDE = {
     Layout.MMACTION: (("fc_norm.", f"{ENCODER}fc_norm."),),
     Layout.ORIGINAL: (("cls_head.fc_cls.", "head."),),
     Layout.HUGGING_FACE: (
@@ -163,7 +163,7 @@ def network_naming(encoder: Naming, outer: str = "") -> Naming:
       outer: prefix of all the network's tensors, such as `module.`; the encoder's prefix begins with it.
     """
     inner = (ENCODER, encoder.prefix.removeprefix(outer))
-    return replace(encoder, prefix=outer, renamed=(*OUTSIDE[encoder.layout], inner, *encoder.renamed))
+    return replace(encoder, prefix=outer, renamed=(*BESIDE[encoder.layout], inner, *encoder.renamed))
 
 
 def recognise(keys: Collection[str], source: Path) -> Naming:

@@ -45,7 +45,7 @@ def read_autoencoder_config(
     width = _required("encoder_to_decoder.weight", "decoder", tensors, naming, source)[0]
     hidden = _required("decoder.blocks.0.mlp.layers.0.0.weight", "decoder", tensors, naming, source)[0]
     index = re.compile(re.escape(naming.parts("decoder.blocks.")[0]) + r"(\d+)\.")
-    depth = max(int(match[1]) for key in tensors if (match := index.match(key))) + 1
+    depth = len({match[1] for key in tensors if (match := index.match(key))})
     heads = heads or HEADS.get(width)
     if heads is None:
         raise UserError(
@@ -58,11 +58,14 @@ def read_autoencoder_config(
 
 
 def _required(name: str, part: str, tensors: Tensors, naming: Naming, source: Path) -> tuple[int, ...]:
-    """Returns the shape of a tensor, without which a file has no such part."""
+    """Returns the shape of a matrix, without which a file has no such part."""
     key = naming.parts(name)[0]
     if key not in tensors:
         raise UserError(f"{source}: has no {part}: {key} is not among its {len(tensors)} tensors")
-    return tensors[key].shape
+    shape = tensors[key].shape
+    if len(shape) != 2:
+        raise UserError(f"{source}: wrong shape: {key} is {shape}, expected two axes")
+    return shape
 
 
 def _head_eps(naming: Naming) -> float:

@@ -83,7 +83,8 @@ def test_classifier_there_and_back(layout: Layout, mean_pooling: bool) -> None:
         assert_same(written, saved_names(state))
     elif mean_pooling:  # the names of mmaction's and MCG-NJU's files, as the tests of the backbone have them
         expected = live_models.to_mmaction(live) if layout is Layout.MMACTION else live_models.to_original(live)
-        assert_same(written, expected)
+        positions = {"backbone.pos_embed": live.videomae.embeddings.position_embeddings}
+        assert_same(written, expected | (positions if layout is Layout.MMACTION else {}))
     again = network_naming(recognise(written, live_videomae.SOURCE))
     jax.tree.map(np.testing.assert_array_equal, read_classifier(config, written, live_videomae.SOURCE, again), params)
 
@@ -103,6 +104,21 @@ def test_names_of_a_pre_training_of_mcg_nju() -> None:
     }
     assert written["mask_token"].shape == (1, 1, 12)
     assert written["encoder_to_decoder.weight"].shape == (12, 24)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_positions_of_its_own_are_kept(layout: Layout) -> None:
+    live = live_models.make("classifier")
+    config, naming = live_videomae.classifier_config(live), live_videomae.naming(live)
+    params = read_classifier(config, live_videomae.state(live), live_videomae.SOURCE, naming)
+    params["encoder"]["pos_embed"] = np.random.default_rng(0).normal(size=(8 * 4, 24)).astype(np.float32)
+    naming = network_naming(CLASSIFIER_ENCODERS[layout])
+    written = write_classifier(config, params, naming)
+    again = read_classifier(config, written, live_videomae.SOURCE, naming)
+    jax.tree.map(np.testing.assert_array_equal, again, params)
+    (key,) = naming.parts("encoder.pos_embed")
+    with pytest.raises(UserError, match=rf"wrong shape: {key} is \(1, 16, 24\), expected \(1, 32, 24\)"):
+        read_classifier(config, {**written, key: written[key][:, :16]}, live_videomae.SOURCE, naming)
 
 
 def test_a_network_without_biases_gets_zeros() -> None:
@@ -140,6 +156,9 @@ def test_dimensions_are_read_off_the_tensors(layout: Layout, mean_pooling: bool)
     naming = network_naming(PRETRAINING_ENCODERS[layout])
     written = write_autoencoder(config, params, naming)
     assert read_autoencoder_config(config.encoder, written, naming, live_videomae.SOURCE, heads=2) == config
+    flat = {**written, naming.parts("encoder_to_decoder.weight")[0]: np.zeros(12)}
+    with pytest.raises(UserError, match=r"^live model: .*\bencoder_to_decoder\.weight is \(12,\)"):
+        read_autoencoder_config(config.encoder, flat, naming, live_videomae.SOURCE)
     with pytest.raises(UserError, match=r"^live model: .*\bwidth 12\b.*\b192, 384, 512, 640\b"):
         read_autoencoder_config(config.encoder, written, naming, live_videomae.SOURCE)
     with pytest.raises(UserError, match=r"^live model: has no classifier: \S*(fc_cls|head|classifier)\.weight\b"):

@@ -53,14 +53,13 @@ def test_stochastic_depth_depends_on_the_clip_alone() -> None:
         return logits
 
     np.testing.assert_allclose(run(frames[order], ids[order]), run(frames, ids)[order], atol=1e-5)
-    assert np.abs(run(frames, ids) - jax.jit(model.apply)(params, frames)).max(1).min() < 1e-4  # all branches kept
-    assert np.abs(run(frames, ids) - jax.jit(model.apply)(params, frames)).max() > 1e-2
+    assert np.abs(run(frames, ids[order]) - run(frames, ids)).max() > 1e-2
 
 
 def test_first_weights_are_those_of_the_published_fine_tuning() -> None:
     frames = np.zeros((1, 16, 32, 32, 3), np.uint8)
     config = ClassifierConfig(dataclasses.replace(SMALL.encoder, width=128, mlp_hidden=256), 50)
-    params = jax.jit(Classifier(config).init)(jax.random.key(0), frames)["params"]
+    params = jax.jit(Classifier(config).init)(jax.random.key(0, impl="rbg"), frames)["params"]
     np.testing.assert_allclose(np.std(params["head"]["kernel"]), 0.02 * 0.001, rtol=0.05)
     np.testing.assert_allclose(np.std(params["encoder"]["blocks_0_1"]["mlp"]["fc1"]["kernel"]), 0.02, rtol=0.05)
 
