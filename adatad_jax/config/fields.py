@@ -312,6 +312,9 @@ class Config:
         "what a run starts from: the VideoMAE backbone (a .pth, or a folder written by convert/pth_to_flax.py), or a "
         "whole detector (the folder of a run, a converted folder, or a .pth)",
     )
+    weights_step: str = setting(
+        "latest", "which checkpoint, where the weights are a run: latest, best (by mAP), or a number of steps"
+    )
     weights_from: str = setting("", "where to get the weights, shown when they are missing")
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)

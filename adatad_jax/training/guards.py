@@ -7,7 +7,6 @@ from rich.console import Console
 from adatad_jax.errors import UserError, few, listed
 from adatad_jax.training.loop import Done, Hook
 from adatad_jax.training.optimizer import OptimizerConfig
-from adatad_jax.training.schedule import warmup_cosine
 
 
 class StopIfNotFinite(Hook):
@@ -50,9 +49,8 @@ class StopIfNotFinite(Hook):
 
     def _rates(self, step: int) -> str:
         """Returns the learning rates of a step, in words."""
-        lengths = self._optimizer.warmup_steps, self._optimizer.schedule_steps, step + 1
         rates = {name: rate for name, rate in self._optimizer.rates.items() if rate}
-        return ", ".join(f"{name} {warmup_cosine(rate, *lengths)[-1]:.3g}" for name, rate in rates.items())
+        return ", ".join(f"{name} {self._optimizer.scheduled(rate)[step]:.3g}" for name, rate in rates.items())
 
 
 def is_finite(done: Done) -> bool:

@@ -22,6 +22,7 @@ FORMAT = 2  # version of the run folder's format; in format 1, checkpoints also 
 FREE_FIELDS = {
     "published",
     "weights",
+    "weights_step",
     "weights_from",
     "data.videos",
     "data.video_prefix",

@@ -86,7 +86,7 @@ def test_a_run_goes_on_after_a_loss_that_is_not_finite(data: Path, run: Path) ->
     assert second["config"]["train.head_rate"] == [1e30, 1e-5]
     assert second["videos"] == {"added": ["v4", "v5"], "altered": ["v1"]}
     assert read_config(run)[0]["train.head_rate"] == 1e-5
-    assert load_trained(run).name == "epoch 3"
+    assert "epoch 3" in load_trained(run).name
 
     # Killed at step 7: the same command, without the flag, goes on inside epoch 3 to the same state.
     for step in ("8", "9"):

@@ -19,6 +19,7 @@ from adatad_jax.weights.changes import (
     record_changes,
     write_videos,
 )
+from adatad_jax.weights.restore import keep_open_fields
 from adatad_jax.weights.run_folder import FIXED_FIELDS, FREE_FIELDS, Difference, read_config, write_config
 
 CLASSES, FLAG = ("jump", "run"), "--config.train.resume_with_changes=True"
@@ -121,3 +122,13 @@ def test_changes_are_recorded_with_the_step_from_which_they_act(tmp_path: Path) 
     assert [json.loads(line) for line in (tmp_path / "changes.jsonl").read_text().splitlines()] == [first, second]
     record_changes(tmp_path, nothing, 25, 5)  # from an older checkpoint
     assert read_changes(tmp_path) == [first, {**second, "step": 25, "epoch": 5}]
+    (tmp_path / "changes.jsonl").write_text(json.dumps(first) + "\n{}\n")
+    with pytest.raises(UserError, match=r"changes\.jsonl, line 2: damaged"):
+        read_changes(tmp_path)
+
+
+def test_fields_that_are_left_open_stay_as_the_run_has_them(folder: Path) -> None:
+    open_ones = changed(propose=True, data__stride=0, train__epochs=0, train__batch_size=3)
+    kept = keep_open_fields(open_ones, folder)
+    assert (kept.data.stride, kept.train.epochs, kept.train.batch_size, kept.propose) == (4, 60, 3, False)
+    assert keep_open_fields(open_ones, folder / "new") == open_ones

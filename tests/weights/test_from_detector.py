@@ -153,6 +153,18 @@ def test_what_does_not_fit_is_listed(checkpoint: Path, config: Config, tmp_path:
     )
 
 
+def test_a_step_can_be_chosen_of_a_run_alone(checkpoint: Path, config: Config, tmp_path: Path) -> None:
+    make_run(tmp_path / "run", config, 3, normalizer=5)
+    (step,) = (int(path.name) for path in (tmp_path / "run/checkpoints").iterdir() if path.name.isdecimal())
+    assert isinstance(read_weights(tmp_path / "run", str(step)), Detector)
+    with pytest.raises(UserError, match=rf"\b{step}\b"):  # the steps that there are
+        read_weights(tmp_path / "run", str(step + 1))
+    with pytest.raises(UserError, match=r"config\.weights_step='last'.*\blatest\b.*\bbest\b"):
+        read_weights(tmp_path / "run", "last")
+    with pytest.raises(UserError, match=r"config\.weights_step='best': .*adatad\.pth"):
+        read_weights(checkpoint, "best")
+
+
 def test_a_folder_of_a_run_without_a_checkpoint_is_named(config: Config, tmp_path: Path) -> None:
     make_run(tmp_path / "run", config, 3, normalizer=5)
     (tmp_path / "run/checkpoints").rename(tmp_path / "gone")
