@@ -44,7 +44,8 @@ class StopIfNotFinite(Hook):
             f"{what}. The last checkpoint is from before this step. Go on from it in the same folder with "
             "--config.train.resume_with_changes=True and lower rates (--config.train.tia_rate, head_rate) or "
             f"--config.model.dtype=float32; or with --config.train.skip_bad_steps={2 * self._skip or 3}, which leaves "
-            f"so many such steps in a row out. The videos of its batch:{listed(videos)}"
+            "so many such steps in a row out. If the first step fails again, the parameters had grown before: remove "
+            f"the newest folder in checkpoints, and the one before is used. The videos of the batch:{listed(videos)}"
         )
 
     def _rates(self, step: int) -> str:
