@@ -14,6 +14,7 @@ from pathlib import Path
 from adatad_jax import cli
 from adatad_jax.config.load import load_config
 from adatad_jax.console import make_console
+from adatad_jax.devices.launch import require_one_process
 from adatad_jax.evaluation.results_forms import TASKS
 from adatad_jax.evaluation.summary import METRICS_FILE
 from adatad_jax.pipelines.evaluate_detector import evaluate
@@ -49,6 +50,7 @@ def main(arguments: Sequence[str]) -> None:
     Raises:
       UserError: the files, the configuration or the detector cannot be used.
     """
+    require_one_process("evaluate")
     parser = make_parser()
     args, overrides = cli.parse_overrides(parser, arguments)
     given = [f"--{name.replace('_', '-')}" for name in _OF_RESULTS if getattr(args, name) is not None]

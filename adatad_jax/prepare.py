@@ -15,6 +15,7 @@ from pathlib import Path
 from adatad_jax import cli
 from adatad_jax.console import make_console
 from adatad_jax.data.cache import DEFAULT_QUALITY
+from adatad_jax.devices.launch import require_one_process
 from adatad_jax.errors import Exit
 from adatad_jax.pipelines.prepare_cache import check, prepare
 
@@ -29,6 +30,7 @@ def main(arguments: Sequence[str]) -> None:
       UserError: the configuration or the annotations are wrong, or the cache cannot be written.
       SystemExit: the arguments are wrong (code 2), or the cache is not complete (code 1).
     """
+    require_one_process("prepare")
     parser = cli.config_parser("Decode every video of a configuration once, into a folder for training to read.")
     parser.add_argument("--output", type=Path, required=True, help="folder of the cache (for --config.data.cache)")
     codec = parser.add_mutually_exclusive_group()

@@ -19,6 +19,7 @@ from adatad_jax.conversion.torch_file import write_tensors
 from adatad_jax.data.subset import load_classes, load_subset
 from adatad_jax.demo.dataset import generate
 from adatad_jax.demo.weights import videomae_state
+from adatad_jax.devices.launch import require_one_process
 from adatad_jax.errors import UserError
 from adatad_jax.evaluation.mean_ap import Metrics
 from adatad_jax.evaluation.summary import METRICS_FILE, RESULTS_FILE
@@ -48,6 +49,7 @@ def main(arguments: Sequence[str]) -> None:
     Raises:
       UserError: the folder holds something else, or detecting in the sample video failed.
     """
+    require_one_process("demo")
     parser = argparse.ArgumentParser(description="Train, evaluate and detect on generated videos, in minutes.")
     parser.add_argument("--workdir", type=Path, default=Path("runs/demo"), help="folder for everything the demo writes")
     parser.add_argument("--seed", type=int, default=0, help="seed of the data, the weights and the training")

@@ -69,26 +69,28 @@ def share_devices(devices: Sequence[jax.Device], batch_size: int, accumulate: in
     owned: dict[int, list[jax.Device]] = {}
     for device in sorted(devices, key=lambda device: (device.process_index, device.id)):
         owned.setdefault(device.process_index, []).append(device)
-    most = len(owned) * min(map(len, owned.values()))
+    fewest = min(map(len, owned.values()))
     splits = [
         (groups * shares, groups)
         for groups in _divisors(rows)
         for shares in _divisors(chunks)
-        if groups * shares % len(owned) == 0 and groups * shares <= most
+        if groups * shares % len(owned) == 0 and groups * shares <= fewest * len(owned)
     ]
-    what = f"the {rows} window(s) that are computed at once, of {chunks} chunk(s) of 16 frames each,"
+    what = f"the windows computed at once ({rows}) and the chunks of a window ({chunks}) cannot be cut into"
     if not splits:
         raise UserError(
-            f"{len(owned)} processes with {len(devices)} devices: {what} cannot be cut into equal shares for all "
-            f"processes (config.train.batch_size={batch_size}, accumulate={accumulate}): start 1 process, or as "
-            f"many as divide the windows, or set config.train.batch_size to a multiple of {accumulate * len(owned)}"
+            f"{len(owned)} processes with {len(devices)} devices: {what} as many shares for each process "
+            f"(config.train.batch_size={batch_size}, accumulate={accumulate}): start one process, or as many as divide "
+            f"the windows, or set config.train.batch_size to a multiple of {accumulate * len(owned)}"
         )
     count, groups = max(splits)
     each = count // len(owned)
     used = tuple(device for own in owned.values() for device in own[:each])
     idle = tuple(device for own in owned.values() for device in own[each:])
-    whole = f" in each of {len(owned)} processes" if len(owned) > 1 else ""
-    reason = f"{what} cannot be cut into more equal shares than {count} with as many devices{whole}" if idle else ""
+    alike = f", as many for each of {len(owned)} processes" if len(owned) > 1 else ""
+    reason = f"{what} more equal shares{alike}"
+    if each == fewest:
+        reason = f"every process uses as many devices, and one has only {fewest}" if idle else ""
     return Sharing(used, groups, count // groups, idle, reason)
 
 

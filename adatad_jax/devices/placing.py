@@ -20,6 +20,9 @@ def replicate(tree: Any, devices: Sequence[jax.Device]) -> Any:
     Args:
       tree: arrays of this process, or arrays that are the same on all devices that they are on.
       devices: to place them on; of those of other processes, each process places its own copy.
+
+    Raises:
+      ValueError: an array of several processes is not the same on all of its devices.
     """
     sharding = NamedSharding(Mesh(np.array(devices), (AXIS,)), PartitionSpec())
 
@@ -30,6 +33,8 @@ def replicate(tree: Any, devices: Sequence[jax.Device]) -> Any:
         if leaf.is_fully_addressable and sharding.is_fully_addressable:
             result: jax.Array = jax.device_put(leaf, sharding)
             return result
+        if not leaf.is_fully_replicated:
+            raise ValueError(f"an array {leaf.shape} of several processes is to be the same on all of its devices")
         here = {shard.device: shard.data for shard in leaf.addressable_shards}
         any_copy = next(iter(here.values()))
         copies = [jax.device_put(here.get(device, any_copy), device) for device in _own(devices)]

@@ -50,7 +50,7 @@ class _DetectionLoss:
         metrics = {"positives": counted, "normalizer": normalizer}
         return Normalized(normalizer * self.config.release_gpus, normalizer, metrics)
 
-    def share(self, params: Params, batch: Batch, divisor: jax.Array, key: jax.Array) -> tuple[jax.Array, Metrics]:
+    def of_rows(self, params: Params, batch: Batch, divisor: jax.Array, key: jax.Array) -> tuple[jax.Array, Metrics]:
         """Computes the focal and the DIoU loss of windows."""
         frames = augment(batch.frames, batch.augmentation)
         predictions: Any = self.model.apply(

@@ -23,7 +23,7 @@ class Normalized(NamedTuple):
     Attributes:
       divisor: of the batch's sums, float32 scalar.
       normalizer: the loss normaliser after this step, float32 scalar.
-      metrics: of the global batch, without those of `Loss.share`.
+      metrics: of the global batch, without those of `Loss.of_rows`.
     """
 
     divisor: jax.Array
@@ -58,7 +58,7 @@ class Loss(Protocol):
         """
         ...
 
-    def share(self, params: Params, batch: Any, divisor: jax.Array, key: jax.Array) -> tuple[jax.Array, Metrics]:
+    def of_rows(self, params: Params, batch: Any, divisor: jax.Array, key: jax.Array) -> tuple[jax.Array, Metrics]:
         """Computes what rows of the batch add to the loss.
 
         Args:
@@ -100,7 +100,7 @@ def make_train_step(
 
         def gradients(rows: Any) -> tuple[Params, Metrics]:
             def share(trained: Params) -> tuple[jax.Array, Metrics]:
-                value, metrics = loss.share(merge(trained, state.frozen), rows, whole.divisor, key)
+                value, metrics = loss.of_rows(merge(trained, state.frozen), rows, whole.divisor, key)
                 return value, {"loss": value, **metrics}
 
             found: tuple[Params, Metrics] = jax.grad(share, has_aux=True)(state.trained)

@@ -154,6 +154,14 @@ def test_a_window_depends_on_no_other() -> None:
     np.testing.assert_array_equal(both[1], alone[0])
 
 
+def test_a_share_of_a_window_is_augmented_as_the_whole() -> None:
+    windows = np.random.default_rng(1).integers(0, 256, (1, 48, SIDE, SIDE, 3), dtype=np.uint8)
+    for seed in range(8):
+        whole = run(windows, drawn(seed))
+        parts = [run(windows[:, start : start + 16], drawn(seed)) for start in range(0, 48, 16)]
+        np.testing.assert_array_equal(np.concatenate(parts, 1), whole)
+
+
 def test_devices_agree() -> None:
     draws = drawn(7, 8)
     split = jax.tree.map(lambda leaf: leaf[:, None], (FRAMES, draws))

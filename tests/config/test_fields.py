@@ -66,6 +66,12 @@ def test_thumos_s_is_the_published_recipe() -> None:
         ("--config.train.tia_rate=-1.0", "above 0"),
         ("--config.data.fps=inf", "finite"),
         ("--config.train.eval_every=0", "at least 1"),
+        ("--config.train.eval_every=-1", "at least 0"),
+        ("--config.train.batch_size=0", "at least 1"),
+        ("--config.train.batch_size=-2", "at least 1"),
+        ("--config.test.batch_size=0", "at least 1"),
+        ("--config.train.accumulate=0", "at least 1"),
+        ("--config.train.accumulate=3", "train.batch_size=2: 1, 2"),
         ("--config.test.classifier=scores.json", "data.class_agnostic"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -9,9 +10,19 @@ import pytest
 
 from adatad_jax.config.fields import Config
 from adatad_jax.data.dataset import Sample, TrainingWindows
-from adatad_jax.data.loader import Loaded, TrainingBatches, filler, load_ahead, placed_ahead, training_batch, unwrap
+from adatad_jax.data.loader import (
+    Loaded,
+    TrainingBatches,
+    device_parts,
+    filler,
+    load_ahead,
+    placed_ahead,
+    training_batch,
+    unwrap,
+)
 from adatad_jax.data.subset import load_classes, load_subset
 from adatad_jax.demo.dataset import generate
+from adatad_jax.devices.choice import Sharing
 from adatad_jax.errors import UserError
 from tests.data.generated import config_of
 
@@ -68,16 +79,55 @@ def test_every_video_comes_once_an_epoch_in_another_order(config: Config, window
     assert drawn[0] != drawn[1]
 
 
-def test_processes_share_each_batch(config: Config, windows: TrainingWindows) -> None:
+class FakeDevice(NamedTuple):
+    """What is asked of a device."""
+
+    process_index: int
+
+
+def sharing_of(processes: int, each: int, groups: int, shares: int) -> Sharing:
+    devices = tuple(FakeDevice(process) for process in range(processes) for _ in range(each))
+    return Sharing(devices, groups, shares)  # type: ignore[arg-type]
+
+
+def test_processes_load_what_their_devices_need(config: Config, windows: TrainingWindows) -> None:
+    """Two devices of each of three processes; the second process has devices of both groups, and loads both windows."""
+    sharing = sharing_of(processes=3, each=2, groups=2, shares=3)
     whole = list(TrainingBatches(windows, config).from_step(0, 3))
-    shares = [list(TrainingBatches(windows, config, process, 2).from_step(0, 3)) for process in range(2)]
+    shares = [list(TrainingBatches(windows, config, sharing, process).from_step(0, 3)) for process in range(3)]
     for step, one in enumerate(whole):
-        parts = [share[step].batch for share in shares]
-        joined = jax.tree.map(lambda *rows: np.concatenate(rows), *parts)
-        jax.tree.map(np.testing.assert_array_equal, joined, one.batch)
-    config = config.with_fields({"train.batch_size": 3})
-    with pytest.raises(UserError, match=r"config\.train\.batch_size=3\b.*\b2 processes"):
-        TrainingBatches(windows, config, 0, 2)
+        for process, rows in enumerate((slice(0, 1), slice(0, 2), slice(1, 2))):
+            expected = one.batch.part(rows, slice(None))
+            jax.tree.map(np.testing.assert_array_equal, shares[process][step].batch, expected)
+
+
+def test_a_window_of_two_processes_is_counted_by_the_first(config: Config, windows: TrainingWindows) -> None:
+    load = windows.load
+    windows.load = lambda epoch, index: load(epoch, index)._replace(matched=False)  # type: ignore[method-assign]
+    sharing = sharing_of(processes=3, each=2, groups=2, shares=3)
+    counts = [
+        next(TrainingBatches(windows, config, sharing, process).from_step(0, 1)).unmatched for process in range(3)
+    ]
+    assert counts == [1, 1, 0]
+
+
+def test_devices_have_the_windows_of_their_group_and_a_share_of_their_frames(
+    config: Config, windows: TrainingWindows
+) -> None:
+    sharing = sharing_of(processes=2, each=3, groups=3, shares=2)
+    config = config.with_fields({"train.batch_size": 6})
+    batches = [next(TrainingBatches(windows, config, sharing, process).from_step(0, 1)).batch for process in range(2)]
+    whole = next(TrainingBatches(windows, config).from_step(0, 1)).batch
+    parts = [part for process in range(2) for part in device_parts(batches[process], sharing, process)]
+    assert len(parts) == 6
+    for number, part in enumerate(parts):
+        group, share = divmod(number, 2)
+        rows = slice(2 * group, 2 * group + 2)
+        frames = slice(share * LENGTH // 2, (share + 1) * LENGTH // 2)
+        np.testing.assert_array_equal(part.frames, whole.frames[rows, frames])
+        for name in ("mask", "segments", "labels", "sample_ids", "weight", "augmentation"):
+            expected = jax.tree.map(lambda array, rows=rows: array[rows], getattr(whole, name))
+            jax.tree.map(np.testing.assert_array_equal, getattr(part, name), expected)
 
 
 def break_video(config: Config, folder: Path, count: int) -> Config:
@@ -167,7 +217,7 @@ def test_batches_are_placed_one_ahead(config: Config, windows: TrainingWindows) 
             taken.append(step)
             yield one
 
-    ahead = placed_ahead(source(), jax.devices()[:2])
+    ahead = placed_ahead(source(), Sharing(tuple(jax.devices()[:2]), groups=2))
     first = next(ahead)
     assert taken == [0, 1]
     assert first.batch.frames.shape == (2, 1, LENGTH, 16, 16, 3)

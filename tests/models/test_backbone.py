@@ -8,6 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from adatad_jax.devices.mapping import AXIS
+from adatad_jax.devices.window_shares import WindowShares
 from adatad_jax.errors import UserError
 from adatad_jax.models.backbone import Backbone
 from adatad_jax.models.layers import LayerNorm, drop_path, dropout
@@ -57,6 +59,33 @@ def test_remat_and_unrolled_layers_change_nothing(side: bool) -> None:
         other, its_gradient = run(**options)
         np.testing.assert_allclose(other, plain, rtol=0, atol=1e-5)
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4), its_gradient, gradient)
+
+
+# Adapters in all blocks are tested with the whole step.
+@pytest.mark.parametrize("changes", [{"side": True, "depth": 3}, {"tia_blocks": (1,)}], ids=["beside", "in one block"])
+def test_devices_that_share_windows_compute_as_one(changes: dict) -> None:
+    """Features and gradients of two windows of 3 chunks, a chunk on each of 3 devices, in training."""
+    config = dataclasses.replace(SMALL, drop_path=0.5, **changes)
+    params, key = moved_params(config), jax.random.key(1)
+    windows, ids = frames(batch=2), np.arange(4, 6)
+    weights = np.random.default_rng(1).normal(size=(2, 24, 32)).astype(np.float32)
+    shares = WindowShares(3)
+
+    def run(model: Backbone, p: dict, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+        features = model.apply({"params": p}, x, ids, rngs={"dropout": key})
+        total = (features * weights).sum()
+        return (total if model.shares is None else shares.once(total)), features
+
+    def shared(p: dict, x: jax.Array) -> tuple[jax.Array, dict]:
+        gradient, features = jax.grad(lambda q: run(Backbone(config, remat=True, shares=shares), q, x), has_aux=True)(p)
+        return features, jax.lax.psum(gradient, AXIS)
+
+    gradient, features = jax.jit(jax.grad(lambda q: run(Backbone(config), q, windows), has_aux=True))(params)
+    stretches = windows.reshape(2, 3, 16, 32, 32, 3).swapaxes(0, 1)
+    ours, its_gradient = jax.pmap(shared, axis_name=AXIS, in_axes=(None, 0))(params, stretches)
+    for device in range(3):
+        np.testing.assert_allclose(ours[device], features, rtol=1e-5, atol=1e-5)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a[0], b, rtol=1e-4, atol=1e-4), its_gradient, gradient)
 
 
 def test_side_adapters_add_to_the_last_chosen_block_and_send_no_gradient_into_the_blocks() -> None:

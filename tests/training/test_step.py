@@ -8,11 +8,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from adatad_jax.data.batch import Batch
+from adatad_jax.data.loader import device_parts
+from adatad_jax.devices.choice import Sharing
 from adatad_jax.devices.mapping import AXIS
-from adatad_jax.devices.placing import replicate, shard
+from adatad_jax.devices.placing import place, replicate, shard
 from adatad_jax.errors import UserError
 from adatad_jax.models.adatad import AdaTAD
 from adatad_jax.models.sizes import ViTConfig
@@ -21,7 +24,7 @@ from adatad_jax.training.detection_loss import make_detection_loss
 from adatad_jax.training.optimizer import make_optimizer
 from adatad_jax.training.parameters import merge, split
 from adatad_jax.training.state import TrainState, create_state
-from adatad_jax.training.step import Metrics, make_train_step, map_step
+from adatad_jax.training.step import Metrics, Normalized, make_train_step, map_step
 from tests import records
 
 # Stochastic depth is high, so that draws that depended on the device would show.
@@ -70,24 +73,27 @@ def fresh_state(params: dict, seed: int) -> TrainState:
 
 
 class Trainer:
-    """Runs steps on a number of devices; the step is compiled once per number of devices."""
+    """Runs steps on devices that share a batch; a step is compiled once for each way of sharing it."""
 
     def __init__(self, params: dict) -> None:
         self.params = params
         self._optimizer = make_optimizer(OPTIMIZER)
-        self._steps: dict[int, Any] = {}
+        self._steps: dict[tuple[int, int, int], Any] = {}
 
-    def run(self, batches: list[Batch], count: int = 1) -> tuple[TrainState, list[Metrics]]:
+    def run(
+        self, batches: list[Batch], groups: int = 1, shares: int = 1, accumulate: int = 1
+    ) -> tuple[TrainState, list[Metrics]]:
         """Returns the state after some batches and the metrics of each step, on the host."""
-        devices = jax.devices()[:count]
-        loss = records.loss_config(release_gpus=2)
-        if count not in self._steps:
-            step = make_train_step(make_detection_loss(MODEL, loss), self._optimizer, EMA)
-            self._steps[count] = map_step(step, devices)
-        state = replicate(fresh_state(self.params, seed=3), devices)
+        sharing = Sharing(tuple(jax.devices()[: groups * shares]), groups, shares)
+        way = (groups, shares, accumulate)
+        if way not in self._steps:
+            loss = make_detection_loss(MODEL, records.loss_config(release_gpus=2), shares)
+            step = make_train_step(loss, self._optimizer, EMA, accumulate)
+            self._steps[way] = map_step(step, sharing.devices)
+        state = replicate(fresh_state(self.params, seed=3), sharing.devices)
         metrics = []
         for one in batches:
-            state, found = self._steps[count](state, shard(one, count))
+            state, found = self._steps[way](state, place(device_parts(one, sharing), sharing.devices))
             metrics.append(jax.tree.map(lambda x: np.asarray(x)[0], found))
         return jax.device_get(state), metrics
 
@@ -102,13 +108,63 @@ def one_device(trainer: Trainer) -> tuple[TrainState, list[Metrics]]:
     return trainer.run([batch(i) for i in range(3)])
 
 
-def test_four_devices_give_one_devices_result(trainer: Trainer, one_device: tuple[TrainState, list[Metrics]]) -> None:
-    assert jax.device_count() >= 4
-    state, metrics = trainer.run([batch(i) for i in range(3)], count=4)
+# The windows of a batch among four devices; each window among two devices; that, and parts one after the other.
+@pytest.mark.parametrize(("groups", "shares", "accumulate"), [(4, 1, 1), (2, 2, 1), (1, 2, 4)])
+def test_a_batch_gives_the_same_however_it_is_shared(
+    trainer: Trainer, one_device: tuple[TrainState, list[Metrics]], groups: int, shares: int, accumulate: int
+) -> None:
+    state, metrics = trainer.run([batch(i) for i in range(3)], groups, shares, accumulate)
     for ours, alone in zip(metrics, one_device[1], strict=True):
-        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-5), ours, alone)
+        assert ours.keys() == alone.keys()
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), ours, alone)
+        assert ours["positives"] == alone["positives"]
     # Sums have another order, and Adam's first steps amplify differences of tiny gradients.
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=2e-5), state.trained, one_device[0].trained)
+
+
+def test_a_window_that_one_device_has_no_frames_of_counts_for_nothing(trainer: Trainer) -> None:
+    """Two processes can share a window that only one of them can read; the other has filled its row up."""
+    first = batch(0)
+    sharing = Sharing(tuple(jax.devices()[:4]), groups=2, shares=2)
+    parts = device_parts(first, sharing)
+    parts[3] = parts[3]._replace(weight=np.array([0, 1], np.float32))  # of rows 2 and 3
+    trainer.run([first], 2, 2)
+    state = replicate(fresh_state(trainer.params, seed=3), sharing.devices)
+    _, found = trainer._steps[2, 2, 1](state, place(parts, sharing.devices))
+    (_, (expected,)) = trainer.run([first._replace(weight=np.array([1, 1, 0, 1], np.float32))])
+    for name, value in expected.items():
+        np.testing.assert_allclose(np.asarray(found[name])[0], value, rtol=1e-5, err_msg=name)
+
+
+class WeightedMean:
+    """The loss of another task: the weighted mean of squared distances from a point."""
+
+    def count(self, batch: Any) -> Any:
+        return {"weight": batch["weight"].sum()}
+
+    def normalize(self, counted: Any, normalizer: jax.Array) -> Normalized:
+        return Normalized(counted["weight"], normalizer, counted)
+
+    def of_rows(self, params: Any, batch: Any, divisor: jax.Array, key: jax.Array) -> tuple[jax.Array, Metrics]:
+        squares = batch["weight"] * (batch["x"] - params["point"]) ** 2
+        return squares.sum() / divisor, {"rows": jnp.float32(len(squares))}
+
+
+def test_a_task_brings_its_own_loss() -> None:
+    """Two devices with four rows each, in parts of two rows; expected values from the whole batch in NumPy."""
+    rng = np.random.default_rng(0)
+    x, weight, devices = rng.normal(size=8).astype(np.float32), rng.random(8, np.float32), jax.devices()[:2]
+    optimizer = optax.sgd(0.5)
+    step = map_step(make_train_step(WeightedMean(), optimizer, EMA, accumulate=2), devices)
+    state = create_state({"point": np.float32(3)}, {}, optimizer, normalizer=7.0, seed=0)
+    after, metrics = step(replicate(state, devices), shard({"x": x, "weight": weight}, 2))
+    gradient = 2 * np.average(3 - x, weights=weight)
+    np.testing.assert_allclose(after.trained["point"], 3 - 0.5 * gradient, rtol=1e-6)
+    assert float(after.normalizer) == 7
+    expected = {"loss": np.average((x - 3) ** 2, weights=weight), "weight": weight.sum(), "rows": 8}
+    assert metrics.keys() == {*expected, "grad_norm"}
+    for name, value in {**expected, "grad_norm": abs(gradient)}.items():
+        np.testing.assert_allclose(metrics[name], [value, value], rtol=1e-6, err_msg=name)
 
 
 def test_frozen_parameters_stay_bit_identical_and_the_rest_moves(
@@ -204,14 +260,17 @@ def test_folder_without_a_checkpoint_says_so(tmp_path: Path) -> None:
         choosing.read_chosen(tmp_path)
 
 
-@pytest.mark.parametrize("platform", ["tpu", "cuda"])
-def test_step_lowers_for_accelerators(params: dict, platform: str) -> None:
-    """Lowering does not need the device; an axis of size 1 takes the place of the devices."""
+@pytest.mark.parametrize(("platform", "shares"), [("tpu", 1), ("tpu", 2), ("cuda", 1)])
+def test_step_lowers_for_accelerators(params: dict, platform: str, shares: int) -> None:
+    """Lowering does not need the devices; a mapped axis takes their place."""
     model = dataclasses.replace(MODEL, dtype=jnp.bfloat16, remat=True)
-    step = make_train_step(make_detection_loss(model, records.loss_config()), make_optimizer(OPTIMIZER), EMA)
+    loss = make_detection_loss(model, records.loss_config(), shares)
+    step = make_train_step(loss, make_optimizer(OPTIMIZER), EMA, accumulate=shares)
     mapped = jax.vmap(step, in_axes=(None, 0), out_axes=(None, 0), axis_name=AXIS)
     state = fresh_state(params, seed=0)
-    lowered = jax.jit(mapped).trace(state, shard(batch(0), 1)).lower(lowering_platforms=(platform,))
+    parts = device_parts(batch(0), Sharing(tuple(jax.devices()[:shares]), shares=shares))
+    stacked = jax.tree.map(lambda *arrays: np.stack(arrays), *parts)
+    lowered = jax.jit(mapped).trace(state, stacked).lower(lowering_platforms=(platform,))
     assert "stablehlo" in lowered.as_text()
 
 
