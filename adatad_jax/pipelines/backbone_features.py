@@ -71,7 +71,8 @@ def store_features(
       console: where to report.
 
     Raises:
-      UserError: a video cannot be read and `data.skip_broken` is not set, or the features cannot be written.
+      UserError: a video cannot be read and `data.skip_broken` is not set (else it has no features, and its windows are
+        skipped), or the features cannot be written.
     """
     wanted, count = windows.chunks(config.train.epochs)
     frames = FrameSource(
@@ -120,7 +121,13 @@ def _missing(
     result, others = [], []
     for name, chunks in wanted.items():
         path = features_file(folder, name)
-        made_of = _made_of(name, config, frames, weights)
+        try:
+            made_of = _made_of(name, config, frames, weights)
+        except UserError as error:
+            if not config.data.skip_broken:
+                raise
+            _logger.warning("%s; its features are left out", error)
+            continue
         try:
             stored = read_features(path)
         except UserError as error:
@@ -148,7 +155,10 @@ def _made_of(video: str, config: Config, frames: FrameSource, weights: int) -> d
         entry = read_entry(record_file(Path(data.cache), data.train_short_side, video))
         source["records"] = entry.sha256 if entry is not None else ""
     elif path is not None:
-        status = path.stat()
+        try:
+            status = path.stat()
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read ({error.strerror})") from error
         source |= {"name": path.name, "bytes": status.st_size, "mtime_ns": status.st_mtime_ns, "reader": data.reader}
     computed = {"size": model.size, "image_size": model.image_size, "norm_eps": model.norm_eps, "dtype": model.dtype}
     return {"format": FORMAT, "video": video, "source": source, "crop": data.crop, "model": computed, "crc32": weights}

@@ -1,5 +1,6 @@
 """A dry run of a training: everything is built and compiled, and what it will need is printed; nothing is written."""
 
+import datetime
 import functools
 import shutil
 import time
@@ -245,11 +246,11 @@ def _cost_rows(
     )
     if known.steps_per_epoch is not None:
         training = known.steps_per_epoch * config.train.epochs * step.seconds
-        text = f"{training / 3600:.2g} of training"
+        text = f"{_clock(training)} of training"
         count = sum(is_evaluated(epoch, config.train) for epoch in range(1, config.train.epochs + 1))
         if count and known.test_windows is not None:
             calls = -(-known.test_windows // (config.test.batch_size * jax.local_device_count()))
-            text += f", {count * calls * prediction.seconds / 3600:.2g} of {count} evaluations"
+            text += f", {_clock(count * calls * prediction.seconds)} of {count} evaluations"
         rows.append(("hours", f"{text}; reading of videos that the devices wait for is not counted"))
     return rows
 
@@ -279,7 +280,8 @@ def _folder(workdir: Path, shapes: Shapes, config: Config) -> str:
     start = "holds a run, which would go on" if has_checkpoint(workdir) else "a run would start"
     return (
         f"{workdir}: {start}: {CONFIG_FILE}, {HISTORY_FILE}, {FROZEN_FOLDER}/ ({_amount(_size(state.frozen), 1024)}B), "
-        f"{CHECKPOINTS_FOLDER}/ ({_amount(checkpoint, 1024)}B each, {config.train.keep_checkpoints} kept); "
+        f"{CHECKPOINTS_FOLDER}/ ({_amount(checkpoint, 1024)}B each, {config.train.keep_checkpoints} or more kept), and "
+        "small files; "
         f"{_amount(shutil.disk_usage(existing).free, 1024)}B free there"
     )
 
@@ -305,6 +307,11 @@ def _zeros(tree: Any) -> Any:
 def _size(tree: Any) -> int:
     """Returns the bytes of all arrays."""
     return sum(int(np.prod(leaf.shape)) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+
+
+def _clock(seconds: float) -> str:
+    """Formats a time as h:mm:ss, with days in front if there are any."""
+    return str(datetime.timedelta(seconds=round(seconds)))
 
 
 def _amount(number: float, base: int = 1000) -> str:

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 from io import StringIO
 from pathlib import Path
 
@@ -45,7 +46,7 @@ def config(folder: Path) -> Config:
 class Run:
     """What the loss of a run needs, and the storing of its features."""
 
-    def __init__(self, config: Config, workdir: Path) -> None:
+    def __init__(self, config: Config, workdir: Path, gone: Path | None = None) -> None:
         self.said = StringIO()
         console = Console(file=self.said, width=500)
         self.config = config
@@ -53,6 +54,8 @@ class Run:
         self.windows, self.batches = inputs.windows, inputs.batches
         self.model = make_model(config, len(inputs.classes))
         self.params = tiny_trained(inputs.classes, config).params
+        if gone is not None:
+            gone.unlink()
         if isinstance(inputs.windows, FeatureWindows):
             frozen = split(self.params)[1]
             store_features(inputs.windows, config, self.model, frozen, Processes(), console)
@@ -117,6 +120,21 @@ def test_what_is_not_stored_or_has_changed_is_computed_again(
     for path in (changed, damaged):
         assert str(path) in caplog.text
     assert Run(longer, tmp_path / "again").counts[2] == 0
+
+
+def test_a_video_that_is_gone_is_named_or_skipped(config: Config, folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder / "videos", tmp_path / "videos")
+    config = config.with_fields({"train.cache_features": "auto", "data.videos": str(tmp_path / "videos")})
+    gone = tmp_path / "videos/train_002.mp4"
+    kept = gone.read_bytes()
+    with pytest.raises(UserError, match=re.escape(str(gone))):
+        Run(config, tmp_path / "run", gone)
+    gone.write_bytes(kept)
+    run = Run(config.with_fields({"data.skip_broken": True}), tmp_path / "run", gone)
+    assert len(list((tmp_path / "run/features").iterdir())) == VIDEOS - 1
+    skipped = [message for loaded in run.batches.from_step(0, 3) for message in loaded.skipped]
+    assert len(skipped) == 1
+    assert "train_002" in skipped[0]
 
 
 @pytest.mark.slow
