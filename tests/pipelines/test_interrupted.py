@@ -1,13 +1,10 @@
 """Trainings that are interrupted between the checkpoint of an epoch and its line in the history."""
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import jax
 import pytest
-from jax.experimental.compilation_cache import compilation_cache
 from rich.console import Console
 
 from adatad_jax.pipelines.evaluate_detector import evaluate
@@ -20,21 +17,6 @@ def without_times(workdir: Path) -> list[dict[str, Any]]:
     return [{name: value for name, value in record.items() if name != "seconds"} for record in read_history(workdir)]
 
 
-@pytest.fixture
-def compiled_once(tmp_path: Path) -> Iterator[None]:
-    """Keeps compiled programs on disk, because the same ones are compiled again and again."""
-    options = {"jax_compilation_cache_dir": str(tmp_path / "compiled"), "jax_persistent_cache_min_compile_time_secs": 0}
-    before = {name: getattr(jax.config, name) for name in options}
-    for name, value in options.items():
-        jax.config.update(name, value)
-    compilation_cache.reset_cache()
-    yield
-    for name, value in before.items():
-        jax.config.update(name, value)
-    compilation_cache.reset_cache()
-
-
-@pytest.mark.usefixtures("compiled_once")
 def test_an_evaluation_that_fails_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The epoch is evaluated by the next start, or alone; the run ends as one that nothing has interrupted."""
     data = make_data(tmp_path / "data", 4)

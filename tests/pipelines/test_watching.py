@@ -1,6 +1,5 @@
 """What a run shows: a short training that is continued, and everything that it leaves in its folder."""
 
-import contextlib
 import io
 import json
 import os
@@ -10,10 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 import pytest
-from jax.experimental.compilation_cache.compilation_cache import reset_cache
 from PIL import Image
 from rich.console import Console
 from wandb.proto.wandb_internal_pb2 import Record
@@ -26,11 +23,7 @@ from tests.event_files import shown
 from tests.tiny_run import make_data, run_config
 
 STEPS = 2  # of an epoch
-COMPILATION = (
-    "jax_compilation_cache_dir",
-    "jax_persistent_cache_min_compile_time_secs",
-    "jax_disable_most_optimizations",
-)
+
 SHOWN = {
     "train__epochs": 3,
     "train__batch_size": 1,
@@ -55,12 +48,11 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     data = make_data(folder / "data", STEPS)
     config = run_config(data, data / "all.json", **SHOWN)
     consoles = []
-    with compiled_once(folder / "compiled"):
-        consoles.append(AsksToLeave(file=io.StringIO(), width=200))
-        with pytest.raises(Left):
-            train(config, folder / "run", consoles[0])
-        consoles.append(Console(file=io.StringIO(), width=200))
-        train(config.with_fields({"train.profile_steps": (4, 9)}), folder / "run", consoles[1])
+    consoles.append(AsksToLeave(file=io.StringIO(), width=200))
+    with pytest.raises(Left):
+        train(config, folder / "run", consoles[0])
+    consoles.append(Console(file=io.StringIO(), width=200))
+    train(config.with_fields({"train.profile_steps": (4, 9)}), folder / "run", consoles[1])
     return Finished(folder / "run", *(console.file.getvalue() for console in consoles))  # type: ignore[attr-defined]
 
 
@@ -71,19 +63,6 @@ class AsksToLeave(Console):
         super().print(*objects, **options)
         if str(objects[0] if objects else "").startswith("epoch "):
             os.kill(os.getpid(), signal.SIGTERM)
-
-
-@contextlib.contextmanager
-def compiled_once(folder: Path) -> Iterator[None]:
-    """Lets the second start take the compiled step of the first, and spends less time on compiling."""
-    during = (str(folder), 0.0, True)
-    after = (jax.config.jax_compilation_cache_dir, jax.config.jax_persistent_cache_min_compile_time_secs, False)
-    for values in (during, after):
-        for name, value in zip(COMPILATION, values, strict=True):
-            jax.config.update(name, value)
-        reset_cache()
-        if values is during:
-            yield
 
 
 def test_tensorboard_has_the_values_of_every_step_once(run: Finished) -> None:
