@@ -162,11 +162,7 @@ def _train(config: Config, workdir: Path, console: Console, leaving: Leaving, pr
         if isinstance(inputs.windows, FeatureWindows):
             store_features(inputs.windows, config, plan.model, start.state.frozen, processes, console)
         console.print(groups_table(_groups(start.state, plan.optimizer_config)))
-        last = start.step - (start.unfinished is not None)  # an unfinished epoch is recorded when it is finished
-        history = [record for record in read_history(workdir) if record["step"] <= last]
-        if is_first():
-            write_history(workdir, history)
-        retention.epochs |= {record["step"]: record for record in history}
+        retention.epochs |= {record["step"]: record for record in _cut_history(workdir, start)}
         with (
             watch(_watched(inputs, plan, start), inputs.evaluation, console) as watching,
             CheckpointWriter(manager, config.train.failed_saves) as writer,
@@ -264,6 +260,15 @@ def make_plan(config: Config, sharing: Sharing, classes: int, steps_per_epoch: i
         step = forgiving(step)
     rates = optimizer_config.scheduled(config.train.tia_rate)
     return Plan(sharing.devices, model, optimizer_config, optimizer, map_step(step, sharing.devices), rates)
+
+
+def _cut_history(workdir: Path, start: Start) -> list[dict[str, Any]]:
+    """Cuts the history of a run to the epochs before a start, and returns it."""
+    last = start.step - (start.unfinished is not None)  # an unfinished epoch is recorded when it is finished
+    history = [record for record in read_history(workdir) if record["step"] <= last]
+    if is_first():
+        write_history(workdir, history)
+    return history
 
 
 def _hooks(inputs: Inputs, plan: Plan, start: Start, console: Console) -> list[loop.Hook]:
