@@ -32,7 +32,7 @@ def flops_per_window(model: AdaTAD, config: LossConfig, trained: Params, frozen:
 
     def gradients(trained: Params, frozen: Params, window: Batch) -> Any:
         def share(trained: Params) -> jax.Array:
-            value, _ = loss.share(merge(trained, frozen), window, jax.numpy.float32(1), jax.random.key(0))
+            value, _ = loss.of_rows(merge(trained, frozen), window, jax.numpy.float32(1), jax.random.key(0))
             return value
 
         return jax.grad(share)(trained)
