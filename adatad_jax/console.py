@@ -97,12 +97,22 @@ class _Status(ProgressColumn):
         return Text(task.fields.get("status") or f"{task.completed:.0f}/{task.total or 0:.0f}")
 
 
+class _Left(TimeRemainingColumn):
+    """The field `left` of a task, in seconds, or what the bar itself estimates from the steps so far."""
+
+    def render(self, task: Task) -> Text:
+        if (left := task.fields.get("left")) is None or task.finished:
+            return super().render(task)
+        minutes, seconds = divmod(round(left), 60)
+        return Text(f"{minutes // 60}:{minutes % 60:02}:{seconds:02}", style="progress.remaining")
+
+
 def progress_bar(console: Console, *, stays: bool = False) -> Progress:
     """Returns the bar for long work; a task's field `status` says what is going on.
 
     Args:
       console: where the bar is shown, if that is a terminal.
-      stays: whether the bar stays when the work is done, and ends up in a file that is no terminal, too.
+      stays: whether the bar stays when the work is done.
     """
     times = len("0:00:00")
     return Progress(
@@ -111,11 +121,11 @@ def progress_bar(console: Console, *, stays: bool = False) -> Progress:
         _Status(table_column=Column(no_wrap=True)),
         TimeElapsedColumn(table_column=Column(no_wrap=True, min_width=times)),
         TextColumn("ETA"),
-        TimeRemainingColumn(table_column=Column(no_wrap=True, min_width=times)),
+        _Left(table_column=Column(no_wrap=True, min_width=times)),
         console=console,
         transient=not stays,
         expand=True,
-        disable=not (stays or console.is_terminal),
+        disable=not console.is_terminal,
     )
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from adatad_jax import cli
 from adatad_jax.console import make_console
-from adatad_jax.devices.launch import require_one_process
 from adatad_jax.errors import Exit
 from adatad_jax.files import check_output_folder
 from adatad_jax.inference.detector import load
@@ -28,7 +27,6 @@ def main(arguments: Sequence[str]) -> None:
     Raises:
       UserError: the arguments, the detector or the output folder cannot be used.
     """
-    require_one_process("detect")
     parser = argparse.ArgumentParser(
         description="Find actions in videos with a trained detector. For each, OUT gets NAME.json and NAME.csv (all "
         "detections), NAME.srt and NAME.vtt (subtitles that show the good ones in any player) and NAME.png (a "

@@ -251,6 +251,17 @@ class TrainConfig:
     eval_every: int = setting(
         2, "epochs between evaluations, at least 1; without effect where eval_from is 0", at_least=0
     )
+    log_steps: int = setting(
+        10, "steps between the values that TensorBoard and Weights & Biases get; 0: they get none", at_least=0
+    )
+    wandb: str = setting(
+        "off",
+        "whether Weights & Biases gets what TensorBoard gets: not at all, into the run's folder, or over the network",
+        one_of=("off", "offline", "online"),
+    )
+    profile_steps: tuple[int, ...] = setting(
+        (), "first and last step to profile, counted from 1, such as 10,20; empty: no profile"
+    )
     resume_with_changes: bool = setting(
         False,
         "let this start continue a run with another configuration or other training videos; each change is listed and "
@@ -305,6 +316,9 @@ class Config:
         "",
         "what a run starts from: the VideoMAE backbone (a .pth, or a folder written by convert/pth_to_flax.py), or a "
         "whole detector (the folder of a run, a converted folder, or a .pth)",
+    )
+    weights_step: str = setting(
+        "latest", "which checkpoint, where the weights are a run: latest, best (by mAP), or a number of steps"
     )
     weights_from: str = setting("", "where to get the weights, shown when they are missing")
     data: DataConfig = field(default_factory=DataConfig)

@@ -93,6 +93,11 @@ def _joint_rules(config: Config, missing: tuple[str, ...]) -> list[Rule]:
             f"none: only features of a frozen backbone with nothing random before it stay the same, not with {random}",
         ),
         Rule("train.eval_every", train.eval_from == 0 or train.eval_every >= 1, "at least 1"),
+        Rule(
+            "train.log_steps",
+            train.wandb == "off" or train.log_steps >= 1,
+            f"at least 1 where train.wandb={train.wandb}",
+        ),
     ]
     if train.batch_size >= 1 and train.accumulate >= 1:
         divisors = ", ".join(str(n) for n in range(1, train.batch_size + 1) if train.batch_size % n == 0)
@@ -106,8 +111,18 @@ def _joint_rules(config: Config, missing: tuple[str, ...]) -> list[Rule]:
 def _rules_on_parts(config: Config) -> list[Rule]:
     """Lists the rules on fields that hold several numbers."""
     ratio, windows, levels = config.data.crop_ratio, config.model.attention_windows, config.model.branch + 1
-    tious = config.test.tious
+    tious, profiled = config.test.tious, config.train.profile_steps
     return [
+        Rule(
+            "train.profile_steps",
+            not profiled
+            or (
+                len(profiled) == 2
+                and all(isinstance(step, int) and not isinstance(step, bool) for step in profiled)
+                and 1 <= profiled[0] <= profiled[1]
+            ),
+            "the first and the last step, counted from 1, such as 10,20",
+        ),
         Rule("data.crop_ratio", len(ratio) == 2 and 0 < ratio[0] <= ratio[1] <= 1, "two ascending fractions in (0, 1]"),
         Rule(
             "model.attention_windows",

@@ -11,8 +11,8 @@ from typing import Any
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
-from absl import logging
 
+from adatad_jax.console import libraries_silenced
 from adatad_jax.errors import UserError, one_line
 from adatad_jax.files import check_output_folder
 
@@ -103,7 +103,7 @@ def on_host(array: np.ndarray) -> jax.Array:
 def write_tree(path: Path, tree: Any) -> None:
     """Writes a tree of arrays as an Orbax checkpoint; raises whatever the library raises."""
     placed = on_host if jax.process_count() == 1 else np.asarray  # of several, it writes no JAX array of one alone
-    with _quiet(), _checkpointer() as checkpointer:
+    with libraries_silenced(), _checkpointer() as checkpointer:
         checkpointer.save(path.absolute(), jax.tree.map(placed, tree))
 
 
@@ -113,7 +113,7 @@ def read_tree(path: Path) -> Any:
     Raises:
       ValueError: the checkpoint has no list of its arrays.
     """
-    with _quiet(), _checkpointer() as checkpointer:
+    with libraries_silenced(), _checkpointer() as checkpointer:
         saved = checkpointer.metadata(path.absolute()).item_metadata
         if saved is None:
             raise ValueError(f"{path.name}/ has no list of its arrays")
@@ -134,14 +134,3 @@ def _checkpointer() -> ocp.StandardCheckpointer:
     """Returns a checkpointer by which one of several processes writes or reads alone: the others do not take part."""
     alone = ocp.options.MultiprocessingOptions(primary_host=jax.process_index(), active_processes={jax.process_index()})
     return ocp.StandardCheckpointer(multiprocessing_options=alone)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Silences the library's own tracebacks: its errors are also raised, and reported in one message."""
-    before = logging.get_verbosity()
-    logging.set_verbosity(logging.FATAL)
-    try:
-        yield
-    finally:
-        logging.set_verbosity(before)

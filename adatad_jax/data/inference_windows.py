@@ -52,6 +52,34 @@ class InferenceWindows:
         """Converts segments [G, 2] float32 from grid positions of a window to seconds, clipped to the video."""
         return self._sampling.seconds(segments, window, self.videos[window.video])
 
+    def span(self, window: Window) -> tuple[float, float]:
+        """Returns the seconds at which a window starts and ends, within its video."""
+        ends = np.array([[0, window.end - window.first]], np.float32)
+        start, end = self.seconds(window, ends)[0].tolist()
+        return start, end
+
+    def strip(self, window: Window, count: int) -> Images:
+        """Reads frames that are evenly spaced in a window, as the model sees them.
+
+        Args:
+          window: one of `windows`.
+          count: how many, where the window has so many.
+
+        Returns:
+          `[count, crop, crop, 3]` uint8 RGB.
+
+        Raises:
+          UserError: the video cannot be read.
+        """
+        video, crop = window.video, self._data.crop
+        indices, mask = self._sampling.frames(window, self._frames.count(video))
+        indices = np.unique(indices[: int(mask.sum()) * self._data.frames_per_position])
+        wanted = indices[((np.arange(count) + 0.5) * len(indices) / count).astype(int)]
+        distinct, back = np.unique(wanted, return_inverse=True)
+        images = self._frames.read(video, distinct, transforms.centre_box(*self._frames.size(video), crop), crop)
+        self._frames.finish(video)
+        return images[back]
+
     def stream(
         self, threads: int, ahead: int, videos: Collection[str] | None = None
     ) -> Iterator[tuple[Window, Sample | Exception]]:

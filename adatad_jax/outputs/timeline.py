@@ -82,8 +82,9 @@ def draw_timeline(
     title: str,
     truth: Sequence[Span] = (),
     damaged: Sequence[tuple[float, float]] = (),
+    start: float = 0.0,
 ) -> None:
-    """Writes the picture as PNG.
+    """Writes the picture of a video, or of a stretch of one, as PNG.
 
     At most 40 classes get a row, annotated classes first, then by best score. Classes and detections without room are
     counted below the time axis.
@@ -91,11 +92,12 @@ def draw_timeline(
     Args:
       output: the file to write.
       shown: the detections to draw, best first (`selection.to_show`).
-      duration: length of the video, seconds.
+      duration: length of the video or stretch, seconds.
       images: thumbnails `[H, W, 3]` uint8 RGB, evenly spaced in time.
       title: the title above the picture.
       truth: annotated segments, drawn as lines above the detections of their class.
       damaged: stretches of the video that were filled, in seconds; hatched.
+      start: of the stretch, seconds from the first frame.
 
     Raises:
       UserError: the file cannot be written.
@@ -105,7 +107,7 @@ def draw_timeline(
     (title, *names), font = drawable([shortened(title, LONGEST_TITLE), *(shortened(row, LONGEST_NAME) for row in rows)])
     figure = Figure(figsize=(WIDTH, 9), layout="constrained")
     strip, axes = figure.subplots(2, 1)
-    strip_height = _draw_strip(strip, images, duration)
+    strip_height = _draw_strip(strip, images, start, duration)
     strip.set_title(title, parse_math=False, font=font, fontsize=12)
     left_out = sum(detection.label not in rows for detection in shown)
     top, centres = 0.0, []
@@ -124,7 +126,7 @@ def draw_timeline(
     axes.set_ylim(max(top, 0.5), 0)
     if not rows:
         axes.text(0.5, 0.5, "nothing found", transform=axes.transAxes, ha="center", va="center", color="0.4")
-    _draw_time(axes, duration, damaged)
+    _draw_time(axes, start, duration, damaged)
     notes = [f"{len(labels) - ROWS} more classes"] * (len(labels) > ROWS)
     notes += ["hatched: damaged, the last sound frame stands for it"] * bool(damaged)
     notes += [f"no room for {left_out} of {len(shown)} detections"] * (left_out > 0)
@@ -151,16 +153,16 @@ def _draw_keys(figure: Figure, axes: Any, *, has_truth: bool, has_scores: bool, 
         scale.set_label("score")
 
 
-def _draw_strip(axes: Any, images: Sequence[np.ndarray], duration: float) -> float:
+def _draw_strip(axes: Any, images: Sequence[np.ndarray], start: float, duration: float) -> float:
     """Draws each thumbnail around its time; returns the strip height, in inches, that keeps their aspect ratio."""
     height, width, _ = images[0].shape
     share = duration / len(images)
     wanted: float = 0.85 * WIDTH / len(images) * height / width
     shrink = min(1.0, MOST_STRIP / wanted)
     for number, image in enumerate(images):
-        left, right = (number + 0.5 - 0.48 * shrink) * share, (number + 0.5 + 0.48 * shrink) * share
-        axes.imshow(image, extent=(left, right, 0, 1), aspect="auto", interpolation="antialiased")
-    axes.set_xlim(0, duration)
+        middle, half = start + (number + 0.5) * share, 0.48 * shrink * share
+        axes.imshow(image, extent=(middle - half, middle + half, 0, 1), aspect="auto", interpolation="antialiased")
+    axes.set_xlim(start, start + duration)
     axes.set_ylim(0, 1)
     axes.set_axis_off()
     return wanted * shrink
@@ -187,21 +189,21 @@ def _draw_row(
     return first - top + (1 + max(taken, default=0)) * LANE + 0.1, len(lanes) - len(taken)
 
 
-def _draw_time(axes: Any, duration: float, damaged: Sequence[tuple[float, float]]) -> None:
+def _draw_time(axes: Any, start: float, duration: float, damaged: Sequence[tuple[float, float]]) -> None:
     """Draws the time axis, and hatches the stretches that were filled, all in seconds."""
-    axes.set_xlim(0, duration)
-    for start, end in damaged:
-        axes.axvspan(start, end, facecolor="none", edgecolor="0.55", hatch="///", linewidth=0, zorder=0.5)
+    axes.set_xlim(start, start + duration)
+    for first, last in damaged:
+        axes.axvspan(first, last, facecolor="none", edgecolor="0.55", hatch="///", linewidth=0, zorder=0.5)
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.grid(axis="x", color="0.85", linewidth=0.6)
     axes.set_axisbelow(True)
-    if duration < 60:
+    if start + duration < 60:
         axes.set_xlabel("seconds")
         return
     step = next((step for step in STEPS if duration / step <= 14), duration / 10)
     axes.xaxis.set_major_locator(MultipleLocator(step))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: clock(seconds)))
-    axes.set_xlabel("hours : minutes : seconds" if duration >= 3600 else "minutes : seconds")
+    axes.set_xlabel("hours : minutes : seconds" if start + duration >= 3600 else "minutes : seconds")
 
 
 def clock(seconds: float) -> str:

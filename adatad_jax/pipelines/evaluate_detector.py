@@ -71,7 +71,7 @@ def evaluate(
         files=find_files(folder, list(evaluation.durations), config.data.video_prefix)[0] if folder.is_dir() else {},
     )
     try:
-        write_evaluated(workdir, evaluated, {"checkpoint": origin}, config.data.time_limit)
+        write_evaluated(workdir, evaluated, {"checkpoint": origin}, config.data.time_limit, checkpoint or workdir)
     finally:  # an error of one must not lose the other: the disk may be full, or the pipe closed
         print_evaluated(evaluated, f"{config.data.test_subset}: {len(results)} videos, {name}", console)
     console.print(f"wrote {RESULTS_FILE}, {METRICS_FILE} and {REPORT_FILE} into {workdir}")

@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,11 +11,9 @@ import jax
 import numpy as np
 import optax
 from rich.console import Console
-from rich.progress import Progress
 
 from adatad_jax.config.build import learner, make_loss, make_model
 from adatad_jax.config.fields import Config
-from adatad_jax.console import progress_bar
 from adatad_jax.data.annotations import Video
 from adatad_jax.data.dataset import TrainingWindows
 from adatad_jax.data.fingerprint import fingerprints
@@ -34,8 +33,10 @@ from adatad_jax.models.adatad import AdaTAD
 from adatad_jax.models.layers import Params
 from adatad_jax.models.sizes import CHUNK_FRAMES
 from adatad_jax.pipelines.backbone_features import store_features
+from adatad_jax.pipelines.sample_windows import SampleWindows
 from adatad_jax.pipelines.start import Run, Start, continue_run, start_run, write_start
 from adatad_jax.pipelines.together import check_same_inputs, check_same_start, locked_together
+from adatad_jax.pipelines.watching import Watched, Watching, metrics_record, watch
 from adatad_jax.training import checkpoints, choosing, loop
 from adatad_jax.training.detection_loss import make_detection_loss
 from adatad_jax.training.epochs import CountEpoch, LogEpoch
@@ -45,13 +46,13 @@ from adatad_jax.training.guards import StopIfNotFinite
 from adatad_jax.training.history import read_history, report_evaluations, write_history
 from adatad_jax.training.leaving import Leaving, leaves_when_asked
 from adatad_jax.training.memory import levers
-from adatad_jax.training.optimizer import OptimizerConfig, make_optimizer, make_optimizer_config
-from adatad_jax.training.parameters import groups_table, merge, parameter_groups
-from adatad_jax.training.progress import ShowProgress
+from adatad_jax.training.optimizer import OptimizerConfig, group_rates, make_optimizer, make_optimizer_config
+from adatad_jax.training.parameters import groups_table, merge, parameter_groups, trained_groups
 from adatad_jax.training.retention import Retention
 from adatad_jax.training.saving import SaveCheckpoint
 from adatad_jax.training.state import TrainState
 from adatad_jax.training.step import Step, make_train_step, map_step
+from adatad_jax.training.weights_and_biases import check_installed
 from adatad_jax.training.writing import CheckpointWriter
 from adatad_jax.weights.changes import Changes, check_fields, check_videos
 from adatad_jax.weights.initialize import initialize
@@ -98,7 +99,7 @@ class Plan(NamedTuple):
       optimizer_config: rates and lengths of the run.
       optimizer: of the trained parameters.
       step: the training step, mapped over the devices.
-      rates: `[steps]` learning rates of the adapters, as the progress bar shows them.
+      rates: `[steps]` learning rates of the adapters.
     """
 
     devices: tuple[jax.Device, ...]
@@ -161,20 +162,16 @@ def _train(config: Config, workdir: Path, console: Console, leaving: Leaving, pr
         if isinstance(inputs.windows, FeatureWindows):
             store_features(inputs.windows, config, plan.model, start.state.frozen, processes, console)
         console.print(groups_table(_groups(start.state, plan.optimizer_config)))
-        last = start.step - (start.unfinished is not None)  # an unfinished epoch is recorded when it is finished
-        history = [record for record in read_history(workdir) if record["step"] <= last]
-        if is_first():
-            write_history(workdir, history)
-        retention.epochs |= {record["step"]: record for record in history}
+        retention.epochs |= {record["step"]: record for record in _cut_history(workdir, start)}
         with (
-            progress_bar(console, stays=True) as bar,
+            watch(_watched(inputs, plan, start), inputs.evaluation, console) as watching,
             CheckpointWriter(manager, config.train.failed_saves) as writer,
         ):
             save = SaveCheckpoint(
                 writer, retention, config.train, start.tally, {**inputs.run.order, "shift": start.shift}
             )
             saving = [save] if is_first() else []
-            ending = _ending(inputs, plan, workdir, console, leaving, processes)
+            ending = _ending(inputs, plan, watching, console, leaving, processes)
             state = replicate(start.state, plan.devices)
             if start.unfinished is not None:
                 retention.epochs[start.step] = start.unfinished
@@ -187,7 +184,7 @@ def _train(config: Config, workdir: Path, console: Console, leaving: Leaving, pr
                 ),
                 start.step,
                 batches.steps_per_epoch,
-                [*_hooks(inputs, plan, start, bar, console), *saving, *ending],
+                [*_hooks(inputs, plan, start, console), *watching.steps, *saving, *ending],
                 leaving,
                 processes,
                 start.shift,
@@ -212,6 +209,7 @@ def check_inputs(config: Config, workdir: Path, console: Console) -> Inputs:
     if is_first():
         check_unlocked(workdir)
     check_paths(config)
+    check_installed(config.train.wandb)
     config = resolve(keep_open_fields(config, workdir), console)
     classes = load_classes(config)
     fields = check_fields(workdir, config, classes)
@@ -264,25 +262,34 @@ def make_plan(config: Config, sharing: Sharing, classes: int, steps_per_epoch: i
     return Plan(sharing.devices, model, optimizer_config, optimizer, map_step(step, sharing.devices), rates)
 
 
-def _hooks(inputs: Inputs, plan: Plan, start: Start, bar: Progress, console: Console) -> list[loop.Hook]:
-    """Returns the hooks of the training loop before those that save and end an epoch, in their order."""
-    config, steps_per_epoch = inputs.config, inputs.batches.steps_per_epoch
+def _cut_history(workdir: Path, start: Start) -> list[dict[str, Any]]:
+    """Cuts the history of a run to the epochs before a start, and returns it."""
+    last = start.step - (start.unfinished is not None)  # an unfinished epoch is recorded when it is finished
+    history = [record for record in read_history(workdir) if record["step"] <= last]
+    if is_first():
+        write_history(workdir, history)
+    return history
+
+
+def _hooks(inputs: Inputs, plan: Plan, start: Start, console: Console) -> list[loop.Hook]:
+    """Returns the hooks of the training loop before those that show, save and end an epoch, in their order."""
+    config = inputs.config
     return [
         StopIfNotFinite(plan.optimizer_config, config.train.skip_bad_steps, console),
-        ShowProgress(bar, plan.rates, start.step, steps_per_epoch, start.shift),
         CountEpoch(start.tally, len(inputs.windows.order(0)), console, config.data.annotations),
     ]
 
 
 def _ending(
-    inputs: Inputs, plan: Plan, workdir: Path, console: Console, leaving: Leaving, processes: Processes
+    inputs: Inputs, plan: Plan, watching: Watching, console: Console, leaving: Leaving, processes: Processes
 ) -> list[loop.Hook]:
     """Returns the hooks that end an epoch once its checkpoint is saved; a resumed run may begin with them."""
     evaluations: list[loop.Hook] = []
     if inputs.evaluation is not None:  # before the log, which holds the result
-        measure = _measure(inputs.evaluation, plan.model, console, processes)
+        measure = _measure(inputs.evaluation, plan.model, watching.samples, console, processes)
         evaluations.append(Evaluate(inputs.config.train, measure, leaving))
-    return [*evaluations, *([LogEpoch(workdir, console)] if is_first() else [])]
+    logs = [LogEpoch(inputs.run.workdir, console)] if is_first() else []
+    return [*evaluations, *logs, *watching.epochs]
 
 
 def _end_epoch(hooks: list[loop.Hook], step: int, state: TrainState, record: dict[str, Any]) -> None:
@@ -305,18 +312,37 @@ def _groups(state: TrainState, config: OptimizerConfig) -> Any:
     return parameter_groups(merge(state.trained, state.frozen), config.rates, config.weight_decay, config.full)
 
 
+def _watched(inputs: Inputs, plan: Plan, start: Start) -> Watched:
+    """Returns what is shown of a run."""
+    run = inputs.run
+    videos = hashlib.sha256(json.dumps(run.videos, sort_keys=True).encode()).hexdigest()
+    return Watched(
+        inputs.config,
+        run.workdir,
+        plan.devices,
+        group_rates(plan.optimizer_config, trained_groups(start.state.trained)),
+        start.step,
+        run.order["steps_per_epoch"],
+        {**run.order, "annotations_sha256": videos},
+        start.shift,
+    )
+
+
 def _measure(
-    evaluation: Evaluation, model: AdaTAD, console: Console, processes: Processes
-) -> Callable[[Params], float]:
-    """Makes the function that measures the average mAP of a parameter tree; its first call compiles the model."""
+    evaluation: Evaluation, model: AdaTAD, samples: SampleWindows | None, console: Console, processes: Processes
+) -> Callable[[Params], dict[str, Any]]:
+    """Makes the function that evaluates a parameter tree, for the epoch's record; its first call compiles the model."""
     predictor: Predictor | None = None
 
-    def measure(params: Params) -> float:
+    def measure(params: Params) -> dict[str, Any]:
         nonlocal predictor
         if predictor is None:
             predictor = Predictor(model, params, evaluation.config.test.batch_size)
         else:
             predictor.load(params)
-        return evaluation.measure(evaluation.detect(predictor, console, processes)).average_map
+        results = evaluation.detect(predictor, console, processes)
+        if samples is not None:
+            samples.draw(results)
+        return metrics_record(evaluation.measure(results))
 
     return measure

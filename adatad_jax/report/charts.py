@@ -98,11 +98,16 @@ def _draw(precision: Array, curves: Sequence[Curve], banded: bool, ink: str) -> 
     axes.tick_params(colors=ink, length=0)
     axes.grid(color=ink, alpha=0.15, linewidth=0.6)
     axes.spines[:].set_visible(False)
+    return data_uri("image/svg+xml", to_svg(figure))
+
+
+def to_svg(figure: Figure) -> bytes:
+    """Returns a picture as SVG without a background."""
     svg = io.BytesIO()
     # Numbers stay text, in the reader's own font. The salt is fixed, so that the same curves give the same file.
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "report", "font.size": 9}):
         figure.savefig(svg, format="svg", transparent=True, metadata={"Date": None})
-    return data_uri("image/svg+xml", svg.getvalue())
+    return svg.getvalue()
 
 
 def data_uri(kind: str, content: bytes) -> str:

@@ -21,13 +21,14 @@ from adatad_jax.report.charts import precision_recall
 from adatad_jax.report.evaluated import Evaluated
 from adatad_jax.report.findings import findings, percent
 from adatad_jax.report.timelines import RULE, Timeline, best_and_worst, lay_out, thumbnail_strip
+from adatad_jax.report.training import training_curves
 
 Array = np.ndarray
 
 AP_BINS = 10
 
 
-def write_report(path: Path, evaluated: Evaluated, time_limit: float = 60.0) -> None:
+def write_report(path: Path, evaluated: Evaluated, time_limit: float = 60.0, run: Path | None = None) -> None:
     """Writes the page, which opens from disk in any browser, without a network.
 
     Args:
@@ -35,10 +36,12 @@ def write_report(path: Path, evaluated: Evaluated, time_limit: float = 60.0) -> 
       evaluated: what the page shows.
       time_limit: seconds that opening a video, or reading a frame of it, may take. A video that fails has no
         thumbnails, and the page says why.
+      run: folder of the run that trained the detector, whose curves are shown.
 
     Raises:
       UserError: the file cannot be written.
     """
+    training = training_curves(run) if run is not None else None
     loader = PackageLoader("adatad_jax", "report")
     environment = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -48,7 +51,12 @@ def write_report(path: Path, evaluated: Evaluated, time_limit: float = 60.0) -> 
     # The page may run this one script and load nothing. Names in it are escaped, and could do no harm if they were not.
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     page: str = environment.get_template("page.html.jinja").render(
-        evaluated=evaluated, style=style, script=script, digest=digest, **_shown(evaluated, time_limit)
+        evaluated=evaluated,
+        style=style,
+        script=script,
+        digest=digest,
+        training=training,
+        **_shown(evaluated, time_limit),
     )
     write_text(path, page.encode(errors="replace").decode())  # half a surrogate pair, which JSON may hold, becomes "?"
 
@@ -101,14 +109,16 @@ def _timeline(evaluated: Evaluated, video: str, truth: tuple[Array, Array], time
 REPORT_FILE = "report.html"
 
 
-def write_evaluated(folder: Path, evaluated: Evaluated, about: Mapping[str, str], time_limit: float = 60.0) -> None:
+def write_evaluated(
+    folder: Path, evaluated: Evaluated, about: Mapping[str, str], time_limit: float = 60.0, run: Path | None = None
+) -> None:
     """Writes `metrics.json` (as fractions, `about` first) and `report.html` into a folder.
 
     Args:
       folder: where to write them; created if needed.
       evaluated: what to write.
       about: what was evaluated, such as file names.
-      time_limit: see `write_report`.
+      time_limit, run: see `write_report`.
 
     Raises:
       UserError: they cannot be written.
@@ -121,4 +131,4 @@ def write_evaluated(folder: Path, evaluated: Evaluated, about: Mapping[str, str]
         "analysis": analysis_to_json(evaluated.analysis),
     }
     write_metrics(folder, figures)
-    write_report(folder / REPORT_FILE, evaluated, time_limit)
+    write_report(folder / REPORT_FILE, evaluated, time_limit, run)

@@ -100,6 +100,7 @@ def open_manager(workdir: Path, keep: int | Retention | None = None) -> ocp.Chec
     if writes:
         folder.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(folder / _REMOVED, ignore_errors=True)
+        _remove_partial(folder)
     trees = {name: ocp.StandardCheckpointHandler(multiprocessing_options=ours) for name in sorted({*TREES, *OLD_TREES})}
     policy = ocp.checkpoint_managers.LatestN(keep) if isinstance(keep, int) else keep
     return ocp.CheckpointManager(
@@ -108,7 +109,6 @@ def open_manager(workdir: Path, keep: int | Retention | None = None) -> ocp.Chec
         options=ocp.CheckpointManagerOptions(
             preservation_policy=policy,
             create=False,
-            cleanup_tmp_directories=writes,
             todelete_subdir=_REMOVED,
             lightweight_initialize=True,  # opens where the library's own notes are damaged, too
             enable_async_checkpointing=False,  # `writing` writes in the background, and can try again
@@ -151,16 +151,16 @@ def write(manager: ocp.CheckpointManager, taken: Snapshot) -> None:
     Raises:
       UserError: the checkpoint cannot be written. Nothing of it is left.
     """
-    own = {"format": FORMAT, "checksums": checksums.of_arrays(taken.trees)}
-    trees = {name: ocp.args.StandardSave(tree) for name, tree in taken.trees.items()}
-    items = ocp.args.Composite(**trees, metadata=ocp.args.JsonSave({**taken.metadata, **own}))
     folder = Path(manager.directory)
     try:
+        own = {"format": FORMAT, "checksums": checksums.of_arrays(taken.trees)}
+        trees = {name: ocp.args.StandardSave(tree) for name, tree in taken.trees.items()}
+        items = ocp.args.Composite(**trees, metadata=ocp.args.JsonSave({**taken.metadata, **own}))
         manager.save(taken.step, args=items, force=True)
         shutil.rmtree(folder / _REMOVED, ignore_errors=True)
     except Exception as error:  # the library raises many types
         with contextlib.suppress(OSError):
-            _remove_partial(folder, taken.step)
+            _remove_partial(folder)
             manager.reload()
         raise UserError(f"{folder / str(taken.step)}: this checkpoint cannot be written ({_reason(error)})") from error
 
@@ -178,10 +178,10 @@ def seal(manager: ocp.CheckpointManager, step: int) -> None:
         raise UserError(f"{folder}: this checkpoint cannot be read back ({error.strerror})") from error
 
 
-def _remove_partial(folder: Path, step: int) -> None:
+def _remove_partial(folder: Path) -> None:
     """Removes what a failed write left, so that the disk has its room again; threads of it may still be writing."""
     for _ in range(_SETTLING):
-        left = list(folder.glob(f"{step}.*"))
+        left = list(folder.glob("[0-9]*.*"))  # STEP.SUFFIX
         for path in left:
             shutil.rmtree(path, ignore_errors=True)
         if not left:

@@ -14,12 +14,13 @@ from adatad_jax.training.state import TrainState
 class Evaluate(Hook):
     """Evaluates the averaged parameters after some epochs."""
 
-    def __init__(self, train: TrainConfig, measure: Callable[[Params], float], leaving: Leaving) -> None:
+    def __init__(self, train: TrainConfig, measure: Callable[[Params], dict[str, Any]], leaving: Leaving) -> None:
         """Prepares to evaluate.
 
         Args:
           train: first epoch and interval of evaluations.
-          measure: returns the average mAP, in [0, 1], of a whole parameter tree on the devices.
+          measure: returns what the record shall hold of a whole parameter tree on the devices: `average_mAP`, `mAP`
+            (tIoU -> mAP) and `class_AP` (class -> AP, averaged over tIoU), fractions, as JSON values.
           leaving: may interrupt an evaluation.
         """
         self._train, self._measure, self._leaving = train, measure, leaving
@@ -29,7 +30,7 @@ class Evaluate(Hook):
 
     def pause(self, place: Place, state: TrainState, record: dict[str, Any]) -> None:
         with self._leaving.at_once(f"in the evaluation after epoch {place.epoch}"):
-            record["average_mAP"] = self._measure(state.averaged())
+            record |= self._measure(state.averaged())
 
 
 def is_evaluated(epoch: int, train: TrainConfig) -> bool:

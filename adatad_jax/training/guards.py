@@ -7,7 +7,6 @@ from rich.console import Console
 from adatad_jax.errors import UserError, few, listed
 from adatad_jax.training.loop import Done, Hook
 from adatad_jax.training.optimizer import OptimizerConfig
-from adatad_jax.training.schedule import warmup_cosine
 
 
 class StopIfNotFinite(Hook):
@@ -45,14 +44,14 @@ class StopIfNotFinite(Hook):
             f"{what}. The last checkpoint is from before this step. Go on from it in the same folder with "
             "--config.train.resume_with_changes=True and lower rates (--config.train.tia_rate, head_rate) or "
             f"--config.model.dtype=float32; or with --config.train.skip_bad_steps={2 * self._skip or 3}, which leaves "
-            f"so many such steps in a row out. The videos of its batch:{listed(videos)}"
+            "so many such steps in a row out. If the first step fails again, the parameters had grown before: remove "
+            f"the newest folder in checkpoints, and the one before is used. The videos of the batch:{listed(videos)}"
         )
 
     def _rates(self, step: int) -> str:
         """Returns the learning rates of a step, in words."""
-        lengths = self._optimizer.warmup_steps, self._optimizer.schedule_steps, step + 1
         rates = {name: rate for name, rate in self._optimizer.rates.items() if rate}
-        return ", ".join(f"{name} {warmup_cosine(rate, *lengths)[-1]:.3g}" for name, rate in rates.items())
+        return ", ".join(f"{name} {self._optimizer.scheduled(rate)[step]:.3g}" for name, rate in rates.items())
 
 
 def is_finite(done: Done) -> bool:

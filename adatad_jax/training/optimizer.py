@@ -1,6 +1,7 @@
 """Gradient clipping, and AdamW per group of parameters, as optax transformations."""
 
 import functools
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -179,3 +180,13 @@ def make_optimizer_config(config: Config, steps_per_epoch: int, shift: int = 0) 
         steps=train.epochs * steps_per_epoch - shift,
         shift=shift,
     )
+
+
+def group_rates(config: OptimizerConfig, groups: Iterable[str]) -> dict[str, np.ndarray]:
+    """Returns group of parameters -> `[steps]` float64 learning rates of all steps.
+
+    Args:
+      config: of the run.
+      groups: those that are trained.
+    """
+    return {group: config.scheduled(config.rates[group]) for group in groups}

@@ -1,9 +1,11 @@
 """The groups of parameters, the split into trained and frozen parameters, and a table of the groups."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from rich.table import Table
 
@@ -78,6 +80,34 @@ def merge(one: Params, other: Params) -> Params:
     """Merges two trees that share no leaf; the inverse of `split`."""
     shared = {name: merge(one[name], other[name]) for name in one.keys() & other.keys()}
     return {**one, **other, **shared}
+
+
+def trained_groups(trained: Params) -> list[str]:
+    """Returns the groups of parameters that are trained, as far as there are any: `BACKBONE`, `TIA`, `HEAD`.
+
+    Args:
+      trained: from `split`.
+    """
+    # What is trained of the backbone is not frozen.
+    found = set(jax.tree.leaves(map_paths(functools.partial(label, full=True), trained)))
+    return [group for group in (BACKBONE, TIA, HEAD) if group in found]
+
+
+def group_norms(gradients: Params) -> dict[str, jax.Array]:
+    """Computes the L2 norm of each group's gradient, inside a step.
+
+    Args:
+      gradients: of the trained parameters alone (`split`).
+
+    Returns:
+      `BACKBONE`, `TIA` or `HEAD`, as far as they are trained -> float32 scalar. Their squares sum to the square of the
+      global norm.
+    """
+    squares: dict[str, list[jax.Array]] = {}
+    for path, leaf in jax.tree_util.tree_leaves_with_path(gradients):
+        group = label(tuple(key.key for key in path), full=True)
+        squares.setdefault(group, []).append(jnp.sum(jnp.square(leaf)))
+    return {group: jnp.sqrt(sum(members, start=jnp.float32(0))) for group, members in squares.items()}
 
 
 class Group(NamedTuple):

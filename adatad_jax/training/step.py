@@ -9,7 +9,7 @@ import optax
 
 from adatad_jax.devices.mapping import AXIS, map_over_devices
 from adatad_jax.models.layers import Params
-from adatad_jax.training.parameters import merge
+from adatad_jax.training.parameters import group_norms, merge
 from adatad_jax.training.state import TrainState
 
 Metrics = dict[str, jax.Array]
@@ -90,8 +90,8 @@ def make_train_step(
       accumulate: number of equal parts into which a device's rows are cut, which it computes one after the other.
 
     Returns:
-      (state, batch) -> (next state, metrics). The metrics are those of the loss, the `loss` itself, and `grad_norm`,
-      the global L2 norm of the gradient before clipping.
+      (state, batch) -> (next state, metrics). The metrics are those of the loss, the `loss` itself, `grad_norm`, the
+      global L2 norm of the gradient before clipping, and `grad_norm_GROUP`, that of each group of parameters.
     """
 
     def step(state: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
@@ -117,7 +117,8 @@ def make_train_step(
             optimizer=optimizer_state,
             normalizer=whole.normalizer,
         )
-        return state, {**metrics, **whole.metrics, "grad_norm": optax.tree.norm(gradient)}
+        norms = {f"grad_norm_{group}": norm for group, norm in group_norms(gradient).items()}
+        return state, {**metrics, **whole.metrics, "grad_norm": optax.tree.norm(gradient), **norms}
 
     return step
 

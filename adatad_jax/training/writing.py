@@ -20,7 +20,7 @@ from adatad_jax.training.checkpoints import Snapshot, seal, write
 
 PATIENCE = 60.0  # seconds for which the end of a run waits for room
 _POLL = 0.5  # seconds between looks at the disk
-_LONGEST_PAUSE = 60.0  # seconds between tries where the disk has room, and writing fails all the same
+_LONGEST_PAUSE = 20.0  # seconds between tries where the disk has room, and writing fails all the same
 _logger = logging.getLogger(__name__)
 
 

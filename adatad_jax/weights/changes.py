@@ -147,10 +147,18 @@ def write_videos(workdir: Path, videos: Mapping[str, str]) -> None:
 
 
 def read_changes(workdir: Path) -> list[dict[str, Any]]:
-    """Reads the records of all changes of a run, in order."""
+    """Reads the records of all changes of a run, in order; raises `UserError` if the file is damaged."""
     path = workdir / CHANGES_FILE
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    return [json.loads(line) for line in lines]
+    records: list[dict[str, Any]] = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines() if path.is_file() else [], 1):
+        try:
+            record = json.loads(line)
+            records.append({**record, "step": int(record["step"]), "epoch": int(record["epoch"])})
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(
+                f"{path}, line {number}: damaged: expected JSON with step and epoch ({error!r}); remove the line"
+            ) from error
+    return records
 
 
 def record_changes(workdir: Path, changes: Changes, step: int, epoch: int) -> None:

@@ -16,7 +16,7 @@ from adatad_jax.config.build import make_vit
 from adatad_jax.config.fields import Config
 from adatad_jax.conversion.detector import CLASSIFIER_NORM, STATE, Tensors, convert_detector
 from adatad_jax.conversion.detector_backbone import Adapters
-from adatad_jax.conversion.dimensions import POSITIONS, Shown, read_dimensions
+from adatad_jax.conversion.dimensions import POSITIONS, Shown, adapters_words, read_dimensions
 from adatad_jax.conversion.folders import SUMMARY_FILE
 from adatad_jax.conversion.layout import BACKBONE_PREFIX
 from adatad_jax.conversion.names import DETECTORS, recognise
@@ -26,6 +26,7 @@ from adatad_jax.models.adatad import AdaTAD
 from adatad_jax.models.layers import Params
 from adatad_jax.models.sizes import ViTConfig
 from adatad_jax.training.checkpoints import CHECKPOINTS_FOLDER
+from adatad_jax.training.retention import BEST, LATEST, Choice
 from adatad_jax.weights.backbone_store import (
     ADAPTERS,
     LoadedBackbone,
@@ -73,28 +74,34 @@ class Detector(NamedTuple):
     unused: Tensors
 
 
-def read_weights(path: Path) -> LoadedBackbone | Detector:
+def read_weights(path: Path, step: str = LATEST) -> LoadedBackbone | Detector:
     """Reads what a run may start from: a backbone, or a whole detector.
 
     Args:
       path: a folder that `convert/pth_to_flax.py` has written, the folder of a run, or a checkpoint file.
+      step: which checkpoint of a run: `latest`, `best`, or a number of steps.
 
     Raises:
-      UserError: the path is none of these, is damaged, or holds something that cannot be converted.
+      UserError: the path is none of these, is damaged, or holds something that cannot be converted; or there is no such
+        step.
     """
+    if step not in (LATEST, BEST) and not (step.isascii() and step.isdecimal()):
+        raise UserError(f"config.weights_step={step!r}: expected {LATEST}, {BEST} or a number of steps")
     if (path / CONFIG_FILE).is_file() and any(
         (path / name).exists() for name in (CHECKPOINTS_FOLDER, SUMMARY_FILE, LOCK_FILE)
     ):
-        return _of_folder(path)
+        return _of_folder(path, int(step) if step.isdecimal() else step)
+    if step != LATEST:
+        raise UserError(f"config.weights_step={step!r}: {path} is no run, so there is one set of weights; leave it out")
     if path.is_dir() and not (path / CONFIG_FILE).is_file():
         return load_backbone(path)
     file = read_tensors(path)
     return _of_file(file) if recognise(file.tensors, path).layout in DETECTORS else backbone_of(file)
 
 
-def _of_folder(path: Path) -> Detector:
-    """Reads a run, or a converted detector."""
-    trained = load_trained(path)
+def _of_folder(path: Path, step: Choice) -> Detector:
+    """Reads a checkpoint of a run, or a converted detector."""
+    trained = load_trained(path, step=step)
     unused = read_unused(path)[STATE]
     if is_converted(path):
         unused = _of_backbone(unused)
@@ -166,16 +173,11 @@ def take_detector(
             f"{source}: this detector does not fit the configuration's model; set these fields as the detector has "
             "them, or give other weights:\n  " + "\n  ".join(problems)
         )
-    backbone = loaded_backbone(detector)
-    same = dataclasses.replace(detector.vit, drop_path=model.vit.drop_path) == model.vit
-    if same and _shapes(detector.params["backbone"]) == _shapes(params["backbone"]):
-        whole = {**params, "backbone": detector.params["backbone"]}
-    else:
-        whole = insert_backbone(params, backbone, model.vit, source)
+    backbone, about_adapters = _take_backbone(params, detector, model.vit, source)
     head, account = _take_head(params["detector"], detector, classes, source)
     notes = [
         f"{detector.origin}: a whole detector; optimiser and loss normaliser start afresh",
-        adapters_note(backbone, model.vit) or ("adapters start anew" if model.vit.tia_blocks else ""),
+        about_adapters,
         account,
         *(
             f"config.{field}={now[field]!r}: the detector was trained with {detector.fields[field]!r}"
@@ -183,10 +185,20 @@ def take_detector(
             if detector.fields.get(field, now[field]) != now[field]
         ),
     ]
-    return {**whole, "detector": head}, "\n".join(filter(None, notes))
+    return {**params, "backbone": backbone, "detector": head}, "\n".join(filter(None, notes))
 
 
-def loaded_backbone(detector: Detector) -> LoadedBackbone:
+def _take_backbone(params: Params, detector: Detector, vit: ViTConfig, source: Path) -> tuple[Params, str]:
+    """Returns the backbone's part of the tree, and what became of the adapters."""
+    same = dataclasses.replace(detector.vit, drop_path=vit.drop_path) == vit
+    if same and _shapes(detector.params["backbone"]) == _shapes(params["backbone"]):  # no copy of a large backbone
+        return detector.params["backbone"], f"adapters are taken: {adapters_words(vit)}" if vit.tia_blocks else ""
+    backbone = _loaded(detector)
+    note = adapters_note(backbone, vit) or ("adapters start anew" if vit.tia_blocks else "")
+    return insert_backbone(params, backbone, vit, source)["backbone"], note
+
+
+def _loaded(detector: Detector) -> LoadedBackbone:
     """Returns the backbone and the adapters of a detector as they are read from a converted backbone."""
     backbone, vit = detector.params["backbone"], detector.vit
     stacks: dict[tuple[str, ...], list[np.ndarray]] = {}

@@ -55,7 +55,7 @@ def initialize(model: AdaTAD, config: Config, classes: tuple[str, ...]) -> Initi
     ours = jax.device_get(jax.jit(drawn)(jax.random.key(config.seed)))
     params = flax.traverse_util.unflatten_dict({**shapes, **ours})
     weights = Path(config.weights)
-    backbone = read_weights(weights)
+    backbone = read_weights(weights, config.weights_step)
     if isinstance(backbone, Detector):
         whole, account = take_detector(params, backbone, model, config, classes)
         return Initial(whole, account, backbone.unused)

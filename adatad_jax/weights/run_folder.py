@@ -22,6 +22,7 @@ FORMAT = 2  # version of the run folder's format; in format 1, checkpoints also 
 FREE_FIELDS = {
     "published",
     "weights",
+    "weights_step",
     "weights_from",
     "data.videos",
     "data.video_prefix",
@@ -49,6 +50,9 @@ FREE_FIELDS = {
     "train.skip_bad_steps",  # without effect on steps that are finite
     "train.eval_from",
     "train.eval_every",
+    "train.log_steps",
+    "train.wandb",
+    "train.profile_steps",
     "train.resume_with_changes",
 }
 # Fields that never change in a run, and why; `train.resume_with_changes` permits a change of all others.

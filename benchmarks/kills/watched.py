@@ -36,7 +36,7 @@ class Notes:
     def __init__(self, path: Path) -> None:
         with path.open("r+b") as file:
             self._memory = mmap.mmap(file.fileno(), NOTES.size)
-        self._count, self._was_training = 0, False
+        self._count, self._phase, self._was_training = 0, STARTING, False
 
     def count(self, mapped: steps.Step) -> steps.Step:
         """Makes a mapped step count its calls."""
@@ -51,15 +51,14 @@ class Notes:
     def keep(self, thread: int) -> None:
         """Notes the phase of a thread, again and again."""
         while True:
-            phase = self._phase(sys._current_frames().get(thread))
-            self._memory[:] = NOTES.pack(phase.encode(), self._count)
+            files = _files(sys._current_frames().get(thread))
+            if __file__ in files:  # else the thread has left some of these frames meanwhile
+                self._phase = self._of(files)
+            self._memory[:] = NOTES.pack(self._phase.encode(), self._count)
             time.sleep(PAUSE)
 
-    def _phase(self, frame: FrameType | None) -> str:
-        files = set()
-        while frame is not None:
-            files.add(frame.f_code.co_filename)
-            frame = frame.f_back
+    def _of(self, files: set[str]) -> str:
+        """Returns the phase of a thread that has functions of these files on its stack."""
         for module, phase in MODULES.items():
             if any(file.endswith(module) for file in files):
                 return SETUP if phase == STEPS and not self._count else phase
@@ -67,6 +66,16 @@ class Notes:
             self._was_training = True
             return ENDING if self._count else SETUP
         return ENDING if self._was_training else STARTING
+
+
+def _files(frame: FrameType | None) -> set[str]:
+    """Returns the files of the functions on a stack; a module that is being imported is none of them."""
+    files = set()
+    while frame is not None:
+        if frame.f_code.co_name != "<module>":
+            files.add(frame.f_code.co_filename)
+        frame = frame.f_back
+    return files
 
 
 def main(arguments: Sequence[str]) -> None:

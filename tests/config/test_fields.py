@@ -66,6 +66,11 @@ def test_thumos_s_is_the_published_recipe() -> None:
         ("--config.train.tia_rate=-1.0", "above 0"),
         ("--config.data.fps=inf", "finite"),
         ("--config.train.eval_every=0", "at least 1"),
+        ("--config.train.profile_steps=10", "the first and the last step"),
+        ("--config.train.profile_steps=(20, 10)", "the first and the last step"),
+        ("--config.train.profile_steps=(0, 10)", "the first and the last step"),
+        ("--config.train.log_steps=-1", "at least 0"),
+        ("--config.train.wandb=yes", "one of off, offline, online"),
         ("--config.train.eval_every=-1", "at least 0"),
         ("--config.train.batch_size=0", "at least 1"),
         ("--config.train.batch_size=-2", "at least 1"),
@@ -144,3 +149,10 @@ def test_help_lists_every_field(capsys: pytest.CaptureFixture[str]) -> None:
         cli.config_parser("Train.").parse_args(["--help"])
     text = capsys.readouterr().out
     assert all(f"--config.{name}=" in text for name in Config().flat())
+
+
+def test_what_is_shown_of_a_run() -> None:
+    config = load_config(CONFIGS / "thumos_s.py", ["--config.train.profile_steps=10,20"])
+    assert config.train.profile_steps == (10, 20)
+    with pytest.raises(UserError, match=r"config\.train\.log_steps=0.*at least 1 where train\.wandb=offline"):
+        load_config(CONFIGS / "thumos_s.py", ["--config.train.log_steps=0", "--config.train.wandb=offline"])

@@ -125,6 +125,19 @@ def test_frames_are_those_of_the_file(config: Config) -> None:
         np.testing.assert_array_equal(sample.frames, frames_at(reader, indices, centre))
 
 
+def test_the_strip_of_a_window_has_its_frames_evenly_spaced(config: Config) -> None:
+    subset = load_subset(config, "validation", load_classes(config), training=False)
+    windows = inference_windows(subset, config)
+    for window, sample in samples_of(windows)[:3]:
+        (start, end), video = windows.span(window), subset.videos[window.video]
+        assert start == pytest.approx(2 * window.first / video.fps)
+        assert end == pytest.approx(min(2 * window.end / video.fps, video.duration))
+        positions = int(sample.mask.sum())  # one frame each
+        strip = windows.strip(window, 4)
+        places = [int((number + 0.5) * positions / 4) for number in range(4)]
+        np.testing.assert_array_equal(strip, sample.frames[places])
+
+
 def test_what_cannot_be_read_takes_the_place_of_its_windows(config: Config, folder: Path, tmp_path: Path) -> None:
     subset = load_subset(config, "validation", load_classes(config), training=False)
     name = list(subset.videos)[1]

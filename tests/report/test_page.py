@@ -1,5 +1,6 @@
 """The page's structure: it shows every figure, has every name as text, and loads nothing."""
 
+import base64
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,8 @@ import pytest
 
 from adatad_jax.errors import UserError
 from adatad_jax.report.page import write_report
+from adatad_jax.training.loop import Done
+from adatad_jax.training.step_log import LogSteps
 from tests.report.made import HOSTILE, Page, made, with_files
 
 
@@ -196,3 +199,19 @@ def page_text(path: Path) -> str:
 def test_folder_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"absent/report\.html: cannot be written"):
         write_report(tmp_path / "absent" / "report.html", made())
+
+
+def test_curves_of_the_run_where_there_is_one(tmp_path: Path) -> None:
+    log = LogSteps(tmp_path, 0, {"tia": np.ones(6)}, 4)
+    for step in range(6):
+        log.after_step(Done(step, None, {"loss": 1.0, "grad_norm": 2.0}, 1.0))  # type: ignore[arg-type]
+    path = tmp_path / "report.html"
+    write_report(path, made(), run=tmp_path)
+    page = Page(path)
+    assert "Training" in page.texts("a")
+    assert any("6 steps, 1.5 epochs" in text for text in page.texts("p"))
+    (picture,) = (attributes["src"] for tag, attributes, _ in page.elements if attributes.get("class") == "training")
+    svg = base64.b64decode(picture.removeprefix("data:image/svg+xml;base64,")).decode()
+    assert "learning rates" in svg
+    write_report(path, made(), run=tmp_path / "other")
+    assert "Training" not in Page(path).texts("a")

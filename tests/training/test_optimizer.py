@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from adatad_jax.errors import UserError
 from adatad_jax.training.optimizer import OptimizerConfig, clip_by_global_norm, make_optimizer
-from adatad_jax.training.parameters import decays, label, merge, parameter_groups, split
+from adatad_jax.training.parameters import decays, group_norms, label, merge, parameter_groups, split, trained_groups
 from adatad_jax.training.schedule import FLOOR, warmup_cosine
 from tests import records
 
@@ -65,6 +65,20 @@ def test_split_and_merge_are_inverse() -> None:
     assert len(jax.tree.leaves(trainable)) == 5
     assert len(jax.tree.leaves(frozen)) == 2
     jax.tree.map(np.testing.assert_array_equal, merge(trainable, frozen), PARAMS)
+
+
+def test_norms_of_groups_by_hand() -> None:
+    full = {
+        "backbone": {"blocks_0": {"tia": {"up": np.array([3.0, 4.0])}, "mlp": np.array([[2.0], [-1.0]])}},
+        "detector": {"neck": {"bias": np.array([5.0])}, "head": {"kernel": np.array([12.0])}},
+    }
+    norms = group_norms(full)
+    assert {name: float(norm) for name, norm in norms.items()} == pytest.approx(
+        {"tia": 5.0, "backbone": 5**0.5, "head": 13.0}
+    )
+    trained, _ = split(PARAMS)
+    assert group_norms(trained).keys() == {"tia", "head"}
+    assert trained_groups(trained) == ["tia", "head"]
 
 
 def test_updates_of_frozen_parameters_are_zero() -> None:

@@ -77,7 +77,7 @@ def test_a_training_starts_from_the_detectors_backbone_and_adapters(
 def test_a_training_is_initialised_with_them(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     convert_file(save(tmp_path / "a.pth", ALL), tmp_path / "out", backbone_only=True)
     config = ALL.config().with_fields({"weights": str(tmp_path / "out"), "published": 69.03})
-    initial = initialize(make_model(config, 1), config)
+    initial = initialize(make_model(config, 1), config, ("action",))
     adapters = load_backbone(tmp_path / "out").adapters
     assert adapters is not None
     found = initial.params["backbone"]["blocks_0_2"]["tia"]
