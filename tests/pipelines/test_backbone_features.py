@@ -76,7 +76,7 @@ class Run:
 
         def value(batch: Batch, step: int) -> jax.Array:
             divisor = loss.normalize(loss.count(batch), jnp.float32(100)).divisor
-            return loss.share(self.params, batch, divisor, jax.random.key(step))[0]
+            return loss.of_rows(self.params, batch, divisor, jax.random.key(step))[0]
 
         compiled = jax.jit(value)
         steps = EPOCHS * self.batches.steps_per_epoch

@@ -66,7 +66,7 @@ def programs(config: Config) -> tuple[Any, Any, Any, Any]:
 
     def forward(state: Any, batch: Any) -> Any:
         divisor = loss.normalize(loss.count(batch), state.normalizer).divisor
-        return loss.share(merge(state.trained, state.frozen), batch, divisor, jax.random.key(0))
+        return loss.of_rows(merge(state.trained, state.frozen), batch, divisor, jax.random.key(0))
 
     mapped = [
         jax.make_jaxpr(jax.vmap(function, in_axes=(None, 0), axis_name=AXIS), return_shape=True)(state, batch)
