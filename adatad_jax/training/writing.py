@@ -129,7 +129,9 @@ class CheckpointWriter:
                 return
             pause = min(2 * pause, _LONGEST_PAUSE)
         if self._failures:
-            _logger.warning("the checkpoint of step %d is written, at try %d", taken.step, tries)
+            _logger.warning(
+                "the checkpoint of step %d is written%s", taken.step, f", at try {tries}" if tries > 1 else ""
+            )
         self._failures, self._failing = 0, None
 
     def _room(self, size: int, give_up: threading.Event, pause: float) -> bool:
