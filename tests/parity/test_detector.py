@@ -74,14 +74,14 @@ def test_every_level_matches(reference: Reference, outputs: tuple[Predictions, d
     for i in range(reference.config.embed):
         close(projection[f"embed_{i}"]["__call__"][0], arrays[f"embed{i}"], f"embed{i}")
     for i in range(reference.config.stem):
-        close(projection[f"stem_{i}"]["__call__"][0][0], arrays[f"stem{i}"], f"stem{i}")
-    levels, masks = projection["__call__"][0]
+        close(projection[f"stem_{i}"]["__call__"][0], arrays[f"stem{i}"], f"stem{i}")
+    levels = projection["__call__"][0]
     for i in range(len(reference.config.strides)):
         close(levels[i], arrays[f"proj_feat{i}"], f"proj_feat{i}")
         close(found["neck"]["__call__"][0][i], arrays[f"neck_feat{i}"], f"neck_feat{i}")
         close(predictions.logits[i], arrays[f"cls_logits{i}"], f"cls_logits{i}")
         close(predictions.distances[i], arrays[f"reg{i}"], f"reg{i}")
-        np.testing.assert_array_equal(masks[i], arrays[f"mask{i}"])
+        np.testing.assert_array_equal(predictions.masks[i], arrays[f"mask{i}"])
 
 
 def ground_truth(reference: Reference, empty: bool = False) -> tuple[np.ndarray, np.ndarray]:
