@@ -106,6 +106,14 @@ class _Steps:
             for hook in self._hooks:
                 hook.after_step(Done(number, loaded, values, seconds, waited))
 
+    def leave(self, place: Place, state: TrainState, why: BaseException) -> None:
+        """Waits for all steps, and lets the hooks save what they have led to."""
+        self.finish()
+        for hook in self._hooks:
+            hook.leave(place, state)
+        if not isinstance(why, Left):
+            _logger.info("the state after step %d is saved; the same command continues there", place.step)
+
     def restart_clock(self) -> None:
         """Leaves the time so far to no step."""
         self._clock, self._waited = time.perf_counter(), 0.0
@@ -158,11 +166,7 @@ def run(
                 loaded = steps.next_batch(supply)
         except (Left, UserError, MemoryError) as end:
             if place.step > first and (isinstance(end, Left) or leaving.alone):
-                steps.finish()
-                for hook in hooks:
-                    hook.leave(place, state)
-                if not isinstance(end, Left):
-                    _logger.info("the state after step %d is saved; the same command continues there", place.step)
+                steps.leave(place, state, end)
             raise
         if loaded is None:
             return state
