@@ -126,6 +126,8 @@ def devices_of_task(environment: Mapping[str, str]) -> tuple[int, ...] | None:
     A task that sees all GPUs of its machine takes an equal part of them. (JAX would give it one, however many there
     are.) A task to which the cluster has bound its own GPUs takes those.
     """
+    if environment.get("JAX_LOCAL_DEVICE_IDS"):  # which JAX reads by itself
+        return None
     visible = next(
         (environment[name] for name in ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES") if name in environment), ""
     )

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,9 @@ from adatad_jax.data.dataset import TrainingWindows
 from adatad_jax.data.loader import training_batch
 from adatad_jax.data.subset import load_classes, load_subset
 from adatad_jax.demo.dataset import generate
+from adatad_jax.devices.launch import Launch
+from adatad_jax.devices.meeting import meet
+from adatad_jax.devices.processes import Processes
 from adatad_jax.errors import UserError
 from adatad_jax.evaluation.summary import RESULTS_FILE, write_results
 from adatad_jax.inference.predictor import Predictor
@@ -23,6 +27,7 @@ from adatad_jax.inference.test_set import load_evaluation
 from adatad_jax.models.adatad import AdaTAD
 from adatad_jax.models.sizes import ViTConfig
 from adatad_jax.postprocessing.detections import Detections
+from tests.processes import free_port
 
 SCORED = ("Clap", "Dive", "Jump")  # the classifier's classes
 BEST = {"test_000": ("Dive", "Jump"), "test_001": ("Jump", "Clap")}  # by falling score, 0.75 and 0.25
@@ -193,3 +198,25 @@ def test_annotations_without_classes_need_no_classifier(config: Config, folder: 
     evaluation = load_evaluation(config, load_classes(config))
     assert evaluation.classifier is None
     assert evaluation.classes == ("action",)
+
+
+def test_processes_that_share_the_videos_all_get_the_same_detections(config: Config) -> None:
+    """Two threads with links stand for the processes."""
+    evaluation, predictor = load_evaluation(config, load_classes(config)), make_predictor(config)
+    alone = evaluation.detect(predictor, CONSOLE)
+    address = f"localhost:{free_port()}"
+
+    def detect(index: int) -> dict[str, Detections]:
+        links = meet(Launch("a test", address, 2, index), 60.0, 0.0)
+        found = evaluation.detect(make_predictor(config), CONSOLE, Processes(index, 2, links))
+        links.close()
+        return found
+
+    with ThreadPoolExecutor(2) as pool:
+        shared = list(pool.map(detect, (0, 1)))
+    for found in shared:
+        assert list(found) == list(alone)
+        for name, one in alone.items():
+            assert len(one) > 0
+            for field in ("segments", "scores", "labels"):
+                np.testing.assert_array_equal(getattr(found[name], field), getattr(one, field))
