@@ -8,6 +8,7 @@ from typing import Any
 import jax
 from rich.console import Console
 
+from adatad_jax.errors import one_line
 from adatad_jax.training.loop import Hook, Place
 from adatad_jax.training.meter import Meter
 from adatad_jax.training.state import TrainState
@@ -30,14 +31,22 @@ class ProfileSteps(Hook):
         self.running = False
 
     def start(self) -> None:
-        """Starts the profile."""
-        jax.profiler.start_trace(str(self._folder))
+        """Starts the profile. One that cannot be started is a message: no profile is worth a run."""
+        try:
+            jax.profiler.start_trace(str(self._folder))
+        except Exception as error:  # of the profiler, which says in no way which they are
+            self._console.print(f"no profile: it cannot be started ({one_line(error)})", style="red")
+            return
         self.running = True
 
     def stop(self, step: int) -> None:
-        """Ends the profile and says where it is."""
+        """Ends the profile and says where it is; one that cannot be written is a message."""
         self.running = False
-        jax.profiler.stop_trace()
+        try:
+            jax.profiler.stop_trace()
+        except Exception as error:
+            self._console.print(f"{self._folder}: no profile: it cannot be written ({one_line(error)})", style="red")
+            return
         self._console.print(
             f"profile of steps {self._first} to {step}: {self._folder}; open it with `pip install xprof` and `xprof "
             f"{self._folder}`, or its *.trace.json.gz at https://ui.perfetto.dev"

@@ -138,7 +138,7 @@ def recorded(workdir: Path, record: Record, facts: Mapping[str, Any], meter: Met
 def read_record(workdir: Path) -> Record:
     """Reads the record of a run; where the folder has none, it has a new id and no start.
 
-    A record that is damaged is put aside, with a warning.
+    A record that is damaged, or of a newer version, is put aside, with a warning.
     """
     path, reached = workdir / RUN_FILE, last_step(workdir)
     fresh = Record(secrets.token_hex(4), [], reached)
@@ -146,12 +146,14 @@ def read_record(workdir: Path) -> Record:
         return fresh
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
+        if int(content["format"]) > FORMAT:
+            raise ValueError(f"format {content['format']}, of a newer version of adatad_jax")
         starts = [{**start, "step": int(start["step"]), "end": start["end"]} for start in content["starts"]]
         return Record(str(content["id"]), starts, reached)
     except (ValueError, KeyError, TypeError) as error:
         aside = path.with_name(f"{path.name}.damaged")
         path.replace(aside)
-        _logger.warning("%s: damaged (%s): put aside as %s, and begun anew", path, one_line(error), aside.name)
+        _logger.warning("%s: cannot be read (%s): put aside as %s, and begun anew", path, one_line(error), aside.name)
         return fresh
 
 

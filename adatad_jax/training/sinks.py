@@ -86,6 +86,7 @@ class FillSinks(Hook):
             values = {"test/average_mAP": record["average_mAP"]}
             values |= {f"test/mAP@{tiou}": value for tiou, value in record["mAP"].items()}
             values |= {f"test_AP/{name}": value for name, value in record["class_AP"].items()}
+            pictures = {name: path for name, path in self._pictures.items() if path.is_file()}
             for sink in self._sinks:
                 sink.scalars(place.step, values)
-                sink.pictures(place.step, self._pictures)
+                sink.pictures(place.step, pictures)

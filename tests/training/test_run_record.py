@@ -89,7 +89,15 @@ def test_the_id_of_a_run_stays(tmp_path: Path) -> None:
     assert len(read_record(tmp_path).starts) == 2
 
 
-@pytest.mark.parametrize("content", ["{", '{"id": "a", "starts": [{"end": null}]}', '{"id": "a", "starts": 3}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "{",
+        '{"format": 1, "id": "a", "starts": [{"end": null}]}',
+        '{"format": 1, "id": "a", "starts": 3}',
+        '{"format": 2, "id": "a", "starts": []}',
+    ],
+)
 def test_a_damaged_record_is_put_aside(tmp_path: Path, content: str, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / RUN_FILE).write_text(content)
     with caplog.at_level(logging.WARNING):
