@@ -10,7 +10,6 @@ def levers(config: Config, of_device: bool) -> list[str]:
       config: of the run. What it already has is not listed.
       of_device: whether the devices' memory is short, not the machine's.
     """
-    fields = config.flat()
     found = {
         "model.remat=True: the backbone's activations are computed twice, not kept": not config.model.remat,
         "model.dtype=bfloat16: activations of half the size": config.model.dtype == "float32",
@@ -21,10 +20,8 @@ def levers(config: Config, of_device: bool) -> list[str]:
             "data.in_memory=False: frames are decoded when they are needed": config.data.in_memory,
             f"data.threads below {config.data.threads}: fewer windows are loaded at a time": config.data.threads > 1,
         }
-    parts = "train.accumulate"
-    if parts in fields:
-        found[f"{parts} above {fields[parts]}: the same batch in smaller parts"] = of_device
     found |= {
+        f"train.accumulate above {config.train.accumulate}: the same batch in smaller parts": of_device,
         f"train.batch_size below {config.train.batch_size}": config.train.batch_size > 1,
         f"test.batch_size below {config.test.batch_size}, if it happened in an evaluation": config.test.batch_size > 1,
     }
