@@ -159,7 +159,7 @@ def test_batches_before_a_broken_video_are_all_handed_over(config: Config, tmp_p
     step = next(step for step in range(3) if 0 in order[2 * step : 2 * step + 2])
     seen = list[Loaded]()
     with pytest.raises(UserError, match=r"train_000\.mp4"):
-        seen.extend(placed_ahead(batches.from_step(0, 3), jax.devices()[:1]))
+        seen.extend(placed_ahead(batches.from_step(0, 3), Sharing(tuple(jax.devices()[:1]))))
     assert len(seen) == step
     names = [f"train_{index:03d}" for index in order]
     assert [one.videos for one in seen] == [tuple(names[2 * n : 2 * n + 2]) for n in range(step)]
