@@ -2,9 +2,10 @@
 
 One training of several processes runs undisturbed. Another one, in its own folder, loses a process by kill -9 at a
 moment drawn from the length of the first one, or just after it has saved, and is started again by the same commands,
-until it has lost so many; if it is done before, the kills go on in another folder. The processes that are left must end by themselves within a
-minute, with an exit code that is not 0; those that have not met yet wait for `distributed.timeout`. At the end,
-checkpoint and history must be those of the first training, bit by bit, but for seconds. The exit code is 1 if not.
+until it has lost so many; if it is done before, the kills go on in another folder. The processes that are left must end
+by themselves within a minute, with an exit code that is not 0; those that have not met yet wait for
+`distributed.timeout`. At the end, checkpoint and history must be those of the first training, bit by bit, but for
+seconds. The exit code is 1 if not.
 """
 
 import argparse
