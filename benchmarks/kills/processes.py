@@ -1,10 +1,11 @@
 """Kills one of several processes at random moments: `python -m benchmarks.kills.processes [--kills 10]`.
 
 One training of several processes runs undisturbed. Another one, in its own folder, loses a process by kill -9 at a
-moment drawn from the length of the first one, and is started again by the same commands, until it has lost so many; if
-it is done before, the kills go on in another folder. The processes that are left must end by themselves within a
-minute, with an exit code that is not 0; those that have not met yet wait for `distributed.timeout`. At the end,
-checkpoint and history must be those of the first training, bit by bit, but for seconds. The exit code is 1 if not.
+moment drawn from the length of the first one, or just after it has saved, and is started again by the same commands,
+until it has lost so many; if it is done before, the kills go on in another folder. The processes that are left must end
+by themselves within a minute, with an exit code that is not 0; those that have not met yet wait for
+`distributed.timeout`. At the end, checkpoint and history must be those of the first training, bit by bit, but for
+seconds. The exit code is 1 if not.
 """
 
 import argparse
@@ -47,7 +48,9 @@ class Lost(NamedTuple):
     said: tuple[str, ...]
 
 
-def run(folder: Path, arguments: Sequence[str], processes: int, victim: int | None, moment: float) -> Lost:
+def run(
+    folder: Path, arguments: Sequence[str], processes: int, victim: int | None, moment: float, saved: bool = False
+) -> Lost:
     """Trains with several processes, and kills one of them.
 
     Args:
@@ -56,7 +59,9 @@ def run(folder: Path, arguments: Sequence[str], processes: int, victim: int | No
       processes: their number.
       victim: to kill; None: none.
       moment: seconds after the start.
+      saved: whether these count from the first checkpoint that is saved instead.
     """
+    before = _newest(folder)
     command = [sys.executable, "-m", "adatad_jax.train", *arguments, "--workdir", str(folder)]
     outputs = [folder.with_suffix(f".{process}.txt") for process in range(processes)]
     started, clock, struck = [], time.monotonic(), None
@@ -68,6 +73,8 @@ def run(folder: Path, arguments: Sequence[str], processes: int, victim: int | No
     try:
         while any(one.poll() is None for one in started):
             now = time.monotonic()
+            if saved and struck is None and _newest(folder) == before:
+                clock = now
             if victim is not None and struck is None and now > clock + moment and started[victim].poll() is None:
                 started[victim].kill()
                 struck = now
@@ -81,6 +88,13 @@ def run(folder: Path, arguments: Sequence[str], processes: int, victim: int | No
     codes = tuple(one.wait() for one in started)
     said = tuple((path.read_text(errors="replace").strip().splitlines() or [""])[-1] for path in outputs)
     return Lost(victim if struck else None, moment, seconds, codes, said)
+
+
+def _newest(folder: Path) -> int:
+    """Returns the step of the newest checkpoint of a run; 0 if there is none."""
+    path = folder / "checkpoints"
+    names = [one.name for one in path.iterdir()] if path.is_dir() else []
+    return max((int(name) for name in names if name.isdecimal()), default=0)
 
 
 _ports: dict[Path, int] = {}
@@ -114,7 +128,9 @@ def strike(args: argparse.Namespace) -> tuple[list[Lost], list[str]]:
     while True:
         folder = args.workdir / f"killed-{number}"
         victim = rng.randrange(args.processes) if len(lost) < args.kills else None
-        found = run(folder, arguments, args.processes, victim, rng.uniform(0, whole.seconds))
+        saved = len(lost) % 2 == 0  # compilation takes most of a short run: every second kill comes after a checkpoint
+        moment = rng.uniform(0, 2.0 if saved else whole.seconds)
+        found = run(folder, arguments, args.processes, victim, moment, saved and victim is not None)
         if found.process is not None:
             lost.append(found)
             survivors = [code for process, code in enumerate(found.codes) if process != found.process]
