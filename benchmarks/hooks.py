@@ -1,0 +1,139 @@
+"""What guards, sums, logs and checkpoints cost: `python -m benchmarks.hooks [WORKDIR]`.
+
+Takes steps of the demo's detector on one of its batches, in turns with all hooks of a training and with none, and
+prints the ratio of their times. A turn with hooks writes one checkpoint with its checksums, and lasts until it is
+written: four times as often as the demo does. On a machine with other work, the ratio is mostly noise; the time of the
+loop's thread in the hooks, which is printed too, is not. WORKDIR is a folder of the demo
+(`python -m adatad_jax.demo.run`); without it, data of the demo is made in a temporary folder.
+"""
+
+import itertools
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from rich.console import Console
+
+from adatad_jax.console import make_console
+from adatad_jax.data.loader import placed_ahead
+from adatad_jax.demo.run import demo_config, make_data
+from adatad_jax.devices.placing import replicate
+from adatad_jax.pipelines.train_detector import check_inputs, make_plan
+from adatad_jax.pipelines.watching import Watched, watch
+from adatad_jax.training import checkpoints, loop
+from adatad_jax.training.epochs import CountEpoch
+from adatad_jax.training.guards import StopIfNotFinite
+from adatad_jax.training.history import Tally
+from adatad_jax.training.optimizer import group_rates
+from adatad_jax.training.parameters import split, trained_groups
+from adatad_jax.training.retention import Retention
+from adatad_jax.training.saving import SaveCheckpoint
+from adatad_jax.training.state import TrainState, create_state
+from adatad_jax.training.writing import CheckpointWriter
+from adatad_jax.weights.initialize import initialize
+
+TURNS, STEPS = 5, 200  # turns with and turns without, and the steps of each
+NO_END = 10**9  # steps per epoch: none ends
+
+
+class Charged(loop.Hook):
+    """Calls other hooks, and sums the time that this thread computes in them."""
+
+    def __init__(self, hooks: Sequence[loop.Hook]) -> None:
+        """Starts with no time."""
+        self._hooks = hooks
+        self.seconds = 0.0
+
+    def after_step(self, done: loop.Done) -> None:
+        start = time.thread_time()
+        for hook in self._hooks:
+            hook.after_step(done)
+        self.seconds += time.thread_time() - start
+
+    def due(self, place: loop.Place) -> bool:
+        return any(hook.due(place) for hook in self._hooks)
+
+    def pause(self, place: loop.Place, state: TrainState, record: dict[str, Any]) -> None:
+        start = time.thread_time()
+        for hook in self._hooks:
+            if hook.due(place):
+                hook.pause(place, state, record)
+        self.seconds += time.thread_time() - start
+
+
+class Measured(NamedTuple):
+    """Seconds.
+
+    Attributes:
+      without, with_hooks: of each turn.
+      in_hooks: that the loop's thread computed in hooks, over all turns.
+    """
+
+    without: list[float]
+    with_hooks: list[float]
+    in_hooks: float
+
+
+def main() -> None:
+    """Prints the time of a step without and with hooks, and their ratio."""
+    with tempfile.TemporaryDirectory() as folder:
+        data = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(folder)
+        make_data(data, 0, 16, 2, make_console())
+        found = measure(data, Path(folder) / "run")
+    without, with_hooks = (1e3 * np.array(seconds) / STEPS for seconds in (found.without, found.with_hooks))
+    own = 1e3 * found.in_hooks / (TURNS * STEPS)
+    ratios = with_hooks / without
+    print(f"{jax.devices()[0].device_kind}: {TURNS} turns of {STEPS} steps of the demo each, a checkpoint per turn")
+    print(f"step without hooks {np.median(without):.1f} ms, with all of them {np.median(with_hooks):.1f} ms (medians)")
+    print(f"ratio {np.median(ratios):.4f} ({ratios.min():.4f} to {ratios.max():.4f})")
+    print(f"this thread in the hooks {own:.3f} ms per step, {100 * own / np.median(without):.2f}%")
+
+
+def measure(data: Path, workdir: Path) -> Measured:
+    """Takes turns without and with hooks.
+
+    Args:
+      data: folder of a demo.
+      workdir: where to log and save.
+    """
+    quiet = Console(quiet=True)
+    config = demo_config(data, 0, None).with_fields({"train.checkpoint_steps": STEPS})
+    inputs = check_inputs(config, workdir, quiet)
+    plan = make_plan(config, inputs.sharing, len(inputs.classes), inputs.batches.steps_per_epoch)
+    trained, frozen = split(initialize(plan.model, config, inputs.classes).params)
+    state = replicate(create_state(trained, frozen, plan.optimizer, 100.0, 0), plan.devices)
+    workdir.mkdir()
+    (batch,) = placed_ahead(inputs.batches.from_step(0, 1), inputs.sharing)
+    rates = group_rates(plan.optimizer_config, trained_groups(trained))
+    run = Watched(config, workdir, plan.devices, rates, 0, inputs.batches.steps_per_epoch, {})
+    retention, tally = Retention(config.train.keep_checkpoints, False), Tally()
+    with (
+        checkpoints.open_manager(workdir, retention) as manager,
+        watch(run, None, quiet) as watching,
+        CheckpointWriter(manager, config.train.failed_saves) as writer,
+    ):
+        saving = SaveCheckpoint(writer, retention, config.train, tally, inputs.run.order)
+        guard = StopIfNotFinite(plan.optimizer_config, 0, quiet)
+        charged = Charged([guard, CountEpoch(tally, 1, quiet, ""), *watching.steps, saving])
+
+        def turn(first: int, hooks: Sequence[loop.Hook]) -> float:
+            nonlocal state
+            start = time.perf_counter()
+            state = loop.run(plan.step, state, itertools.repeat(batch, STEPS), first, NO_END, hooks)
+            writer.finish()
+            jax.block_until_ready(state)
+            return time.perf_counter() - start
+
+        turn(0, [])  # compiles
+        pairs = [(turn(0, []), turn(number * STEPS, [charged])) for number in range(TURNS)]
+    without, with_hooks = map(list, zip(*pairs, strict=True))
+    return Measured(without, with_hooks, charged.seconds)
+
+
+if __name__ == "__main__":
+    main()
