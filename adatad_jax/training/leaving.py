@@ -10,6 +10,7 @@ minutes. So a thread, which Python's wake-up descriptor tells of every signal, k
 
 from __future__ import annotations
 
+import _thread
 import os
 import selectors
 import signal
@@ -28,6 +29,7 @@ from adatad_jax.errors import Exit, Left
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 START_GRACE = 2.0  # seconds in which a run before its first step must end by itself
+REMINDER = 1.0  # seconds after which a run that a signal should have interrupted is interrupted again
 ONE_SIGNAL = 0.5  # seconds within which a repeated signal is the same one: a parent may pass on what its group got
 
 
@@ -110,6 +112,18 @@ class Leaving:
         else:
             yield
 
+    def remind(self) -> bool:
+        """Interrupts again what a signal was to interrupt, and tells whether it did so.
+
+        Python drops an exception that a handler raises inside a callback of the garbage collector or a finaliser.
+        """
+        if not self._raised or not self._started or self._where is None:
+            return False
+        self._raised = False
+        assert self._asked is not None
+        _thread.interrupt_main(self._asked)
+        return True
+
     def handle(self, number: int, frame: FrameType | None) -> None:
         """Handles a signal in the main thread."""
         self.ask(number)
@@ -182,17 +196,22 @@ def _watched(leaving: Leaving, grace: float) -> Iterator[None]:
 
 def _watch(signals: socket.socket, leaving: Leaving, grace: float) -> None:
     """Ends the process when its time is over, or at a second signal; returns when the other end is closed."""
-    first, left = 0.0, None
+    first, left, reminders = 0.0, None, 0
     with signals, selectors.DefaultSelector() as selector:
         selector.register(signals, selectors.EVENT_READ)
         while True:
-            if not selector.select(left and max(0.0, first + left - time.monotonic())):
-                _end(leaving, f"not done within {left:g} s" if leaving.started else "")
+            if not selector.select(None if left is None else min(REMINDER, max(0.0, first + left - time.monotonic()))):
+                if left is not None and time.monotonic() >= first + left:
+                    _end(leaving, f"not done within {left:g} s" if leaving.started else "")
+                reminders += leaving.remind()
+                continue
             numbers = signals.recv(4096)
             if not numbers:
                 return
             for number in set(numbers) & set(SIGNALS):
-                if left is None:
+                if reminders and number == leaving.asked:
+                    reminders -= 1  # not a signal: Python tells of its own interruptions in the same way
+                elif left is None:
                     first = time.monotonic()
                     left = grace if leaving.started else min(grace, START_GRACE)
                     leaving.ask(number)

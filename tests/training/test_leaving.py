@@ -260,3 +260,27 @@ def test_a_process_that_hangs_ends_in_time_and_a_second_signal_ends_it_at_once()
     assert "SIGINT" in second
     assert "first step" in start
     assert interrupted == "interrupted"
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_run_is_interrupted_again_where_python_drops_what_the_signal_raised() -> None:
+    """As in callbacks of the garbage collector, which run at any time."""
+
+    class Collected:
+        def __del__(self) -> None:
+            signal.raise_signal(signal.SIGTERM)
+
+    start = time.monotonic()
+    with (
+        pytest.raises(Left, match="in the evaluation"),
+        leaves_when_asked(20, QUIET) as leaving,
+    ):
+        leaving.start()
+        with leaving.at_once("in the evaluation"):
+            found = Collected()
+            del found
+            dropped = leaving.asked
+            while time.monotonic() < start + 15:
+                time.sleep(0.01)
+    assert dropped is signal.SIGTERM
+    assert time.monotonic() < start + 10
