@@ -24,6 +24,7 @@ from typing import Any
 from adatad_jax.errors import UserError, one_line
 from adatad_jax.training.checkpoints import CHECKPOINTS_FOLDER
 from adatad_jax.weights.frozen import FROZEN_FOLDER
+from adatad_jax.weights.run_folder import is_locked
 
 LIST = "stored.json"  # at the address: the run's name, and folder -> file in it -> size and CRC-32
 NAME = ".stored"  # in the working copy: the name of the run that it is of, once something is stored
@@ -55,6 +56,8 @@ def scratch_folder(address: str) -> Path:
 def working_copy(path: Path, writes: bool = True) -> Iterator[Path]:
     """Yields the folder to work in for a path: itself, or the working copy of an address.
 
+    A working copy in which a training is running is yielded as it is, and stored by that training alone.
+
     Args:
       path: a folder of this machine, or an address.
       writes: whether what is written in the block is stored at the address, every `PERIOD` seconds and at the end.
@@ -66,7 +69,12 @@ def working_copy(path: Path, writes: bool = True) -> Iterator[Path]:
     if address is None:
         yield path
         return
-    store = RunStore(address, scratch_folder(address))
+    folder = scratch_folder(address)
+    if is_locked(folder):  # files of that training must not be replaced by what is stored; it stores all that is here
+        _logger.warning("%s: a training is running here in its working copy %s: used as it is", address, folder)
+        yield folder
+        return
+    store = RunStore(address, folder)
     store.fetch()
     if not writes:
         yield store.folder

@@ -11,6 +11,7 @@ import pytest
 from adatad_jax.errors import UserError
 from adatad_jax.weights import object_store
 from adatad_jax.weights.object_store import LIST, NAME, RunStore, address_of, scratch_folder, working_copy
+from adatad_jax.weights.run_folder import check_unlocked, locked
 
 ADDRESS = "memory://bucket/run"
 
@@ -160,6 +161,20 @@ def test_what_changes_is_stored_while_the_run_goes_on(monkeypatch: pytest.Monkey
     with working_copy(Path(ADDRESS)) as folder:
         train(folder, 2)
         assert looked.wait(30)
+
+
+def test_a_training_that_is_going_on_here_is_left_alone(caplog: pytest.LogCaptureFixture) -> None:
+    """A second start, or an evaluation, must not replace its files by older ones that are stored."""
+    with working_copy(Path(ADDRESS)) as folder:
+        train(folder, 2)
+    with locked(folder):
+        (folder / "history.jsonl").write_text("one epoch more")
+        with working_copy(Path(ADDRESS)) as found:
+            assert found == folder
+            assert files(found)["history.jsonl"] == "one epoch more"
+        with pytest.raises(UserError, match="another training"):
+            check_unlocked(found)
+    assert "a training is running" in caplog.text
 
 
 def test_a_run_that_fails_stores_what_it_has_and_raises_its_own_error() -> None:
