@@ -235,14 +235,14 @@ class RunStore:
         frozen = self.folder / FROZEN_FOLDER
         return {
             folder.relative_to(self.folder).as_posix(): [
-                path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if path.is_file()
+                path.relative_to(folder).as_posix() for path in _files_below(folder)
             ]
             for folder in (*folders, *([frozen] if frozen.is_dir() else []))
         }
 
     def _loose(self) -> list[str]:
         """Returns all other files that are stored; a name with a dot in front is a lock, or not finished."""
-        paths = [path.relative_to(self.folder) for path in sorted(self.folder.rglob("*")) if path.is_file()]
+        paths = [path.relative_to(self.folder) for path in _files_below(self.folder)]
         return [
             path.as_posix()
             for path in paths
@@ -282,6 +282,12 @@ class RunStore:
                 f"{self.address}: cannot be reached ({type(error).__name__}: {one_line(error)}); check the address and "
                 "the credentials"
             ) from error
+
+
+def _files_below(folder: Path) -> list[Path]:
+    """Lists the files below a folder, sorted; folders may go away meanwhile, which `Path.rglob` does not bear."""
+    paths = (Path(parent, name) for parent, _, names in os.walk(folder) for name in names)
+    return sorted(path for path in paths if path.is_file())
 
 
 def _is_grouped(path: str) -> bool:

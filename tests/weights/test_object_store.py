@@ -1,6 +1,7 @@
 """Runs on object stores, with fsspec's store in memory and its local one."""
 
 import os
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -175,6 +176,27 @@ def test_a_training_that_is_going_on_here_is_left_alone(caplog: pytest.LogCaptur
         with pytest.raises(UserError, match="another training"):
             check_unlocked(found)
     assert "a training is running" in caplog.text
+
+
+def test_folders_that_go_away_while_files_are_looked_for_are_no_error(tmp_path: Path) -> None:
+    """As a training's checkpoints do; the thread that stores would end."""
+    end = threading.Event()
+
+    def make_and_remove() -> None:
+        while not end.is_set():
+            for name in "abcdefgh":
+                (tmp_path / name / "inside/deeper").mkdir(parents=True, exist_ok=True)
+            for name in "abcdefgh":
+                shutil.rmtree(tmp_path / name)
+
+    thread = threading.Thread(target=make_and_remove)
+    thread.start()
+    try:
+        for _ in range(1000):
+            assert not object_store._files_below(tmp_path)
+    finally:
+        end.set()
+        thread.join()
 
 
 def test_a_run_that_fails_stores_what_it_has_and_raises_its_own_error() -> None:
