@@ -72,6 +72,23 @@ def test_a_checkpoint_is_written_in_the_background(tmp_path: Path) -> None:
     assert read_chosen(tmp_path).step == 3
 
 
+def test_a_checkpoint_is_written_though_an_older_one_cannot_be_removed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with checkpoints.open_manager(tmp_path, keep=1) as manager, CheckpointWriter(manager, 1) as writer:
+        in_the_way = tmp_path / "checkpoints/removed"
+        in_the_way.write_text("not the folder into which the old one moves")
+        for step in (1, 2):
+            write(writer, step)
+            writer.finish(0)
+        assert "cannot be removed" in caplog.text
+        in_the_way.unlink()
+        assert read_chosen(tmp_path).step == 2
+        write(writer, 3)
+        writer.finish()
+        assert manager.all_steps() == [3]
+
+
 def test_a_run_that_is_left_while_saving_fails_does_not_say_that_nothing_is_lost(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
