@@ -176,18 +176,19 @@ class RunStore:
         Raises:
           UserError: the address cannot be reached.
         """
-        before = self._listed
         folders, loose = self._folders(), self._loose()
         with self._reached():
             for path in loose:  # first: a checkpoint needs its configuration
                 self._store_file(path)
-            listed = {name: self._store_folder(name, paths) for name, paths in folders.items()}
-            self._listed = {name: files for name, files in listed.items() if files is not None}
-            if self._listed != before:
-                content = json.dumps({"run": self._run, "folders": self._listed})
+            stored = {name: self._store_folder(name, paths) for name, paths in folders.items()}
+            listed = {name: files for name, files in stored.items() if files is not None}
+            if listed != self._listed:
+                content = json.dumps({"run": self._run, "folders": listed})
                 self._system.pipe_file(f"{self._root}/{LIST}", content.encode())
                 (self.folder / NAME).write_text(self._run)
-            for name in before.keys() - self._listed.keys():
+            gone = self._listed.keys() - listed.keys()
+            self._listed = listed  # once it is written: what fails before is done again
+            for name in gone:
                 self._system.rm(f"{self._root}/{name}", recursive=True)
 
     def _store_folder(self, name: str, paths: list[str]) -> Files | None:

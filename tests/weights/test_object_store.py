@@ -164,6 +164,19 @@ def test_what_changes_is_stored_while_the_run_goes_on(monkeypatch: pytest.Monkey
         assert looked.wait(30)
 
 
+def test_a_list_that_could_not_be_written_is_written_later(tmp_path: Path) -> None:
+    """Without it, the checkpoint that it names does not count."""
+    store = RunStore(f"file://{tmp_path}/store/run", tmp_path / "copy")
+    train(store.folder, 2)
+    in_the_way = tmp_path / "store/run" / LIST
+    in_the_way.mkdir(parents=True)
+    with pytest.raises(UserError, match="cannot be reached"):
+        store.store()
+    in_the_way.rmdir()
+    store.store()
+    assert "checkpoints/2" in in_the_way.read_text()
+
+
 def test_a_training_that_is_going_on_here_is_left_alone(caplog: pytest.LogCaptureFixture) -> None:
     """A second start, or an evaluation, must not replace its files by older ones that are stored."""
     with working_copy(Path(ADDRESS)) as folder:
