@@ -264,8 +264,7 @@ def make_plan(config: Config, sharing: Sharing, classes: int, steps_per_epoch: i
 
 def _cut_history(workdir: Path, start: Start) -> list[dict[str, Any]]:
     """Cuts the history of a run to the epochs before a start, and returns it."""
-    last = start.step - (start.unfinished is not None)  # an unfinished epoch is recorded when it is finished
-    history = [record for record in read_history(workdir) if record["step"] <= last]
+    history = [record for record in read_history(workdir) if record["step"] <= start.step]
     if is_first():
         write_history(workdir, history)
     return history

@@ -11,6 +11,7 @@ Checkpoints of version 0.1 can also be read. They hold `params`, the whole tree,
 """
 
 import contextlib
+import logging
 import os
 import re
 import shutil
@@ -40,6 +41,7 @@ OLD_TREES = ("params", "ema", "progress")
 _REMOVED = "removed"  # folder in which checkpoints are removed: they leave their place at once, whole
 _OWN_KEYS = ("format", "checksums")  # of the metadata
 _SETTLING = 5  # times a fifth of a second after which no thread of a failed write is still working
+_logger = logging.getLogger(__name__)
 
 
 class Saved(NamedTuple):
@@ -148,10 +150,13 @@ def save(manager: ocp.CheckpointManager, step: int, state: TrainState, metadata:
 def write(manager: ocp.CheckpointManager, taken: Snapshot) -> None:
     """Writes a checkpoint without the list of its files, then removes those that are no longer kept.
 
+    Those that cannot be removed are a warning: the next write tries again.
+
     Raises:
       UserError: the checkpoint cannot be written. Nothing of it is left.
     """
     folder = Path(manager.directory)
+    is_new = taken.step not in manager.all_steps()
     try:
         own = {"format": FORMAT, "checksums": checksums.of_arrays(taken.trees)}
         trees = {name: ocp.args.StandardSave(tree) for name, tree in taken.trees.items()}
@@ -162,6 +167,9 @@ def write(manager: ocp.CheckpointManager, taken: Snapshot) -> None:
         with contextlib.suppress(OSError):
             _remove_partial(folder)
             manager.reload()
+        if is_new and taken.step in manager.all_steps():  # it has its name, so it is whole
+            _logger.warning("%s: checkpoints that are no longer kept cannot be removed (%s)", folder, _reason(error))
+            return
         raise UserError(f"{folder / str(taken.step)}: this checkpoint cannot be written ({_reason(error)})") from error
 
 

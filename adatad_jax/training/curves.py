@@ -62,12 +62,12 @@ class DrawCurves(Hook):
             self.draw()
 
     def draw(self) -> None:
-        """Draws the steps and epochs so far; a picture that cannot be written is a warning."""
+        """Draws the steps and epochs so far; what cannot be read, or a picture that cannot be written, is a warning."""
         started = time.monotonic()
-        curves = read_curves(self._workdir)
-        if curves is None:
-            return
         try:
+            curves = read_curves(self._workdir)
+            if curves is None:
+                return
             with whole_file(self._workdir / CURVES_FILE) as partial:
                 draw(curves).savefig(partial, dpi=110, format="png")
         except UserError as error:

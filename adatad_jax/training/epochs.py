@@ -63,6 +63,8 @@ class CountEpoch(Hook):
 class LogEpoch(Hook):
     """Adds every epoch to the run's history, and prints one line per epoch.
 
+    The line of an epoch that is evaluated later than it was recorded is replaced.
+
     A history that cannot be written is a warning: the run goes on, and the epoch is added with the next one. The
     checkpoint of an epoch holds its record too.
     """
@@ -78,8 +80,10 @@ class LogEpoch(Hook):
     def pause(self, place: Place, state: TrainState, record: dict[str, Any]) -> None:
         print_epoch(record, self._console)
         self._unwritten.append(record)
+        steps = {one["step"] for one in self._unwritten}
         try:
-            write_history(self._workdir, [*read_history(self._workdir), *self._unwritten])
+            others = [one for one in read_history(self._workdir) if one["step"] not in steps]
+            write_history(self._workdir, [*others, *self._unwritten])
         except (UserError, OSError) as error:
             _logger.warning("%s; epoch %d is added with the next one", error, record["epoch"])
         else:

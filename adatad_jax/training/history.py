@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
+from adatad_jax.errors import UserError
 from adatad_jax.files import write_text
 
 HISTORY_FILE = "history.jsonl"
@@ -44,10 +45,23 @@ class Tally:
 
 
 def read_history(workdir: Path) -> list[dict[str, Any]]:
-    """Reads the records of the epochs so far; an unfinished line of a killed run is skipped."""
+    """Reads the records of the epochs so far; an unfinished line of a killed run is skipped.
+
+    Raises:
+      UserError: a line is damaged.
+    """
     path = workdir / HISTORY_FILE
-    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
-    return [json.loads(line) for line in lines if line.endswith("\n")]
+    lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+    records = []
+    for number, line in enumerate(lines, 1):
+        if line.endswith(b"\n"):
+            try:
+                records.append(dict(json.loads(line)))
+            except (ValueError, TypeError) as error:
+                raise UserError(
+                    f"{path}, line {number}: damaged: expected JSON, the record of an epoch ({error}); remove it"
+                ) from error
+    return records
 
 
 def write_history(workdir: Path, records: Sequence[dict[str, Any]]) -> None:

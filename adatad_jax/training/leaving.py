@@ -89,6 +89,7 @@ class Leaving:
         before, self._where = self._where, self._where or where
         try:
             if self._asked is not None or self._agreed:
+                self._raised = False  # what was raised before was lost, as in a finalizer: Python drops it there
                 self._leave()
             yield
         finally:

@@ -119,7 +119,7 @@ def recorded(workdir: Path, record: Record, facts: Mapping[str, Any], meter: Met
     end: dict[str, Any] = {}
     try:
         yield
-        end = {"how": FINISHED if meter.step == meter.total else LEFT}
+        end = {"how": FINISHED if meter.step >= meter.total else LEFT}  # above: fewer epochs than are done
     except (KeyboardInterrupt, SystemExit):
         end = {"how": LEFT}
         raise

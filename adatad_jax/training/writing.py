@@ -15,7 +15,7 @@ from typing import Self
 import orbax.checkpoint as ocp
 
 from adatad_jax.console import libraries_silenced
-from adatad_jax.errors import UserError
+from adatad_jax.errors import Left, UserError
 from adatad_jax.training.checkpoints import Snapshot, seal, write
 
 PATIENCE = 60.0  # seconds for which the end of a run waits for room
@@ -52,9 +52,13 @@ class CheckpointWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Finishes; after an error it waits for what is being written, and no longer."""
+        """Finishes, also where the run is left; after an error it waits for what is being written, and no longer.
+
+        Raises:
+          UserError: the checkpoint cannot be written: a run that is left then has lost steps.
+        """
         with self._silenced:
-            if kind is None:
+            if kind is None or issubclass(kind, Left):
                 self.finish()
             else:
                 self._stop()

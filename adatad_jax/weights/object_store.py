@@ -24,6 +24,7 @@ from typing import Any
 from adatad_jax.errors import UserError, one_line
 from adatad_jax.training.checkpoints import CHECKPOINTS_FOLDER
 from adatad_jax.weights.frozen import FROZEN_FOLDER
+from adatad_jax.weights.run_folder import is_locked
 
 LIST = "stored.json"  # at the address: the run's name, and folder -> file in it -> size and CRC-32
 NAME = ".stored"  # in the working copy: the name of the run that it is of, once something is stored
@@ -55,6 +56,8 @@ def scratch_folder(address: str) -> Path:
 def working_copy(path: Path, writes: bool = True) -> Iterator[Path]:
     """Yields the folder to work in for a path: itself, or the working copy of an address.
 
+    A working copy in which a training is running is yielded as it is, and stored by that training alone.
+
     Args:
       path: a folder of this machine, or an address.
       writes: whether what is written in the block is stored at the address, every `PERIOD` seconds and at the end.
@@ -66,7 +69,12 @@ def working_copy(path: Path, writes: bool = True) -> Iterator[Path]:
     if address is None:
         yield path
         return
-    store = RunStore(address, scratch_folder(address))
+    folder = scratch_folder(address)
+    if is_locked(folder):  # files of that training must not be replaced by what is stored; it stores all that is here
+        _logger.warning("%s: a training is running here in its working copy %s: used as it is", address, folder)
+        yield folder
+        return
+    store = RunStore(address, folder)
     store.fetch()
     if not writes:
         yield store.folder
@@ -168,18 +176,19 @@ class RunStore:
         Raises:
           UserError: the address cannot be reached.
         """
-        before = self._listed
         folders, loose = self._folders(), self._loose()
         with self._reached():
             for path in loose:  # first: a checkpoint needs its configuration
                 self._store_file(path)
-            listed = {name: self._store_folder(name, paths) for name, paths in folders.items()}
-            self._listed = {name: files for name, files in listed.items() if files is not None}
-            if self._listed != before:
-                content = json.dumps({"run": self._run, "folders": self._listed})
+            stored = {name: self._store_folder(name, paths) for name, paths in folders.items()}
+            listed = {name: files for name, files in stored.items() if files is not None}
+            if listed != self._listed:
+                content = json.dumps({"run": self._run, "folders": listed})
                 self._system.pipe_file(f"{self._root}/{LIST}", content.encode())
                 (self.folder / NAME).write_text(self._run)
-            for name in before.keys() - self._listed.keys():
+            gone = self._listed.keys() - listed.keys()
+            self._listed = listed  # once it is written: what fails before is done again
+            for name in gone:
                 self._system.rm(f"{self._root}/{name}", recursive=True)
 
     def _store_folder(self, name: str, paths: list[str]) -> Files | None:
@@ -227,14 +236,14 @@ class RunStore:
         frozen = self.folder / FROZEN_FOLDER
         return {
             folder.relative_to(self.folder).as_posix(): [
-                path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if path.is_file()
+                path.relative_to(folder).as_posix() for path in _files_below(folder)
             ]
             for folder in (*folders, *([frozen] if frozen.is_dir() else []))
         }
 
     def _loose(self) -> list[str]:
         """Returns all other files that are stored; a name with a dot in front is a lock, or not finished."""
-        paths = [path.relative_to(self.folder) for path in sorted(self.folder.rglob("*")) if path.is_file()]
+        paths = [path.relative_to(self.folder) for path in _files_below(self.folder)]
         return [
             path.as_posix()
             for path in paths
@@ -274,6 +283,12 @@ class RunStore:
                 f"{self.address}: cannot be reached ({type(error).__name__}: {one_line(error)}); check the address and "
                 "the credentials"
             ) from error
+
+
+def _files_below(folder: Path) -> list[Path]:
+    """Lists the files below a folder, sorted; folders may go away meanwhile, which `Path.rglob` does not bear."""
+    paths = (Path(parent, name) for parent, _, names in os.walk(folder) for name in names)
+    return sorted(path for path in paths if path.is_file())
 
 
 def _is_grouped(path: str) -> bool:

@@ -215,15 +215,21 @@ def locked(workdir: Path) -> Iterator[None]:
         yield
 
 
+def is_locked(workdir: Path) -> bool:
+    """Tells whether a training is running in a folder, which need not exist."""
+    with suppress(OSError), ExitStack() as stack:  # what cannot be opened will be `locked`'s error
+        return (workdir / LOCK_FILE).is_file() and not stack.enter_context(lock_held(workdir / LOCK_FILE))
+    return False
+
+
 def check_unlocked(workdir: Path) -> None:
     """Checks that no training is running in a folder, which need not exist, before anything is read or computed.
 
     Raises:
       UserError: one is.
     """
-    with suppress(OSError), ExitStack() as stack:  # what cannot be opened will be `locked`'s error
-        if (workdir / LOCK_FILE).is_file() and not stack.enter_context(lock_held(workdir / LOCK_FILE)):
-            raise UserError(_another(workdir))
+    if is_locked(workdir):
+        raise UserError(_another(workdir))
 
 
 def _another(workdir: Path) -> str:

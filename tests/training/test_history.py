@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from adatad_jax.errors import UserError
 from adatad_jax.training.epochs import LogEpoch
 from adatad_jax.training.history import Tally, read_history, write_history
 from adatad_jax.training.loop import Place
@@ -17,6 +18,15 @@ def test_history_without_its_torn_last_line(tmp_path: Path) -> None:
     with (tmp_path / "history.jsonl").open("a") as file:
         file.write(json.dumps({"epoch": 3})[:5])
     assert read_history(tmp_path) == [{"epoch": 1}, {"epoch": 2}]
+
+
+@pytest.mark.parametrize("line", [b"{broken", b"[1]", b"7", b"\xff"])
+def test_a_damaged_line_of_a_history_is_named(line: bytes, tmp_path: Path) -> None:
+    write_history(tmp_path, [{"epoch": 1, "step": 2}])
+    with (tmp_path / "history.jsonl").open("ab") as file:
+        file.write(line + b"\n")
+    with pytest.raises(UserError, match=r"history\.jsonl, line 2\b"):
+        read_history(tmp_path)
 
 
 def test_an_epoch_continued_from_its_saved_sums_has_the_same_record() -> None:

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -141,6 +142,20 @@ def test_a_pause_is_finished_and_an_evaluation_after_it_does_not_start() -> None
     with pytest.raises(Left), leaves_when_asked(30, QUIET) as leaving:
         save_and_evaluate(leaving)
     assert done == ["saved"]
+
+
+def test_a_wish_that_python_drops_is_granted_at_the_next_place() -> None:
+    """Python drops an exception of a finalizer, in which the handler of a signal may happen to run."""
+
+    def leave_twice(leaving: Leaving) -> None:
+        leaving.start()
+        with leaving.at_once("in the evaluation"), suppress(Left):
+            signal.raise_signal(signal.SIGTERM)
+        with leaving.after_step(5):
+            raise AssertionError("goes on")
+
+    with pytest.raises(Left, match="step 5"), leaves_when_asked(30, QUIET) as leaving:
+        leave_twice(leaving)
 
 
 def test_a_bad_step_is_never_saved() -> None:

@@ -50,6 +50,11 @@ def start(workdir: Path, first: int, steps: int, error: BaseException | None = N
             raise error
 
 
+def test_a_start_of_a_run_with_more_steps_than_it_shall_have_has_finished(tmp_path: Path) -> None:
+    start(tmp_path, 12, 0)
+    assert starts_of(tmp_path)[0]["end"]["how"] == "finished"
+
+
 def test_a_killed_start_is_found_by_the_next(tmp_path: Path) -> None:
     killed = subprocess.run([sys.executable, "-c", KILLED, tmp_path], cwd=ROOT, check=False)
     assert killed.returncode == -9

@@ -12,11 +12,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
-from adatad_jax.errors import UserError
+from adatad_jax.errors import Left, UserError
 from adatad_jax.training import checkpoints
 from adatad_jax.training.checkpoints import snapshot
 from adatad_jax.training.choosing import read_chosen
+from adatad_jax.training.leaving import leaves_when_asked
 from adatad_jax.training.writing import CheckpointWriter, has_room
 from tests.training.states import state_after
 
@@ -68,6 +70,41 @@ def test_a_checkpoint_is_written_in_the_background(tmp_path: Path) -> None:
                 write(writer, step)
         assert sorted(manager.all_steps()) == [2, 3]
     assert read_chosen(tmp_path).step == 3
+
+
+def test_a_checkpoint_is_written_though_an_older_one_cannot_be_removed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with checkpoints.open_manager(tmp_path, keep=1) as manager, CheckpointWriter(manager, 1) as writer:
+        in_the_way = tmp_path / "checkpoints/removed"
+        in_the_way.write_text("not the folder into which the old one moves")
+        for step in (1, 2):
+            write(writer, step)
+            writer.finish(0)
+        assert "cannot be removed" in caplog.text
+        in_the_way.unlink()
+        assert read_chosen(tmp_path).step == 2
+        write(writer, 3)
+        writer.finish()
+        assert manager.all_steps() == [3]
+
+
+def test_a_run_that_is_left_while_saving_fails_does_not_say_that_nothing_is_lost(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in the evaluation after a checkpoint for which the disk had no room."""
+    monkeypatch.setattr(CheckpointWriter.finish, "__defaults__", (0.0,))  # patience
+
+    def leave() -> None:
+        with small_files(), CheckpointWriter(manager, 9) as writer:
+            write(writer, 1)
+            raise Left("in the evaluation")
+
+    with checkpoints.open_manager(tmp_path, keep=2) as manager:
+        with pytest.raises(UserError, match="cannot be written"), leaves_when_asked(30, Console()):
+            leave()
+        assert not manager.all_steps()
+    assert "nothing is lost" not in capsys.readouterr().out
 
 
 def test_a_failure_is_one_line_and_is_made_good(

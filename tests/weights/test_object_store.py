@@ -1,6 +1,7 @@
 """Runs on object stores, with fsspec's store in memory and its local one."""
 
 import os
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from adatad_jax.errors import UserError
 from adatad_jax.weights import object_store
 from adatad_jax.weights.object_store import LIST, NAME, RunStore, address_of, scratch_folder, working_copy
+from adatad_jax.weights.run_folder import check_unlocked, locked
 
 ADDRESS = "memory://bucket/run"
 
@@ -160,6 +162,54 @@ def test_what_changes_is_stored_while_the_run_goes_on(monkeypatch: pytest.Monkey
     with working_copy(Path(ADDRESS)) as folder:
         train(folder, 2)
         assert looked.wait(30)
+
+
+def test_a_list_that_could_not_be_written_is_written_later(tmp_path: Path) -> None:
+    """Without it, the checkpoint that it names does not count."""
+    store = RunStore(f"file://{tmp_path}/store/run", tmp_path / "copy")
+    train(store.folder, 2)
+    in_the_way = tmp_path / "store/run" / LIST
+    in_the_way.mkdir(parents=True)
+    with pytest.raises(UserError, match="cannot be reached"):
+        store.store()
+    in_the_way.rmdir()
+    store.store()
+    assert "checkpoints/2" in in_the_way.read_text()
+
+
+def test_a_training_that_is_going_on_here_is_left_alone(caplog: pytest.LogCaptureFixture) -> None:
+    """A second start, or an evaluation, must not replace its files by older ones that are stored."""
+    with working_copy(Path(ADDRESS)) as folder:
+        train(folder, 2)
+    with locked(folder):
+        (folder / "history.jsonl").write_text("one epoch more")
+        with working_copy(Path(ADDRESS)) as found:
+            assert found == folder
+            assert files(found)["history.jsonl"] == "one epoch more"
+        with pytest.raises(UserError, match="another training"):
+            check_unlocked(found)
+    assert "a training is running" in caplog.text
+
+
+def test_folders_that_go_away_while_files_are_looked_for_are_no_error(tmp_path: Path) -> None:
+    """As a training's checkpoints do; the thread that stores would end."""
+    end = threading.Event()
+
+    def make_and_remove() -> None:
+        while not end.is_set():
+            for name in "abcdefgh":
+                (tmp_path / name / "inside/deeper").mkdir(parents=True, exist_ok=True)
+            for name in "abcdefgh":
+                shutil.rmtree(tmp_path / name)
+
+    thread = threading.Thread(target=make_and_remove)
+    thread.start()
+    try:
+        for _ in range(1000):
+            assert not object_store._files_below(tmp_path)
+    finally:
+        end.set()
+        thread.join()
 
 
 def test_a_run_that_fails_stores_what_it_has_and_raises_its_own_error() -> None:
