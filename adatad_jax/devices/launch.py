@@ -73,6 +73,10 @@ def find_launch(
         by = f"{cluster} and {by}" if address or count is not None or index is not None else cluster
         address, count, index = _detect(cluster, address, count, index, timeout)
         devices = devices_of_task(environment)
+    if count < 1:
+        raise UserError(
+            f"{count} processes (by {by}): expected at least 1; see --config.distributed.processes and {PROCESSES}"
+        )
     if not 0 <= index < count:
         raise UserError(
             f"process {index} of {count} (by {by}): expected a number from 0 to {count - 1}; see "

@@ -16,6 +16,7 @@ from adatad_jax.errors import UserError
 _GREETING = "adatad_jax"
 _PAUSE = 0.2  # seconds between two tries
 _ANSWER = 5.0  # seconds that a program at the other end may take to say who it is
+_REFUSAL = 2.0  # seconds that another process 0 may take to refuse this one
 
 
 def meet(launch: Launch, timeout: float, grace: float) -> Links:
@@ -74,7 +75,11 @@ def _gather(launch: Launch, deadline: float, timeout: float) -> tuple[dict[int, 
 
 
 def _listener(launch: Launch, deadline: float) -> socket.socket:
-    """Listens at the coordinator's port. A run that has just ended may still have it."""
+    """Listens at the coordinator's port. A run that has just ended may still have it.
+
+    Raises:
+      UserError: another process 0 has it, or another program until the deadline.
+    """
     port = int(launch.coordinator.rpartition(":")[2])
     both = socket.has_dualstack_ipv6()
     family = socket.AF_INET6 if both else socket.AF_INET
@@ -82,6 +87,7 @@ def _listener(launch: Launch, deadline: float) -> socket.socket:
         try:
             return socket.create_server(("", port), family=family, dualstack_ipv6=both, backlog=launch.count)
         except OSError as error:
+            _ask(launch, port)
             if time.monotonic() > deadline:
                 reason = os.strerror(error.errno or 0)
                 raise UserError(
@@ -119,21 +125,50 @@ def _check(greeting: dict[str, Any], launch: Launch, names: dict[int, str]) -> N
         raise UserError(f"two processes say that they are process {process}: {first} and {name}; number them from 0")
 
 
+def _ask(launch: Launch, port: int) -> None:
+    """Tells whoever listens at process 0's own port who this is; another process 0 refuses it, which is raised."""
+    with suppress(OSError, EOFError, ValueError, KeyError, TypeError):  # no process of a run, or one that has ended
+        _greet(launch, "localhost", port, _ANSWER, _REFUSAL)
+
+
+def _greet(launch: Launch, host: str, port: int, timeout: float, patience: float) -> tuple[Connection, str] | None:
+    """Connects to process 0 and says who this is.
+
+    Args:
+      launch: of this process.
+      host, port: where process 0 listens.
+      timeout: seconds to wait for the connection.
+      patience: seconds to wait for the answer, which comes once all are there.
+
+    Returns:
+      The connection and the name of process 0; None if no answer came.
+
+    Raises:
+      UserError: process 0 refuses this process.
+      OSError, EOFError, ValueError, KeyError, TypeError: nobody is there, or another program.
+    """
+    greeting = {"greeting": _GREETING, "process": launch.index, "processes": launch.count, "name": _name()}
+    one = socket.create_connection((host, port), timeout)
+    one.sendall(json.dumps(greeting).encode() + b"\n")
+    connection = configure(one)
+    if not connection.poll(patience):
+        return None
+    answer = json.loads(connection.recv_bytes(2**20))
+    if "refused" in answer:
+        raise UserError(answer["refused"])
+    return connection, answer["name"]
+
+
 def _go(launch: Launch, deadline: float, timeout: float) -> tuple[Connection, str]:
     """As another process, connects to process 0, and waits until all are there."""
     host, _, port = launch.coordinator.rpartition(":")
-    greeting = {"greeting": _GREETING, "process": launch.index, "processes": launch.count, "name": _name()}
     reason: object = "no answer"
     while time.monotonic() < deadline:
         try:
-            one = socket.create_connection((host.strip("[]"), int(port)), min(_ANSWER, timeout))
-            one.sendall(json.dumps(greeting).encode() + b"\n")
-            connection = configure(one)
-            if connection.poll(timeout + _ANSWER):  # process 0 may have started later, and waits as long
-                answer = json.loads(connection.recv_bytes(2**20))
-                if "refused" in answer:
-                    raise UserError(answer["refused"])
-                return connection, answer["name"]
+            # Process 0 may have started later, and waits as long.
+            met = _greet(launch, host.strip("[]"), int(port), min(_ANSWER, timeout), timeout + _ANSWER)
+            if met is not None:
+                return met
             reason = "another program is there, or process 0 is stuck"
         except (EOFError, ValueError, KeyError, TypeError):
             reason = "another program answers there"

@@ -124,8 +124,10 @@ class RunStore:
           folder: the working copy, which need not exist.
 
         Raises:
-          UserError: the address cannot be reached.
+          UserError: the address names no place in the store, or cannot be reached.
         """
+        if not address.partition("://")[2].strip("/"):
+            raise UserError(f"{address}: names no place in the store; expected an address such as gs://BUCKET/RUN")
         self.address, self.folder = address.rstrip("/"), folder
         with self._reached():
             from fsspec.core import url_to_fs  # slow, and rarely needed

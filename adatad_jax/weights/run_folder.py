@@ -131,7 +131,8 @@ def holds_run(workdir: Path) -> bool:
     """
     check_output_folder(workdir, checkpoints=True)
     path, saved = workdir / CONFIG_FILE, workdir / CHECKPOINTS_FOLDER
-    if saved.exists() and not (saved.is_dir() and path.exists()):
+    # The folder comes first: a start that ended before the configuration was written leaves it empty, and is repeated.
+    if saved.exists() and not (saved.is_dir() and (path.exists() or not any(saved.iterdir()))):
         raise UserError(
             f"{workdir}: {CHECKPOINTS_FOLDER} exists, but not as a run creates it (a folder beside {CONFIG_FILE}); "
             "give another --workdir"

@@ -44,6 +44,7 @@ def test_variables_and_fields_of_which_fields_come_first() -> None:
         ({"JAX_PROCESS_ID": ""}, "JAX_PROCESS_ID"),
         ({"JAX_COORDINATOR_ADDRESS": ""}, "JAX_COORDINATOR_ADDRESS"),
         ({"JAX_PROCESS_ID": "4"}, "process 4 of 4"),
+        ({"JAX_NUM_PROCESSES": "0"}, "0 processes .*at least 1.*JAX_NUM_PROCESSES"),
         ({"JAX_NUM_PROCESSES": "two"}, 'JAX_NUM_PROCESSES="two"'),
         ({"JAX_COORDINATOR_ADDRESS": "node1"}, '"node1".*HOST:PORT'),
         ({"JAX_COORDINATOR_ADDRESS": "node1:99999"}, '"node1:99999"'),

@@ -107,6 +107,14 @@ def test_two_processes_with_one_number_and_other_counts() -> None:
     assert all("process 1" in str(error) and "expects 2 processes" in str(error) for error in errors)
 
 
+def test_two_processes_that_both_say_that_they_are_the_first() -> None:
+    zero, _ = launches(2)
+    clock = time.monotonic()
+    errors = at_once(*(lambda: meet(zero, 30.0, 0.0) for _ in range(2)))
+    assert all("two processes say that they are process 0" in str(error) for error in errors)
+    assert time.monotonic() < clock + 20
+
+
 def test_an_address_where_nobody_is() -> None:
     launch = launches(2)[1]
     clock = time.monotonic()

@@ -226,3 +226,10 @@ def test_a_run_that_fails_stores_what_it_has_and_raises_its_own_error() -> None:
 def test_a_store_that_is_not_there_is_named() -> None:
     with pytest.raises(UserError, match=r"nosuch://bucket/run"), working_copy(Path("nosuch://bucket/run")):
         pass
+
+
+@pytest.mark.parametrize("text", ["memory://", "gs://", "file:///"])
+def test_an_address_without_a_place_is_refused_before_anything_is_done(text: str, scratch: Path) -> None:
+    with pytest.raises(UserError, match=rf"{text}: names no place.*gs://BUCKET/RUN"), working_copy(Path(text)):
+        pass
+    assert not scratch.exists() or not list(scratch.iterdir())

@@ -2,13 +2,22 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 
 from adatad_jax.config.fields import Config
 from adatad_jax.errors import UserError
-from adatad_jax.weights.run_folder import FORMAT, check_config, check_unlocked, locked, read_config, write_config
+from adatad_jax.weights.run_folder import (
+    FORMAT,
+    check_config,
+    check_unlocked,
+    holds_run,
+    locked,
+    read_config,
+    write_config,
+)
 
 CLASSES = ("jump", "run")
 
@@ -51,13 +60,19 @@ def test_every_other_field_that_differs_is_listed(tmp_path: Path, config: Config
 
 
 def test_checkpoints_without_a_configuration_are_refused(tmp_path: Path, config: Config) -> None:
-    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "10").mkdir(parents=True)
     with pytest.raises(UserError, match=r": checkpoints\b.*config\.json.*--workdir"):
         check_config(tmp_path, config)
-    (tmp_path / "checkpoints").rmdir()
+    shutil.rmtree(tmp_path / "checkpoints")
     (tmp_path / "checkpoints").touch()
     with pytest.raises(UserError, match=r": checkpoints\b.*config\.json.*--workdir"):
         check_config(tmp_path, config)
+
+
+def test_a_start_that_ended_before_it_wrote_its_configuration_is_repeated(tmp_path: Path, config: Config) -> None:
+    (tmp_path / "checkpoints").mkdir()
+    check_config(tmp_path, config)
+    assert not holds_run(tmp_path)
 
 
 @pytest.mark.parametrize("content", ["", "{}", '{"config": 3}', "[1]"])
