@@ -10,7 +10,6 @@ minutes. So a thread, which Python's wake-up descriptor tells of every signal, k
 
 from __future__ import annotations
 
-import _thread
 import os
 import selectors
 import signal
@@ -122,7 +121,7 @@ class Leaving:
             return False
         self._raised = False
         assert self._asked is not None
-        _thread.interrupt_main(self._asked)
+        signal.pthread_kill(threading.main_thread().ident or 0, self._asked)
         return True
 
     def handle(self, number: int, frame: FrameType | None) -> None:
