@@ -65,7 +65,7 @@ class LogEpoch(Hook):
 
     The line of an epoch that is evaluated later than it was recorded is replaced.
 
-    A history that cannot be written is a warning: the run goes on, and the epoch is added with the next one. The
+    A history that cannot be written is a warning: the run goes on, and the epoch is added as soon as it can be. The
     checkpoint of an epoch holds its record too.
     """
 
@@ -80,11 +80,20 @@ class LogEpoch(Hook):
     def pause(self, place: Place, state: TrainState, record: dict[str, Any]) -> None:
         print_epoch(record, self._console)
         self._unwritten.append(record)
+        if (problem := self._write()) is not None:
+            _logger.warning("%s; tried again after each step", problem)
+
+    def after_step(self, done: Done) -> None:
+        if self._unwritten:  # at once: later checkpoints do not hold these records
+            self._write()
+
+    def _write(self) -> Exception | None:
+        """Adds the epochs that are not written yet; returns why that fails."""
         steps = {one["step"] for one in self._unwritten}
         try:
             others = [one for one in read_history(self._workdir) if one["step"] not in steps]
             write_history(self._workdir, [*others, *self._unwritten])
         except (UserError, OSError) as error:
-            _logger.warning("%s; epoch %d is added with the next one", error, record["epoch"])
-        else:
-            self._unwritten.clear()
+            return error
+        self._unwritten.clear()
+        return None

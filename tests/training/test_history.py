@@ -9,7 +9,7 @@ from rich.console import Console
 from adatad_jax.errors import UserError
 from adatad_jax.training.epochs import LogEpoch
 from adatad_jax.training.history import Tally, read_history, write_history
-from adatad_jax.training.loop import Place
+from adatad_jax.training.loop import Done, Place
 from tests.training.states import STATE
 
 
@@ -46,7 +46,7 @@ def test_an_epoch_continued_from_its_saved_sums_has_the_same_record() -> None:
     assert whole.saved() == {}
 
 
-def test_a_history_that_cannot_be_written_is_written_with_the_next_epoch(
+def test_a_history_that_cannot_be_written_is_written_as_soon_as_it_can_be(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     in_the_way = tmp_path / ".history.jsonl.partial"
@@ -57,7 +57,12 @@ def test_a_history_that_cannot_be_written_is_written_with_the_next_epoch(
         hook.pause(Place(epoch, epoch, 0), STATE, {"epoch": epoch, "step": epoch, **zeros})
     assert len(caplog.records) == 2
     assert "history.jsonl: cannot be written" in caplog.messages[0]
+    step = Done(2, None, {}, 0.1)  # type: ignore[arg-type]
+    hook.after_step(step)
     in_the_way.rmdir()
+    hook.after_step(step)  # before a checkpoint inside the epoch is saved, from which the run may go on
+    assert [record["epoch"] for record in read_history(tmp_path)] == [1, 2]
+    assert len(caplog.records) == 2
     hook.pause(Place(3, 3, 0), STATE, {"epoch": 3, "step": 3, **zeros})
     hook.pause(Place(4, 4, 0), STATE, {"epoch": 4, "step": 4, **zeros})
     assert [record["epoch"] for record in read_history(tmp_path)] == [1, 2, 3, 4]
