@@ -260,7 +260,7 @@ class TrainConfig:
         one_of=("off", "offline", "online"),
     )
     profile_steps: tuple[int, ...] = setting(
-        (), "first and last step to profile, counted from 1, such as 10,20; empty: no profile"
+        (), "first and last step to profile, counted from 1, such as 10,20; (): no profile"
     )
     resume_with_changes: bool = setting(
         False,

@@ -121,7 +121,7 @@ def _rules_on_parts(config: Config) -> list[Rule]:
                 and all(isinstance(step, int) and not isinstance(step, bool) for step in profiled)
                 and 1 <= profiled[0] <= profiled[1]
             ),
-            "the first and the last step, counted from 1, such as 10,20",
+            "the first and the last step, counted from 1, such as 10,20, or () for no profile",
         ),
         Rule("data.crop_ratio", len(ratio) == 2 and 0 < ratio[0] <= ratio[1] <= 1, "two ascending fractions in (0, 1]"),
         Rule(

@@ -91,12 +91,24 @@ def read_weights(path: Path, step: str = LATEST) -> LoadedBackbone | Detector:
         (path / name).exists() for name in (CHECKPOINTS_FOLDER, SUMMARY_FILE, LOCK_FILE)
     ):
         return _of_folder(path, int(step) if step.isdecimal() else step)
+    _refuse_part_of_run(path)
     if step != LATEST:
         raise UserError(f"config.weights_step={step!r}: {path} is no run, so there is one set of weights; leave it out")
     if path.is_dir() and not (path / CONFIG_FILE).is_file():
         return load_backbone(path)
     file = read_tensors(path)
     return _of_file(file) if recognise(file.tensors, path).layout in DETECTORS else backbone_of(file)
+
+
+def _refuse_part_of_run(path: Path) -> None:
+    """Raises `UserError` for the folder of a run's checkpoints, or one of them, where the run's folder is meant."""
+    for folder in (path, path.parent):
+        run, is_part = folder.parent, folder.name == CHECKPOINTS_FOLDER and path.is_dir()
+        if is_part and (run / CONFIG_FILE).is_file() and not (path / SUMMARY_FILE).is_file():
+            raise UserError(
+                f"config.weights={path}: a part of a run; give the run's folder, --config.weights={run}, and choose "
+                "its checkpoint by --config.weights_step=N"
+            )
 
 
 def _of_folder(path: Path, step: Choice) -> Detector:

@@ -67,6 +67,7 @@ def test_thumos_s_is_the_published_recipe() -> None:
         ("--config.data.fps=inf", "finite"),
         ("--config.train.eval_every=0", "at least 1"),
         ("--config.train.profile_steps=10", "the first and the last step"),
+        ("--config.train.profile_steps=", "or () for no profile"),
         ("--config.train.profile_steps=(20, 10)", "the first and the last step"),
         ("--config.train.profile_steps=(0, 10)", "the first and the last step"),
         ("--config.train.log_steps=-1", "at least 0"),

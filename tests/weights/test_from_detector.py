@@ -171,3 +171,12 @@ def test_a_folder_of_a_run_without_a_checkpoint_is_named(config: Config, tmp_pat
     (tmp_path / "run/.lock").touch()
     with pytest.raises(UserError, match=rf"{re.escape(str(tmp_path / 'run'))}: no checkpoint here yet"):
         start(tmp_path / "run", config)
+
+
+def test_a_part_of_a_run_is_named_with_the_run(config: Config, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    make_run(run, config, 3, normalizer=5)
+    (step,) = (path for path in (run / "checkpoints").iterdir() if path.name.isdecimal())
+    for part in (step, step.parent):
+        with pytest.raises(UserError, match=rf"--config\.weights={re.escape(str(run))}, .*--config\.weights_step="):
+            read_weights(part)
