@@ -47,7 +47,7 @@ from adatad_jax.training.history import read_history, report_evaluations, write_
 from adatad_jax.training.leaving import Leaving, leaves_when_asked
 from adatad_jax.training.memory import levers
 from adatad_jax.training.optimizer import OptimizerConfig, group_rates, make_optimizer, make_optimizer_config
-from adatad_jax.training.parameters import groups_table, merge, parameter_groups, trained_groups
+from adatad_jax.training.parameters import group_norms, groups_table, merge, parameter_groups, trained_groups
 from adatad_jax.training.retention import Retention
 from adatad_jax.training.saving import SaveCheckpoint
 from adatad_jax.training.state import TrainState
@@ -255,7 +255,7 @@ def make_plan(config: Config, sharing: Sharing, classes: int, steps_per_epoch: i
     optimizer_config = make_optimizer_config(config, steps_per_epoch, shift)
     optimizer = make_optimizer(optimizer_config)
     loss = make_detection_loss(learner(model, config), make_loss(config.train), sharing.shares)
-    step = make_train_step(loss, optimizer, config.train.ema, config.train.accumulate)
+    step = make_train_step(loss, optimizer, config.train.ema, config.train.accumulate, group_norms)
     if config.train.skip_bad_steps:
         step = forgiving(step)
     rates = optimizer_config.scheduled(config.train.tia_rate)

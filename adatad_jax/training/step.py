@@ -9,7 +9,7 @@ import optax
 
 from adatad_jax.devices.mapping import AXIS, map_over_devices
 from adatad_jax.models.layers import Params
-from adatad_jax.training.parameters import group_norms, merge
+from adatad_jax.training.parameters import merge
 from adatad_jax.training.state import TrainState
 
 Metrics = dict[str, jax.Array]
@@ -75,7 +75,11 @@ class Loss(Protocol):
 
 
 def make_train_step(
-    loss: Loss, optimizer: optax.GradientTransformation, average_decay: float, accumulate: int = 1
+    loss: Loss,
+    optimizer: optax.GradientTransformation,
+    average_decay: float,
+    accumulate: int = 1,
+    norms: Callable[[Params], Metrics] = lambda gradient: {},
 ) -> Step:
     """Makes the step of one device of the axis `AXIS`, which `map_step` maps over devices.
 
@@ -88,10 +92,11 @@ def make_train_step(
       optimizer: of the trained parameters.
       average_decay: factor of the old average at each step, in [0, 1).
       accumulate: number of equal parts into which a device's rows are cut, which it computes one after the other.
+      norms: of parts of the gradient: name -> float32 scalar.
 
     Returns:
       (state, batch) -> (next state, metrics). The metrics are those of the loss, the `loss` itself, `grad_norm`, the
-      global L2 norm of the gradient before clipping, and `grad_norm_GROUP`, that of each group of parameters.
+      global L2 norm of the gradient before clipping, and `grad_norm_NAME` for each of `norms`.
     """
 
     def step(state: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
@@ -117,8 +122,8 @@ def make_train_step(
             optimizer=optimizer_state,
             normalizer=whole.normalizer,
         )
-        norms = {f"grad_norm_{group}": norm for group, norm in group_norms(gradient).items()}
-        return state, {**metrics, **whole.metrics, "grad_norm": optax.tree.norm(gradient), **norms}
+        parts = {f"grad_norm_{name}": norm for name, norm in norms(gradient).items()}
+        return state, {**metrics, **whole.metrics, "grad_norm": optax.tree.norm(gradient), **parts}
 
     return step
 
