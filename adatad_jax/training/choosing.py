@@ -34,7 +34,8 @@ def read_chosen(workdir: Path, choice: Choice = LATEST) -> Saved:
         mAP in the run's history.
 
     Raises:
-      UserError: there is no such checkpoint (the message names those that exist), or it is damaged.
+      UserError: there is no such checkpoint (the message names those that exist), the choice is another text, or it is
+        damaged.
     """
     if not (workdir / CHECKPOINTS_FOLDER).is_dir():
         raise UserError(f"{workdir}: no checkpoint here yet ({CHECKPOINTS_FOLDER}/ is missing): train first")
@@ -98,6 +99,8 @@ def _step(workdir: Path, steps: Sequence[int], choice: Choice) -> int:
     epochs = _epochs(workdir)
     there = f"the checkpoints here: {'; '.join(described(step, epochs) for step in steps)}"
     if choice != BEST:
+        if isinstance(choice, str):
+            raise UserError(f"{workdir}: step={choice!r}: expected a number of steps, {LATEST!r} or {BEST!r}; {there}")
         if choice not in steps:
             raise UserError(f"{workdir}: no checkpoint of step {choice}; {there}")
         return int(choice)

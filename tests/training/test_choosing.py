@@ -47,6 +47,12 @@ def test_a_step_that_is_missing_names_those_that_exist(run: Path, choice: int | 
         read_chosen(run, choice)
 
 
+@pytest.mark.parametrize("choice", ["20", "first", ""])
+def test_a_choice_that_is_another_text_is_told_from_a_missing_step(run: Path, choice: str) -> None:
+    with pytest.raises(UserError, match=rf"'{choice}': .*\bnumber\b.*'latest'.*'best'.*step 20"):
+        read_chosen(run, choice)
+
+
 def test_the_best_of_a_run_without_evaluations(run: Path) -> None:
     records = [{key: value for key, value in record.items() if key != "average_mAP"} for record in read_history(run)]
     write_history(run, records)
