@@ -127,17 +127,26 @@ def draw_timeline(
     if not rows:
         axes.text(0.5, 0.5, "nothing found", transform=axes.transAxes, ha="center", va="center", color="0.4")
     _draw_time(axes, start, duration, damaged)
-    notes = [f"{len(labels) - ROWS} more classes"] * (len(labels) > ROWS)
-    notes += ["hatched: damaged, the last sound frame stands for it"] * bool(damaged)
-    notes += [f"no room for {left_out} of {len(shown)} detections"] * (left_out > 0)
-    if notes:
-        axes.set_xlabel(f"{axes.get_xlabel()}\n{'; '.join(notes)}")
+    no_room = [f"no room for {left_out} of {len(shown)} detections"] * (left_out > 0)
+    _add_notes(axes, [*_notes(len(labels), bool(damaged)), *no_room])
     _draw_keys(figure, axes, has_truth=bool(truth), has_scores=bool(shown), height=rows_height)
     # The strip gets the height that its thumbnails need, the rows what their lanes need.
     axes.get_subplotspec().get_gridspec().set_height_ratios([strip_height, rows_height])
     figure.set_size_inches(WIDTH, strip_height + rows_height + 1)
     with whole_file(output) as partial:
         figure.savefig(partial, dpi=110, format="png")
+
+
+def _notes(classes: int, is_damaged: bool) -> list[str]:
+    """Returns what a picture says about classes without a row, and about stretches that are damaged."""
+    more = [f"{classes - ROWS} more classes"] * (classes > ROWS)
+    return more + ["hatched: damaged, the last sound frame stands for it"] * is_damaged
+
+
+def _add_notes(axes: Any, notes: Sequence[str]) -> None:
+    """Writes notes below the time axis."""
+    if notes:
+        axes.set_xlabel(f"{axes.get_xlabel()}\n{'; '.join(notes)}")
 
 
 def _draw_keys(figure: Figure, axes: Any, *, has_truth: bool, has_scores: bool, height: float) -> None:

@@ -33,7 +33,7 @@ from adatad_jax.training.memory import levers
 from adatad_jax.training.parameters import groups_table, parameter_groups, split
 from adatad_jax.training.state import TrainState, create_state
 from adatad_jax.weights.frozen import FROZEN_FOLDER
-from adatad_jax.weights.initialize import parameter_shapes
+from adatad_jax.weights.initialize import initial_shapes
 from adatad_jax.weights.run_folder import CONFIG_FILE
 
 PLATFORMS = ("cpu", "cuda", "tpu")
@@ -136,7 +136,7 @@ def dry_run(config: Config, workdir: Path, console: Console, platform: str | Non
 
 
 def _shapes(plan: Plan, config: Config, known: Known) -> Shapes:
-    params = parameter_shapes(plan.model, config)
+    params = initial_shapes(plan.model, config)
     trained, frozen = split(params, plan.optimizer_config.full)
     create = functools.partial(
         create_state, optimizer=plan.optimizer, normalizer=config.train.normalizer_start, seed=config.seed

@@ -77,6 +77,22 @@ def warn_of_pre_training(backbone: LoadedBackbone, config: Config) -> None:
         )
 
 
+def initial_shapes(model: AdaTAD, config: Config) -> Params:
+    """Returns the tree that a run starts with as shapes and dtypes; weights that are there may bring positions.
+
+    Raises:
+      UserError: the weights cannot be read.
+    """
+    shapes = parameter_shapes(model, config)
+    weights = Path(config.weights)
+    if config.weights and weights.exists():
+        found = read_weights(weights, config.weights_step)
+        brought = found.params["backbone"] if isinstance(found, Detector) else found.params
+        if "pos_embed" in brought:
+            shapes["backbone"]["pos_embed"] = jax.ShapeDtypeStruct(brought["pos_embed"].shape, jnp.float32)
+    return shapes
+
+
 def parameter_shapes(model: AdaTAD, config: Config) -> Params:
     """Returns the tree of a model's parameters as shapes and dtypes (`jax.ShapeDtypeStruct`)."""
     shapes: Params = jax.eval_shape(lambda: _init(model, config, jax.random.key(0)))
