@@ -128,6 +128,7 @@ def leave(command: list[str], history: Path) -> tuple[int, str]:
     return process.returncode, printed
 
 
+@pytest.mark.slow
 def test_a_run_leaves_when_it_is_asked_to_and_goes_on_from_that_very_step(demo: Path, tmp_path: Path) -> None:
     flags = [*overrides(demo), "--config.train.epochs=2000", "--config.train.schedule_epochs=2000"]
     config = ["--config", "configs/demo.py", "--workdir", str(tmp_path / "run"), *flags]

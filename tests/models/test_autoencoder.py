@@ -39,7 +39,7 @@ def small_params() -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     ("mean_pooling", "options"),
-    [(False, {}), (True, {"remat": True, "unroll": True})],
+    [(False, {}), pytest.param(True, {"remat": True, "unroll": True}, marks=pytest.mark.slow)],
     ids=["encoder norm", "no encoder norm, rematerialised, unrolled"],
 )
 def test_predictions_loss_and_gradients_are_torchs(mean_pooling: bool, options: dict[str, bool]) -> None:

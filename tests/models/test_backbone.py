@@ -62,7 +62,11 @@ def test_remat_and_unrolled_layers_change_nothing(side: bool) -> None:
 
 
 # Adapters in all blocks are tested with the whole step.
-@pytest.mark.parametrize("changes", [{"side": True, "depth": 3}, {"tia_blocks": (1,)}], ids=["beside", "in one block"])
+@pytest.mark.parametrize(
+    "changes",
+    [{"side": True, "depth": 3}, pytest.param({"tia_blocks": (1,)}, marks=pytest.mark.slow)],
+    ids=["beside", "in one block"],
+)
 def test_devices_that_share_windows_compute_as_one(changes: dict) -> None:
     """Features and gradients of two windows of 3 chunks, a chunk on each of 3 devices, in training."""
     config = dataclasses.replace(SMALL, drop_path=0.5, **changes)

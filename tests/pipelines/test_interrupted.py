@@ -20,6 +20,7 @@ def without_times(workdir: Path) -> list[dict[str, Any]]:
     return [{name: value for name, value in record.items() if name != "seconds"} for record in read_history(workdir)]
 
 
+@pytest.mark.slow
 def test_an_evaluation_that_fails_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The epoch is evaluated by the next start, or alone; the run ends as one that nothing has interrupted."""
     data = make_data(tmp_path / "data", 4)

@@ -109,7 +109,9 @@ def one_device(trainer: Trainer) -> tuple[TrainState, list[Metrics]]:
 
 
 # The windows of a batch among four devices; each window among two devices; that, and parts one after the other.
-@pytest.mark.parametrize(("groups", "shares", "accumulate"), [(4, 1, 1), (2, 2, 1), (1, 2, 4)])
+@pytest.mark.parametrize(
+    ("groups", "shares", "accumulate"), [(4, 1, 1), pytest.param(2, 2, 1, marks=pytest.mark.slow), (1, 2, 4)]
+)
 def test_a_batch_gives_the_same_however_it_is_shared(
     trainer: Trainer, one_device: tuple[TrainState, list[Metrics]], groups: int, shares: int, accumulate: int
 ) -> None:
