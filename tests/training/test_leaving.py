@@ -26,6 +26,17 @@ from tests import records
 QUIET = Console(quiet=True)
 
 
+@pytest.fixture(autouse=True)
+def handled_as_usual() -> Iterator[None]:
+    """A run leaves ignored signals ignored, and what starts the tests (`nohup`, a shell's `&`) may ignore some."""
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    for number in SIGNALS:
+        signal.signal(number, signal.default_int_handler if number is signal.SIGINT else signal.SIG_DFL)
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 def loads(count: int) -> Iterator[Loaded]:
     for _ in range(count):
         yield Loaded(None, 0, ())  # type: ignore[arg-type]
@@ -227,7 +238,7 @@ def test_several_processes_leave_by_agreement_alone() -> None:
 # Each case is a child that hangs in C, where no handler of Python's runs: its main thread blocks the signals, so that
 # they do not interrupt the call. It prints how the child ended, and after how many seconds.
 HANGING = """
-import ctypes, os, signal, sys, time
+import ctypes, os, signal, sys, threading, time
 from rich.console import Console
 from adatad_jax.training.leaving import SIGNALS, leaves_when_asked
 
@@ -240,7 +251,7 @@ def case(name, grace, started, sent):
             if started:
                 leaving.start()
             signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-            os.write(writer, b"r")
+            threading.Timer(0.5, os.write, (writer, b"r")).start()  # by then the main thread is in C
             ctypes.CDLL(None).sleep(100)
         os._exit(1)
     os.read(reader, 1)
@@ -267,6 +278,7 @@ def test_a_process_that_hangs_ends_in_time_and_a_second_signal_ends_it_at_once()
         check=True,
         env={**os.environ, "XLA_FLAGS": "", "PYTHONWARNINGS": "ignore"},
     )
+    assert all(len(line.split()) == 3 for line in done.stdout.splitlines()), done.stdout
     ends = {name: (int(code), int(seconds)) for name, code, seconds in map(str.split, done.stdout.splitlines())}
     assert {name: code for name, (code, _) in ends.items()} == {"late": 75, "second": 75, "start": 75, "ctrl-c": 130}
     assert all(seconds < 30 for _, seconds in ends.values())
