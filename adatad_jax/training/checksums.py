@@ -63,7 +63,7 @@ def write_list(folder: Path) -> None:
       OSError: a file cannot be read.
     """
     names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    text = "".join(f"{_of_file(folder / name):08x}  {name}\n" for name in names if name != LIST_FILE)
+    text = "".join(f"{of_file(folder / name):08x}  {name}\n" for name in names if name != LIST_FILE)
     write_text(folder / LIST_FILE, text + _last_line(text.encode()).decode())
 
 
@@ -92,7 +92,7 @@ def check_list(folder: Path) -> bool:
     for line in lines.decode().splitlines():
         written, _, name = line.partition("  ")
         try:
-            if f"{_of_file(folder / name):08x}" != written:
+            if f"{of_file(folder / name):08x}" != written:
                 wrong.append(name)
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             wrong.append(f"{name} (missing)")
@@ -107,7 +107,8 @@ def _last_line(lines: bytes) -> bytes:
     return b"%08x  of the lines above\n" % zlib.crc32(lines)
 
 
-def _of_file(path: Path) -> int:
+def of_file(path: Path) -> int:
+    """Returns the CRC-32 of a file; raises `OSError` if it cannot be read."""
     value = 0
     with path.open("rb") as file:
         while block := file.read(_BLOCK):

@@ -15,13 +15,13 @@ import os
 import secrets
 import shutil
 import threading
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from adatad_jax.errors import UserError, one_line
+from adatad_jax.training import checksums
 from adatad_jax.training.checkpoints import CHECKPOINTS_FOLDER
 from adatad_jax.weights.frozen import FROZEN_FOLDER
 from adatad_jax.weights.run_folder import is_locked
@@ -218,7 +218,7 @@ class RunStore:
             raise UserError(f"{local}: cannot be written ({error.strerror}); set ADATAD_SCRATCH to a folder") from error
         with self._reached():
             self._system.get_file(f"{self._root}/{path}", str(partial))
-        if facts is not None and (partial.stat().st_size, _crc(partial)) != facts:
+        if facts is not None and (partial.stat().st_size, checksums.of_file(partial)) != facts:
             partial.unlink()
             raise UserError(f"{self.address}/{path}: not what was stored there (size or CRC-32): damaged")
         partial.replace(local)
@@ -229,7 +229,7 @@ class RunStore:
         size, time = _stamp(local)
         known = self._checksums.get(path)
         if known is None or known[:2] != (size, time):
-            known = self._checksums[path] = size, time, _crc(local)
+            known = self._checksums[path] = size, time, checksums.of_file(local)
         return size, known[2]
 
     def _folders(self) -> dict[str, list[str]]:
@@ -306,12 +306,3 @@ def _latest(folders: Any) -> int:
 def _stamp(path: Path) -> tuple[int, int]:
     status = path.stat()
     return status.st_size, status.st_mtime_ns
-
-
-def _crc(path: Path) -> int:
-    """Returns the CRC-32 of a file."""
-    value = 0
-    with path.open("rb") as file:
-        while part := file.read(2**20):
-            value = zlib.crc32(part, value)
-    return value
