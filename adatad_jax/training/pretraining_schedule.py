@@ -3,6 +3,7 @@
 import numpy as np
 
 from adatad_jax.errors import UserError
+from adatad_jax.training.schedule import rise_and_fall
 
 REFERENCE_BATCH = 256  # the batch size for which rates are given
 
@@ -36,6 +37,4 @@ def scaled_rates(
         )
     highest, last = base * batch / REFERENCE_BATCH, end * batch / REFERENCE_BATCH
     t = np.arange(total_steps if steps is None else steps, dtype=np.float64)
-    rising = highest * t / max(warmup_steps - 1, 1)
-    cosine = (1 + np.cos(np.pi * (t - warmup_steps) / (total_steps - warmup_steps))) / 2
-    return np.where(t < warmup_steps, rising, last + (highest - last) * cosine)
+    return rise_and_fall(t, highest, last, warmup_steps, total_steps)

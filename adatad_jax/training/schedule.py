@@ -33,5 +33,21 @@ def warmup_cosine(base: float, warmup_steps: int, total_steps: int, steps: int, 
             "per epoch"
         )
     t = np.maximum(np.arange(steps, dtype=np.float64) + shift, 0)
+    return rise_and_fall(t, base, FLOOR, warmup_steps, total_steps)
+
+
+def rise_and_fall(t: np.ndarray, highest: float, last: float, warmup_steps: int, total_steps: int) -> np.ndarray:
+    """Computes rates that rise linearly from 0 at step 0, and fall by half a cosine.
+
+    Args:
+      t: `[N]` float64, steps of the schedule.
+      highest: the rate at step W - 1, and at step W, where the cosine begins.
+      last: the rate at step M.
+      warmup_steps: W; 0 starts with the highest rate.
+      total_steps: M, above W.
+
+    Returns:
+      `[N]` float64.
+    """
     cosine = (1 + np.cos(np.pi * (t - warmup_steps) / (total_steps - warmup_steps))) / 2
-    return np.where(t < warmup_steps, base * t / (warmup_steps - 1), FLOOR + (base - FLOOR) * cosine)
+    return np.where(t < warmup_steps, highest * t / max(warmup_steps - 1, 1), last + (highest - last) * cosine)
