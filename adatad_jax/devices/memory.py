@@ -1,9 +1,20 @@
-"""Memory of devices: how much a device has, and how much a compiled program needs of it."""
+"""Memory: what this process uses, what a device has, and what a compiled program needs of it."""
 
 import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
+GIB = 2**30
+_STATM = Path("/proc/self/statm")
 
 
 class Need(NamedTuple):
@@ -39,10 +50,48 @@ def memory_available(device: jax.Device) -> int | None:
 
     Devices of the platform `cpu` share what the operating system calls free.
     """
-    told = device.memory_stats() or {}
+    told = _stats(device)
     if "bytes_limit" in told:
         return int(told["bytes_limit"])
     if device.platform == "cpu" and "SC_AVPHYS_PAGES" in getattr(os, "sysconf_names", {}):
         shared = len(jax.local_devices(backend="cpu"))
         return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // shared
     return None
+
+
+class Memory(NamedTuple):
+    """Memory in bytes.
+
+    Attributes:
+      host: resident set of this process; where the system does not tell it (macOS), its peak; 0: not known.
+      device: of the fullest device, in use; None where the backend does not tell.
+      limit: what that device may use; None where the backend does not tell.
+    """
+
+    host: int
+    device: int | None
+    limit: int | None
+
+
+def memory_used(devices: Sequence[jax.Device]) -> Memory:
+    """Returns the memory in use now, in some microseconds."""
+    stats = [found for device in devices if device.process_index == jax.process_index() and (found := _stats(device))]
+    fullest = max(stats, key=lambda one: one.get("bytes_in_use", 0), default={})
+    return Memory(_resident(), fullest.get("bytes_in_use"), fullest.get("bytes_limit"))
+
+
+def _stats(device: jax.Device) -> dict[str, int]:
+    """Returns the statistics of a device's allocator, none where its backend keeps none."""
+    try:
+        return device.memory_stats() or {}
+    except (RuntimeError, NotImplementedError):
+        return {}
+
+
+def _resident() -> int:
+    if _STATM.exists():
+        return int(_STATM.read_text().split()[1]) * resource.getpagesize()
+    if resource is None:
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak

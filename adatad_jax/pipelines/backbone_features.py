@@ -18,6 +18,7 @@ from adatad_jax.data.frames import FrameSource
 from adatad_jax.data.loader import load_ahead, unwrap
 from adatad_jax.data.stored_features import FeatureWindows, Stored, features_file, read_features, write_features
 from adatad_jax.devices.mapping import map_over_devices
+from adatad_jax.devices.memory import GIB
 from adatad_jax.devices.placing import replicate
 from adatad_jax.devices.processes import Processes
 from adatad_jax.errors import UserError, listed
@@ -30,7 +31,6 @@ from adatad_jax.weights.frozen import checksum
 
 CHUNKS_AT_ONCE = 64  # of a video, which are read together
 FORMAT = 1
-GIB = 2**30
 _logger = logging.getLogger(__name__)
 Chunks = NDArray[np.int64]
 Encode = Callable[[np.ndarray], np.ndarray]

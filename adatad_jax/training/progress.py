@@ -8,8 +8,8 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
+from adatad_jax.devices.memory import GIB, Memory, memory_used
 from adatad_jax.training.loop import Done, Hook
-from adatad_jax.training.memory_use import GIB, Memory, memory_used
 from adatad_jax.training.meter import Meter
 
 LINE_EVERY = 60.0  # seconds

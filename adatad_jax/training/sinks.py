@@ -7,8 +7,8 @@ from typing import Any, Protocol
 import jax
 import numpy as np
 
+from adatad_jax.devices.memory import GIB, memory_used
 from adatad_jax.training.loop import Done, Hook, Place
-from adatad_jax.training.memory_use import GIB, memory_used
 from adatad_jax.training.meter import Meter
 from adatad_jax.training.state import TrainState
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from adatad_jax.devices.memory import GIB, Memory, memory_used
 from adatad_jax.training import progress
 from adatad_jax.training.loop import Done
-from adatad_jax.training.memory_use import GIB, Memory, memory_used
 from adatad_jax.training.meter import Meter
 from adatad_jax.training.progress import PrintProgress, duration, memory_text
 
