@@ -23,5 +23,5 @@ def tensors(tree: Params, vit: ViTConfig, detector: DetectorConfig) -> dict[str,
         if leaf.path in values:
             written = leaf.write(np.asarray(values[leaf.path], np.float32))
             for key, value in written.items():
-                found[key.replace(BACKBONE_PREFIX, "backbone.")] = torch.from_numpy(np.array(value))
+                found[key.replace(BACKBONE_PREFIX, "backbone.")] = torch.from_numpy(np.array(value, order="C"))
     return found
