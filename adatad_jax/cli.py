@@ -180,6 +180,8 @@ def describe_fields() -> str:
         if section != (section := name.rpartition(".")[0]):
             lines += ["", f"{section}: {inspect.getdoc(type(getattr(Config(), section)))}"]
         kind = "text" if isinstance(value, str) else type(value).__name__
+        if setting.or_auto is not None:  # what is expected names the types
+            kind = ""
         about = ", ".join(part for part in (kind, setting.expected) if part)
         lines.append(f"  --config.{name}={value!r}")
         lines += textwrap.wrap(

@@ -36,7 +36,6 @@ def get_config() -> ConfigDict:
 
     config.model.size = "tiny"
     config.model.dtype = "float32"
-    config.model.remat = False
     config.model.backbone_drop_path = 0.0
     config.model.width = 64
     config.model.stem = 1

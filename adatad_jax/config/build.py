@@ -8,6 +8,7 @@ from adatad_jax.config.fields import Config, EvaluationConfig, ModelConfig, Trai
 from adatad_jax.detection.objective import LossConfig
 from adatad_jax.errors import UserError
 from adatad_jax.models.adatad import AdaTAD, FromFeatures
+from adatad_jax.models.policy import MemoryPolicy
 from adatad_jax.models.sizes import SIZES, DetectorConfig, ViTConfig
 from adatad_jax.postprocessing.detections import PostProcessing
 from adatad_jax.postprocessing.nms import NmsSettings
@@ -87,7 +88,7 @@ def make_model(config: Config, classes: int) -> AdaTAD:
         vit=make_vit(config.model),
         detector_config=make_detector(config, classes),
         dtype=jnp.dtype(config.model.dtype),
-        remat=config.model.remat,
+        policy=MemoryPolicy(remat=config.model.remat),
     )
 
 
@@ -95,7 +96,7 @@ def learner(model: AdaTAD, config: Config) -> AdaTAD:
     """Returns the model as the training step computes it: on stored features, where the configuration stores them."""
     if not config.train.cache_features:
         return model
-    return FromFeatures(model.vit, model.detector_config, model.dtype, model.remat, model.unroll, model.shares)
+    return FromFeatures(model.vit, model.detector_config, model.dtype, model.policy, model.unroll, model.shares)
 
 
 def random_before_backbone(config: Config) -> tuple[str, ...]:

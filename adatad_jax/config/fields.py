@@ -6,79 +6,16 @@ that is not here does not exist: a misspelt one is an error.
 """
 
 import dataclasses
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Self, TypeVar
+from typing import Any, NamedTuple, Self
 
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, FieldReference
 
 from adatad_jax.annotations.recognise import KEYS
 from adatad_jax.annotations.records import AUTO
+from adatad_jax.config.settings import Setting, setting
 from adatad_jax.models.sizes import IMAGE_SIZE, NORM_EPS, SIZES
-
-T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What is known of a field beside its type and default.
-
-    Attributes:
-      meaning: in words, with the unit.
-      at_least, above, at_most, below: bounds; NaN and infinity are never allowed.
-      one_of: the values of a text; empty: any.
-    """
-
-    meaning: str
-    at_least: float | None = None
-    above: float | None = None
-    at_most: float | None = None
-    below: float | None = None
-    one_of: tuple[str, ...] = ()
-
-    @property
-    def expected(self) -> str:
-        """Returns the values that are allowed, in words; empty where all of the type are."""
-        if self.one_of:
-            return f"one of {', '.join(self.one_of)}"
-        low = self.above if self.at_least is None else self.at_least
-        high = self.below if self.at_most is None else self.at_most
-        if low is None:
-            return ""
-        if high is None:
-            return f"a finite number above {low:g}" if self.at_least is None else f"at least {low:g}"
-        return f"in {'(' if self.at_least is None else '['}{low:g}, {high:g}{')' if self.at_most is None else ']'}"
-
-    def allows(self, value: Any) -> bool:
-        """Tells whether a value of the field's type is allowed."""
-        if self.one_of:
-            return value in self.one_of
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            return True
-        return (
-            math.isfinite(value)
-            and (self.at_least is None or value >= self.at_least)
-            and (self.above is None or value > self.above)
-            and (self.at_most is None or value <= self.at_most)
-            and (self.below is None or value < self.below)
-        )
-
-
-def setting(
-    default: T,
-    meaning: str,
-    *,
-    at_least: float | None = None,
-    above: float | None = None,
-    at_most: float | None = None,
-    below: float | None = None,
-    one_of: tuple[str, ...] = (),
-) -> T:
-    """Declares a field of a configuration record; see `Setting`."""
-    known = Setting(meaning, at_least, above, at_most, below, one_of)
-    declared: T = field(default=default, metadata={"setting": known})
-    return declared
 
 
 @dataclass(frozen=True)
@@ -183,7 +120,32 @@ class ModelConfig:
         "of matrix products; parameters, norms and losses are float32",
         one_of=("float32", "bfloat16"),
     )
-    remat: bool = setting(True, "recompute the backbone's activations in the backward pass")
+    frozen_dtype: str = setting(
+        "float32",
+        "in which devices keep the matrices of a frozen backbone; bfloat16 takes half the memory",
+        one_of=("float32", "bfloat16"),
+    )
+    memory: float | str = setting(
+        AUTO,
+        "GiB of a device that may be used; auto: what it has free. Of remat, attention_chunks and mlp_chunks, those "
+        "that are auto are chosen so that the work fits (docs/training.md)",
+        above=0,
+        or_auto=float,
+    )
+    remat: bool | str = setting(
+        AUTO, "recompute the backbone's activations in the backward pass, and keep fewer", or_auto=bool
+    )
+    attention_chunks: int | str = setting(
+        AUTO, "chunks of 16 frames in a block's attention at once; 0: all of a batch", at_least=0, or_auto=int
+    )
+    mlp_chunks: int | str = setting(
+        AUTO, "chunks of 16 frames in a block's MLP at once; 0: all of a batch", at_least=0, or_auto=int
+    )
+    stream_dtype: str = setting(
+        "float32",
+        "in which the tokens between blocks are kept for the backward pass",
+        one_of=("float32", "bfloat16"),
+    )
     width: int = setting(512, "width of the detector", at_least=1)
     heads: int = setting(4, "attention heads of the detector", at_least=1)
     embed: int = setting(2, "embedding convolutions of the detector", at_least=1)
@@ -386,11 +348,13 @@ def fields_of(config: Config) -> Iterator[Field]:
 def default() -> ConfigDict:
     """Returns the defaults as what a file in `configs/` starts from."""
     values = ConfigDict()
-    for name, value, _ in fields_of(Config()):
+    for name, value, known in fields_of(Config()):
         section, _, key = name.rpartition(".")
         if section and section not in values:
             values[section] = ConfigDict()
-        (values[section] if section else values)[key] = value
+        # A field of several types takes any value here, and `validate` checks it.
+        taken = value if known.or_auto is None else FieldReference(value, field_type=object)
+        (values[section] if section else values)[key] = taken
     return values.lock()
 
 

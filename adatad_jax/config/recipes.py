@@ -68,7 +68,6 @@ def with_backbone(size: str, adaptation: str, crop: int = 160) -> ConfigDict:
     config.data.train_short_side = TRAIN_SHORT_SIDE[crop]
     config.data.test_short_side = crop
     if adaptation == "frozen":  # nothing is random before the detector, so that features could be stored
-        config.model.remat = False
         config.data.train_short_side = crop
         config.data.random_resized_crop = False
         config.data.flip = 0.0

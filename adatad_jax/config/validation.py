@@ -70,6 +70,11 @@ def _joint_rules(config: Config, missing: tuple[str, ...]) -> list[Rule]:
             f"a number that makes the window's {frames} frames a multiple of {CHUNK_FRAMES}",
         ),
         Rule("data.crop", data.crop >= patch, f"at least the backbone's patch of {patch} pixels"),
+        Rule(
+            "model.frozen_dtype",
+            model.adaptation != "full" or model.frozen_dtype == "float32",
+            "float32: full fine-tuning (model.adaptation=full) freezes no weights",
+        ),
         Rule("model.image_size", model.image_size >= patch, f"at least the patch, {patch}"),
         Rule("data.test_short_side", data.test_short_side >= data.crop, "at least data.crop"),
         Rule(

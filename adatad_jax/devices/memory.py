@@ -2,7 +2,8 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +16,11 @@ except ImportError:  # Windows
 
 GIB = 2**30
 _STATM = Path("/proc/self/statm")
+# Of control groups, versions 2 and 1: limit, use, and which entry of memory.stat is use that the system can take back.
+_GROUP_FILES = (
+    ("memory.max", "memory.current", "inactive_file"),
+    ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+)
 
 
 class Need(NamedTuple):
@@ -48,15 +54,57 @@ def memory_needed(compiled: Any) -> Need | None:
 def memory_available(device: jax.Device) -> int | None:
     """Returns the bytes that a device has; None where the backend does not tell.
 
-    Devices of the platform `cpu` share what the operating system calls free.
+    Devices of the platform `cpu` share what the machine has available (`machine_memory`).
     """
     told = _stats(device)
     if "bytes_limit" in told:
         return int(told["bytes_limit"])
-    if device.platform == "cpu" and "SC_AVPHYS_PAGES" in getattr(os, "sysconf_names", {}):
-        shared = len(jax.local_devices(backend="cpu"))
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // shared
+    if device.platform == "cpu" and (available := machine_memory()) is not None:
+        return available // len(jax.local_devices(backend="cpu"))
     return None
+
+
+def machine_memory(root: Path = Path("/")) -> int | None:
+    """Returns the bytes that this process can still take of the machine's memory; None where the system does not tell.
+
+    It is what the system calls available, or less where a control group of the process (a container, a batch job)
+    leaves less below its limit.
+
+    Args:
+      root: of the file system.
+    """
+    found = list(_left_in_groups(root))
+    with suppress(OSError, ValueError, IndexError):
+        found.append(1024 * int((root / "proc/meminfo").read_text().split("MemAvailable:")[1].split()[0]))
+        return max(0, min(found))
+    if "SC_AVPHYS_PAGES" in getattr(os, "sysconf_names", {}):
+        found.append(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    return max(0, min(found)) if found else None
+
+
+def _left_in_groups(root: Path) -> Iterator[int]:
+    """Yields the bytes that each control group of this process leaves below its limit."""
+    with suppress(OSError):
+        for line in (root / "proc/self/cgroup").read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            if controllers not in ("", "memory"):
+                continue
+            base = root / "sys/fs/cgroup" / controllers
+            own = base / path.lstrip("/")
+            # Inside a container the path may be that of the machine outside: the base is the group then.
+            for folder in (own, *own.parents) if own.is_dir() else (base,):
+                yield from _left_in(folder)
+                if folder == base:
+                    break
+
+
+def _left_in(folder: Path) -> Iterator[int]:
+    """Yields the bytes that a control group leaves, if it has a limit."""
+    for limit, used, cached in _GROUP_FILES:
+        with suppress(OSError, ValueError):  # a file is missing, or the limit is "max"
+            most, now = int((folder / limit).read_text()), int((folder / used).read_text())
+            stat = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+            yield most - now + int(stat.get(cached, 0))
 
 
 class Memory(NamedTuple):

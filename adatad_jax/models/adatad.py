@@ -10,6 +10,7 @@ from adatad_jax.devices.window_shares import WindowShares
 from adatad_jax.models.backbone import Backbone
 from adatad_jax.models.head import Head, Neck
 from adatad_jax.models.layers import Dtype, dropout
+from adatad_jax.models.policy import MemoryPolicy
 from adatad_jax.models.positions import resize_time
 from adatad_jax.models.projection import Projection
 from adatad_jax.models.pyramid import level_masks, padded_length
@@ -77,18 +78,18 @@ class AdaTAD(nn.Module):
     Attributes:
       vit: dimensions of the backbone.
       detector_config: dimensions of the detector.
-      dtype, remat, unroll, shares: as in `Backbone`.
+      dtype, policy, unroll, shares: as in `Backbone`.
     """
 
     vit: ViTConfig
     detector_config: DetectorConfig
     dtype: Dtype = jnp.float32
-    remat: bool = False
+    policy: MemoryPolicy = MemoryPolicy()
     unroll: bool = False
     shares: WindowShares | None = None
 
     def setup(self) -> None:
-        self.backbone = Backbone(self.vit, self.dtype, self.remat, self.unroll, self.shares)
+        self.backbone = Backbone(self.vit, self.dtype, self.policy, self.unroll, self.shares)
         self.detector = ActionFormer(self.detector_config, self.dtype)
 
     def features(self, frames: jax.Array, positions: int, sample_ids: jax.Array | None = None) -> jax.Array:

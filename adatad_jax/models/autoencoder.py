@@ -6,6 +6,7 @@ import jax.numpy as jnp
 
 from adatad_jax.models.encoder import XAVIER, Block, Encoder, drop_path_rates, position_table, run_blocks
 from adatad_jax.models.layers import Dtype, LayerNorm
+from adatad_jax.models.policy import MemoryPolicy
 from adatad_jax.models.sizes import TUBELET, AutoencoderConfig
 
 
@@ -14,19 +15,19 @@ class Decoder(nn.Module):
 
     Attributes:
       config: dimensions of the autoencoder.
-      dtype, remat, unroll: as in `Backbone`.
+      dtype, policy, unroll: as in `Backbone`.
     """
 
     config: AutoencoderConfig
     dtype: Dtype = jnp.float32
-    remat: bool = False
+    policy: MemoryPolicy = MemoryPolicy()
     unroll: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array, masked: int) -> jax.Array:
         """Decodes tokens `[N, V+M, C]` float32, whose last M = `masked` are mask tokens: `[N, M, 2*patch*patch*3]`."""
         cfg = self.config.decoder
-        kind = nn.remat(Block, prevent_cse=False) if self.remat else Block
+        kind = nn.remat(Block, prevent_cse=False) if self.policy.remat else Block
         block = kind(cfg, self.dtype, XAVIER, name=f"blocks_0_{cfg.depth - 1}")
         x = run_blocks(block, x, drop_path_rates(cfg), None, self.unroll)
         x = LayerNorm(self.config.head_norm_eps, dtype=self.dtype, name="norm")(x[:, -masked:])
@@ -42,12 +43,12 @@ class MaskedAutoencoder(nn.Module):
 
     Attributes:
       config: dimensions.
-      dtype, remat, unroll: as in `Backbone`.
+      dtype, policy, unroll: as in `Backbone`.
     """
 
     config: AutoencoderConfig
     dtype: Dtype = jnp.float32
-    remat: bool = False
+    policy: MemoryPolicy = MemoryPolicy()
     unroll: bool = False
 
     @nn.compact
@@ -66,7 +67,7 @@ class MaskedAutoencoder(nn.Module):
           `[N, M, 2*patch*patch*3]` float32, normalised values (`pretraining.objective.targets`) of the masked tubelets.
         """
         encoder, decoder = self.config.encoder, self.config.decoder
-        options = {"dtype": self.dtype, "remat": self.remat, "unroll": self.unroll}
+        options = {"dtype": self.dtype, "policy": self.policy, "unroll": self.unroll}
         x = Encoder(encoder, self.config.encoder_norm, XAVIER, **options, name="encoder")(frames, visible, sample_ids)
         project = nn.Dense(
             decoder.width, use_bias=False, kernel_init=XAVIER.kernel, dtype=self.dtype, name="encoder_to_decoder"

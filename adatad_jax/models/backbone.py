@@ -24,6 +24,7 @@ from adatad_jax.models.encoder import (
     run_blocks,
 )
 from adatad_jax.models.layers import Dtype
+from adatad_jax.models.policy import MemoryPolicy
 from adatad_jax.models.sizes import CHUNK_FRAMES, CHUNK_TUBELETS, ViTConfig
 from adatad_jax.models.tia import TIA
 
@@ -81,7 +82,7 @@ class Backbone(nn.Module):
     Attributes:
       config: dimensions.
       dtype: in which matrix products compute.
-      remat: whether to recompute activations in the backward pass instead of keeping them.
+      policy: what is kept for the backward pass, and how much is computed at once.
       unroll: whether to compile every block by itself instead of a loop. This takes longer to compile, and lets XLA
         drop more of block 0.
       shares: the s devices that share each window, in a function that is mapped over them; None: each device has its
@@ -90,7 +91,7 @@ class Backbone(nn.Module):
 
     config: ViTConfig
     dtype: Dtype = jnp.float32
-    remat: bool = False
+    policy: MemoryPolicy = MemoryPolicy()
     unroll: bool = False
     shares: WindowShares | None = None
 
@@ -139,7 +140,7 @@ class Backbone(nn.Module):
         cfg, rates = self.config, drop_path_rates(self.config)
         # XLA never merges a scan's body with its recomputation, so remat needs no barrier (prevent_cse) against that.
         # With side adapters the blocks have no gradient: none of their activations is kept or recomputed.
-        rematted = self.remat and not cfg.side
+        rematted = self.policy.remat and not cfg.side
 
         def maybe_remat(block: type[AnyBlock]) -> type[AnyBlock]:
             return nn.remat(block, prevent_cse=False) if rematted else block
@@ -148,7 +149,7 @@ class Backbone(nn.Module):
         for first, last, has_tia in cfg.runs():
             name = f"blocks_{first}_{last}"
             if has_tia:
-                remat_adapter = self.remat and cfg.side
+                remat_adapter = self.policy.remat and cfg.side
                 block: Block = maybe_remat(AdaptedBlock)(
                     cfg, self.dtype, PYTORCH, chunks, remat_adapter, self.shares, name=name
                 )

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 
 from adatad_jax.models.encoder import NORMAL, Encoder
 from adatad_jax.models.layers import Dtype, LayerNorm
+from adatad_jax.models.policy import MemoryPolicy
 from adatad_jax.models.sizes import ClassifierConfig
 
 HEAD_STD = 2e-5  # of the head's first weights: 0.02, times the published scale of 0.001
@@ -18,12 +19,12 @@ class Classifier(nn.Module):
 
     Attributes:
       config: dimensions.
-      dtype, remat, unroll: as in `Backbone`.
+      dtype, policy, unroll: as in `Backbone`.
     """
 
     config: ClassifierConfig
     dtype: Dtype = jnp.float32
-    remat: bool = False
+    policy: MemoryPolicy = MemoryPolicy()
     unroll: bool = False
 
     @nn.compact
@@ -39,7 +40,7 @@ class Classifier(nn.Module):
         """
         cfg = self.config
         encoder = Encoder(
-            cfg.encoder, not cfg.mean_pooling, NORMAL, self.dtype, self.remat, self.unroll, name="encoder"
+            cfg.encoder, not cfg.mean_pooling, NORMAL, self.dtype, self.policy, self.unroll, name="encoder"
         )
         x = encoder(frames, sample_ids=sample_ids)
         x = LayerNorm(cfg.head_norm_eps, name="fc_norm")(x.mean(1)) if cfg.mean_pooling else x[:, 0]

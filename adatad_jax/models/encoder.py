@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from adatad_jax.models.layers import Dtype, Initializer, LayerNorm, drop_path, gelu, uniform_bias, uniform_fan_in
+from adatad_jax.models.policy import MemoryPolicy
 from adatad_jax.models.positions import resize_positions, sinusoid_table
 from adatad_jax.models.sizes import CHUNK_FRAMES, CHUNK_TUBELETS, TUBELET, ViTConfig
 
@@ -239,14 +240,14 @@ class Encoder(nn.Module):
       config: dimensions; without adapters.
       norm: whether a LayerNorm follows the last block.
       linear_init: of the linear layers.
-      dtype, remat, unroll: as in `Backbone`.
+      dtype, policy, unroll: as in `Backbone`.
     """
 
     config: ViTConfig
     norm: bool
     linear_init: LinearInit
     dtype: Dtype = jnp.float32
-    remat: bool = False
+    policy: MemoryPolicy = MemoryPolicy()
     unroll: bool = False
 
     @nn.compact
@@ -282,7 +283,7 @@ class Encoder(nn.Module):
         pixels = x.shape[-1] // len(PIXEL_MEAN)
         x = (x.astype(jnp.float32) - np.tile(PIXEL_MEAN, pixels)) / np.tile(PIXEL_STD, pixels)
         x = PatchEmbed(cfg.width, cfg.patch, self.dtype, name="patch_embed")(x).astype(jnp.float32) + positions
-        kind = nn.remat(Block, prevent_cse=False) if self.remat else Block
+        kind = nn.remat(Block, prevent_cse=False) if self.policy.remat else Block
         block = kind(cfg, self.dtype, self.linear_init, name=f"blocks_0_{cfg.depth - 1}")
         x = run_blocks(block, x, drop_path_rates(cfg), sample_ids, self.unroll)
         return LayerNorm(cfg.norm_eps, name="norm")(x) if self.norm else x

@@ -8,6 +8,7 @@ from adatad_jax.data.batch import Batch
 from adatad_jax.detection.objective import LossConfig
 from adatad_jax.models.adatad import AdaTAD
 from adatad_jax.models.layers import Params
+from adatad_jax.models.policy import MemoryPolicy
 from adatad_jax.training.detection_loss import make_detection_loss
 from adatad_jax.training.parameters import merge
 
@@ -28,7 +29,7 @@ def flops_per_window(model: AdaTAD, config: LossConfig, trained: Params, frozen:
     Returns:
       The number of operations; None where the backend does not count them.
     """
-    loss = make_detection_loss(model.clone(unroll=True, remat=False), config)
+    loss = make_detection_loss(model.clone(unroll=True, policy=MemoryPolicy()), config)
 
     def gradients(trained: Params, frozen: Params, window: Batch) -> Any:
         def share(trained: Params) -> jax.Array:

@@ -13,6 +13,7 @@ from adatad_jax.errors import UserError
 from adatad_jax.models.autoencoder import MaskedAutoencoder
 from adatad_jax.models.backbone import Backbone
 from adatad_jax.models.encoder import XAVIER, Encoder
+from adatad_jax.models.policy import MemoryPolicy
 from adatad_jax.models.sizes import DECODERS, SIZES, AutoencoderConfig, ViTConfig
 from adatad_jax.pretraining.masking import TubeMasks, draw_tube_masks
 from adatad_jax.pretraining.objective import squared_error, targets
@@ -39,7 +40,7 @@ def small_params() -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     ("mean_pooling", "options"),
-    [(False, {}), pytest.param(True, {"remat": True, "unroll": True}, marks=pytest.mark.slow)],
+    [(False, {}), pytest.param(True, {"policy": MemoryPolicy(remat=True), "unroll": True}, marks=pytest.mark.slow)],
     ids=["encoder norm", "no encoder norm, rematerialised, unrolled"],
 )
 def test_predictions_loss_and_gradients_are_torchs(mean_pooling: bool, options: dict[str, bool]) -> None:

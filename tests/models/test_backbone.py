@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +14,7 @@ from adatad_jax.devices.window_shares import WindowShares
 from adatad_jax.errors import UserError
 from adatad_jax.models.backbone import Backbone
 from adatad_jax.models.layers import LayerNorm, drop_path, dropout
+from adatad_jax.models.policy import MemoryPolicy
 from adatad_jax.models.sizes import SIZES, ViTConfig
 
 SMALL = ViTConfig(width=32, depth=2, heads=2, mlp_hidden=64, patch=16, image_size=32, tia_blocks=(0, 1), tia_hidden=8)
@@ -48,14 +50,14 @@ def test_remat_and_unrolled_layers_change_nothing(side: bool) -> None:
     config = dataclasses.replace(SMALL, side=side)
     params = moved_params(config)
 
-    def run(**options: bool) -> tuple[jax.Array, dict]:
+    def run(**options: Any) -> tuple[jax.Array, dict]:
         def features(p: dict) -> jax.Array:
             return Backbone(config, **options).apply({"params": p}, frames())
 
         return jax.jit(lambda p: (features(p), jax.grad(lambda q: features(q).sum())(p)))(params)
 
     plain, gradient = run()
-    for options in ({"remat": True}, {"unroll": True}):
+    for options in ({"policy": MemoryPolicy(remat=True)}, {"unroll": True}):
         other, its_gradient = run(**options)
         np.testing.assert_allclose(other, plain, rtol=0, atol=1e-5)
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4), its_gradient, gradient)
@@ -81,7 +83,9 @@ def test_devices_that_share_windows_compute_as_one(changes: dict) -> None:
         return (total if model.shares is None else shares.once(total)), features
 
     def shared(p: dict, x: jax.Array) -> tuple[jax.Array, dict]:
-        gradient, features = jax.grad(lambda q: run(Backbone(config, remat=True, shares=shares), q, x), has_aux=True)(p)
+        gradient, features = jax.grad(
+            lambda q: run(Backbone(config, policy=MemoryPolicy(remat=True), shares=shares), q, x), has_aux=True
+        )(p)
         return features, jax.lax.psum(gradient, AXIS)
 
     gradient, features = jax.jit(jax.grad(lambda q: run(Backbone(config), q, windows), has_aux=True))(params)

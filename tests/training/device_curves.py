@@ -19,6 +19,7 @@ from adatad_jax.data.loader import device_parts
 from adatad_jax.devices.choice import share_devices
 from adatad_jax.devices.placing import first_value, place, replicate
 from adatad_jax.models.adatad import AdaTAD
+from adatad_jax.models.policy import MemoryPolicy
 from adatad_jax.models.sizes import CHUNK_FRAMES
 from adatad_jax.training.detection_loss import make_detection_loss
 from adatad_jax.training.optimizer import make_optimizer
@@ -29,7 +30,7 @@ from tests import records
 from tests.training.test_step import DETECTOR, VIT
 
 ROWS, FRAMES, SIDE, STEPS = 2, 64, 32, 20
-MODEL = AdaTAD(VIT, dataclasses.replace(DETECTOR, max_length=FRAMES), remat=True)
+MODEL = AdaTAD(VIT, dataclasses.replace(DETECTOR, max_length=FRAMES), policy=MemoryPolicy(remat=True))
 
 
 def batch(seed: int) -> Batch:

@@ -18,6 +18,7 @@ from adatad_jax.devices.mapping import AXIS
 from adatad_jax.devices.placing import place, replicate, shard
 from adatad_jax.errors import UserError
 from adatad_jax.models.adatad import AdaTAD
+from adatad_jax.models.policy import MemoryPolicy
 from adatad_jax.models.sizes import ViTConfig
 from adatad_jax.training import checkpoints, choosing
 from adatad_jax.training.detection_loss import make_detection_loss
@@ -265,7 +266,7 @@ def test_folder_without_a_checkpoint_says_so(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("platform", "shares"), [("tpu", 1), ("tpu", 2), ("cuda", 1)])
 def test_step_lowers_for_accelerators(params: dict, platform: str, shares: int) -> None:
     """Lowering does not need the devices; a mapped axis takes their place."""
-    model = dataclasses.replace(MODEL, dtype=jnp.bfloat16, remat=True)
+    model = dataclasses.replace(MODEL, dtype=jnp.bfloat16, policy=MemoryPolicy(remat=True))
     loss = make_detection_loss(model, records.loss_config(), shares)
     step = make_train_step(loss, make_optimizer(OPTIMIZER), EMA, accumulate=shares)
     mapped = jax.vmap(step, in_axes=(None, 0), out_axes=(None, 0), axis_name=AXIS)

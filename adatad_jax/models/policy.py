@@ -1,0 +1,26 @@
+"""What a backbone keeps in memory for the backward pass, and how much of it is at work at once."""
+
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+
+from adatad_jax.models.layers import Dtype
+
+
+@dataclass(frozen=True)
+class MemoryPolicy:
+    """How a backbone trades time for memory. None of it changes what is computed, beyond rounding.
+
+    Attributes:
+      remat: whether the activations of a block are recomputed in the backward pass instead of kept.
+      attention_chunks: number of 16-frame chunks whose attention is computed at once; 0: all.
+      mlp_chunks: number of chunks that pass the MLP at once; 0: all.
+      stream_dtype: of the residual stream that is kept between blocks for the backward pass.
+      offload: whether the kept stream goes to the host's memory.
+    """
+
+    remat: bool = False
+    attention_chunks: int = 0
+    mlp_chunks: int = 0
+    stream_dtype: Dtype = jnp.float32
+    offload: bool = False
