@@ -30,7 +30,7 @@ class Attention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Maps tokens `[N, tokens, C]` to the same shape."""
         bias = torch.cat([self.q_bias, torch.zeros_like(self.q_bias), self.v_bias])
-        qkv = F.linear(x, self.qkv.weight, bias).unflatten(-1, (3, self.heads, -1))
+        qkv = F.linear(x, self.qkv.weight, bias).view(*x.shape[:2], 3, self.heads, -1)
         q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
         out: Tensor = self.proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
         return out
@@ -166,13 +166,16 @@ class Backbone(nn.Module):
         x = self.patch_embed(x) + self.positions
         for block in self.blocks:
             x = block(x, chunks)
-        return x.view(batch, chunks * CHUNK_TUBELETS, -1, x.shape[-1]).mean(2, dtype=torch.float32)
+        features: Tensor = x.view(batch, chunks * CHUNK_TUBELETS, -1, x.shape[-1]).mean(2, dtype=torch.float32)
+        return features
 
 
 def _positions(config: ViTConfig, height: int, width: int) -> Tensor:
     """Returns the sinusoid table resized to frames of height x width patches, `[8*height*width, C]`."""
     grid = config.image_size // config.patch
-    table = torch.from_numpy(sinusoid_table(CHUNK_TUBELETS * grid**2, config.width)).view(CHUNK_TUBELETS, grid, grid, -1)
+    table = torch.from_numpy(sinusoid_table(CHUNK_TUBELETS * grid**2, config.width)).view(
+        CHUNK_TUBELETS, grid, grid, -1
+    )
     if (height, width) != (grid, grid):
         planes = table.permute(0, 3, 1, 2)
         table = F.interpolate(planes, (height, width), mode="bicubic", align_corners=False).permute(0, 2, 3, 1)

@@ -1,5 +1,6 @@
 """The ActionFormer detector (arXiv 2202.07925) in PyTorch: projection, neck and head, with global attention."""
 
+import itertools
 from typing import NamedTuple
 
 import torch
@@ -83,7 +84,7 @@ class MaskedAttention(nn.Module):
         """Attends from all positions of `[B, T, C]` to the valid ones; `mask` is `[B, T/stride]`."""
 
         def split(y: Tensor) -> Tensor:
-            return y.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            return y.view(*y.shape[:2], self.heads, -1).transpose(1, 2)
 
         q = split(self.query(self.query_norm(self.query_conv(x))))
         k = split(self.key(self.key_norm(self.key_conv(x))))
@@ -141,7 +142,7 @@ class Projection(nn.Module):
         if any(config.windows) or config.absolute_positions or config.input_dropout:
             raise ValueError(f"{config}: local attention, positions and input dropout are not part of this reference")
         sizes = [inputs] + [config.width] * config.embed
-        self.embed = nn.ModuleList(MaskedConv(a, b) for a, b in zip(sizes[:-1], sizes[1:], strict=True))
+        self.embed = nn.ModuleList(MaskedConv(a, b) for a, b in itertools.pairwise(sizes))
         self.stem = nn.ModuleList(TransformerBlock(config, 1) for _ in range(config.stem))
         self.branch = nn.ModuleList(TransformerBlock(config, 2) for _ in range(config.branch))
 
@@ -211,4 +212,5 @@ class Head(nn.Module):
             stop = start + level.shape[1]
             points.append((logits[:, start:stop], F.relu(distances[:, start:stop] * scale.scale)))
             start = stop + 1
-        return Predictions(*(torch.cat(parts, 1) for parts in zip(*points, strict=True)), torch.cat(masks, 1))
+        logits, distances = (torch.cat(parts, 1) for parts in zip(*points, strict=True))
+        return Predictions(logits, distances, torch.cat(masks, 1))

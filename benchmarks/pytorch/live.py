@@ -28,7 +28,7 @@ class Live(TorchDispatchMode):
         Args:
           known: tensors that exist already, which do not count.
         """
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.now = self.peak = 0
         self._known = {tensor.untyped_storage()._cdata for tensor in known}
 

@@ -135,7 +135,7 @@ class Training:
         """Takes a step; returns the loss, which the device may still compute."""
         self.optimizer.zero_grad(set_to_none=True)
         loss = self.loss(batch)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         self.update()
         return loss.detach()
 
@@ -144,7 +144,7 @@ class Training:
         nn.utils.clip_grad_norm_(self._trained, self._clip)
         self.optimizer.step()
         with torch.no_grad():
-            self._average(self.averages, self._trained, None)  # type: ignore[arg-type]
+            self._average(self.averages, self._trained, None)
 
 
 def make_training(

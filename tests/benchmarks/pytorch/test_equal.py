@@ -1,4 +1,4 @@
-"""The detector in PyTorch that the benchmark runs against computes what ours does: features, loss, gradients, a step."""
+"""The detector in PyTorch that the benchmark runs against computes what ours does: features, loss, gradients, steps."""
 
 from typing import Any, NamedTuple
 
@@ -148,12 +148,12 @@ def test_update(case: Case) -> None:
         change, state = optimizer.update(case.gradients, state, trained)
         return optax.apply_updates(trained, change), state
 
-    state = optimizer.init(trained)
+    after, state = trained, optimizer.init(trained)
     for step in range(WARMUP):
         for group, rate in zip(training.optimizer.param_groups, rates, strict=True):
             group["lr"] = rate if step else 0.0
         training.update()
-        after, state = update(trained if step == 0 else after, state)
+        after, state = update(after, state)
     expected, before = named(case, jax.device_get(after)), named(case, trained)
     found = {name: p.detach() for name, p in training.model.named_parameters() if p.requires_grad}
     moved = [name for name in found if (expected[name] - before[name]).abs().max() > 5e-5]
