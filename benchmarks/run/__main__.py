@@ -8,7 +8,7 @@ are printed instead.
 import argparse
 import os
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,11 +31,11 @@ class Part(NamedTuple):
     """A part of the benchmark.
 
     Attributes:
-      measure: returns its rows.
+      measure: yields its rows.
       expected: about how many seconds it takes on a CPU of two cores.
     """
 
-    measure: Callable[[Context], list[Row]]
+    measure: Callable[[Context], Iterator[Row]]
     expected: Callable[[Context], float]
 
 
@@ -82,10 +82,12 @@ def main(arguments: Sequence[str]) -> None:
     with advancing(sum(PARTS[part].expected(unstarted) for part in parts)) as advance:
         context = unstarted._replace(advance=advance)
         for part in parts:
-            found = PARTS[part].measure(context)
-            rows += found
-            if args.json:  # after each part, so that a run that is ended leaves what it has found
-                write_json(args.json, rows)
+            first = len(rows)
+            for row in PARTS[part].measure(context):
+                rows.append(row)
+                if args.json:  # a run that is ended leaves what it has found
+                    write_json(args.json, rows)
+            found = rows[first:]
             if args.quick:
                 print(f"## {part}\n\n{about} Quick: not for the record.\n\n{render(found)}\n")
             else:

@@ -30,10 +30,9 @@ STEPS, ROUNDS = 6, 5  # steps after the first; samples that are loaded apart fro
 SECONDS = {"made": 25.0, "loaded": 15.0, "trained": 45.0}  # about
 
 
-def measure(context: Context) -> list[Row]:
+def measure(context: Context) -> Iterator[Row]:
     """Measures the share of training steps spent waiting, and the loading of windows of full length by itself."""
     frames = LONG if context.is_gpu else SHORT
-    rows: list[Row] = []
     with tempfile.TemporaryDirectory() as name:
         folder, console = Path(name), Console(quiet=True)
         with context.advance.piece("data: making a video and its cache", SECONDS["made"]):
@@ -45,14 +44,13 @@ def measure(context: Context) -> list[Row]:
         sources = {"video files": "", "cache": str(folder / "cache")}
         for source, cache in sources.items():
             with context.advance.piece(f"data: loading from {source}", SECONDS["loaded"]):
-                rows.append(_loading_row(context, config.with_fields({"data.cache": cache}), source))
+                yield _loading_row(context, config.with_fields({"data.cache": cache}), source)
         for source, cache in sources.items():
             fields = {"data.window": frames, "model.dtype": context.dtype, "data.cache": cache}
             if not context.is_gpu:
                 fields["train.batch_size"] = 1
             with context.advance.piece(f"data: training from {source}", SECONDS["trained"]):
-                rows.append(_waiting_row(context, config.with_fields(fields), source))
-    return rows
+                yield _waiting_row(context, config.with_fields(fields), source)
 
 
 def _loading_row(context: Context, config: Config, source: str) -> Row:

@@ -1,6 +1,7 @@
 """The part `flops`: operations of the compiled programs as they are trained, loops counted as often as they run."""
 
 import functools
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -29,7 +30,7 @@ class Counted(NamedTuple):
     count: Any
 
 
-def measure(context: Context) -> list[Row]:
+def measure(context: Context) -> Iterator[Row]:
     """Counts the programs of VideoMAE-S at 64 frames, batch 1, float32, as the CPU backend compiles them."""
     case, device = Case("S", SHORT, 1, "float32"), jax.devices("cpu")[0]
     kept = ours.plan_case(case, device, remat=False)
@@ -42,13 +43,11 @@ def measure(context: Context) -> list[Row]:
         Counted("train step, not recomputed", False, lambda: count_operations(ours.compile_step(kept).call)),
         Counted("train step, recomputed", False, lambda: count_operations(ours.compile_step(recomputed).call)),
     ]
-    rows: list[Row] = []
     for program in programs[:2] if context.quick else programs:
         with context.advance.piece(f"flops: {program.setting}", SECONDS):
             found = program.count() / 1e9
         remark = f"{found / REFERENCE:.3f} of the reference's {REFERENCE} GFLOP" if program.is_reference else ""
-        rows.append(Row(FLOPS, "S", SHORT, 1, case.dtype, program.setting, "GFLOP", found, remark=remark))
-    return rows
+        yield Row(FLOPS, "S", SHORT, 1, case.dtype, program.setting, "GFLOP", found, remark=remark)
 
 
 def backbone_operations(shapes: ours.Shapes, gradients: bool) -> float:

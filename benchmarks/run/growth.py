@@ -46,17 +46,18 @@ def expected(context: Context) -> float:
     return sum(_cost(context, case) for axis in axes(context) for _, case in axis.cases)
 
 
-def measure(context: Context) -> list[Row]:
+def measure(context: Context) -> Iterator[Row]:
     """Measures all axes, and draws them."""
     found: dict[str, list[Row]] = {}
     for axis in axes(context):
         for value, case in axis.cases:
             name = f"growth: {axis.name} {value}"
             with context.advance.piece(name, _cost(context, case)):
-                found.setdefault(axis.name, []).extend(_measure_case(context, axis.name, case))
+                rows = list(_measure_case(context, axis.name, case))
+            found.setdefault(axis.name, []).extend(rows)
+            yield from rows
     if not context.quick:
         draw(axes(context), found).savefig(PICTURE, dpi=110)
-    return [row for rows in found.values() for row in rows]
 
 
 def _cost(context: Context, case: Case) -> float:

@@ -26,19 +26,17 @@ def settings(size: str) -> Iterator[tuple[str, dict[str, Any]]]:
         yield "recomputed, frozen weights bfloat16", {"remat": True, **HALF_FROZEN}
 
 
-def measure(context: Context) -> list[Row]:
+def measure(context: Context) -> Iterator[Row]:
     """Compiles the training step of each size, and measures the peaks of steps that fit the time."""
-    rows: list[Row] = []
     for size in context.sizes:
         frames = SHORT if context.quick else LONG
         case = Case(size, frames, 1 if context.quick else BATCH.get(size, 1), context.dtype)
         for setting, fields in settings(size):
             with context.advance.piece(f"memory: {size}, {frames} frames, compiling", SECONDS[size]):
-                rows += _analysed(context, case, setting, fields)
+                yield from _analysed(context, case, setting, fields)
     for case in peak_cases(context):
         with context.advance.piece(f"memory: {case.size}, {case.frames} frames, peak of a step", PEAK_SECONDS):
-            rows.append(_peak_row(context, case))
-    return rows
+            yield _peak_row(context, case)
 
 
 def peak_cases(context: Context) -> Iterator[Case]:

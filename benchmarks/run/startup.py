@@ -1,6 +1,7 @@
 """The part `startup`: seconds from a training's start to the dispatch of its first step."""
 
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks import startup
@@ -11,9 +12,8 @@ NAMES = {"tiny": "demo", "S": "S, 768 frames"}
 SECONDS = {"tiny": 60.0, "S": 150.0}  # about
 
 
-def measure(context: Context) -> list[Row]:
+def measure(context: Context) -> Iterator[Row]:
     """Starts trainings with an empty compilation cache and with the one that was filled then."""
-    rows: list[Row] = []
     with tempfile.TemporaryDirectory() as folder:
         for size in ("tiny",) if context.quick else startup.CONFIGS:
             config, warm_starts = startup.CONFIGS[size], 1 if context.quick else startup.WARM_STARTS
@@ -22,7 +22,6 @@ def measure(context: Context) -> list[Row]:
                 found = startup.measure(size, Path(folder), warm_starts)
             remark = "" if quiet else "beside other work"
             row = Row(START, size, None, None, None, f"{config}, empty compilation cache", "s", found.cold)
-            rows.append(row._replace(remark=remark))
+            yield row._replace(remark=remark)
             warm = row._replace(setting=f"{config}, warm compilation cache", ours=found.median, remark=remark)
-            rows.append(warm._replace(spread=spread(found.warm)))
-    return rows
+            yield warm._replace(spread=spread(found.warm))
