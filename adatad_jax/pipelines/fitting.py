@@ -1,0 +1,79 @@
+"""How a training fits its devices: the policy of memory, chosen once and kept for the rest of the run."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+from rich.console import Console
+
+from adatad_jax.config.build import make_detector, make_model, make_vit
+from adatad_jax.config.fields import Config
+from adatad_jax.config.memory import Choice, budget_of, choose_policy
+from adatad_jax.devices.choice import Sharing
+from adatad_jax.devices.memory import bytes_of, least_available
+from adatad_jax.devices.processes import ALONE, Processes
+from adatad_jax.models.memory_estimate import Work
+from adatad_jax.training.memory import levers
+from adatad_jax.training.parameters import split, with_frozen_in
+from adatad_jax.weights.initialize import parameter_shapes
+
+
+def training_policy(
+    config: Config,
+    sharing: Sharing,
+    classes: int,
+    kept: Mapping[str, Any] | None,
+    console: Console,
+    processes: Processes = ALONE,
+) -> Choice:
+    """Chooses how a training fits its devices, and prints it; a run that is continued keeps what it has.
+
+    Args:
+      config: of the run, without open fields.
+      sharing: how devices share a batch.
+      classes: number of classes.
+      kept: what the run was computed with so far (`read_policy`); None: it has not begun.
+      console: where to report.
+      processes: that train together; all choose the same.
+
+    Raises:
+      UserError: the training does not fit; the message says what would.
+    """
+    available, device = least_available(sharing.devices)
+    everywhere = processes.post("memory of a device", available)()
+    budget = budget_of(config.model, None if None in everywhere else min(everywhere), device)
+    choice = choose_policy(
+        config.model, training_work(config, sharing, classes), budget, kept, levers(config, of_device=True)
+    )
+    console.print(choice.describe(), highlight=False)
+    return choice
+
+
+def training_work(config: Config, sharing: Sharing, classes: int) -> Work:
+    """Returns what a training computes at once on each device.
+
+    Args:
+      config: of the run, without open fields.
+      sharing: how devices share a batch.
+      classes: number of classes.
+    """
+    full = config.model.adaptation == "full"
+    shapes = parameter_shapes(make_model(config, classes), config)
+    trained, frozen = split(
+        jax.eval_shape(lambda tree: with_frozen_in(tree, config.model.frozen_dtype, full), shapes), full
+    )
+    data, train = config.data, config.train
+    return Work(
+        vit=make_vit(config.model),
+        detector=make_detector(config, classes),
+        windows=train.batch_size // train.accumulate // sharing.groups,
+        frames=data.window * data.frames_per_position // sharing.shares,
+        side=data.crop,
+        dtype=config.model.dtype,
+        trained=bytes_of(trained),
+        frozen=bytes_of(frozen),
+        is_training=True,
+        is_full=full,
+        has_backbone=not train.cache_features,
+        parts=train.accumulate,
+    )
