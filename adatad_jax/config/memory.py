@@ -88,8 +88,8 @@ def choose_policy(
 ) -> Choice:
     """Chooses the fastest policy with which work fits a device, before anything is compiled.
 
-    A field of the configuration that is not `auto` stands. Where the budget is not known, nothing is assumed to fit:
-    the policy recomputes, and computes a few chunks at once.
+    A field of the configuration that is not `auto` stands. Where the budget is not known, nothing is assumed, and the
+    policy that needs the least is taken.
 
     Args:
       model: of the configuration.
@@ -102,20 +102,15 @@ def choose_policy(
       UserError: it does not fit; the message says what would.
     """
     candidates = list(_candidates(work))
-    if kept is not None:
-        how, candidates_now = "as the run began", [given_policy(model, kept)]
-    else:
-        how, candidates_now = "chosen", list(dict.fromkeys(given_policy(model, one) for one in candidates))
-        if len(candidates_now) == 1:
-            how = "given"
-    if budget.limit is None:
-        policy = candidates_now[-1]
-        return Choice(policy, estimate(work, policy), budget, how)
-    for policy in candidates_now:
-        found = estimate(work, policy)
-        if found.total <= budget.limit:
-            return Choice(policy, found, budget, how)
-    raise UserError(_too_much(model, work, budget, candidates_now[-1], candidates, levers))
+    chosen = candidates if kept is None else [kept]
+    allowed = list(dict.fromkeys(given_policy(model, one) for one in chosen))
+    how = "as the run was computed so far" if kept is not None else "chosen" if len(allowed) > 1 else "given"
+    estimates = {policy: estimate(work, policy) for policy in allowed}
+    least = min(allowed, key=lambda policy: estimates[policy].total)
+    fitting = [least] if budget.limit is None else [p for p in allowed if estimates[p].total <= budget.limit]
+    if not fitting:
+        raise UserError(_too_much(work, budget, least, candidates, levers))
+    return Choice(fitting[0], estimates[fitting[0]], budget, how)
 
 
 def _candidates(work: Work) -> Iterator[dict[str, Any]]:
@@ -127,7 +122,6 @@ def _candidates(work: Work) -> Iterator[dict[str, Any]]:
 
 
 def _too_much(
-    model: ModelConfig,
     work: Work,
     budget: Budget,
     policy: MemoryPolicy,
@@ -137,29 +131,26 @@ def _too_much(
     """Says that work does not fit, and what would.
 
     Args:
-      model: of the configuration.
       work: what is computed.
       budget: of each device.
       policy: the one that needs the least of those that were allowed.
       candidates: from `_candidates`.
       levers: what else needs less memory.
     """
-    needed = estimate(work, policy)
+    limit, own = budget.limit or 0, settings(policy)
     head = (
-        f"the memory does not suffice: {in_words(policy)} needs about {needed.describe()}, {budget.words}; "
-        f"at most {(budget.limit or 0) / GIB:.1f} GiB can be filled. Nothing was compiled."
+        f"the memory does not suffice: {in_words(policy)} needs about {estimate(work, policy).describe()}, "
+        f"{budget.words}; at most {limit / GIB:.1f} GiB can be filled. Nothing was compiled."
     )
     tail = "If you know better than this estimate, say what may be used: --config.model.memory=GIB"
-    own = settings(policy)
     for candidate in candidates:
-        smaller = MemoryPolicy(**candidate, stream_dtype=policy.stream_dtype)
-        found = estimate(work, smaller)
-        if found.total <= (budget.limit or 0):
-            flags = " ".join(
-                f"--config.model.{name}={candidate[name]}" for name in CHOSEN if candidate[name] != own[name]
-            )
-            return f"{head} The next smaller setting that fits, with about {found.total / GIB:.1f} GiB: {flags}. {tail}"
-    return f"{head} No setting of model.remat, attention_chunks and mlp_chunks fits; what needs less:{listed(levers)}\n{tail}"
+        needed = estimate(work, MemoryPolicy(**candidate, stream_dtype=policy.stream_dtype)).total
+        if needed <= limit:
+            changed = [f"--config.model.{name}={candidate[name]}" for name in CHOSEN if candidate[name] != own[name]]
+            fits = f"The next smaller setting that fits, with about {needed / GIB:.1f} GiB: {' '.join(changed)}."
+            return f"{head} {fits} {tail}"
+    none = f"No setting of {', '.join(f'model.{name}' for name in CHOSEN)} fits; what needs less:{listed(levers)}"
+    return f"{head} {none}\n{tail}"
 
 
 def in_words(policy: MemoryPolicy) -> str:

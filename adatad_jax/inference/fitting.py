@@ -5,18 +5,16 @@ import jax
 from adatad_jax.config.build import make_detector, make_vit
 from adatad_jax.config.fields import Config
 from adatad_jax.config.memory import Choice, budget_of, choose_policy
-from adatad_jax.devices.memory import bytes_of, least_available
-from adatad_jax.models.layers import Params
+from adatad_jax.devices.memory import least_available
 from adatad_jax.models.memory_estimate import Work
 
 
-def inference_policy(config: Config, classes: int, params: Params, windows: int) -> Choice:
+def inference_policy(config: Config, classes: int, windows: int) -> Choice:
     """Chooses how a detector fits this process's devices.
 
     Args:
       config: of the detector.
       classes: number of classes.
-      params: its parameters, as the devices will have them; arrays, or their shapes.
       windows: that each device computes at once.
 
     Raises:
@@ -30,8 +28,7 @@ def inference_policy(config: Config, classes: int, params: Params, windows: int)
         frames=config.data.window * config.data.frames_per_position,
         side=config.data.crop,
         dtype=config.model.dtype,
-        trained=0,
-        frozen=bytes_of(params),
+        frozen_dtype=config.model.frozen_dtype,
     )
     fewer = [f"fewer windows at once than {windows} (evaluate: --config.test.batch_size)"] if windows > 1 else []
     levers = [*fewer, f"--config.data.window below {config.data.window}", "a device with more memory"]

@@ -3,7 +3,10 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import jax.numpy as jnp
+
 from adatad_jax.models.layers import Dtype
+from adatad_jax.models.parameter_counts import Count, adapters_count, blocks_count, detector_count, together
 from adatad_jax.models.policy import MemoryPolicy
 from adatad_jax.models.sizes import CHUNK_FRAMES, CHUNK_TUBELETS, DetectorConfig, ViTConfig
 
@@ -20,7 +23,7 @@ class Work:
       frames: of each window that this device has.
       side: of the frames, pixels.
       dtype: in which products compute.
-      trained, frozen: bytes of the parameters.
+      frozen_dtype: of frozen kernels.
       is_training: whether there are gradients and an optimiser.
       is_full: whether the backbone is trained.
       has_backbone: whether the backbone is computed, and not read as stored features.
@@ -33,8 +36,7 @@ class Work:
     frames: int
     side: int
     dtype: Dtype
-    trained: int
-    frozen: int
+    frozen_dtype: Dtype
     is_training: bool = False
     is_full: bool = False
     has_backbone: bool = True
@@ -49,6 +51,18 @@ class Work:
     def tokens(self) -> int:
         """Returns the number of tokens of a chunk."""
         return CHUNK_TUBELETS * (self.side // self.vit.patch) ** 2
+
+    @property
+    def trained(self) -> int:
+        """Returns the bytes of the parameters that are trained, or may be."""
+        trained = together(adapters_count(self.vit), detector_count(self.detector, self.vit.width))
+        return 4 * (trained.total + (blocks_count(self.vit).total if self.is_full else 0))
+
+    @property
+    def frozen(self) -> int:
+        """Returns the bytes of the parameters that are frozen."""
+        count = Count() if self.is_full else blocks_count(self.vit)
+        return _bytes(self.frozen_dtype) * count.kernels + 4 * count.rest
 
 
 class Estimate(NamedTuple):
@@ -111,3 +125,7 @@ def _pixels(work: Work) -> int:
 
 def _detector(work: Work) -> int:
     return 0
+
+
+def _bytes(dtype: Dtype) -> int:
+    return int(jnp.dtype(dtype).itemsize)

@@ -3,19 +3,16 @@
 from collections.abc import Mapping
 from typing import Any
 
-import jax
 from rich.console import Console
 
-from adatad_jax.config.build import make_detector, make_model, make_vit
+from adatad_jax.config.build import make_detector, make_vit
 from adatad_jax.config.fields import Config
 from adatad_jax.config.memory import Choice, budget_of, choose_policy
 from adatad_jax.devices.choice import Sharing
-from adatad_jax.devices.memory import bytes_of, least_available
+from adatad_jax.devices.memory import least_available
 from adatad_jax.devices.processes import ALONE, Processes
 from adatad_jax.models.memory_estimate import Work
 from adatad_jax.training.memory import levers
-from adatad_jax.training.parameters import split, with_frozen_in
-from adatad_jax.weights.initialize import parameter_shapes
 
 
 def training_policy(
@@ -42,9 +39,9 @@ def training_policy(
     available, device = least_available(sharing.devices)
     everywhere = processes.post("memory of a device", available)()
     budget = budget_of(config.model, None if None in everywhere else min(everywhere), device)
-    choice = choose_policy(
-        config.model, training_work(config, sharing, classes), budget, kept, levers(config, of_device=True)
-    )
+    smallest = config.with_fields({"model.remat": True, "model.attention_chunks": 1, "model.mlp_chunks": 1})
+    work = training_work(config, sharing, classes)
+    choice = choose_policy(config.model, work, budget, kept, levers(smallest, of_device=True))
     console.print(choice.describe(), highlight=False)
     return choice
 
@@ -57,11 +54,6 @@ def training_work(config: Config, sharing: Sharing, classes: int) -> Work:
       sharing: how devices share a batch.
       classes: number of classes.
     """
-    full = config.model.adaptation == "full"
-    shapes = parameter_shapes(make_model(config, classes), config)
-    trained, frozen = split(
-        jax.eval_shape(lambda tree: with_frozen_in(tree, config.model.frozen_dtype, full), shapes), full
-    )
     data, train = config.data, config.train
     return Work(
         vit=make_vit(config.model),
@@ -70,10 +62,9 @@ def training_work(config: Config, sharing: Sharing, classes: int) -> Work:
         frames=data.window * data.frames_per_position // sharing.shares,
         side=data.crop,
         dtype=config.model.dtype,
-        trained=bytes_of(trained),
-        frozen=bytes_of(frozen),
+        frozen_dtype=config.model.frozen_dtype,
         is_training=True,
-        is_full=full,
+        is_full=config.model.adaptation == "full",
         has_backbone=not train.cache_features,
         parts=train.accumulate,
     )

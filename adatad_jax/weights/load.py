@@ -12,7 +12,7 @@ from adatad_jax.conversion.torch_file import WEIGHT_FILES
 from adatad_jax.errors import UserError
 from adatad_jax.models.layers import Params
 from adatad_jax.training.choosing import origin, read_chosen
-from adatad_jax.training.parameters import merge, with_frozen_in
+from adatad_jax.training.parameters import merge
 from adatad_jax.training.retention import LATEST, Choice
 from adatad_jax.weights import detector_store
 from adatad_jax.weights.frozen import read_frozen
@@ -29,8 +29,7 @@ class Trained(NamedTuple):
     Attributes:
       config: the command's configuration if there is one, else the checkpoint's.
       classes: the K class names, in the order of the model's outputs.
-      params: the parameters of an `AdaTAD` on the host; trained ones are averages, frozen ones as
-        `model.frozen_dtype` says.
+      params: the parameters of an `AdaTAD` on the host; trained ones are averages.
       name: tells the checkpoint from others of its kind: a run's step and epoch, or a file's name.
       origin: where the parameters come from, as text.
     """
@@ -70,7 +69,7 @@ def load_trained(
         detector, choice = read_detector(path, config, published_configs(), overrides)
         stored = detector_store.Stored(detector.params, detector.ema, {}, path.name)
         source = f"{path}: {' and '.join(detector.states)}, configuration {choice.words}"
-        return _trained(choice.config, choice.classes, stored.averaged(), path.name, source)
+        return Trained(choice.config, choice.classes, stored.averaged(), path.name, source)
     if overrides and config is None:
         raise UserError(f"{' '.join(overrides)}: to change fields of {path}, give --config too")
     if config is not None and config.propose:
@@ -96,13 +95,7 @@ def load_trained(
         name = origin(path, saved)
         source = f"{path}: {name}"
     check_parameters(params, make_model(config, len(classes)), path)
-    return _trained(config, classes, params, name, source)
-
-
-def _trained(config: Config, classes: tuple[str, ...], params: Params, name: str, source: str) -> Trained:
-    """Returns what was read, with the frozen parameters in the dtype that the configuration gives them."""
-    kept = with_frozen_in(params, config.model.frozen_dtype, full=config.model.adaptation == "full")
-    return Trained(config, classes, kept, name, source)
+    return Trained(config, classes, params, name, source)
 
 
 def published_configs() -> list[Path]:
