@@ -23,7 +23,7 @@ from adatad_jax.devices.memory import Need, bytes_of, memory_available, memory_n
 from adatad_jax.devices.placing import place, replicate
 from adatad_jax.inference.predictor import map_prediction
 from adatad_jax.models.layers import Params
-from adatad_jax.pipelines.fitting import training_policy
+from adatad_jax.pipelines.fitting import evaluated, training_policy
 from adatad_jax.pipelines.run_size import Known, what_is_known
 from adatad_jax.pipelines.train_detector import Plan, make_plan, sharing_of
 from adatad_jax.training.checkpoints import CHECKPOINTS_FOLDER
@@ -170,7 +170,7 @@ def _programs(plan: Plan, sharing: Sharing, config: Config, shapes: Shapes) -> t
     windows = _rows((shapes.test_window.frames, shapes.test_window.mask), config.test.batch_size)
     prediction = Program(
         "evaluation step",
-        map_prediction(plan.model, everywhere),
+        map_prediction(evaluated(plan.model, config), everywhere),
         len(everywhere),
         (shapes.params, *_on_each(windows, len(everywhere))),
         lambda: (

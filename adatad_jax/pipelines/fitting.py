@@ -1,5 +1,6 @@
 """How a training fits its devices: the policy of memory, chosen once and kept for the rest of the run."""
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +12,8 @@ from adatad_jax.config.memory import Choice, budget_of, choose_policy
 from adatad_jax.devices.choice import Sharing
 from adatad_jax.devices.memory import least_available
 from adatad_jax.devices.processes import ALONE, Processes
+from adatad_jax.inference.fitting import inference_policy
+from adatad_jax.models.adatad import AdaTAD
 from adatad_jax.models.memory_estimate import Work
 from adatad_jax.training.memory import levers
 
@@ -44,6 +47,20 @@ def training_policy(
     choice = choose_policy(config.model, work, budget, kept, levers(smallest, of_device=True))
     console.print(choice.describe(), highlight=False)
     return choice
+
+
+def evaluated(model: AdaTAD, config: Config) -> AdaTAD:
+    """Returns the model as evaluations inside a training, and the storing of features, compute it.
+
+    Its policy is that of the training, which needs more, unless the training reads stored features in place of frames.
+
+    Raises:
+      UserError: it does not fit; the message says what would.
+    """
+    if not config.train.cache_features:
+        return model
+    fitting = inference_policy(config, model.detector_config.classes, config.test.batch_size)
+    return dataclasses.replace(model, policy=fitting.policy)
 
 
 def training_work(config: Config, sharing: Sharing, classes: int) -> Work:

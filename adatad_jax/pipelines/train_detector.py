@@ -34,7 +34,7 @@ from adatad_jax.models.layers import Params
 from adatad_jax.models.policy import MemoryPolicy
 from adatad_jax.models.sizes import CHUNK_FRAMES
 from adatad_jax.pipelines.backbone_features import store_features
-from adatad_jax.pipelines.fitting import training_policy
+from adatad_jax.pipelines.fitting import evaluated, training_policy
 from adatad_jax.pipelines.sample_windows import SampleWindows
 from adatad_jax.pipelines.start import Run, Start, continue_run, start_run, write_start
 from adatad_jax.pipelines.together import check_same_inputs, check_same_start, locked_together
@@ -294,7 +294,9 @@ def _ending(
     """Returns the hooks that end an epoch once its checkpoint is saved; a resumed run may begin with them."""
     evaluations: list[loop.Hook] = []
     if inputs.evaluation is not None:  # before the log, which holds the result
-        measure = _measure(inputs.evaluation, plan.model, watching.samples, console, processes)
+        measure = _measure(
+            inputs.evaluation, evaluated(plan.model, inputs.config), watching.samples, console, processes
+        )
         evaluations.append(Evaluate(inputs.config.train, measure, leaving))
     logs = [LogEpoch(inputs.run.workdir, console)] if is_first() else []
     return [*evaluations, *logs, *watching.epochs]
