@@ -3,7 +3,7 @@
 import functools
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -144,10 +144,8 @@ def _train(config: Config, workdir: Path, console: Console, leaving: Leaving, pr
     config, batches = inputs.config, inputs.batches
     check_same_inputs(processes, config, inputs.classes, inputs.videos)
     begun = choosing.has_checkpoint(workdir)
-    kept = read_policy(workdir) if begun else None
-    policy = training_policy(config, inputs.sharing, len(inputs.classes), kept, console, processes).policy
-    planned = functools.partial(make_plan, config, policy, inputs.sharing, len(inputs.classes), batches.steps_per_epoch)
-    plan = planned()
+    planned = _planner(inputs, read_policy(workdir) if begun else None, console, processes)
+    plan = planned(0)
     # Read before anything is written: the weights may be missing or not fit the model.
     initial = None if begun else initialize(plan.model, config, inputs.classes)
     console.print(
@@ -163,7 +161,7 @@ def _train(config: Config, workdir: Path, console: Console, leaving: Leaving, pr
             start = start_run(inputs.run, plan.optimizer_config, plan.optimizer, initial, console)
         check_same_start(processes, start)
         plan = planned(start.shift)
-        write_start(inputs.run, start, policy, plan.rates, console)
+        write_start(inputs.run, start, plan.model.policy, plan.rates, console)
         start = start.with_frozen_in(config.model.frozen_dtype, plan.optimizer_config.full)
         if isinstance(inputs.windows, FeatureWindows):
             store_features(inputs.windows, config, plan.model, start.state.frozen, processes, console)
@@ -242,6 +240,25 @@ def sharing_of(config: Config) -> Sharing:
     """Returns how the devices share a batch; raises `UserError` if some process would have none in use."""
     chunks = config.data.window * config.data.frames_per_position // CHUNK_FRAMES
     return share_devices(jax.devices(), config.train.batch_size, config.train.accumulate, chunks)
+
+
+def _planner(
+    inputs: Inputs, kept: Mapping[str, Any] | None, console: Console, processes: Processes
+) -> Callable[[int], Plan]:
+    """Chooses how a training fits its devices, and returns a function from the shift of the schedule to the plan.
+
+    Args:
+      inputs: of the training.
+      kept: what the run was computed with so far (`read_policy`); None: it has not begun.
+      console: where to report.
+      processes: that train together.
+
+    Raises:
+      UserError: it does not fit.
+    """
+    config, sharing, classes = inputs.config, inputs.sharing, len(inputs.classes)
+    policy = training_policy(config, sharing, classes, kept, console, processes).policy
+    return functools.partial(make_plan, config, policy, sharing, classes, inputs.batches.steps_per_epoch)
 
 
 def make_plan(
