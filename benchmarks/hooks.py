@@ -19,6 +19,7 @@ import jax
 import numpy as np
 from rich.console import Console
 
+from adatad_jax.config.memory import given_policy
 from adatad_jax.console import make_console
 from adatad_jax.data.loader import placed_ahead
 from adatad_jax.demo.run import demo_config, make_data
@@ -104,13 +105,14 @@ def measure(data: Path, workdir: Path) -> Measured:
     quiet = Console(quiet=True)
     config = demo_config(data, 0, None).with_fields({"train.checkpoint_steps": STEPS})
     inputs = check_inputs(config, workdir, quiet)
-    plan = make_plan(config, inputs.sharing, len(inputs.classes), inputs.batches.steps_per_epoch)
+    policy = given_policy(config.model)
+    plan = make_plan(config, policy, inputs.sharing, len(inputs.classes), inputs.batches.steps_per_epoch)
     trained, frozen = split(initialize(plan.model, config, inputs.classes).params)
     state = replicate(create_state(trained, frozen, plan.optimizer, 100.0, 0), plan.devices)
     workdir.mkdir()
     (batch,) = placed_ahead(inputs.batches.from_step(0, 1), inputs.sharing)
     rates = group_rates(plan.optimizer_config, trained_groups(trained))
-    run = Watched(config, workdir, plan.devices, rates, 0, inputs.batches.steps_per_epoch, {})
+    run = Watched(config, policy, workdir, plan.devices, rates, 0, inputs.batches.steps_per_epoch, {})
     retention, tally = Retention(config.train.keep_checkpoints, False), Tally()
     with (
         checkpoints.open_manager(workdir, retention) as manager,

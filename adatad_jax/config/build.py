@@ -5,6 +5,7 @@ import dataclasses
 import jax.numpy as jnp
 
 from adatad_jax.config.fields import Config, EvaluationConfig, ModelConfig, TrainConfig
+from adatad_jax.config.memory import given_policy
 from adatad_jax.detection.objective import LossConfig
 from adatad_jax.errors import UserError
 from adatad_jax.models.adatad import AdaTAD, FromFeatures
@@ -78,8 +79,13 @@ def make_detector(config: Config, classes: int) -> DetectorConfig:
     )
 
 
-def make_model(config: Config, classes: int) -> AdaTAD:
+def make_model(config: Config, classes: int, policy: MemoryPolicy | None = None) -> AdaTAD:
     """Makes the whole detector for a number of classes, without parameters.
+
+    Args:
+      config: of the model.
+      classes: number of classes.
+      policy: of memory; None: where nothing large is computed, that of the configuration.
 
     Raises:
       UserError: the dimensions do not fit each other.
@@ -88,7 +94,7 @@ def make_model(config: Config, classes: int) -> AdaTAD:
         vit=make_vit(config.model),
         detector_config=make_detector(config, classes),
         dtype=jnp.dtype(config.model.dtype),
-        policy=MemoryPolicy(remat=config.model.remat),
+        policy=policy or given_policy(config.model),
     )
 
 

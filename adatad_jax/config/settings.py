@@ -57,7 +57,7 @@ class Setting:
     def allows(self, value: Any) -> bool:
         """Tells whether a value of the field's type is allowed."""
         if self.or_auto is not None and (value == AUTO or not _is_a(value, self.or_auto)):
-            return value == AUTO
+            return isinstance(value, str) and value == AUTO
         if self.one_of:
             return value in self.one_of
         if isinstance(value, bool) or not isinstance(value, int | float):

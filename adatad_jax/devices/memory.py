@@ -1,5 +1,6 @@
 """Memory: what this process uses, what a device has, and what a compiled program needs of it."""
 
+import math
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -42,6 +43,11 @@ class Need(NamedTuple):
         return self.arguments + self.temporaries + self.outputs
 
 
+def bytes_of(tree: Any) -> int:
+    """Returns the bytes of all arrays of a tree; shapes with dtypes count as arrays."""
+    return sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+
+
 def memory_needed(compiled: Any) -> Need | None:
     """Returns what a compiled program (`jax.stages.Compiled`) needs; None where the backend does not tell."""
     found = compiled.memory_analysis()
@@ -62,6 +68,13 @@ def memory_available(device: jax.Device) -> int | None:
     if device.platform == "cpu" and (available := machine_memory()) is not None:
         return available // len(jax.local_devices(backend="cpu"))
     return None
+
+
+def least_available(devices: Sequence[jax.Device]) -> tuple[int | None, str]:
+    """Returns the bytes of the device of this process that has least, and its name; None where one does not tell."""
+    own = [device for device in devices if device.process_index == jax.process_index()]
+    found = [(memory_available(device), str(device)) for device in own]
+    return min(found, key=lambda one: -1 if one[0] is None else one[0])
 
 
 def machine_memory(root: Path = Path("/")) -> int | None:

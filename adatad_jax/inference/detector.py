@@ -9,6 +9,7 @@ for detection in detector("video.mp4", threshold=0.3):
 
 import difflib
 import hashlib
+import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -28,13 +29,17 @@ from adatad_jax.data.loader import unwrap
 from adatad_jax.data.sampling import Window
 from adatad_jax.devices.choice import set_precision
 from adatad_jax.errors import UserError, one_line
+from adatad_jax.inference.fitting import inference_policy
 from adatad_jax.inference.predictor import Predictor, detect_windows
 from adatad_jax.models.layers import Params
 from adatad_jax.postprocessing.detections import Detection, named
+from adatad_jax.training.parameters import with_frozen_in
 from adatad_jax.training.retention import LATEST, Choice
 from adatad_jax.video.spelling import normal
 from adatad_jax.weights.load import Trained, load_trained
 from adatad_jax.weights.object_store import working_copy
+
+_logger = logging.getLogger(__name__)
 
 
 def load(
@@ -85,7 +90,7 @@ class Detector:
           batch: windows computed at once on each device.
 
         Raises:
-          UserError: `batch` is below 1.
+          UserError: `batch` is below 1, or needs more memory than the devices have.
         """
         if batch < 1:
             raise UserError(f"batch={batch}: expected at least 1 window at once")
@@ -94,7 +99,10 @@ class Detector:
         self.config = trained.config
         self.fingerprint = fingerprint(trained.params)
         set_precision(self.config.model.dtype)
-        self._predictor = Predictor(make_model(self.config, len(self.classes)), trained.params, batch)
+        fitting = inference_policy(self.config, len(self.classes), batch)
+        _logger.info("%s", fitting.describe())
+        params = with_frozen_in(trained.params, self.config.model.frozen_dtype, self.config.model.adaptation == "full")
+        self._predictor = Predictor(make_model(self.config, len(self.classes), fitting.policy), params, batch)
         self._settings = make_post_processing(self.config)
 
     def __call__(

@@ -26,6 +26,7 @@ from adatad_jax.models.adatad import AdaTAD
 from adatad_jax.models.backbone import Backbone
 from adatad_jax.models.layers import Params
 from adatad_jax.models.sizes import CHUNK_FRAMES, CHUNK_TUBELETS, SIZES
+from adatad_jax.pipelines.fitting import evaluated
 from adatad_jax.video import transforms
 from adatad_jax.weights.frozen import checksum
 
@@ -192,7 +193,7 @@ def _encoder(model: AdaTAD, frozen: Params, config: Config) -> tuple[Encode, int
     """
     devices = jax.local_devices()
     each = config.test.batch_size * config.data.window * config.data.frames_per_position // CHUNK_FRAMES
-    backbone = Backbone(model.vit, model.dtype)
+    backbone = Backbone(model.vit, model.dtype, evaluated(model, config).policy)
     apply = map_over_devices(lambda params, frames: backbone.apply({"params": params}, frames), devices, (None, 0))
     params = replicate(frozen["backbone"], devices)
 

@@ -15,13 +15,15 @@ from rich.table import Table
 
 from adatad_jax.config.build import learner, make_loss
 from adatad_jax.config.fields import Config
+from adatad_jax.config.memory import Choice
 from adatad_jax.data.batch import Batch
 from adatad_jax.data.loader import training_batch
 from adatad_jax.devices.choice import Sharing, set_precision
-from adatad_jax.devices.memory import Need, memory_available, memory_needed
+from adatad_jax.devices.memory import Need, bytes_of, memory_available, memory_needed
 from adatad_jax.devices.placing import place, replicate
 from adatad_jax.inference.predictor import map_prediction
 from adatad_jax.models.layers import Params
+from adatad_jax.pipelines.fitting import evaluated, training_policy
 from adatad_jax.pipelines.run_size import Known, what_is_known
 from adatad_jax.pipelines.train_detector import Plan, make_plan, sharing_of
 from adatad_jax.training.checkpoints import CHECKPOINTS_FOLDER
@@ -30,11 +32,11 @@ from adatad_jax.training.evaluating import is_evaluated
 from adatad_jax.training.flops import flops_per_window
 from adatad_jax.training.history import HISTORY_FILE
 from adatad_jax.training.memory import levers
-from adatad_jax.training.parameters import groups_table, parameter_groups, split
+from adatad_jax.training.parameters import groups_table, parameter_groups, split, with_frozen_in
 from adatad_jax.training.state import TrainState, create_state
 from adatad_jax.weights.frozen import FROZEN_FOLDER
 from adatad_jax.weights.initialize import initial_shapes
-from adatad_jax.weights.run_folder import CONFIG_FILE
+from adatad_jax.weights.run_folder import CONFIG_FILE, read_policy
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 UNKNOWN_STEPS = 100  # per epoch, where they are unknown: the length of the tables of learning rates alone
@@ -111,10 +113,12 @@ def dry_run(config: Config, workdir: Path, console: Console, platform: str | Non
     known = what_is_known(config, workdir, console)
     config = known.config
     sharing = sharing_of(config)
-    plan = make_plan(config, sharing, known.classes, known.steps_per_epoch or UNKNOWN_STEPS)
-    shapes = _shapes(plan, config, known)
     for note in known.notes:
         console.print(note)
+    kept = read_policy(workdir) if has_checkpoint(workdir) else None
+    choice = training_policy(config, sharing, known.classes, kept, console)
+    plan = make_plan(config, choice.policy, sharing, known.classes, known.steps_per_epoch or UNKNOWN_STEPS)
+    shapes = _shapes(plan, config, known)
     rates, decay, full = plan.optimizer_config.rates, plan.optimizer_config.weight_decay, plan.optimizer_config.full
     console.print(groups_table(parameter_groups(shapes.params, rates, decay, full)))
     state, loss = shapes.state, make_loss(config.train)
@@ -128,7 +132,7 @@ def dry_run(config: Config, workdir: Path, console: Console, platform: str | Non
             table.add_row(program.name, _lowered(program, platform, console))
     else:
         found = [_measured(program, plan.devices[0], console) for program in (step, prediction)]
-        for row in _cost_rows(config, known, plan, flops, *found):
+        for row in _cost_rows(config, known, plan, flops, choice, *found):
             table.add_row(*row)
     console.print(table)
     console.print(_folder(workdir, shapes, config))
@@ -137,7 +141,9 @@ def dry_run(config: Config, workdir: Path, console: Console, platform: str | Non
 
 def _shapes(plan: Plan, config: Config, known: Known) -> Shapes:
     params = initial_shapes(plan.model, config)
-    trained, frozen = split(params, plan.optimizer_config.full)
+    full, dtype = plan.optimizer_config.full, config.model.frozen_dtype
+    params = jax.eval_shape(lambda tree: with_frozen_in(tree, dtype, full), params)
+    trained, frozen = split(params, full)
     create = functools.partial(
         create_state, optimizer=plan.optimizer, normalizer=config.train.normalizer_start, seed=config.seed
     )
@@ -164,7 +170,7 @@ def _programs(plan: Plan, sharing: Sharing, config: Config, shapes: Shapes) -> t
     windows = _rows((shapes.test_window.frames, shapes.test_window.mask), config.test.batch_size)
     prediction = Program(
         "evaluation step",
-        map_prediction(plan.model, everywhere),
+        map_prediction(evaluated(plan.model, config), everywhere),
         len(everywhere),
         (shapes.params, *_on_each(windows, len(everywhere))),
         lambda: (
@@ -229,13 +235,22 @@ def _flops_rows(flops: float | None, config: Config) -> list[tuple[str, str]]:
 
 
 def _cost_rows(
-    config: Config, known: Known, plan: Plan, flops: float | None, step: Measured, prediction: Measured
+    config: Config,
+    known: Known,
+    plan: Plan,
+    flops: float | None,
+    choice: Choice,
+    step: Measured,
+    prediction: Measured,
 ) -> list[tuple[str, str]]:
     """Returns the rows on memory and time."""
     device = plan.devices[0]
     rows = [
-        (f"memory of the {name}", _memory(found.need, device))
-        for name, found in (("training step", step), ("evaluation step", prediction))
+        ("memory, estimated", f"{choice.estimate.describe()} per device in the training step"),
+        *(
+            (f"memory of the {name}", _memory(found.need, device))
+            for name, found in (("training step", step), ("evaluation step", prediction))
+        ),
     ]
     if step.seconds is None or prediction.seconds is None:
         less = ("what needs less memory", "; ".join(levers(config, of_device=True)))
@@ -274,12 +289,13 @@ def _memory(need: Need | None, device: jax.Device) -> str:
 def _folder(workdir: Path, shapes: Shapes, config: Config) -> str:
     """Says what a run would write."""
     state = shapes.state
-    checkpoint = _size((state.trained, state.average, state.optimizer))
+    frozen = jax.eval_shape(lambda tree: jax.tree.map(lambda leaf: leaf.astype("float32"), tree), state.frozen)
+    checkpoint = bytes_of((state.trained, state.average, state.optimizer))
     path = workdir.absolute()
     existing = next(parent for parent in (path, *path.parents) if parent.is_dir())
     start = "holds a run, which would go on" if has_checkpoint(workdir) else "a run would start"
     return (
-        f"{workdir}: {start}: {CONFIG_FILE}, {HISTORY_FILE}, {FROZEN_FOLDER}/ ({_amount(_size(state.frozen), 1024)}B), "
+        f"{workdir}: {start}: {CONFIG_FILE}, {HISTORY_FILE}, {FROZEN_FOLDER}/ ({_amount(bytes_of(frozen), 1024)}B), "
         f"{CHECKPOINTS_FOLDER}/ ({_amount(checkpoint, 1024)}B each, {config.train.keep_checkpoints} or more kept), and "
         "small files; "
         f"{_amount(shutil.disk_usage(existing).free, 1024)}B free there"
@@ -302,11 +318,6 @@ def _on_each(tree: Any, devices: int) -> Any:
 
 def _zeros(tree: Any) -> Any:
     return jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), tree)
-
-
-def _size(tree: Any) -> int:
-    """Returns the bytes of all arrays."""
-    return sum(int(np.prod(leaf.shape)) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
 
 
 def _clock(seconds: float) -> str:

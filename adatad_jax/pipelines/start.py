@@ -10,17 +10,19 @@ import optax
 from rich.console import Console
 
 from adatad_jax.config.fields import Config
+from adatad_jax.config.memory import settings
 from adatad_jax.conversion.detector import check_parameters
 from adatad_jax.conversion.folders import UNUSED_FILE
 from adatad_jax.conversion.torch_file import write_tensors
 from adatad_jax.devices.processes import is_first
 from adatad_jax.errors import UserError
 from adatad_jax.models.adatad import AdaTAD
+from adatad_jax.models.policy import MemoryPolicy
 from adatad_jax.training import checkpoints
 from adatad_jax.training.evaluating import unfinished_epoch
 from adatad_jax.training.history import Tally, read_history
 from adatad_jax.training.optimizer import OptimizerConfig
-from adatad_jax.training.parameters import merge, split
+from adatad_jax.training.parameters import merge, split, with_frozen_in
 from adatad_jax.training.resuming import resume
 from adatad_jax.training.state import TrainState, create_state
 from adatad_jax.weights.changes import CHANGES_FILE, FLAG, Changes, record_changes, write_videos
@@ -65,6 +67,10 @@ class Start(NamedTuple):
     tally: Tally
     shift: int = 0
     unfinished: dict[str, Any] | None = None
+
+    def with_frozen_in(self, dtype: str, full: bool) -> "Start":
+        """Returns the start with frozen parameters as devices keep them; arguments as of `with_frozen_in`."""
+        return self._replace(state=self.state._replace(frozen=with_frozen_in(self.state.frozen, dtype, full)))
 
 
 def start_run(
@@ -127,12 +133,13 @@ def continue_run(
     return Start(state, step, place.tally, place.shift, unfinished)
 
 
-def write_start(run: Run, start: Start, rates: np.ndarray, console: Console) -> None:
+def write_start(run: Run, start: Start, policy: MemoryPolicy, rates: np.ndarray, console: Console) -> None:
     """Writes what a run's folder says about it before its next step, and lists what this start changes.
 
     Args:
       run: to write.
       start: where it starts.
+      policy: of memory.
       rates: `[steps]` learning rates of the adapters.
       console: where to report.
 
@@ -152,4 +159,4 @@ def write_start(run: Run, start: Start, rates: np.ndarray, console: Console) -> 
     epoch = (start.step + start.shift) // run.order["steps_per_epoch"]
     record_changes(run.workdir, run.changes, start.step, epoch)
     write_videos(run.workdir, run.videos)
-    write_config(run.workdir, run.config, run.classes)
+    write_config(run.workdir, run.config, run.classes, settings(policy))

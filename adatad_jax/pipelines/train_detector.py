@@ -3,7 +3,7 @@
 import functools
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,8 +31,10 @@ from adatad_jax.inference.predictor import Predictor
 from adatad_jax.inference.test_set import Evaluation, load_evaluation
 from adatad_jax.models.adatad import AdaTAD
 from adatad_jax.models.layers import Params
+from adatad_jax.models.policy import MemoryPolicy
 from adatad_jax.models.sizes import CHUNK_FRAMES
 from adatad_jax.pipelines.backbone_features import store_features
+from adatad_jax.pipelines.fitting import evaluated, training_policy
 from adatad_jax.pipelines.sample_windows import SampleWindows
 from adatad_jax.pipelines.start import Run, Start, continue_run, start_run, write_start
 from adatad_jax.pipelines.together import check_same_inputs, check_same_start, locked_together
@@ -57,7 +59,7 @@ from adatad_jax.training.writing import CheckpointWriter
 from adatad_jax.weights.changes import Changes, check_fields, check_videos
 from adatad_jax.weights.initialize import initialize
 from adatad_jax.weights.restore import keep_open_fields
-from adatad_jax.weights.run_folder import check_unlocked
+from adatad_jax.weights.run_folder import check_unlocked, read_policy
 
 
 class Inputs(NamedTuple):
@@ -141,10 +143,11 @@ def _train(config: Config, workdir: Path, console: Console, leaving: Leaving, pr
     inputs = check_inputs(config, workdir, console)
     config, batches = inputs.config, inputs.batches
     check_same_inputs(processes, config, inputs.classes, inputs.videos)
-    planned = functools.partial(make_plan, config, inputs.sharing, len(inputs.classes), batches.steps_per_epoch)
-    plan = planned()
+    begun = choosing.has_checkpoint(workdir)
+    planned = _planner(inputs, read_policy(workdir) if begun else None, console, processes)
+    plan = planned(0)
     # Read before anything is written: the weights may be missing or not fit the model.
-    initial = None if choosing.has_checkpoint(workdir) else initialize(plan.model, config, inputs.classes)
+    initial = None if begun else initialize(plan.model, config, inputs.classes)
     console.print(
         f"{len(inputs.windows)} videos, {sum(len(labels) for _, labels in inputs.train_set.truth.values())} segments, "
         f"{len(inputs.classes)} classes; {batches.steps_per_epoch} steps per epoch; {inputs.sharing.describe()}"
@@ -158,7 +161,8 @@ def _train(config: Config, workdir: Path, console: Console, leaving: Leaving, pr
             start = start_run(inputs.run, plan.optimizer_config, plan.optimizer, initial, console)
         check_same_start(processes, start)
         plan = planned(start.shift)
-        write_start(inputs.run, start, plan.rates, console)
+        write_start(inputs.run, start, plan.model.policy, plan.rates, console)
+        start = start.with_frozen_in(config.model.frozen_dtype, plan.optimizer_config.full)
         if isinstance(inputs.windows, FeatureWindows):
             store_features(inputs.windows, config, plan.model, start.state.frozen, processes, console)
         console.print(groups_table(_groups(start.state, plan.optimizer_config)))
@@ -238,11 +242,33 @@ def sharing_of(config: Config) -> Sharing:
     return share_devices(jax.devices(), config.train.batch_size, config.train.accumulate, chunks)
 
 
-def make_plan(config: Config, sharing: Sharing, classes: int, steps_per_epoch: int, shift: int = 0) -> Plan:
+def _planner(
+    inputs: Inputs, kept: Mapping[str, Any] | None, console: Console, processes: Processes
+) -> Callable[[int], Plan]:
+    """Chooses how a training fits its devices, and returns a function from the shift of the schedule to the plan.
+
+    Args:
+      inputs: of the training.
+      kept: what the run was computed with so far (`read_policy`); None: it has not begun.
+      console: where to report.
+      processes: that train together.
+
+    Raises:
+      UserError: it does not fit.
+    """
+    config, sharing, classes = inputs.config, inputs.sharing, len(inputs.classes)
+    policy = training_policy(config, sharing, classes, kept, console, processes).policy
+    return functools.partial(make_plan, config, policy, sharing, classes, inputs.batches.steps_per_epoch)
+
+
+def make_plan(
+    config: Config, policy: MemoryPolicy, sharing: Sharing, classes: int, steps_per_epoch: int, shift: int = 0
+) -> Plan:
     """Returns what a training computes with.
 
     Args:
       config: of the run, without open fields.
+      policy: of memory (`training_policy`).
       sharing: how devices share a batch.
       classes: number of classes.
       steps_per_epoch: of the run.
@@ -251,7 +277,7 @@ def make_plan(config: Config, sharing: Sharing, classes: int, steps_per_epoch: i
     Raises:
       UserError: the schedule of the learning rates is impossible.
     """
-    model = make_model(config, classes)
+    model = make_model(config, classes, policy)
     optimizer_config = make_optimizer_config(config, steps_per_epoch, shift)
     optimizer = make_optimizer(optimizer_config)
     loss = make_detection_loss(learner(model, config), make_loss(config.train), sharing.shares)
@@ -285,7 +311,9 @@ def _ending(
     """Returns the hooks that end an epoch once its checkpoint is saved; a resumed run may begin with them."""
     evaluations: list[loop.Hook] = []
     if inputs.evaluation is not None:  # before the log, which holds the result
-        measure = _measure(inputs.evaluation, plan.model, watching.samples, console, processes)
+        measure = _measure(
+            inputs.evaluation, evaluated(plan.model, inputs.config), watching.samples, console, processes
+        )
         evaluations.append(Evaluate(inputs.config.train, measure, leaving))
     logs = [LogEpoch(inputs.run.workdir, console)] if is_first() else []
     return [*evaluations, *logs, *watching.epochs]
@@ -317,6 +345,7 @@ def _watched(inputs: Inputs, plan: Plan, start: Start) -> Watched:
     videos = hashlib.sha256(json.dumps(run.videos, sort_keys=True).encode()).hexdigest()
     return Watched(
         inputs.config,
+        plan.model.policy,
         run.workdir,
         plan.devices,
         group_rates(plan.optimizer_config, trained_groups(start.state.trained)),

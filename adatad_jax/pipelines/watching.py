@@ -12,10 +12,12 @@ import numpy as np
 from rich.console import Console
 
 from adatad_jax.config.fields import Config
+from adatad_jax.config.memory import settings
 from adatad_jax.console import progress_bar
 from adatad_jax.devices.processes import is_first
 from adatad_jax.evaluation.mean_ap import Metrics
 from adatad_jax.inference.test_set import Evaluation
+from adatad_jax.models.policy import MemoryPolicy
 from adatad_jax.pipelines.sample_windows import SampleWindows
 from adatad_jax.training.curves import DrawCurves
 from adatad_jax.training.loop import Hook
@@ -34,6 +36,7 @@ class Watched(NamedTuple):
 
     Attributes:
       config: of the run.
+      policy: of memory.
       workdir: the run's folder.
       devices: that share a batch.
       rates: group of parameters -> `[steps]` learning rates of all steps.
@@ -44,6 +47,7 @@ class Watched(NamedTuple):
     """
 
     config: Config
+    policy: MemoryPolicy
     workdir: Path
     devices: Sequence[jax.Device]
     rates: Mapping[str, np.ndarray]
@@ -104,7 +108,7 @@ def watch(run: Watched, evaluation: Evaluation | None, console: Console) -> Iter
         else:
             steps.append(PrintProgress(console, meter, shown, run.steps_per_epoch, devices, run.shift))
         steps += stack.enter_context(profiled_steps(workdir, config.train.profile_steps, meter, console))
-        facts = facts_of(devices, config.seed, run.same_data)
+        facts = {**facts_of(devices, config.seed, run.same_data), "memory": settings(run.policy)}
         # Last, so that the end is recorded first: what leaves has little time.
         stack.enter_context(recorded(workdir, record, facts, meter))
         yield Watching(steps, epochs, samples)

@@ -1,5 +1,6 @@
 """What makes a training need less memory."""
 
+from adatad_jax.annotations.records import AUTO
 from adatad_jax.config.fields import Config
 
 
@@ -10,9 +11,21 @@ def levers(config: Config, of_device: bool) -> list[str]:
       config: of the run. What it already has is not listed.
       of_device: whether the devices' memory is short, not the machine's.
     """
+    model = config.model
+    groups = {name: getattr(model, name) for name in ("attention_chunks", "mlp_chunks")}
     found = {
-        "model.remat=True: the backbone's activations are computed twice, not kept": not config.model.remat,
-        "model.dtype=bfloat16: activations of half the size": config.model.dtype == "float32",
+        "model.memory=GIB, below what was estimated: less is kept, and less computed at once": AUTO
+        in (model.remat, *groups.values()),
+        "model.remat=True: the backbone's activations are computed twice, not kept": model.remat is False,
+        **{
+            f"model.{name}=1: fewer chunks at once{f' than {chunks}' if chunks else ''}": chunks not in (AUTO, 1)
+            for name, chunks in groups.items()
+        },
+        "model.dtype=bfloat16: activations of half the size": model.dtype == "float32",
+        "model.stream_dtype=bfloat16: what is kept between blocks has half the size": model.stream_dtype == "float32"
+        and model.adaptation in ("tia", "full"),
+        "model.frozen_dtype=bfloat16: frozen weights of half the size": model.frozen_dtype == "float32"
+        and model.adaptation != "full",
         f"data.window below {config.data.window}: shorter windows, which see less context": True,
     }
     if not of_device:

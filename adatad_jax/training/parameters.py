@@ -76,6 +76,27 @@ def split(params: Params, full: bool = False) -> tuple[Params, Params]:
     return part(params, (), False), part(params, (), True)
 
 
+def with_frozen_in(params: Params, dtype: str, full: bool = False) -> Params:
+    """Returns parameters as devices keep them: the kernels of the frozen ones in a dtype, all others as they are.
+
+    Norms, biases and positions are less than 1% of the bytes, and act on float32 values.
+
+    Args:
+      params: a whole tree, or a part of it (`split`).
+      dtype: `model.frozen_dtype`.
+      full: whether the backbone is trained.
+    """
+
+    def one(path: Any, leaf: Any) -> Any:
+        names = tuple(key.key for key in path)
+        return leaf.astype(dtype) if names[-1] == "kernel" and label(names, full) == FROZEN else leaf
+
+    if dtype == "float32":
+        return params
+    found: Params = jax.tree_util.tree_map_with_path(one, params)
+    return found
+
+
 def merge(one: Params, other: Params) -> Params:
     """Merges two trees that share no leaf; the inverse of `split`."""
     shared = {name: merge(one[name], other[name]) for name in one.keys() & other.keys()}

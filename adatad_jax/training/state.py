@@ -16,7 +16,8 @@ class TrainState(NamedTuple):
     Attributes:
       step: number of optimiser steps taken, int32 scalar.
       trained: the parameters that are trained.
-      frozen: the parameters that never change. They are saved once per run and may have any dtype.
+      frozen: the parameters that never change. They are saved once per run, in float32; a device may have them in
+        another dtype (`parameters.with_frozen_in`).
       average: exponential average of the trained parameters.
       optimizer: state of the optimiser, for the trained parameters alone.
       normalizer: the loss normaliser, float32 scalar.

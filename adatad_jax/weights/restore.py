@@ -8,9 +8,10 @@ from adatad_jax.config.open_fields import take_open_fields
 from adatad_jax.config.validation import validate
 from adatad_jax.data.subset import load_classes
 from adatad_jax.errors import UserError
-from adatad_jax.weights.run_folder import CONFIG_FILE, read_config
+from adatad_jax.weights.run_folder import CONFIG_FILE, MEMORY_FIELDS, read_config
 
-MODEL_FREE_FIELDS = {"model.dtype", "model.remat"}  # how a model is computed, not what it is
+# How a model is computed, not what it is.
+MODEL_FREE_FIELDS = {"model.dtype", "model.frozen_dtype", "model.stream_dtype", *MEMORY_FIELDS}
 
 
 def restore_config(fields: dict[str, object], folder: Path) -> Config:

@@ -18,8 +18,11 @@ LOCK_FILE = ".lock"
 FORMAT = 2  # version of the run folder's format; in format 1, checkpoints also hold the frozen parameters
 
 
+# How the work fits a device: rounding alone depends on it.
+MEMORY_FIELDS = ("model.memory", "model.remat", "model.attention_chunks", "model.mlp_chunks")
 # Fields that may change whenever a run is continued, because they do not affect what is learned.
 FREE_FIELDS = {
+    *MEMORY_FIELDS,
     "published",
     "weights",
     "weights_step",
@@ -166,9 +169,19 @@ def _plain(config: Config) -> dict[str, Any]:
     return result
 
 
-def write_config(workdir: Path, config: Config, classes: tuple[str, ...]) -> None:
-    """Writes the configuration and class list of a run into its folder, which must exist (`locked` makes it)."""
+def write_config(
+    workdir: Path, config: Config, classes: tuple[str, ...], policy: Mapping[str, Any] | None = None
+) -> None:
+    """Writes the configuration and class list of a run into its folder, which must exist (`locked` makes it).
+
+    Args:
+      workdir: the folder.
+      config, classes: of the run.
+      policy: what was chosen where fields of memory are `auto`, as JSON values.
+    """
     content = {"format": FORMAT, "config": _plain(config), "classes": list(classes)}
+    if policy is not None:
+        content["memory"] = dict(policy)
     write_text(workdir / CONFIG_FILE, json.dumps(content, indent=1) + "\n")
 
 
@@ -196,6 +209,21 @@ def read_config(workdir: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
             f"{FORMAT}: update adatad_jax"
         )
     return fields, classes
+
+
+def read_policy(workdir: Path) -> dict[str, Any] | None:
+    """Reads what the run in a folder has chosen for its memory (`write_config`); None if it is of an older version.
+
+    Raises:
+      UserError: as `read_config`.
+    """
+    read_config(workdir)
+    policy = json.loads((workdir / CONFIG_FILE).read_text()).get("memory")
+    if policy is None:
+        return None
+    if not isinstance(policy, dict):
+        raise UserError(f"{workdir / CONFIG_FILE}: damaged: memory is {policy!r}, expected fields with values")
+    return policy
 
 
 @contextmanager

@@ -145,7 +145,8 @@ def flatten(entry: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return leaves
 
 
-FIELDS = sorted(set().union(*(flatten(entry) for entry in TABLE.values())))
+# What a step keeps in memory is chosen for the device (`model.memory`), and changes nothing that is learned.
+FIELDS = sorted(set().union(*(flatten(entry) for entry in TABLE.values())) - {"activation_checkpointing"})
 
 
 DOCSTRINGS = {path.stem: path.read_text().split('"""')[1] for path in CONFIGS.glob("*.py")}
@@ -211,7 +212,6 @@ def ours(name: str) -> dict[str, Any]:
         "vit_kind": VIT_KINDS[model.adaptation],
         "tia_blocks": list(vit.tia_blocks) or None,
         "tia_hidden_ratio": vit.tia_hidden / vit.width if has_tia else model.tia_ratio,
-        "activation_checkpointing": model.remat,
         "checkpoint": Path(config.weights).name,
         "freeze_backbone": model.adaptation == "frozen",
         "frames_total": data.window * data.frames_per_position,

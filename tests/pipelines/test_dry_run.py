@@ -48,6 +48,8 @@ def test_all_is_compiled_and_timed_where_inputs_are_missing(tmp_path: Path, caps
     shapes = jax.tree.leaves(parameter_shapes(make_model(config, 7), config))
     assert f"{sum(int(np.prod(leaf.shape)) for leaf in shapes):,}" in text
     assert len(re.findall(r"iB per device", text)) == 2
+    assert re.search(r"memory: activations kept.*estimated [\d.]+ GiB", text)
+    assert re.search(r"memory, estimated [\d.]+ GiB", text)
     assert re.search(r"FLOP per step.*\d s per step", text)
     assert "hours are unknown" in text
     assert f"{EPOCHS} epochs in batches of 2" in text

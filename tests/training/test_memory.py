@@ -5,12 +5,20 @@ from adatad_jax.training.memory import levers
 
 
 def test_levers_come_in_order_and_without_what_is_done_already() -> None:
-    config = Config().with_fields({"model.remat": False, "model.dtype": "float32", "train.batch_size": 4})
+    config = Config().with_fields({"model.remat": False, "model.mlp_chunks": 8, "model.dtype": "float32"})
     found = "\n".join(levers(config, of_device=True))
-    places = [found.index(lever) for lever in ("model.remat=True", "bfloat16", "data.window", "train.batch_size")]
+    order = ("model.memory", "model.remat=True", "mlp_chunks=1", "model.dtype=", "stream_dtype", "frozen_dtype")
+    places = [found.index(lever) for lever in (*order, "data.window", "train.batch_size")]
     assert places == sorted(places)
-    done = config.with_fields({"model.remat": True, "model.dtype": "bfloat16"})
-    assert not any(lever in "\n".join(levers(done, of_device=True)) for lever in ("remat", "bfloat16"))
+    smallest = {"model.remat": True, "model.attention_chunks": 1, "model.mlp_chunks": 1}
+    done = config.with_fields({**smallest, **{f"model.{name}dtype": "bfloat16" for name in ("", "stream_", "frozen_")}})
+    assert "model." not in "\n".join(levers(done, of_device=True))
+
+
+def test_levers_that_do_nothing_are_not_listed() -> None:
+    full, frozen = (Config().with_fields({"model.adaptation": kind}) for kind in ("full", "frozen"))
+    assert "frozen_dtype" not in "\n".join(levers(full, of_device=True))  # nothing is frozen
+    assert "stream_dtype" not in "\n".join(levers(frozen, of_device=True))  # nothing is kept between blocks
 
 
 def test_the_machines_memory_has_other_levers() -> None:

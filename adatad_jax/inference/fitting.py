@@ -1,0 +1,35 @@
+"""How a detector fits its devices in evaluation and detection: what of a batch is computed at once."""
+
+import jax
+
+from adatad_jax.config.build import make_detector, make_vit
+from adatad_jax.config.fields import Config
+from adatad_jax.config.memory import Choice, budget_of, choose_policy
+from adatad_jax.devices.memory import least_available
+from adatad_jax.models.memory_estimate import Work
+
+
+def inference_policy(config: Config, classes: int, windows: int) -> Choice:
+    """Chooses how a detector fits this process's devices.
+
+    Args:
+      config: of the detector.
+      classes: number of classes.
+      windows: that each device computes at once.
+
+    Raises:
+      UserError: they do not fit; the message says what would.
+    """
+    devices = jax.local_devices()
+    work = Work(
+        vit=make_vit(config.model),
+        detector=make_detector(config, classes),
+        windows=windows,
+        frames=config.data.window * config.data.frames_per_position,
+        side=config.data.crop,
+        dtype=config.model.dtype,
+        frozen_dtype=config.model.frozen_dtype,
+    )
+    fewer = [f"fewer windows at once than {windows} (evaluate: --config.test.batch_size)"] if windows > 1 else []
+    levers = [*fewer, f"--config.data.window below {config.data.window}", "a device with more memory"]
+    return choose_policy(config.model, work, budget_of(config.model, *least_available(devices)), None, levers)

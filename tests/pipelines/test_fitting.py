@@ -1,0 +1,67 @@
+"""How trainings fit their devices: what is chosen, kept for the run, and refused, on real files."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import flax.traverse_util
+import jax
+import numpy as np
+import pytest
+
+from adatad_jax.errors import UserError
+from adatad_jax.training.choosing import read_chosen
+from adatad_jax.weights.frozen import read_frozen
+from adatad_jax.weights.run_folder import read_policy
+from tests.tiny_run import annotate, make_data, run_config, trained
+
+FIELDS = {"model__remat": "auto", "model__frozen_dtype": "bfloat16"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quickly_compiled() -> Iterator[None]:
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = make_data(tmp_path_factory.mktemp("data") / "data", 4)
+    annotate(folder, "four.json", range(4))
+    return folder
+
+
+def test_a_run_keeps_its_policy_and_its_frozen_weights_in_bfloat16(data: Path, tmp_path: Path) -> None:
+    run, annotations = tmp_path / "run", data / "four.json"
+    state, printed = trained(run_config(data, annotations, train__epochs=1, **FIELDS), run)
+    assert "activations kept" in printed  # a tiny model fits every machine
+    policy = read_policy(run)
+    assert policy is not None
+    assert policy["remat"] is False
+    assert json.loads((run / "run.json").read_text())["starts"][-1]["memory"] == policy
+
+    frozen = flax.traverse_util.flatten_dict(state.frozen)
+    kept = flax.traverse_util.flatten_dict(read_frozen(run, read_chosen(run, "latest")))
+    for path, leaf in frozen.items():
+        assert kept[path].dtype == np.float32  # in the run's folder
+        assert (leaf.dtype == "bfloat16") == (path[-1] == "kernel")
+        np.testing.assert_array_equal(leaf, kept[path].astype(leaf.dtype))
+    assert {leaf.dtype for leaf in jax.tree.leaves((state.trained, state.average))} == {np.dtype(np.float32)}
+
+    # Begun on a smaller device, it goes on as it was computed there.
+    content = json.loads((run / "config.json").read_text())
+    content["memory"]["remat"] = True
+    (run / "config.json").write_text(json.dumps(content))
+    with pytest.raises(UserError, match=r"(?s)memory.*GiB.*model\.memory=1e-06.*data\.window"):
+        trained(run_config(data, annotations, train__epochs=2, model__memory=1e-6, **FIELDS), run)
+    _, printed = trained(run_config(data, annotations, train__epochs=2, **FIELDS), run)
+    assert "activations recomputed" in printed
+    assert json.loads((run / "run.json").read_text())["starts"][-1]["memory"]["remat"] is True
+    assert "model.remat" not in printed
+
+
+def test_nothing_is_written_where_a_training_does_not_fit(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"(?s)No setting.*data\.window below 16.*train\.batch_size below 2"):
+        trained(run_config(data, data / "four.json", model__memory=1e-6, model__remat="auto"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
