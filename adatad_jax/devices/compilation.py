@@ -39,19 +39,19 @@ def keep_compiled(place: str = "") -> Path | None:
       The folder; None where nothing is kept: it is switched off, or the folder cannot be written, and then a warning
       says so.
     """
-    if place == OFF or not jax.config.jax_enable_compilation_cache:
+    if place == OFF or not jax.config.jax_enable_compilation_cache:  # type: ignore[attr-defined]
         jax.config.update("jax_enable_compilation_cache", False)
         return None
-    own = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "adatad-jax" / "compiled"
-    folder = Path(place or jax.config.jax_compilation_cache_dir or own).expanduser().absolute()
+    given = place or jax.config.jax_compilation_cache_dir  # type: ignore[attr-defined]
     try:
+        folder = Path(given).expanduser().absolute() if given else _own_folder()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # what lies there is run: it is nobody else's to write
         _remove_unfinished(folder)
-    except (OSError, NotImplementedError) as error:
+    except (OSError, RuntimeError) as error:  # RuntimeError: there is no home; NotImplementedError: there are no locks
         _logger.warning(
             "%s: compiled programs cannot be kept there (%s), so that every start compiles them; name another folder, "
             "--config.compilation_cache=DIR, or none, %s",
-            folder,
+            given or "the user's cache folder",
             one_line(error),
             OFF,
         )
@@ -62,6 +62,10 @@ def keep_compiled(place: str = "") -> Path | None:
         if name.upper() not in os.environ:
             jax.config.update(name, value)
     return folder
+
+
+def _own_folder() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "adatad-jax" / "compiled"
 
 
 def collect_less() -> None:

@@ -290,7 +290,7 @@ def nms_video(segments: Array, scores: Array, labels: Array, settings: NmsSettin
     # whole: of 20 classes, a twentieth of the work. Equal scores stay in the order of the groups.
     picks = heapq.merge(*(_picks(segments, scores, group, settings) for group in groups), key=_falling)
     best = list(itertools.islice(picks, settings.max_seg_num))
-    indices = np.array([pick.index for pick in best], np.int64)
+    indices = np.array([pick.place for pick in best], np.int64)
     final_scores = np.array([pick.score for pick in best], np.float32)
     final_segments = segments[indices]
     if settings.voting_thresh > 0 and not settings.multiclass:
@@ -299,9 +299,9 @@ def nms_video(segments: Array, scores: Array, labels: Array, settings: NmsSettin
 
 
 class _Pick(NamedTuple):
-    """A candidate that NMS keeps: its index among all candidates, and its score after decay."""
+    """A candidate that NMS keeps: its place among all candidates, and its score after decay."""
 
-    index: int
+    place: int
     score: float
 
 
