@@ -27,7 +27,7 @@ def main() -> None:
 
         return run(dispatched, *rest)  # type: ignore[arg-type]
 
-    loop.run = until_first_step
+    loop.run = until_first_step  # type: ignore[assignment]
     train.main(sys.argv[1:])
 
 

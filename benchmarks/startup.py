@@ -20,6 +20,7 @@ import numpy as np
 from adatad_jax.console import make_console
 from adatad_jax.conversion.torch_file import write_tensors
 from adatad_jax.demo.run import make_data
+from adatad_jax.demo.scenes import KINDS
 from adatad_jax.models.sizes import CHUNK_TUBELETS, SIZES, TUBELET, ViTConfig
 from benchmarks.first_step import MARK
 
@@ -105,6 +106,7 @@ def _start(size: str, folder: Path, weights: Path, compiled: str) -> float:
         "data.videos": data / "videos",
         "data.annotations": data / "annotations.json",
         "data.classes": data / "classes.txt",
+        "data.class_count": len(KINDS),
     }
     with tempfile.TemporaryDirectory(dir=folder) as workdir:
         arguments = ["--config", CONFIGS[size], "--workdir", workdir]
