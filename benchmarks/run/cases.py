@@ -38,6 +38,7 @@ class Case(NamedTuple):
                 "train.batch_size": self.batch,
                 "model.size": self.size,
                 "model.dtype": self.dtype,
+                "model.frozen_dtype": self.dtype,
                 **{f"model.{name}": value for name, value in model.items()},
             }
         )

@@ -15,6 +15,7 @@ from adatad_jax.data.loader import TrainingBatches, placed_ahead
 from adatad_jax.data.subset import load_classes
 from adatad_jax.devices.choice import Sharing, set_precision
 from adatad_jax.devices.placing import replicate
+from adatad_jax.pipelines.fitting import training_policy
 from adatad_jax.pipelines.prepare_cache import prepare
 from adatad_jax.pipelines.train_detector import make_plan
 from adatad_jax.training.parameters import split
@@ -87,7 +88,9 @@ def waiting_shares(config: Config, device: jax.Device, steps: int) -> Iterator[f
     set_precision(config.model.dtype)
     sharing = Sharing((device,))
     windows = open_windows(config)
-    plan = make_plan(config, sharing, len(load_classes(config)), STEPS_PER_EPOCH)
+    classes = len(load_classes(config))
+    policy = training_policy(config, sharing, classes, None, Console(quiet=True)).policy
+    plan = make_plan(config, policy, sharing, classes, STEPS_PER_EPOCH)
     trained, frozen = split(random_parameters(initial_shapes(plan.model, config)))
     state = replicate(create_state(trained, frozen, plan.optimizer, 100.0, 0), sharing.devices)
     batches = iter(placed_ahead(TrainingBatches(windows, config, sharing).from_step(0, steps + 1), sharing))

@@ -16,14 +16,18 @@ GIB = 2**30
 BATCH = {"S": 2, "B": 2}  # at full length; else 1
 SECONDS = {"S": 25.0, "B": 30.0, "L": 40.0, "H": 60.0, "g": 70.0}  # to compile the step of a long window, about
 PEAK_SECONDS = 45.0  # of the two processes that measure a peak, about
-HALF_FROZEN = {"frozen_dtype": "bfloat16"}  # the setting for the largest model
+# What needs little, whatever the device has.
+GROUPS: dict[str, Any] = {"remat": True, "attention_chunks": 4, "mlp_chunks": 4}
+IN_GROUPS = "recomputed, 4 chunks at once"
 
 
 def settings(size: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yields the settings in which a size is compiled: their names, and fields of the model."""
-    yield "recomputed", {"remat": True}
+    yield IN_GROUPS, GROUPS
+    if size == "S":
+        yield "recomputed, as chosen for this device", {"remat": True}
     if size == "g":
-        yield "recomputed, frozen weights bfloat16", {"remat": True, **HALF_FROZEN}
+        yield f"{IN_GROUPS}, frozen weights bfloat16", {**GROUPS, "frozen_dtype": "bfloat16"}
 
 
 def measure(context: Context) -> Iterator[Row]:
@@ -96,9 +100,8 @@ def pytorch_needs(case: Case, shapes: ours.Shapes, recompute: bool) -> tuple[int
 
 def _peak_row(context: Context, case: Case) -> Row:
     """Takes steps in two processes of their own; returns the row of their peaks."""
-    setting = "recomputed, " + (
-        "allocators' peaks" if context.is_gpu else "arguments, and the resident set's growth in a step"
-    )
+    measured = "allocators' peaks" if context.is_gpu else "arguments, and the resident set's growth in a step"
+    setting = f"{IN_GROUPS}, {measured}"
     row = Row(PEAK, case.size, case.frames, case.batch, case.dtype, setting, "GiB", None)
     remarks: list[str] = [] if context.has_torch else [NO_TORCH]
     found: dict[str, float] = {}

@@ -6,15 +6,21 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+from rich.console import Console
 
+from adatad_jax.annotations.records import AUTO
 from adatad_jax.config.fields import Config
+from adatad_jax.config.memory import CHOSEN, given_policy
 from adatad_jax.data.batch import Batch
 from adatad_jax.devices.choice import Sharing, set_precision
 from adatad_jax.devices.memory import Need, memory_needed
 from adatad_jax.devices.placing import place, replicate
+from adatad_jax.inference.fitting import inference_policy
 from adatad_jax.inference.predictor import map_prediction
+from adatad_jax.models.policy import MemoryPolicy
+from adatad_jax.pipelines.fitting import training_policy
 from adatad_jax.pipelines.train_detector import Plan, make_plan
-from adatad_jax.training.parameters import merge, split
+from adatad_jax.training.parameters import merge, split, with_frozen_in
 from adatad_jax.training.state import TrainState, create_state
 from adatad_jax.weights.initialize import initial_shapes
 from benchmarks.run.cases import CLASSES, STEPS_PER_EPOCH, Case, random_parameters
@@ -48,23 +54,39 @@ class Program(NamedTuple):
     seconds: float
 
 
-def plan_case(case: Case, device: jax.Device, **model: Any) -> Shapes:
-    """Returns what a training of a case compiles, without making any array.
+def plan_case(case: Case, device: jax.Device, *, is_training: bool = True, **model: Any) -> Shapes:
+    """Returns what a case compiles, without making any array.
 
     Args:
       case: the work.
       device: that computes.
-      model: fields of the model that differ from the defaults.
+      is_training: whether a training is to fit the device, or inference alone.
+      model: fields of the model that differ from the defaults. What decides on memory is chosen as in a training, or as
+        in inference, where it is not given.
+
+    Raises:
+      UserError: the work does not fit the device.
     """
-    config: Config = case.config(**model)
+    config, sharing = case.config(**model), Sharing((device,))
     set_precision(config.model.dtype)
-    plan = make_plan(config, Sharing((device,)), CLASSES, STEPS_PER_EPOCH)
-    trained, frozen = split(initial_shapes(plan.model, config))
+    plan = make_plan(config, _policy(config, sharing, is_training), sharing, CLASSES, STEPS_PER_EPOCH)
+    shapes = initial_shapes(plan.model, config)
+    shapes = jax.eval_shape(lambda tree: with_frozen_in(tree, config.model.frozen_dtype), shapes)
+    trained, frozen = split(shapes)
     create = functools.partial(
         create_state, optimizer=plan.optimizer, normalizer=config.train.normalizer_start, seed=config.seed
     )
     batch = jax.tree.map(lambda array: jax.ShapeDtypeStruct(array.shape, array.dtype), case.windows())
     return Shapes(plan, jax.eval_shape(create, trained, frozen), batch)
+
+
+def _policy(config: Config, sharing: Sharing, is_training: bool) -> MemoryPolicy:
+    """Returns what a configuration gives if it leaves nothing open, whether it fits or not; or else chooses."""
+    if all(getattr(config.model, name) != AUTO for name in CHOSEN):
+        return given_policy(config.model)
+    if is_training:
+        return training_policy(config, sharing, CLASSES, None, Console(quiet=True)).policy
+    return inference_policy(config, CLASSES, config.train.batch_size).policy
 
 
 def compile_step(shapes: Shapes) -> Program:

@@ -18,7 +18,7 @@ from adatad_jax.devices.memory import memory_used
 from benchmarks.run import ours
 from benchmarks.run.cases import Case
 from benchmarks.run.context import find_device, threads_here
-from benchmarks.run.memory import pytorch_needs
+from benchmarks.run.memory import GROUPS, pytorch_needs
 
 CLEAR, STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 RESET_PEAK = "5"
@@ -41,7 +41,7 @@ def _status(name: str) -> int:
 
 def of_ours(case: Case, device: jax.Device) -> int:
     """Returns the bytes of this package's step."""
-    shapes = ours.plan_case(case, device, remat=True)
+    shapes = ours.plan_case(case, device, **GROUPS)
     program = ours.compile_step(shapes)
     step = ours.Step(program, shapes, case.windows())
     step(1)
@@ -59,7 +59,7 @@ def of_pytorch(case: Case, name: str) -> int:
     from benchmarks.run import opponent
 
     opponent.set_up(threads_here())
-    shapes = ours.plan_case(case, jax.devices("cpu")[0])
+    shapes = ours.plan_case(case, jax.devices("cpu")[0], **GROUPS)
     model = opponent.make_model(case, shapes, name, recompute=True)
     training = opponent.make_case_training(case, shapes, model)
     step = opponent.Step(training, opponent.make_windows(case.windows(), name), compile_it=False)

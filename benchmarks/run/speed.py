@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from adatad_jax.config.build import make_loss
-from adatad_jax.errors import one_line
+from adatad_jax.errors import UserError, one_line
 from adatad_jax.models.adatad import AdaTAD
 from adatad_jax.training.flops import flops_per_window
 from adatad_jax.training.parameters import merge
@@ -111,7 +111,13 @@ def cost(work: Work) -> float:
 def _measure_work(context: Context, work: Work, peak: float) -> list[Row]:
     """Measures a work on both sides, as far as they fit the memory."""
     case = work.case
-    shapes = ours.plan_case(case, context.device, **({} if work.kept is None else {"remat": not work.kept}))
+    try:
+        if work.kept is None:
+            shapes = ours.plan_case(case, context.device, is_training=False)
+        else:
+            shapes = ours.plan_case(case, context.device, remat=not work.kept)
+    except UserError as error:  # it does not fit
+        return [work.row(work.what, EAGER, "s", remark=f"left out: {one_line(error)}")]
     program = (ours.compile_forward if work.kept is None else ours.compile_step)(shapes)
     needed = program.need.total if program.need else 0
     if context.has_torch:
