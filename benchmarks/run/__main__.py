@@ -33,10 +33,12 @@ class Part(NamedTuple):
     Attributes:
       measure: yields its rows.
       expected: about how many seconds it takes on a CPU of two cores.
+      picture: Markdown to stand above its tables.
     """
 
     measure: Callable[[Context], Iterator[Row]]
     expected: Callable[[Context], float]
+    picture: str = ""
 
 
 def _memory_seconds(context: Context) -> float:
@@ -50,7 +52,7 @@ PARTS = {
     "flops": Part(flops.measure, lambda context: flops.SECONDS * (2 if context.quick else flops.PROGRAMS)),
     "startup": Part(startup.measure, lambda context: startup.SECONDS["tiny"] + startup.SECONDS["S"]),
     "data": Part(data.measure, lambda context: sum(data.SECONDS.values()) * 2),
-    "growth": Part(growth.measure, growth.expected),
+    "growth": Part(growth.measure, growth.expected, growth.SHOWN),
 }
 UNASKED = ("speed", "memory", "flops", "startup", "data")  # without --only: growth, which takes as long, is left out
 
@@ -91,7 +93,7 @@ def main(arguments: Sequence[str]) -> None:
             if args.quick:
                 print(f"## {part}\n\n{about} Quick: not for the record.\n\n{render(found)}\n")
             else:
-                write_tables(part, found, about)
+                write_tables(part, found, PARTS[part].picture + about)
 
 
 def chosen(text: str, known: Sequence[str] | dict[str, Part], option: str, what: str) -> tuple[str, ...]:

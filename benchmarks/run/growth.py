@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter, ScalarFormatter
+from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter, StrMethodFormatter
 
 from benchmarks.run import ours
 from benchmarks.run.cases import LONG, SHORT, Case
@@ -15,8 +15,9 @@ from benchmarks.run.rows import STEP, TEMPORARIES, Row, compared
 from benchmarks.run.sampling import alternate
 
 PICTURE = Path(__file__).parents[2] / "docs" / "images" / "growth.png"
+SHOWN = f"![time and memory of a step over frames, pixels and sizes](../docs/images/{PICTURE.name})\n\n"
 FRAMES, PIXELS, SIZES = (64, 192, 384, 768, 1536, 3072), (96, 128, 160, 192, 224), ("S", "B", "L", "H", "g")
-TURNS, LONGEST = 2, 15.0  # samples of each side; seconds of a step beyond which none is taken
+TURNS, LONGEST = 2, 30.0  # samples of each side; seconds of a step beyond which none is taken
 # Seconds of a step of the smallest work on two cores, and how much more the larger models take: a guess that decides
 # what is timed.
 GUESS, SCALE = 4.0, {"S": 1.0, "B": 3.3, "L": 11.0, "H": 23.0, "g": 40.0}
@@ -113,7 +114,7 @@ def draw(directions: tuple[Axis, ...], found: dict[str, list[Row]]) -> Figure:
     figure = Figure(figsize=(12, 6.4), layout="constrained")
     panels = figure.subplots(2, len(directions))
     for column, axis in enumerate(directions):
-        for line, (what, label) in enumerate(((STEP, "seconds of a step"), (TEMPORARIES, "GiB between the arguments"))):
+        for line, (what, label) in enumerate(((STEP, "seconds of a step"), (TEMPORARIES, "GiB of temporaries"))):
             panel = panels[line, column]
             rows = [row for row in found[axis.name] if row.what == what]
             words = any(isinstance(value, str) for value, _ in axis.cases)
@@ -127,7 +128,9 @@ def draw(directions: tuple[Axis, ...], found: dict[str, list[Row]]) -> Figure:
                 panel.xaxis.set_major_formatter(ScalarFormatter())
                 panel.xaxis.set_minor_formatter(NullFormatter())
             panel.set_yscale("log")
-            panel.yaxis.set_major_formatter(ScalarFormatter())
+            panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            panel.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+            panel.yaxis.set_minor_formatter(NullFormatter())
             panel.set_xticks(places, [str(value) for value, _ in axis.cases])
             panel.grid(alpha=0.3, which="both")
             panel.set_xlabel(axis.name)
