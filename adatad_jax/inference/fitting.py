@@ -29,6 +29,7 @@ def inference_policy(config: Config, classes: int, windows: int) -> Choice:
         side=config.data.crop,
         dtype=config.model.dtype,
         frozen_dtype=config.model.frozen_dtype,
+        platform=jax.default_backend(),
     )
     fewer = [f"fewer windows at once than {windows} (evaluate: --config.test.batch_size)"] if windows > 1 else []
     levers = [*fewer, f"--config.data.window below {config.data.window}", "a device with more memory"]

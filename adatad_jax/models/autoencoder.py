@@ -28,7 +28,7 @@ class Decoder(nn.Module):
         """Decodes tokens `[N, V+M, C]` float32, whose last M = `masked` are mask tokens: `[N, M, 2*patch*patch*3]`."""
         cfg = self.config.decoder
         kind = nn.remat(Block, prevent_cse=False) if self.policy.remat else Block
-        block = kind(cfg, self.dtype, XAVIER, name=f"blocks_0_{cfg.depth - 1}")
+        block = kind(cfg, self.dtype, XAVIER, self.policy, self.unroll, name=f"blocks_0_{cfg.depth - 1}")
         x = run_blocks(block, x, drop_path_rates(cfg), None, self.unroll)
         x = LayerNorm(self.config.head_norm_eps, dtype=self.dtype, name="norm")(x[:, -masked:])
         values = TUBELET * cfg.patch**2 * 3

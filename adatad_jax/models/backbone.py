@@ -5,13 +5,12 @@ over groups of chunks must therefore map `Block` (attention and MLP), and never 
 chunk by chunk: then its adapters exchange one tubelet at each border, and its pooled features are gathered.
 """
 
-from typing import TypeVar
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from adatad_jax.devices.window_shares import WindowShares
+from adatad_jax.models.block_runs import BlockRun
 from adatad_jax.models.encoder import (
     PIXEL_MEAN,
     PIXEL_STD,
@@ -23,12 +22,11 @@ from adatad_jax.models.encoder import (
     position_table,
     run_blocks,
 )
-from adatad_jax.models.layers import Dtype
+from adatad_jax.models.layers import Dtype, Params
 from adatad_jax.models.policy import MemoryPolicy
 from adatad_jax.models.sizes import CHUNK_FRAMES, CHUNK_TUBELETS, ViTConfig
 from adatad_jax.models.tia import TIA
 
-AnyBlock = TypeVar("AnyBlock", bound=Block)
 Stream = tuple[jax.Array, jax.Array | None]
 """Tokens `[B*N, 8*h*w, C]` float32 and, if adapters are beside the backbone, the sum of their outputs so far."""
 
@@ -48,13 +46,11 @@ class AdaptedBlock(Block):
 
     Attributes:
       chunks: N, the number of chunks per window that this device has.
-      remat: whether to recompute the adapter in the backward pass.
       shares: as in `Backbone`.
     """
 
-    chunks: int
-    remat: bool
-    shares: WindowShares | None
+    chunks: int = 0
+    shares: WindowShares | None = None
 
     @nn.compact
     def __call__(self, carry: Stream, rate: jax.Array, chunk_ids: jax.Array | None) -> Stream:  # type: ignore[override]
@@ -63,10 +59,9 @@ class AdaptedBlock(Block):
         x = super().__call__(x, rate, chunk_ids)
         batch, (tokens, width) = x.shape[0] // self.chunks, x.shape[1:]
         window = x.reshape(batch, self.chunks * CHUNK_TUBELETS, tokens // CHUNK_TUBELETS, width)
-        adapter = nn.remat(TIA, prevent_cse=False) if self.remat else TIA
         if side is not None:
             window = jax.lax.stop_gradient(window)
-        change = adapter(self.config.tia_hidden, self.dtype, self.shares, name="tia")(window).reshape(x.shape)
+        change = TIA(self.config.tia_hidden, self.dtype, self.shares, name="tia")(window).reshape(x.shape)
         return (x + change, None) if side is None else (x, side + change)
 
 
@@ -83,8 +78,8 @@ class Backbone(nn.Module):
       config: dimensions.
       dtype: in which matrix products compute.
       policy: what is kept for the backward pass, and how much is computed at once.
-      unroll: whether to compile every block by itself instead of a loop. This takes longer to compile, and lets XLA
-        drop more of block 0.
+      unroll: whether to compute everything as it is defined, every block by itself, nothing in loops and nothing again:
+        for counting operations, as XLA counts a loop's body once, and for comparison.
       shares: the s devices that share each window, in a function that is mapped over them; None: each device has its
         windows whole.
     """
@@ -137,24 +132,41 @@ class Backbone(nn.Module):
 
     def _blocks(self, x: jax.Array, chunks: int, chunk_ids: jax.Array | None) -> jax.Array:
         """Runs all blocks with their adapters on tokens `[B*N, 8*h*w, C]`."""
+        if self.unroll or self.is_initializing():
+            return self._plain_blocks(x, chunks, chunk_ids)
+        cfg, rates, keys = self.config, drop_path_rates(self.config), None
+        if chunk_ids is not None and cfg.drop_path:
+            keys = jax.random.split(self.make_rng("dropout"), cfg.depth)
+        block = Block(cfg, self.dtype, PYTORCH, self.policy, parent=None)
+        adapter = TIA(cfg.tia_hidden, self.dtype, self.shares, parent=None)
+        total, tokens = jnp.zeros_like(x), x
+        for first, last, has_tia in cfg.runs():
+            of_run = slice(first, last + 1)
+            params: Params = self.get_variable("params", f"blocks_{first}_{last}")
+            its_keys = None if keys is None else keys[of_run]
+            run = BlockRun(block, adapter, params, rates[of_run], chunks, chunk_ids, its_keys, self.policy)
+            if not has_tia:
+                x = run.plain(x)
+            elif cfg.side:
+                x, total = run.beside(x, total)
+                tokens = x
+            else:
+                x = run.adapted(x)
+        # Beside the backbone, the last adapter's block is the last that is seen.
+        return jax.lax.stop_gradient(tokens) + total if cfg.side else x
+
+    def _plain_blocks(self, x: jax.Array, chunks: int, chunk_ids: jax.Array | None) -> jax.Array:
+        """Runs all blocks as they are defined; makes their parameters."""
         cfg, rates = self.config, drop_path_rates(self.config)
-        # XLA never merges a scan's body with its recomputation, so remat needs no barrier (prevent_cse) against that.
-        # With side adapters the blocks have no gradient: none of their activations is kept or recomputed.
-        rematted = self.policy.remat and not cfg.side
-
-        def maybe_remat(block: type[AnyBlock]) -> type[AnyBlock]:
-            return nn.remat(block, prevent_cse=False) if rematted else block
-
         carry: Stream = (x, jnp.zeros_like(x) if cfg.side else None)
         for first, last, has_tia in cfg.runs():
             name = f"blocks_{first}_{last}"
             if has_tia:
-                remat_adapter = self.policy.remat and cfg.side
-                block: Block = maybe_remat(AdaptedBlock)(
-                    cfg, self.dtype, PYTORCH, chunks, remat_adapter, self.shares, name=name
+                block: Block = AdaptedBlock(
+                    cfg, self.dtype, PYTORCH, plain=True, chunks=chunks, shares=self.shares, name=name
                 )
             else:
-                block = maybe_remat(PlainBlock)(cfg, self.dtype, PYTORCH, name=name)
+                block = PlainBlock(cfg, self.dtype, PYTORCH, plain=True, name=name)
             carry = run_blocks(block, carry, rates[first : last + 1], chunk_ids, self.unroll)
             if cfg.side and last == cfg.tia_blocks[-1]:
                 tokens, side = carry

@@ -4,16 +4,18 @@ Tokens attend only to tokens of their own clip. Code that is specific to long wi
 """
 
 from collections.abc import Callable
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from adatad_jax.models.chunk_attention import chunk_attention, plain_attention
 from adatad_jax.models.layers import Dtype, Initializer, LayerNorm, drop_path, gelu, uniform_bias, uniform_fan_in
 from adatad_jax.models.policy import MemoryPolicy
 from adatad_jax.models.positions import resize_positions, sinusoid_table
+from adatad_jax.models.recompute import in_groups
 from adatad_jax.models.sizes import CHUNK_FRAMES, CHUNK_TUBELETS, TUBELET, ViTConfig
 
 Carry = TypeVar("Carry")
@@ -119,24 +121,23 @@ class Attention(nn.Module):
       heads: number of attention heads.
       dtype: in which products compute; the softmax is in float32.
       linear_init: of the linear layers.
+      plain: whether to compute attention as it is defined, without a loop.
     """
 
     heads: int
     dtype: Dtype
     linear_init: LinearInit
+    plain: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps tokens `[N, t*h*w, C]` to the same shape."""
-        n, tokens, width = x.shape
+        width = x.shape[-1]
         q_bias = self.param("q_bias", nn.initializers.zeros, (width,))
         v_bias = self.param("v_bias", nn.initializers.zeros, (width,))
         qkv = _dense(3 * width, width, self.dtype, self.linear_init, "qkv", use_bias=False)(x)
         qkv = qkv + jnp.concatenate([q_bias, jnp.zeros_like(q_bias), v_bias]).astype(self.dtype)
-        q, k, v = jnp.moveaxis(qkv.reshape(n, tokens, 3, self.heads, width // self.heads), 2, 0)
-        logits = jnp.einsum("nqhd,nkhd->nhqk", q * (width // self.heads) ** -0.5, k)
-        weights = jax.nn.softmax(logits.astype(jnp.float32)).astype(self.dtype)
-        out = jnp.einsum("nhqk,nkhd->nqhd", weights, v).reshape(n, tokens, width)
+        out = (plain_attention if self.plain else chunk_attention)(qkv, self.heads)
         return _dense(width, width, self.dtype, self.linear_init, "proj")(out)
 
 
@@ -168,11 +169,15 @@ class Block(nn.Module):
       config: dimensions, and the rate of stochastic depth.
       dtype: in which matrix products compute.
       linear_init: of the linear layers.
+      policy: how many clips are computed at once.
+      plain: whether attention is computed as it is defined, and all clips at once.
     """
 
     config: ViTConfig
     dtype: Dtype
     linear_init: LinearInit
+    policy: MemoryPolicy = MemoryPolicy()
+    plain: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array, rate: jax.Array, clip_ids: jax.Array | None) -> jax.Array:
@@ -184,15 +189,28 @@ class Block(nn.Module):
           clip_ids: in training, `[N]` int, each clip's index in the global batch; None outside training.
         """
 
-        def maybe_drop(y: jax.Array) -> jax.Array:
-            if clip_ids is None or self.config.drop_path == 0:
-                return y
-            return drop_path(y, rate, self.make_rng("dropout"), clip_ids)
+        drops = clip_ids is not None and self.config.drop_path > 0
+        keys = (self.make_rng("dropout"), self.make_rng("dropout")) if drops else None
+        size = 0 if self.plain else self.policy.attention_chunks
+        return in_groups(Block._map, self, size, (x, clip_ids), (rate, keys))
+
+    def _map(self, clips: tuple[jax.Array, Any], shared: Any) -> jax.Array:
+        """Maps the tokens of some clips."""
+        (x, clip_ids), (rate, keys) = clips, shared
+
+        def drop(y: jax.Array, branch: int) -> jax.Array:
+            return y if keys is None else drop_path(y, rate, keys[branch], clip_ids)
 
         y = LayerNorm(self.config.norm_eps, dtype=self.dtype, name="norm1")(x)
-        x = x + maybe_drop(Attention(self.config.heads, self.dtype, self.linear_init, name="attn")(y))
+        attention = Attention(self.config.heads, self.dtype, self.linear_init, self.plain, name="attn")
+        x = x + drop(attention(y), 0)
+        size = 0 if self.plain else self.policy.mlp_chunks
+        return x + drop(in_groups(Block._mlp, self, size, x, None), 1)
+
+    def _mlp(self, x: jax.Array, shared: None) -> jax.Array:
+        del shared
         y = LayerNorm(self.config.norm_eps, dtype=self.dtype, name="norm2")(x)
-        return x + maybe_drop(Mlp(self.config.mlp_hidden, self.dtype, self.linear_init, name="mlp")(y))
+        return Mlp(self.config.mlp_hidden, self.dtype, self.linear_init, name="mlp")(y)
 
 
 def drop_path_rates(config: ViTConfig) -> np.ndarray:
@@ -284,6 +302,7 @@ class Encoder(nn.Module):
         x = (x.astype(jnp.float32) - np.tile(PIXEL_MEAN, pixels)) / np.tile(PIXEL_STD, pixels)
         x = PatchEmbed(cfg.width, cfg.patch, self.dtype, name="patch_embed")(x).astype(jnp.float32) + positions
         kind = nn.remat(Block, prevent_cse=False) if self.policy.remat else Block
-        block = kind(cfg, self.dtype, self.linear_init, name=f"blocks_0_{cfg.depth - 1}")
+        name = f"blocks_0_{cfg.depth - 1}"
+        block = kind(cfg, self.dtype, self.linear_init, self.policy, self.unroll, name=name)
         x = run_blocks(block, x, drop_path_rates(cfg), sample_ids, self.unroll)
         return LayerNorm(cfg.norm_eps, name="norm")(x) if self.norm else x

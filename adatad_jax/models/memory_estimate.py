@@ -24,6 +24,7 @@ class Work:
       side: of the frames, pixels.
       dtype: in which products compute.
       frozen_dtype: of frozen kernels.
+      platform: of the device, as JAX names it.
       is_training: whether there are gradients and an optimiser.
       is_full: whether the backbone is trained.
       has_backbone: whether the backbone is computed, and not read as stored features.
@@ -37,6 +38,7 @@ class Work:
     side: int
     dtype: Dtype
     frozen_dtype: Dtype
+    platform: str = "cpu"
     is_training: bool = False
     is_full: bool = False
     has_backbone: bool = True
@@ -51,6 +53,33 @@ class Work:
     def tokens(self) -> int:
         """Returns the number of tokens of a chunk."""
         return CHUNK_TUBELETS * (self.side // self.vit.patch) ** 2
+
+    @property
+    def tokens_at_once(self) -> int:
+        """Returns the number of tokens of all chunks."""
+        return self.chunks * self.tokens
+
+    @property
+    def stream(self) -> int:
+        """Returns the bytes of the residual stream."""
+        return self.tokens_at_once * self.vit.width * 4
+
+    @property
+    def products(self) -> int:
+        """Returns the bytes of the tokens as products give them."""
+        return self.tokens_at_once * self.vit.width * self.product_bytes
+
+    @property
+    def product_bytes(self) -> int:
+        """Returns the bytes of a number as products give it: XLA for CPUs computes those of bfloat16 in float32."""
+        return 4 if self.platform == "cpu" else _bytes(self.dtype)
+
+    @property
+    def heads_at_once(self) -> int:
+        """Returns the number of heads whose weights exist at a time (`chunk_attention`)."""
+        if self.platform == "cpu":
+            return 2
+        return 0 if self.platform == "gpu" and _bytes(self.dtype) < 4 else self.vit.heads
 
     @property
     def trained(self) -> int:
@@ -100,31 +129,96 @@ def estimate(work: Work, policy: MemoryPolicy) -> Estimate:
       work: what the device computes.
       policy: of the backbone.
     """
+    pixels = work.windows * work.frames * work.side**2 * 3
     copies = 4 if work.is_training else 1  # parameters, their average, and two moments
-    pixels = work.windows * work.parts * work.frames * work.side**2 * 3
-    gradients = work.trained * (1 if work.parts == 1 else 2) if work.is_training else 0
-    return Estimate(
-        arguments=work.frozen + copies * work.trained + pixels,
-        gradients=gradients,
-        kept=_kept(work, policy),
-        working=max(_block(work, policy), _pixels(work), _detector(work)),
-    )
+    arguments = work.frozen + copies * work.trained + work.parts * pixels
+    gradients = work.trained * min(work.parts, 2) if work.is_training else 0
+    narrowed = _narrowed(work)
+    if not work.has_backbone:
+        kept, live, first = 0, 0, 0
+    else:
+        kept = _kept(work, policy) if work.is_training else 0
+        live = _live(work, policy) + narrowed
+        # Before the blocks: the frames in float32, and the embedding; in training also the frames as augmented.
+        first = (5 if work.is_training else 4) * pixels + _EMBEDDING * work.stream
+    # The update of the parameters, at the end, has the gradients twice.
+    working = max(live, _detector(work), first - kept - gradients, gradients - kept)
+    return Estimate(arguments, gradients, kept, working)
+
+
+# Numbers of arrays that XLA holds, in sizes of what they are counted in. They follow from reading the layers, and were
+# fitted to what `compiled.memory_analysis()` says (tests/models/test_memory_estimate.py).
+_EMBEDDING = 3  # streams, while frames become tokens
+_BLOCK_STREAMS, _BLOCK_PRODUCTS = 4.5, 3.1  # kept of a block that is not recomputed, with both branches in groups
+_ATTENTION_KEPT, _MLP_KEPT = 5.6, 3.7  # more of it, of a branch that is not in groups: tokens; hidden tokens
+_LIVE_STREAMS, _LIVE_PRODUCTS, _LIVE_OF_GROUPS = 5.0, 4.2, 2.0  # at work in the backward pass of attention
+_ATTENTION, _WEIGHTS = 10, 4  # of a group in attention: tokens; of the heads at a time: matrices of weights
+_MLP_STREAMS, _MLP = 4.0, 2  # at work in the backward pass of the MLP: streams; of a group: hidden tokens
+_FORWARD_STREAMS, _FORWARD_ATTENTION, _FORWARD_MLP = 3, 6, 1.6  # the same where nothing is kept
+_DETECTOR_BLOCK, _DETECTOR_CONV, _DETECTOR_WEIGHTS = 24, 4, 2.8  # of the detector: sequences; matrices of weights
 
 
 def _kept(work: Work, policy: MemoryPolicy) -> int:
-    return 0
+    """Returns the bytes that the backbone's forward pass keeps."""
+    vit, tokens = work.vit, work.tokens_at_once
+    if vit.side:  # adapters alone have gradients: what they read is kept, or what they compute as well
+        return round(len(vit.tia_blocks) * work.stream * (1 if policy.remat else 2.2))
+    if not (work.is_full or vit.tia_blocks):
+        return 0
+    blocks = vit.depth if work.is_full else vit.depth - 1 - vit.tia_blocks[0]  # none before the first that learns
+    if policy.remat:
+        return round(blocks * work.stream * _bytes(policy.stream_dtype) / 4)
+    block = _BLOCK_STREAMS * work.stream + _BLOCK_PRODUCTS * work.products
+    if not policy.attention_chunks:
+        block += _ATTENTION_KEPT * work.products
+    if not policy.mlp_chunks:
+        block += _MLP_KEPT * tokens * vit.mlp_hidden * work.product_bytes
+    return round(blocks * block)
 
 
-def _block(work: Work, policy: MemoryPolicy) -> int:
-    return 0
+def _live(work: Work, policy: MemoryPolicy) -> int:
+    """Returns the bytes at work at the peak of a block."""
+    vit = work.vit
+    attention = min(policy.attention_chunks or work.chunks, work.chunks) * work.tokens * vit.width * work.product_bytes
+    mlp = min(policy.mlp_chunks or work.chunks, work.chunks) * work.tokens * vit.mlp_hidden * work.product_bytes
+    weights = _WEIGHTS * work.heads_at_once * work.tokens**2 * 4
+    if not work.is_training or vit.side or not (work.is_full or vit.tia_blocks):
+        streams = _FORWARD_STREAMS * work.stream
+        return round(streams + max(_FORWARD_ATTENTION * attention + weights / 2, _FORWARD_MLP * mlp))
+    groups = _LIVE_OF_GROUPS * work.stream if 0 < policy.mlp_chunks < work.chunks else 0
+    in_attention = _LIVE_STREAMS * work.stream + _LIVE_PRODUCTS * work.products + _ATTENTION * attention + weights
+    in_mlp = _MLP_STREAMS * work.stream + _MLP * mlp
+    return round(groups + max(in_attention, in_mlp))
 
 
-def _pixels(work: Work) -> int:
-    return 0
+def _narrowed(work: Work) -> int:
+    """Returns the bytes of frozen kernels in the dtype of products, where they are in another one."""
+    kernels, own, wanted = blocks_count(work.vit).kernels, _bytes(work.frozen_dtype), _bytes(work.dtype)
+    if work.is_full or wanted < own:
+        return kernels * wanted if wanted < 4 else 0
+    return kernels // work.vit.depth * wanted if wanted > own else 0  # one block at a time
 
 
 def _detector(work: Work) -> int:
-    return 0
+    """Returns the bytes at work in the detector."""
+    cfg, length = work.detector, work.detector.max_length
+    sequence = work.windows * length * cfg.width * 4
+    halves = [2.0**-level for level in range(cfg.branch + 1)]
+    sizes = [1.0] * cfg.stem + halves[1:]
+    blocks = sum(sizes) * _DETECTOR_BLOCK * sequence
+    convs = _DETECTOR_CONV * sequence * (cfg.embed + 2 * cfg.head_convs * sum(halves))
+    seen = [
+        length * size if window is None else min(2.0 * window, length * size) for size, window in _levels(cfg, sizes)
+    ]
+    weights = sum(size * length * keys for size, keys in zip(sizes, seen, strict=True))
+    whole = blocks + convs + _DETECTOR_WEIGHTS * work.windows * cfg.heads * weights * 4
+    return round(whole if work.is_training else whole / 4)
+
+
+def _levels(cfg: DetectorConfig, sizes: list[float]) -> list[tuple[float, int | None]]:
+    """Returns the size and the attention window of each block."""
+    windows = [cfg.windows[0]] * cfg.stem + list(cfg.windows[1:])
+    return list(zip(sizes, windows, strict=True))
 
 
 def _bytes(dtype: Dtype) -> int:

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+import jax
 from rich.console import Console
 
 from adatad_jax.config.build import make_detector, make_vit
@@ -80,6 +81,7 @@ def training_work(config: Config, sharing: Sharing, classes: int) -> Work:
         side=data.crop,
         dtype=config.model.dtype,
         frozen_dtype=config.model.frozen_dtype,
+        platform=jax.default_backend(),
         is_training=True,
         is_full=config.model.adaptation == "full",
         has_backbone=not train.cache_features,
