@@ -1,7 +1,7 @@
 """Time, memory, operations and start-up, beside PyTorch on the same work: `python -m benchmarks.run`.
 
 Both sides have the same weights, windows, threads and device, and take samples in turns while the machine is otherwise
-idle. The tables of `benchmarks/RESULTS.md` are written by this command. With --quick, which takes a few minutes, they
+idle. The tables of `benchmarks/RESULTS.md` are written by this command. With --quick, which takes two minutes, they
 are printed instead.
 """
 
@@ -18,7 +18,7 @@ from adatad_jax import cli
 from adatad_jax.errors import UserError
 from adatad_jax.models.sizes import SIZES
 from benchmarks.run import data, flops, growth, memory, speed, startup
-from benchmarks.run.context import Context, advancing, find_device, threads_here, torch_is_installed
+from benchmarks.run.context import Context, advancing, find_device, threads_here, why_no_torch
 from benchmarks.run.rows import Row, write_json
 from benchmarks.run.sampling import Idle
 from benchmarks.run.tables import describe, render, write_tables
@@ -47,14 +47,15 @@ def _memory_seconds(context: Context) -> float:
 
 
 PARTS = {
-    "speed": Part(speed.measure, lambda context: 10 + sum(speed.cost(work) for work in speed.works(context))),
+    "speed": Part(speed.measure, lambda context: 10 + sum(speed.cost(context, work) for work in speed.works(context))),
     "memory": Part(memory.measure, _memory_seconds),
     "flops": Part(flops.measure, lambda context: flops.SECONDS * (2 if context.quick else flops.PROGRAMS)),
-    "startup": Part(startup.measure, lambda context: startup.SECONDS["tiny"] + startup.SECONDS["S"]),
-    "data": Part(data.measure, lambda context: sum(data.SECONDS.values()) * 2),
+    "startup": Part(startup.measure, startup.expected),
+    "data": Part(data.measure, lambda context: data.SECONDS),
     "growth": Part(growth.measure, growth.expected, growth.SHOWN),
 }
-UNASKED = ("speed", "memory", "flops", "startup", "data")  # without --only: growth, which takes as long, is left out
+# Without --only: growth, which takes as long as all others, is left out.
+UNASKED, QUICK = ("speed", "memory", "flops", "startup", "data"), ("speed", "memory")
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -67,20 +68,20 @@ def main(arguments: Sequence[str]) -> None:
       UserError: a part or a size is unknown, there is no such device, or the markers of a table are missing.
     """
     args = _parser().parse_args(arguments)
-    parts = chosen(args.only, PARTS, "--only", "parts") if args.only else UNASKED
+    parts = chosen(args.only, PARTS, "--only", "parts") if args.only else QUICK if args.quick else UNASKED
     sizes = chosen(args.sizes, ALL_SIZES, "--sizes", "sizes") if args.sizes else ALL_SIZES
     if args.quick and not args.sizes:
         sizes = ("S",)
     device = _set_up(args.device)
     idle = Idle(QUICK_PATIENCE if args.quick else PATIENCE)
-    has_torch, threads = torch_is_installed(), threads_here()
-    if has_torch:
+    no_torch, threads = why_no_torch(device), threads_here()
+    if not no_torch:
         from benchmarks.run import opponent
 
         opponent.set_up(threads)
     command = shlex.join(["python", "-m", "benchmarks.run", *arguments])
     about, rows = describe(command, device, threads), list[Row]()
-    unstarted = Context(device, args.quick, sizes, threads, has_torch, idle, None)  # type: ignore[arg-type]
+    unstarted = Context(device, args.quick, sizes, threads, no_torch, idle, None)  # type: ignore[arg-type]
     with advancing(sum(PARTS[part].expected(unstarted) for part in parts)) as advance:
         context = unstarted._replace(advance=advance)
         for part in parts:
@@ -124,7 +125,7 @@ def _set_up(name: str | None) -> jax.Device:
     jax.config.update("jax_enable_compilation_cache", False)
     if name == "cpu":
         jax.config.update("jax_platforms", "cpu")
-    return find_device(name or jax.default_backend())
+    return find_device(name or ("cpu" if jax.default_backend() == "cpu" else "gpu"))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -132,8 +133,16 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m benchmarks.run", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--device", choices=("cpu", "gpu"), help="that computes; default: a GPU, if there is one")
-    parser.add_argument("--quick", action="store_true", help="few samples of the smallest work; tables are printed")
-    parser.add_argument("--only", metavar="PARTS", help=f"of {', '.join(PARTS)}; default: {', '.join(UNASKED)}")
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="few samples of the smallest work, in two minutes; tables are printed, and not written",
+    )
+    parser.add_argument(
+        "--only",
+        metavar="PARTS",
+        help=f"of {', '.join(PARTS)}; default: {', '.join(UNASKED)}; quick: {', '.join(QUICK)}",
+    )
     parser.add_argument("--sizes", metavar="SIZES", help=f"of {', '.join(ALL_SIZES)}; default: all that fit")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write all rows there")
     return parser

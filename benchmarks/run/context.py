@@ -17,8 +17,6 @@ from adatad_jax.devices.memory import memory_available
 from adatad_jax.errors import UserError
 from benchmarks.run.sampling import Idle
 
-NO_TORCH = "torch is not installed"
-
 
 class Advance:
     """A progress bar with the time left on a terminal's standard error, or a line per piece of work elsewhere."""
@@ -68,7 +66,7 @@ class Context(NamedTuple):
       quick: whether only a few samples of the smallest work are taken.
       sizes: of the models, of which the whole run measures all that fit.
       threads: of either side.
-      has_torch: whether PyTorch is installed.
+      no_torch: why PyTorch cannot be measured; empty if it can.
       idle: when samples are taken.
       advance: the progress.
     """
@@ -77,7 +75,7 @@ class Context(NamedTuple):
     quick: bool
     sizes: tuple[str, ...]
     threads: int
-    has_torch: bool
+    no_torch: str
     idle: Idle
     advance: Advance
 
@@ -85,6 +83,11 @@ class Context(NamedTuple):
     def is_gpu(self) -> bool:
         """Tells whether a GPU computes."""
         return bool(self.device.platform != "cpu")
+
+    @property
+    def has_torch(self) -> bool:
+        """Tells whether PyTorch is measured."""
+        return not self.no_torch
 
     @property
     def dtype(self) -> str:
@@ -121,6 +124,10 @@ def threads_here() -> int:
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
-def torch_is_installed() -> bool:
-    """Tells whether PyTorch can be imported."""
-    return importlib.util.find_spec("torch") is not None
+def why_no_torch(device: jax.Device) -> str:
+    """Returns why PyTorch cannot compute on a device of ours; empty if it can."""
+    if importlib.util.find_spec("torch") is None:
+        return "torch is not installed"
+    import torch
+
+    return "" if device.platform == "cpu" or torch.cuda.is_available() else "the installed torch finds no GPU"

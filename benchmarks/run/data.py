@@ -28,7 +28,8 @@ from benchmarks.run.rows import WAITING, Row, spread
 
 MINUTES = 2  # of the video that is made
 STEPS, ROUNDS = 6, 5  # steps after the first; samples that are loaded apart from training
-SECONDS = {"made": 25.0, "loaded": 15.0, "trained": 45.0}  # about
+MAKING, LOADING, TRAINING = 25.0, 15.0, 45.0  # seconds, about
+SECONDS = MAKING + 2 * (LOADING + TRAINING)
 
 
 def measure(context: Context) -> Iterator[Row]:
@@ -36,7 +37,7 @@ def measure(context: Context) -> Iterator[Row]:
     frames = LONG if context.is_gpu else SHORT
     with tempfile.TemporaryDirectory() as name:
         folder, console = Path(name), Console(quiet=True)
-        with context.advance.piece("data: making a video and its cache", SECONDS["made"]):
+        with context.advance.piece("data: making a video and its cache", MAKING):
             video = folder / "small.mp4"
             seconds = 20 if context.quick else 60 * MINUTES
             loading.write_video(video, 320, 180, seconds * loading.FPS, "medium")
@@ -44,13 +45,13 @@ def measure(context: Context) -> Iterator[Row]:
             prepare(config, folder / "cache", DEFAULT_QUALITY, context.threads, console)
         sources = {"video files": "", "cache": str(folder / "cache")}
         for source, cache in sources.items():
-            with context.advance.piece(f"data: loading from {source}", SECONDS["loaded"]):
+            with context.advance.piece(f"data: loading from {source}", LOADING):
                 yield _loading_row(context, config.with_fields({"data.cache": cache}), source)
         for source, cache in sources.items():
             fields = {"data.window": frames, "model.dtype": context.dtype, "data.cache": cache}
             if not context.is_gpu:
                 fields["train.batch_size"] = 1
-            with context.advance.piece(f"data: training from {source}", SECONDS["trained"]):
+            with context.advance.piece(f"data: training from {source}", TRAINING):
                 yield _waiting_row(context, config.with_fields(fields), source)
 
 

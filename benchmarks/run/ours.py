@@ -68,6 +68,7 @@ def plan_case(case: Case, device: jax.Device, *, is_training: bool = True, **mod
       UserError: the work does not fit the device.
     """
     config, sharing = case.config(**model), Sharing((device,))
+    jax.config.update("jax_default_matmul_precision", None)  # another case may have been float32
     set_precision(config.model.dtype)
     plan = make_plan(config, _policy(config, sharing, is_training), sharing, CLASSES, STEPS_PER_EPOCH)
     shapes = initial_shapes(plan.model, config)

@@ -15,7 +15,7 @@ from adatad_jax.training.flops import flops_per_window
 from adatad_jax.training.parameters import merge
 from benchmarks.run import ours
 from benchmarks.run.cases import LONG, SHORT, Case
-from benchmarks.run.context import NO_TORCH, Context
+from benchmarks.run.context import Context
 from benchmarks.run.memory import pytorch_needs
 from benchmarks.run.rows import COMPILE, FLOPS, FORWARD, STEP, Row, compared
 from benchmarks.run.sampling import Samples, alternate
@@ -24,8 +24,9 @@ RECOMPUTED, KEPT = "recomputed", "not recomputed"
 EAGER, COMPILED = "PyTorch eager", "PyTorch compiled"
 SIZES = ("S", "B", "L")
 TURNS, FEWEST = 9, 2  # samples of each side; of long work as many as fit the time
-SECONDS, LONGEST = 40.0, 180.0  # for the turns of one piece of work; more than the latter for two turns is left out
-SLOWER = 2.2  # a turn by our side's seconds
+SECONDS = 40.0  # for the turns of one piece of work, unless the fewest take longer
+LONG_CALL = 10.0  # seconds of a call that is no longer made once before it is measured
+LONG_ON_CPU = "S"  # the size whose long windows are measured on a CPU: those of the others take minutes each time
 MATMUL = {"cpu": 4096, "gpu": 8192}  # rows and columns of the product that shows the device's peak
 BATCH = {"S": 2, "B": 2}  # of training steps at full length on a GPU; else 1
 
@@ -74,7 +75,7 @@ def works(context: Context) -> Iterator[Work]:
             yield Work(Case(size, frames, 1, context.dtype), None, compiles)
             yield Work(Case(size, frames, batch, context.dtype), False, compiles)
             if frames == SHORT and not context.quick and (size != "L" or context.is_gpu):
-                yield Work(Case(size, frames, batch, context.dtype), True, compiles)
+                yield Work(Case(size, frames, batch, context.dtype), True, compiles and context.is_gpu)
 
 
 def measure(context: Context) -> Iterator[Row]:
@@ -86,30 +87,44 @@ def measure(context: Context) -> Iterator[Row]:
     for work in works(context):
         case = work.case
         key = (case.size, work.what, work.setting)
-        expected = known[key] * case.frames / SHORT * case.batch if key in known else None
-        if expected is not None and FEWEST * SLOWER * expected > LONGEST:
-            remark = f"left out: about {expected:.0f} s each time"
-            yield work.row(work.what, EAGER, "s", remark=remark)
+        expected = known[key] * case.frames / SHORT * case.batch if key in known else 0.0
+        if left_out(context, work):
+            yield work.row(work.what, EAGER, "s", remark=f"left out: about {expected:.0f} s each time")
             continue
-        with context.advance.piece(f"speed: {case.size}, {case.frames} frames, {work.what} {work.setting}", cost(work)):
-            found = _measure_work(context, work, peak)
+        with context.advance.piece(
+            f"speed: {case.size}, {case.frames} frames, {work.what} {work.setting}", cost(context, work)
+        ):
+            found = _measure_work(context, work, peak, expected)
         yield from found
         seconds = next((row.ours for row in found if row.what == work.what), None)
         if case.frames == SHORT and seconds:
             known[key] = seconds
 
 
-def cost(work: Work) -> float:
+def left_out(context: Context, work: Work) -> bool:
+    """Tells whether a work takes too long on this device."""
+    return not context.is_gpu and work.case.frames == LONG and work.case.size != LONG_ON_CPU
+
+
+def cost(context: Context, work: Work) -> float:
     """Returns about how many seconds a work takes on a CPU of two cores."""
-    scale = {"S": 1.0, "B": 3.3, "L": 11.0}[work.case.size] * work.case.frames / SHORT
-    call = (1.0 if work.kept is None else 3.5) * scale
-    if FEWEST * SLOWER * call > LONGEST:
+    if left_out(context, work):
         return 0.0
-    return 12 + SLOWER * call + max(FEWEST * SLOWER * call, SECONDS) + (120 if work.compiles else 0)
+    scale = {"S": 1.0, "B": 3.3, "L": 11.0}[work.case.size] * work.case.frames / SHORT
+    turn = (1.6 if work.kept is None else 6.0) * scale
+    first = 0.0 if work.case.frames == LONG else 1.5 * turn
+    return 12 + first + max(FEWEST * turn, min(SECONDS, TURNS * turn)) + (80 if work.compiles else 0)
 
 
-def _measure_work(context: Context, work: Work, peak: float) -> list[Row]:
-    """Measures a work on both sides, as far as they fit the memory."""
+def _measure_work(context: Context, work: Work, peak: float, expected_call: float = 0.0) -> list[Row]:
+    """Measures a work on both sides, as far as they fit the memory.
+
+    Args:
+      context: of the run.
+      work: what to measure.
+      peak: the device's best rate, FLOP/s.
+      expected_call: seconds of a call, if that is known from shorter windows; else 0.
+    """
     case = work.case
     try:
         if work.kept is None:
@@ -130,13 +145,15 @@ def _measure_work(context: Context, work: Work, peak: float) -> list[Row]:
         "ours": (ours.Forward if work.kept is None else ours.Step)(program, shapes, batch),
     }
     sides |= _opponents(context, work, shapes) if context.has_torch else {}
-    expected, compiling, failed = _first_calls(sides)
+    expected, compiling, failed = first_calls(sides, expected_call)
+    if "ours" in failed:
+        return [work.row(work.what, EAGER, "s", remark=f"ours: {failed['ours']}")]
     turn = sum(expected.values())
     most = 3 if context.quick else TURNS
     turns = min(most, max(FEWEST, int(SECONDS / turn)))
     samples = alternate(sides, turns, context.idle, expected)
-    rows = list(_time_rows(context, work, samples, failed))
-    rows.append(_compile_row(work, program.seconds, compiling.get(COMPILED), samples, failed))
+    rows = list(time_rows(context, work, samples, failed))
+    rows.append(compile_row(work, program.seconds, compiling.get(COMPILED), samples, failed))
     rows += _rate_rows(work, shapes, samples, peak)
     sides.clear()
     if context.has_torch:
@@ -163,13 +180,18 @@ def _opponents(context: Context, work: Work, shapes: ours.Shapes) -> dict[str, C
     return found
 
 
-def _first_calls(sides: dict[str, Call]) -> tuple[dict[str, float], dict[str, float], dict[str, str]]:
+def first_calls(sides: dict[str, Call], known: float) -> tuple[dict[str, float], dict[str, float], dict[str, str]]:
     """Calls each side once or twice; returns seconds of a call, of first calls, and why a side does not work.
 
-    Sides that do not work are removed.
+    Args:
+      sides: those that do not work are removed.
+      known: seconds of a call, if that is known, else 0. Where it is long, only what compiles is called.
     """
     expected, first, failed = {}, {}, {}
     for name, call in list(sides.items()):
+        if known > LONG_CALL and name != COMPILED:
+            expected[name] = known
+            continue
         try:
             start = time.perf_counter()
             call(1)
@@ -183,14 +205,14 @@ def _first_calls(sides: dict[str, Call]) -> tuple[dict[str, float], dict[str, fl
     return expected, first, failed
 
 
-def _time_rows(context: Context, work: Work, samples: dict[str, Samples], failed: dict[str, str]) -> Iterator[Row]:
+def time_rows(context: Context, work: Work, samples: dict[str, Samples], failed: dict[str, str]) -> Iterator[Row]:
     """Yields a row for each way in which PyTorch computes."""
     own = samples["ours"]
     for name in (EAGER, COMPILED) if work.compiles else (EAGER,):
         other = samples.get(name)
         remarks = [f"ours: {own.remark}" if own.remark else "", f"PyTorch: {other.remark}" if other else ""]
         if not context.has_torch:
-            remarks.append(NO_TORCH)
+            remarks.append(context.no_torch)
         elif other is None:
             remarks.append(f"PyTorch: {failed[name]}")
         remark = ", ".join(text for text in remarks if text and text != "PyTorch: ")
@@ -198,7 +220,7 @@ def _time_rows(context: Context, work: Work, samples: dict[str, Samples], failed
         yield compared(row, own.seconds, other.seconds if other else [])
 
 
-def _compile_row(
+def compile_row(
     work: Work, seconds: float, theirs: float | None, samples: dict[str, Samples], failed: dict[str, str]
 ) -> Row:
     """Returns the row of compiling: of PyTorch, what its first call took longer than a later one."""

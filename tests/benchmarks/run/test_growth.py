@@ -17,8 +17,8 @@ def test_picture(tmp_path: Path) -> None:
     for axis in axes:
         for number, (_, case) in enumerate(axis.cases):
             row = Row(TEMPORARIES, case.size, case.frames, 1, "float32", "", "GiB", 4.0**number, 5.0**number)
-            timed = row._replace(what=STEP, ours=2.0, pytorch=None) if number < 2 else row._replace(what=STEP, ours=None)
-            found.setdefault(axis.name, []).extend([row, timed._replace(pytorch=None)])
+            timed = row._replace(what=STEP, ours=2.0 if number < 2 else None, pytorch=None)
+            found.setdefault(axis.name, []).extend([row, timed])
     figure = draw(axes, found)
     times, memory = figure.axes[0], figure.axes[2]
     assert [list(line.get_xdata()) for line in times.lines] == [[64, 768]]
