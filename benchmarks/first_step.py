@@ -19,13 +19,13 @@ def main() -> None:
 
     run = loop.run
 
-    def until_first_step(step: Any, *rest: Any) -> Any:
+    def until_first_step(step: Any, *rest: Any, **named: Any) -> Any:
         def dispatched(*inputs: Any) -> None:
             step(*inputs)
             print(f"{MARK}{time.time()} {time.process_time()}", flush=True)
             os._exit(0)
 
-        return run(dispatched, *rest)  # type: ignore[arg-type]
+        return run(dispatched, *rest, **named)  # type: ignore[arg-type]
 
     loop.run = until_first_step  # type: ignore[assignment]
     train.main(sys.argv[1:])
