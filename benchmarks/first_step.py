@@ -25,7 +25,7 @@ def main() -> None:
             print(f"{MARK}{time.time()} {time.process_time()}", flush=True)
             os._exit(0)
 
-        return run(dispatched, *rest, **named)  # type: ignore[arg-type]
+        return run(dispatched, *rest, **named)
 
     loop.run = until_first_step  # type: ignore[assignment]
     train.main(sys.argv[1:])

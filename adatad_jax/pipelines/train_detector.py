@@ -17,7 +17,7 @@ from adatad_jax.config.fields import Config
 from adatad_jax.data.annotations import Video
 from adatad_jax.data.dataset import TrainingWindows
 from adatad_jax.data.fingerprint import fingerprints
-from adatad_jax.data.loader import TrainingBatches, placed_ahead, training_batch
+from adatad_jax.data.loader import TrainingBatches, placed_ahead
 from adatad_jax.data.paths import check_paths
 from adatad_jax.data.propose import resolve
 from adatad_jax.data.stored_features import FeatureWindows, features_folder
@@ -25,7 +25,7 @@ from adatad_jax.data.subset import Subset, load_classes, load_subset
 from adatad_jax.data.usable_videos import usable
 from adatad_jax.devices.choice import Sharing, set_precision, share_devices
 from adatad_jax.devices.faults import faults_explained
-from adatad_jax.devices.placing import placed_shapes, replicate
+from adatad_jax.devices.placing import replicate
 from adatad_jax.devices.processes import ALONE, Processes, is_first
 from adatad_jax.inference.predictor import Predictor
 from adatad_jax.inference.test_set import Evaluation, load_evaluation
@@ -33,6 +33,7 @@ from adatad_jax.models.adatad import AdaTAD
 from adatad_jax.models.layers import Params
 from adatad_jax.models.sizes import CHUNK_FRAMES
 from adatad_jax.pipelines.backbone_features import store_features
+from adatad_jax.pipelines.compiled_ahead import compile_ahead
 from adatad_jax.pipelines.sample_windows import SampleWindows
 from adatad_jax.pipelines.start import Run, Start, continue_run, start_run, write_start
 from adatad_jax.pipelines.together import check_same_inputs, check_same_start, locked_together
@@ -188,7 +189,7 @@ def _train(config: Config, workdir: Path, console: Console, leaving: Leaving, pr
                 leaving,
                 processes,
                 start.shift,
-                functools.partial(compile_ahead, plan.step, inputs) if processes.count == 1 else lambda state: None,
+                _compiler(inputs, plan, start, processes),
             )
     report_evaluations(workdir, console)
     console.print(f"trained for {config.train.epochs} epochs; checkpoints are in {manager.directory}")
@@ -263,22 +264,11 @@ def make_plan(config: Config, sharing: Sharing, classes: int, steps_per_epoch: i
     return Plan(sharing.devices, model, optimizer_config, optimizer, map_step(step, sharing.devices), rates)
 
 
-def compile_ahead(step: Step, inputs: Inputs, state: TrainState) -> None:
-    """Compiles a training step for the batches of a run, none of which need be there.
-
-    JAX keeps the program: the first call of the step finds it.
-
-    Args:
-      step: mapped over the devices.
-      inputs: of the run.
-      state: on the devices.
-    """
-    sharing, config = inputs.sharing, inputs.config
-    window = training_batch([None], config, inputs.windows.segment_rows)
-    length = window.frames.shape[1] // sharing.shares
-    window = window._replace(frames=window.frames[:, :length])
-    batch = placed_shapes(window, config.train.batch_size // sharing.groups, sharing.devices)
-    step.lower(state, batch).compile()  # type: ignore[attr-defined]
+def _compiler(inputs: Inputs, plan: Plan, start: Start, processes: Processes) -> Callable[[TrainState], None]:
+    """Returns a function that compiles the step ahead; it does nothing where no step is left, or there are others."""
+    if processes.count > 1 or start.step >= len(plan.rates):
+        return lambda state: None
+    return functools.partial(compile_ahead, plan.step, inputs.config, inputs.sharing, inputs.windows.segment_rows)
 
 
 def _cut_history(workdir: Path, start: Start) -> list[dict[str, Any]]:
