@@ -17,7 +17,7 @@ def main() -> None:
     """Runs the command, prints when its first step is dispatched, and ends the process there."""
     from adatad_jax.training import loop
 
-    run = loop.run
+    run: Any = loop.run
 
     def until_first_step(step: Any, *rest: Any, **named: Any) -> Any:
         def dispatched(*inputs: Any) -> None:
@@ -27,7 +27,7 @@ def main() -> None:
 
         return run(dispatched, *rest, **named)
 
-    loop.run = until_first_step  # type: ignore[assignment]
+    loop.run = until_first_step
     train.main(sys.argv[1:])
 
 
