@@ -101,12 +101,19 @@ _ports: dict[Path, int] = {}
 
 
 def environment(process: int, processes: int, folder: Path) -> Mapping[str, str]:
-    """Returns the variables of a process; the port of a folder stays the same, as it does for a user."""
+    """Returns the variables of a process; the port of a folder stays the same, as it does for a user.
+
+    All runs share the programs that JAX compiles: compilation would take most of a run.
+    """
     if folder not in _ports:
         with socket.create_server(("", 0)) as one:
             _ports[folder] = one.getsockname()[1]
     meeting = {"JAX_COORDINATOR_ADDRESS": f"localhost:{_ports[folder]}", "JAX_NUM_PROCESSES": str(processes)}
-    return {**os.environ, **meeting, "JAX_PROCESS_ID": str(process)}
+    compiled = {
+        "JAX_COMPILATION_CACHE_DIR": str(folder.parent / "compiled"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
+    return {**os.environ, **meeting, **compiled, "JAX_PROCESS_ID": str(process)}
 
 
 def strike(args: argparse.Namespace) -> tuple[list[Lost], list[str]]:
@@ -128,7 +135,7 @@ def strike(args: argparse.Namespace) -> tuple[list[Lost], list[str]]:
     while True:
         folder = args.workdir / f"killed-{number}"
         victim = rng.randrange(args.processes) if len(lost) < args.kills else None
-        saved = len(lost) % 2 == 0  # compilation takes most of a short run: every second kill comes after a checkpoint
+        saved = len(lost) % 2 == 0  # the setup takes most of a short run: every second kill comes after a checkpoint
         moment = rng.uniform(0, 2.0 if saved else whole.seconds)
         found = run(folder, arguments, args.processes, victim, moment, saved and victim is not None)
         if found.process is not None:
