@@ -46,8 +46,8 @@ class BlockRun:
 
     def plain(self, x: jax.Array) -> jax.Array:
         """Maps tokens `[B*N, 8*h*w, C]` float32 by blocks without adapters."""
-        step = recomputed(lambda x, block: self._block(x, *block), self.policy, in_loop=True)
-        x, _ = jax.lax.scan(lambda x, block: (step(x, block), None), x, (self._blocks(), *self._draws()))
+        step = recomputed(self._block, self.policy, in_loop=True)
+        x, _ = jax.lax.scan(lambda x, block: (step(x, (block, self.chunk_ids)), None), x, self._blocks())
         return x
 
     def adapted(self, x: jax.Array) -> jax.Array:
@@ -56,19 +56,19 @@ class BlockRun:
         The blocks' parameters are taken out of the stack inside the loop, as a loop over part of them would copy that
         part. So their gradients, if they are wanted, cost more than those of `plain`.
         """
-        blocks, adapters, (rates, keys) = self._blocks(), self.params["tia"], self._draws()
-        first = recomputed(lambda x, block: self._block(x, *block), self.policy, in_loop=False)
-        x = first(x, jax.tree.map(lambda leaf: leaf[0], (blocks, rates, keys)))
+        blocks, adapters = self._blocks(), self.params["tia"]
+        first = recomputed(self._block, self.policy, in_loop=False)
+        x = first(x, (jax.tree.map(lambda leaf: leaf[0], blocks), self.chunk_ids))
 
-        def adapt_and_map(x: jax.Array, of_step: tuple[Params, Any, jax.Array]) -> jax.Array:
-            adapter, stacked, index = of_step
+        def adapt_and_map(x: jax.Array, of_step: tuple[Params, Any, jax.Array, jax.Array | None]) -> jax.Array:
+            adapter, stacked, index, chunk_ids = of_step
             block = jax.tree.map(lambda leaf: jax.lax.dynamic_index_in_dim(leaf, index, keepdims=False), stacked)
-            return self._block(x + self._adapt(x, adapter), *block)
+            return self._block(x + self._adapt(x, adapter), (block, chunk_ids))
 
         step = recomputed(adapt_and_map, self.policy, in_loop=True)
         before = jax.tree.map(lambda leaf: leaf[:-1], adapters)
         x, _ = jax.lax.scan(
-            lambda x, at: (step(x, (at[0], (blocks, rates, keys), at[1])), None),
+            lambda x, of_step: (step(x, (of_step[0], blocks, of_step[1], self.chunk_ids)), None),
             x,
             (before, jnp.arange(1, len(self.rates))),
         )
@@ -81,25 +81,23 @@ class BlockRun:
         def step(carry: tuple[jax.Array, jax.Array], of_step: Any) -> tuple[tuple[jax.Array, jax.Array], None]:
             x, total = carry
             adapter, block = of_step
-            x = jax.lax.stop_gradient(self._block(x, *block))
+            x = jax.lax.stop_gradient(self._block(x, (block, self.chunk_ids)))
             return (x, total + adapt(x, adapter)), None
 
-        (x, total), _ = jax.lax.scan(step, (x, total), (self.params["tia"], (self._blocks(), *self._draws())))
+        (x, total), _ = jax.lax.scan(step, (x, total), (self.params["tia"], self._blocks()))
         return x, total
 
-    def _blocks(self) -> Params:
-        """Returns the blocks' parameters, those of products in the dtype of products: cast here, not in the loop."""
+    def _blocks(self) -> tuple[Params, jax.Array, jax.Array | None]:
+        """Returns parameters, rates and keys. What products take is cast to their dtype here, not in the loop."""
         blocks = {name: leaves for name, leaves in self.params.items() if name != "tia"}
         products = {name: narrowed(blocks[name], self.block.dtype) for name in ("attn", "mlp")}
-        return {**blocks, **products}
+        return {**blocks, **products}, jnp.asarray(self.rates), self.keys
 
-    def _draws(self) -> tuple[jax.Array, jax.Array | None]:
-        return jnp.asarray(self.rates), self.keys
-
-    def _block(self, x: jax.Array, params: Params, rate: jax.Array, key: jax.Array | None) -> jax.Array:
+    def _block(self, x: jax.Array, of_block: tuple[Any, jax.Array | None]) -> jax.Array:
+        """Maps tokens by one block, of `_blocks`."""
+        (params, rate, key), chunk_ids = of_block
         rngs = {} if key is None else {"dropout": key}
-        result: Any = self.block.apply({"params": params}, x, rate, self.chunk_ids, rngs=rngs)
-        return jnp.asarray(result)
+        return jnp.asarray(self.block.apply({"params": params}, x, rate, chunk_ids, rngs=rngs))
 
     def _adapt(self, x: jax.Array, params: Params) -> jax.Array:
         """Computes an adapter's output for tokens `[B*N, 8*h*w, C]`, over whole windows; keeps the shape."""

@@ -45,9 +45,21 @@ def test_adapters_are_the_only_path_across_chunks() -> None:
         assert not difference[17:].any()
 
 
-@pytest.mark.parametrize("side", [False, True])
-def test_remat_and_unrolled_layers_change_nothing(side: bool) -> None:
-    config = dataclasses.replace(SMALL, side=side)
+GROUPS = MemoryPolicy(remat=True, attention_chunks=2, mlp_chunks=1)  # of the 3 chunks of a window: one group of 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "policies"),
+    [
+        ({}, [MemoryPolicy(), GROUPS]),
+        ({"side": True}, [GROUPS]),
+        pytest.param({"tia_blocks": (1,), "depth": 3}, [GROUPS], marks=pytest.mark.slow),
+    ],
+    ids=["in blocks", "beside", "between plain blocks"],
+)
+def test_loops_groups_and_recomputation_change_nothing(changes: dict, policies: list[MemoryPolicy]) -> None:
+    """Features, and the gradients of all parameters, against every block by itself with attention as it is defined."""
+    config = dataclasses.replace(SMALL, **changes)
     params = moved_params(config)
 
     def run(**options: Any) -> tuple[jax.Array, dict]:
@@ -56,11 +68,36 @@ def test_remat_and_unrolled_layers_change_nothing(side: bool) -> None:
 
         return jax.jit(lambda p: (features(p), jax.grad(lambda q: features(q).sum())(p)))(params)
 
-    plain, gradient = run()
-    for options in ({"policy": MemoryPolicy(remat=True)}, {"unroll": True}):
-        other, its_gradient = run(**options)
+    plain, gradient = run(unroll=True)
+    for policy in policies:
+        other, its_gradient = run(policy=policy)
         np.testing.assert_allclose(other, plain, rtol=0, atol=1e-5)
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4), its_gradient, gradient)
+
+
+def test_a_policy_draws_the_same_and_rounds_what_is_kept_alone() -> None:
+    """Features in training are the same to the last digits; gradients differ by the rounding of the kept stream."""
+    config = dataclasses.replace(SMALL, drop_path=0.5)
+    params, ids, windows = moved_params(config), np.arange(2), frames(batch=2)
+
+    def run(policy: MemoryPolicy) -> tuple[jax.Array, dict]:
+        model, key = Backbone(config, policy=policy), jax.random.key(1)
+
+        def total(tia: dict) -> tuple[jax.Array, jax.Array]:
+            of_blocks = {"blocks_0_1": {**params["blocks_0_1"], "tia": tia}}
+            features = model.apply({"params": {**params, **of_blocks}}, windows, ids, rngs={"dropout": key})
+            return (features**2).sum(), features
+
+        gradient, features = jax.jit(jax.grad(total, has_aux=True))(params["blocks_0_1"]["tia"])
+        return features, gradient
+
+    features, gradient = run(MemoryPolicy(remat=True))
+    rounded, its_gradient = run(dataclasses.replace(GROUPS, stream_dtype=jnp.bfloat16))
+    np.testing.assert_allclose(rounded, features, rtol=0, atol=1e-5)
+    differences = jax.tree.leaves(
+        jax.tree.map(lambda a, b: np.abs(a - b).max() / np.abs(b).max(), its_gradient, gradient)
+    )
+    assert 1e-5 < max(differences) < 2**-7
 
 
 # Adapters in all blocks are tested with the whole step.
