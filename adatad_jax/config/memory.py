@@ -139,8 +139,9 @@ def _too_much(
     """
     limit, own = budget.limit or 0, settings(policy)
     head = (
-        f"the memory does not suffice: {in_words(policy)} needs about {estimate(work, policy).describe()}, "
-        f"{budget.words}; at most {limit / GIB:.1f} GiB can be filled. Nothing was compiled."
+        f"{'the training step' if work.is_training else 'the prediction'} does not fit the memory: with "
+        f"{in_words(policy)}, it needs about {estimate(work, policy).describe()}, {budget.words}; at most "
+        f"{limit / GIB:.1f} GiB can be filled. Nothing was compiled."
     )
     tail = "If you know better than this estimate, say what may be used: --config.model.memory=GIB"
     for candidate in candidates:
@@ -156,7 +157,7 @@ def _too_much(
 def in_words(policy: MemoryPolicy) -> str:
     """Returns what a policy keeps and computes at once, in words."""
     kept = "activations recomputed" if policy.remat else "activations kept"
-    at_once = f"{policy.attention_chunks or 'all'} chunks in a block at once"
-    words = [kept, at_once, *([f"{policy.mlp_chunks} in its MLP"] if policy.mlp_chunks else [])]
+    at_once = f"chunks in a block at once: {policy.attention_chunks or 'all'}"
+    words = [kept, at_once, *([f"in its MLP: {policy.mlp_chunks}"] if policy.mlp_chunks else [])]
     dtype = jnp.dtype(policy.stream_dtype)
     return ", ".join([*words, *([] if dtype == jnp.float32 else [f"stream kept in {dtype.name}"])])
