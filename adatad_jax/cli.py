@@ -16,6 +16,7 @@ from adatad_jax.annotations.records import finite_number
 from adatad_jax.config.fields import Config, fields_of
 from adatad_jax.config.load import load_config
 from adatad_jax.console import PrintedWarnings, warnings_to
+from adatad_jax.devices.compilation import collect_less
 from adatad_jax.devices.faults import faults_explained
 from adatad_jax.errors import Exit, Left, UserError
 from adatad_jax.training.retention import BEST, LATEST, Choice
@@ -34,6 +35,7 @@ def run(main: Callable[[Sequence[str]], None]) -> None:
     """
     if isinstance(sys.stdout, io.TextIOWrapper):  # the terminal's encoding may lack characters of a name
         sys.stdout.reconfigure(errors="backslashreplace")
+    collect_less()
     try:
         with warnings_to(PrintedWarnings()), faults_explained():
             main(sys.argv[1:])

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from adatad_jax import cli
 from adatad_jax.console import make_console
+from adatad_jax.devices.compilation import keep_compiled
 from adatad_jax.errors import Exit
 from adatad_jax.files import check_output_folder
 from adatad_jax.inference.detector import load
@@ -73,6 +74,7 @@ def main(arguments: Sequence[str]) -> None:
     check_output_folder(args.output)
     path = args.workdir or args.checkpoint
     detector = load(path, args.config, overrides=overrides, batch=args.batch, step=args.step)
+    keep_compiled(detector.config.compilation_cache)
     labels = tuple(args.label) if args.label else None
     options = Options(args.threshold, args.top, labels, args.fps, args.skip_damaged, args.annotate, args.again)
     if detect_files(detector, jobs, options, make_console()):

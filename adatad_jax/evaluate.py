@@ -14,6 +14,7 @@ from pathlib import Path
 from adatad_jax import cli
 from adatad_jax.config.load import load_config
 from adatad_jax.console import make_console
+from adatad_jax.devices.compilation import keep_compiled
 from adatad_jax.devices.launch import require_one_process
 from adatad_jax.evaluation.results_forms import TASKS
 from adatad_jax.evaluation.summary import METRICS_FILE
@@ -70,6 +71,7 @@ def main(arguments: Sequence[str]) -> None:
     if args.config is None and args.checkpoint is None:
         parser.error("one of --config and --checkpoint is needed, or --results")
     config = load_config(args.config, overrides) if args.config else None
+    keep_compiled(config.compilation_cache if config else "")
     # A folder's name may hold a dot, which is no suffix.
     checkpoint = args.checkpoint.resolve() if args.checkpoint else args.config
     workdir = args.workdir or Path("runs") / (checkpoint.name if checkpoint.is_dir() else checkpoint.stem)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from adatad_jax import cli
 from adatad_jax.config.fields import DistributedConfig
 from adatad_jax.console import PrintedWarnings, make_console, warnings_to
+from adatad_jax.devices.compilation import keep_compiled
 from adatad_jax.devices.launch import find_launch
 from adatad_jax.devices.processes import joined
 from adatad_jax.errors import UserError
@@ -41,6 +42,7 @@ def main(arguments: Sequence[str]) -> None:
     args, config = cli.parse(parser, arguments)
     if args.platform and not args.dry_run:
         parser.error("--platform: only with --dry_run; a training takes the devices that JAX finds")
+    keep_compiled(config.compilation_cache)
     address = address_of(args.workdir)
     if args.dry_run:
         dry_run(config, scratch_folder(address) if address else args.workdir, make_console(), args.platform)

@@ -283,6 +283,11 @@ class Config:
         "latest", "which checkpoint, where the weights are a run: latest, best (by mAP), or a number of steps"
     )
     weights_from: str = setting("", "where to get the weights, shown when they are missing")
+    compilation_cache: str = setting(
+        "",
+        "folder in which compiled programs are kept for later starts; off: none; empty: JAX_COMPILATION_CACHE_DIR, or "
+        "else the user's cache folder",
+    )
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     train: TrainConfig = field(default_factory=TrainConfig)

@@ -1,7 +1,8 @@
 """The windows of videos to detect actions in, read in order. Overlapping windows share frames that are decoded once."""
 
 import itertools
-from collections.abc import Collection, Iterator
+import math
+from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +17,11 @@ from adatad_jax.data.sampling import Window, make_sampling
 from adatad_jax.data.subset import Subset
 from adatad_jax.errors import UserError
 from adatad_jax.video import transforms
+
+# Source frames that a thread decodes in one go. Before the first of them it decodes in vain, from the key frame before:
+# half of 250 frames, where a file is encoded as usual.
+RUN_FRAMES = 2000
+HELD_BYTES = 2**29  # of frames that `windows_ahead` allows to be held
 
 
 class Piece(NamedTuple):
@@ -85,11 +91,12 @@ class InferenceWindows:
     ) -> Iterator[tuple[Window, Sample | Exception]]:
         """Yields windows with their frames: centre crop, no augmentation, no ground truth.
 
-        Several threads decode the videos in pieces, each piece once. Pieces that no later window needs are dropped.
+        Several threads decode the videos in pieces, each piece once, and each thread some in a row. Pieces that no
+        later window needs are dropped.
 
         Args:
           threads: number of threads that decode.
-          ahead: number of windows that may be held in memory before the caller asks for them.
+          ahead: number of windows that may be held in memory before the caller asks for them (`windows_ahead`).
           videos: names of those whose windows are wanted; None: of all.
 
         Yields:
@@ -98,7 +105,9 @@ class InferenceWindows:
         wanted = [pair for pair in enumerate(self.windows) if videos is None or pair[1].video in videos]
         pieces = pieces_of([window for _, window in wanted])
         most = max(2, ahead * len(pieces) // max(len(wanted), 1))
-        loaded = load_ahead(pieces, self._load, threads, most)
+        length = max(1, min(self._pieces_of_run(pieces), most // (threads + 1), math.ceil(len(pieces) / threads)))
+        runs = load_ahead(runs_of(pieces, length), self._load_run, threads, max(2, most // length))
+        loaded = itertools.chain.from_iterable(unwrap(run) for _, run in runs)
         for video, windows in itertools.groupby(wanted, lambda numbered: numbered[1].video):
             kept: list[tuple[Window, Piece | Exception]] = []
             for number, window in windows:
@@ -112,6 +121,21 @@ class InferenceWindows:
                     sample = error
                 yield window, sample
             self._frames.finish(video)
+
+    def _pieces_of_run(self, pieces: Sequence[Window]) -> int:
+        """Returns how many pieces have about `RUN_FRAMES` source frames, from the first to the last of them."""
+        positions = sum(piece.end - piece.first for piece in pieces) / max(len(pieces), 1)
+        return math.ceil(RUN_FRAMES / max(positions * self._data.frames_per_position * self._data.stride, 1))
+
+    def _load_run(self, run: Sequence[Window]) -> list[tuple[Window, Piece | Exception]]:
+        """Decodes pieces that follow each other; a piece that fails is replaced by its exception."""
+        found: list[tuple[Window, Piece | Exception]] = []
+        for span in run:
+            try:
+                found.append((span, self._load(span)))
+            except Exception as error:  # the caller gets it, with the window that needs it
+                found.append((span, error))
+        return found
 
     def _load(self, span: Window) -> Piece:
         """Decodes one piece of a video, which may lie beyond the end of the file."""
@@ -148,6 +172,27 @@ def inference_windows(subset: Subset, config: Config) -> InferenceWindows:
     files = {name: subset.files.get(name) for name in subset.videos}
     frames = FrameSource(files, config.data, config.data.test_short_side, subset.probes, onwards=True)
     return InferenceWindows(subset.videos, frames, config)
+
+
+def windows_ahead(config: Config, batch: int) -> int:
+    """Returns how many windows may be decoded before they are asked for: as many as `HELD_BYTES` hold, or two batches.
+
+    Args:
+      config: sets the size of a window.
+      batch: windows that are computed at once.
+    """
+    data = config.data
+    window = data.window * data.frames_per_position * data.crop**2 * 3
+    return max(2, 2 * batch, HELD_BYTES // window)
+
+
+def runs_of(pieces: Sequence[Window], length: int) -> list[list[Window]]:
+    """Groups pieces that follow each other in a video, at most `length` in a group."""
+    runs: list[list[Window]] = []
+    for _, own in itertools.groupby(pieces, lambda piece: piece.video):
+        rest = list(own)
+        runs += [rest[first : first + length] for first in range(0, len(rest), length)]
+    return runs
 
 
 def pieces_of(windows: list[Window]) -> list[Window]:

@@ -19,6 +19,7 @@ from adatad_jax.conversion.torch_file import write_tensors
 from adatad_jax.data.subset import load_classes, load_subset
 from adatad_jax.demo.dataset import generate
 from adatad_jax.demo.weights import videomae_state
+from adatad_jax.devices.compilation import keep_compiled
 from adatad_jax.devices.launch import require_one_process
 from adatad_jax.errors import UserError
 from adatad_jax.evaluation.mean_ap import Metrics
@@ -64,6 +65,7 @@ def main(arguments: Sequence[str]) -> None:
     if min(args.train_videos, args.test_videos) < 1:
         parser.error("--train-videos and --test-videos: expected at least 1")
     config = demo_config(args.workdir, args.seed, args.epochs)  # checked before an earlier demo is cleared
+    keep_compiled(config.compilation_cache)
     prepare_folder(args.workdir, args.resume)
     make_data(args.workdir, args.seed, args.train_videos, args.test_videos, console)
     train(config, args.workdir, console)

@@ -24,7 +24,7 @@ from adatad_jax.config.load import load_config
 from adatad_jax.data.cache import Images
 from adatad_jax.data.dataset import Sample
 from adatad_jax.data.footage import Footage, array_footage, open_footage
-from adatad_jax.data.inference_windows import InferenceWindows
+from adatad_jax.data.inference_windows import InferenceWindows, windows_ahead
 from adatad_jax.data.loader import unwrap
 from adatad_jax.data.sampling import Window
 from adatad_jax.devices.choice import set_precision
@@ -179,10 +179,10 @@ class Detector:
           UserError: a frame cannot be read, or memory runs out.
         """
         windows = InferenceWindows({footage.video.name: footage.video}, footage.frames, self.config)
-        ahead = max(2, 2 * self._predictor.batch_size)
+        ahead = windows_ahead(self.config, self._predictor.batch_size)
 
         def samples() -> Iterator[tuple[Window, Sample]]:
-            for window, sample in windows.stream(self.config.data.threads, ahead):
+            for window, sample in windows.stream(cores(), ahead):
                 yield window, unwrap(sample)
                 if watch is not None:
                     end = windows.windows[-1].end
@@ -198,6 +198,13 @@ class Detector:
                 "smaller batch, or a machine with more memory"
             ) from error
         return named(detections, self.classes)
+
+
+def cores() -> int:
+    """Returns how many cores this process may use; nothing else that takes time runs beside a detection."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def fingerprint(params: Params) -> str:

@@ -1,8 +1,10 @@
 """Prediction with trained parameters: proposals of windows, then the detections of each video."""
 
+import collections
 import functools
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import jax
@@ -17,6 +19,7 @@ from adatad_jax.models.adatad import AdaTAD
 from adatad_jax.postprocessing.detections import Detections, PostProcessing, merge_windows, window_detections
 
 Params = Any
+_WAITING = 2  # videos whose detections are merged while the next one is predicted
 
 
 class Predictor:
@@ -55,7 +58,8 @@ class Predictor:
         filled = [*samples, *[samples[0]] * (self.batch_size - len(samples))]
 
         def stack(arrays: Iterable[np.ndarray]) -> np.ndarray:
-            stacked = np.stack(list(arrays))
+            one, *others = arrays
+            stacked = np.stack([one, *others]) if others else one[None]  # a window has a hundred megabytes
             return stacked.reshape(len(self._devices), -1, *stacked.shape[1:])
 
         result: Proposals = self._apply(self._params, stack(s.frames for s in filled), stack(s.mask for s in filled))
@@ -105,7 +109,8 @@ def detect_windows(
 ) -> Iterator[tuple[str, Detections, int]]:
     """Yields the detections of every video, as soon as its last window is predicted.
 
-    Memory holds the candidates of one video, and two batches.
+    A thread converts and merges the proposals, while the devices compute the next windows. Memory holds the candidates
+    of at most `_WAITING` videos beside the current one, and two batches.
 
     Args:
       predictor: the model.
@@ -117,24 +122,33 @@ def detect_windows(
     Yields:
       Name, detections and number of windows of a video.
     """
-    current: str | None = None
-    done: list[Detections] = []
-    for window, proposals in _predict(predictor, windows):
-        if current is not None and window.video != current:
-            yield current, merge_windows(done, settings), len(done)
-            done = []
-        current = window.video
-        done.append(
-            window_detections(
-                np.asarray(proposals.segments),
-                np.asarray(proposals.scores),
-                settings,
-                functools.partial(seconds, window),
-                functools.partial(classify, current) if classify is not None else None,
-            )
+
+    def of_window(window: Window, proposals: Proposals) -> Detections:
+        return window_detections(
+            np.asarray(proposals.segments),
+            np.asarray(proposals.scores),
+            settings,
+            functools.partial(seconds, window),
+            functools.partial(classify, window.video) if classify is not None else None,
         )
-    if current is not None:
-        yield current, merge_windows(done, settings), len(done)
+
+    def of_video(windows: Sequence[Future[Detections]]) -> Detections:
+        return merge_windows([window.result() for window in windows], settings)
+
+    # One thread, which works in order: a video's merging begins when its windows are converted.
+    pool = ThreadPoolExecutor(1, "post-processing")
+    try:
+        merging: collections.deque[tuple[str, Future[Detections], int]] = collections.deque()
+        for video, found in itertools.groupby(_predict(predictor, windows), lambda pair: pair[0].video):
+            parts = [pool.submit(of_window, *pair) for pair in found]
+            merging.append((video, pool.submit(of_video, parts), len(parts)))
+            while merging and (len(merging) > _WAITING or merging[0][1].done()):
+                name, future, count = merging.popleft()
+                yield name, future.result(), count
+        for name, future, count in merging:
+            yield name, future.result(), count
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _predict(predictor: Predictor, windows: Iterable[tuple[Window, Sample]]) -> Iterator[tuple[Window, Proposals]]:

@@ -12,7 +12,7 @@ from adatad_jax.config.fields import Config
 from adatad_jax.console import progress_bar
 from adatad_jax.data.annotations import ACTION
 from adatad_jax.data.dataset import Sample
-from adatad_jax.data.inference_windows import InferenceWindows, inference_windows
+from adatad_jax.data.inference_windows import InferenceWindows, inference_windows, windows_ahead
 from adatad_jax.data.loader import unwrap
 from adatad_jax.data.sampling import Window
 from adatad_jax.data.subset import load_subset
@@ -69,7 +69,9 @@ class Evaluation:
         windows = self.windows
         counts = Counter(window.video for window in windows.windows)
         own = share_videos(counts, processes.count)[processes.index]
-        samples = windows.stream(self.config.data.threads, max(2, 2 * predictor.batch_size), frozenset(own))
+        samples = windows.stream(
+            self.config.data.threads, windows_ahead(self.config, predictor.batch_size), frozenset(own)
+        )
         broken: set[str] = set()
 
         def readable() -> Iterator[tuple[Window, Sample]]:

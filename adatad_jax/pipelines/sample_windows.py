@@ -1,9 +1,11 @@
 """Pictures of some test windows with their ground truth and what a training's detector finds in them."""
 
+from __future__ import annotations
+
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -12,8 +14,10 @@ from adatad_jax.data.sampling import Window
 from adatad_jax.errors import UserError
 from adatad_jax.inference.test_set import Evaluation
 from adatad_jax.outputs.selection import to_show
-from adatad_jax.outputs.timeline import Span, draw_timeline
 from adatad_jax.postprocessing.detections import Detections, named
+
+if TYPE_CHECKING:
+    from adatad_jax.outputs.timeline import Span
 
 SAMPLES_FOLDER = "samples"
 SAMPLES, FRAMES, DETECTIONS = 3, 8, 30  # windows, frames of each, detections drawn of each
@@ -72,6 +76,8 @@ class SampleWindows:
             _logger.warning("%s: sample windows are not drawn (%s)", self._folder, error)
 
     def _draw(self, number: int, sample: Sample, found: Detections | None) -> None:
+        from adatad_jax.outputs.timeline import draw_timeline  # matplotlib: the first step need not wait for it
+
         start, end, classes = sample.start, sample.end, self._evaluation.classes
         inside = []
         if found is not None:

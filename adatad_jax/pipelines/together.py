@@ -24,6 +24,7 @@ from adatad_jax.weights.run_folder import locked
 # Fields that may differ between machines: where things lie, and how fast they are read. What is read is compared.
 FIELDS_OF_MACHINE = {
     "weights",
+    "compilation_cache",
     "data.videos",
     "data.annotations",
     "data.classes",

@@ -4,10 +4,13 @@ All arithmetic is float32, as in the release, so that ties of overlaps or scores
 unit (seconds, grid positions); only `t2` depends on it.
 """
 
-from collections.abc import Callable
+import heapq
+import itertools
+from collections import deque
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal, assert_never
+from typing import Literal, NamedTuple, assert_never
 
 import numpy as np
 
@@ -82,13 +85,10 @@ def soft_nms(
       Indices [N] int64 into the input in the order taken, and their decayed scores [N] float32, never rising.
     """
     table = _candidate_table(segments, scores)
+    decay = partial(_decay_factors, method, iou_threshold, sigma, t1, t2)
     can_drop = min_score > 0 or "gaussian" not in method or not _stays_nonnegative(table)
-    taken = _take_by_score(
-        table,
-        partial(_decay_factors, method, iou_threshold, sigma, t1, t2),
-        min_score=min_score if can_drop else None,
-        max_num=max_num,
-    )
+    steps = deque(_take_by_score(table, decay, min_score=min_score if can_drop else None, max_num=max_num), maxlen=1)
+    taken = steps[0] if steps else 0
     return table[4, :taken].view(np.int32).astype(np.int64), table[3, :taken].copy()
 
 
@@ -114,8 +114,10 @@ def _stays_nonnegative(table: Array) -> bool:
 
 def _take_by_score(
     table: Array, decay: Callable[[Array, Array], Array], *, min_score: float | None, max_num: int | None
-) -> int:
+) -> Iterator[int]:
     """Moves the candidates taken to the front of the table, in the order taken and with their decayed scores.
+
+    One is taken at a time, when it is asked for.
 
     Args:
       table: the candidates, as from `_candidate_table`; changed in place.
@@ -124,8 +126,8 @@ def _take_by_score(
       min_score: lowest score that is kept, or None if no score can fall below it.
       max_num: most candidates to take, or None for all.
 
-    Returns:
-      How many candidates were taken.
+    Yields:
+      How many candidates are taken.
     """
     count = table.shape[1]
     limit = count if max_num is None else min(max_num, count)
@@ -143,6 +145,7 @@ def _take_by_score(
         table[:, best] = table[:, taken]
         table[:, taken] = chosen
         taken += 1
+        yield taken
 
         others = slice(taken, count)
         rest, overlap, union = decaying[others], buffers[0, others], buffers[1, others]
@@ -164,7 +167,6 @@ def _take_by_score(
         if survivors < len(rest):
             _close_gaps(table[:, others], survives, survivors)
             count = taken + survivors
-    return taken
 
 
 def _decay_factors(
@@ -284,35 +286,43 @@ def nms_video(segments: Array, scores: Array, labels: Array, settings: NmsSettin
     groups = (
         [np.flatnonzero(labels == k) for k in np.unique(labels)] if settings.multiclass else [np.arange(len(labels))]
     )
-
-    kept: list[Array] = [np.empty(0, np.int64)]
-    kept_scores: list[Array] = [np.empty(0, np.float32)]
-    for group in groups:
-        if settings.use_soft_nms:
-            picked, picked_scores = soft_nms(
-                segments[group],
-                scores[group],
-                method="gaussian",
-                sigma=settings.sigma,
-                min_score=settings.min_score,
-                max_num=settings.max_seg_num,
-            )
-        else:
-            picked = hard_nms(
-                segments[group],
-                scores[group],
-                iou_threshold=settings.iou_threshold,
-                min_score=settings.min_score,
-                max_num=settings.max_seg_num,
-            )
-            picked_scores = scores[group[picked]]
-        kept.append(group[picked])
-        kept_scores.append(picked_scores)
-
-    indices, final_scores = np.concatenate(kept), np.concatenate(kept_scores)
-    order = np.argsort(-final_scores, kind="stable")[: settings.max_seg_num]
-    indices, final_scores = indices[order], final_scores[order]
+    # Scores never rise within a group, so what is best over all groups is known before any of them is reduced as a
+    # whole: of 20 classes, a twentieth of the work. Equal scores stay in the order of the groups.
+    picks = heapq.merge(*(_picks(segments, scores, group, settings) for group in groups), key=_falling)
+    best = list(itertools.islice(picks, settings.max_seg_num))
+    indices = np.array([pick.place for pick in best], np.int64)
+    final_scores = np.array([pick.score for pick in best], np.float32)
     final_segments = segments[indices]
     if settings.voting_thresh > 0 and not settings.multiclass:
         final_segments = vote_segments(final_segments, segments, scores, settings.voting_thresh)
     return final_segments, final_scores, labels[indices]
+
+
+class _Pick(NamedTuple):
+    """A candidate that NMS keeps: its place among all candidates, and its score after decay."""
+
+    place: int
+    score: float
+
+
+def _falling(pick: _Pick) -> float:
+    return -pick.score
+
+
+def _picks(segments: Array, scores: Array, group: Array, settings: NmsSettings) -> Iterator[_Pick]:
+    """Yields what NMS keeps of the candidates `group`, by falling score, each when it is asked for."""
+    if settings.use_soft_nms:
+        table = _candidate_table(segments[group], scores[group])
+        decay = partial(_decay_factors, "gaussian", 0.0, settings.sigma, 0.0, 0.0)
+        least = settings.min_score if settings.min_score > 0 or not _stays_nonnegative(table) else None
+        for taken in _take_by_score(table, decay, min_score=least, max_num=settings.max_seg_num):
+            yield _Pick(int(group[table[4, taken - 1 : taken].view(np.int32)[0]]), float(table[3, taken - 1]))
+        return
+    picked = hard_nms(
+        segments[group],
+        scores[group],
+        iou_threshold=settings.iou_threshold,
+        min_score=settings.min_score,
+        max_num=settings.max_seg_num,
+    )
+    yield from map(_Pick, group[picked].tolist(), scores[group[picked]].tolist())

@@ -1,14 +1,14 @@
 """The curves of a run: loss and its parts, gradient norm, learning rates, and mAP, over epochs."""
 
+from __future__ import annotations
+
 import logging
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from adatad_jax.errors import UserError
 from adatad_jax.files import whole_file
@@ -17,6 +17,9 @@ from adatad_jax.training.loop import Hook, Place
 from adatad_jax.training.parameters import BACKBONE, HEAD, TIA
 from adatad_jax.training.state import TrainState
 from adatad_jax.training.step_log import read_steps
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 CURVES_FILE = "curves.png"
 MOST_POINTS = 300  # of a line; of more steps, each point is a mean, and a band shows the least and greatest values
@@ -82,6 +85,10 @@ def draw(curves: Curves, ink: str = "black") -> Figure:
       curves: of at least one step.
       ink: colour of text and axes.
     """
+    # A training draws at ends of epochs: its first step need not wait until matplotlib is imported.
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
     scored = [record for record in curves.history if "average_mAP" in record]
     figure = Figure(figsize=(11, 7) if scored else (15, 3.8), layout="constrained")
     axes = figure.subplots(*((2, 2) if scored else (1, 3))).ravel()

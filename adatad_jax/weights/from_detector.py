@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import flax.traverse_util
+import jax
 import numpy as np
 
 from adatad_jax.config.build import make_vit
@@ -154,13 +155,37 @@ def _of_backbone(unused: Tensors) -> Tensors:
     }
 
 
+def is_left_open(path: tuple[str, ...], detector: Detector, vit: ViTConfig, classes: tuple[str, ...]) -> bool:
+    """Tells whether a model's parameter has to be drawn because a detector may not give all of its numbers.
+
+    Args:
+      path: of the parameter in the model's tree.
+      detector: to take from.
+      vit: backbone of the model.
+      classes: of the model.
+    """
+    if path[0] == "backbone":
+        return ADAPTERS in path and not detector.vit.tia_blocks
+    if path[1 : 1 + len(CLASSIFIER)] != CLASSIFIER:
+        return False
+    if detector.classes is None:
+        return _outputs(detector) != len(classes)
+    return not set(classes) <= set(detector.classes)
+
+
+def _outputs(detector: Detector) -> int:
+    """Returns for how many classes a detector has outputs."""
+    found = flax.traverse_util.flatten_dict(detector.params["detector"])
+    return int(found[(*CLASSIFIER, "bias")].shape[0])
+
+
 def take_detector(
     params: Params, detector: Detector, model: AdaTAD, config: Config, classes: tuple[str, ...]
 ) -> tuple[Params, str]:
     """Replaces a model's parameters by those of a detector.
 
     Args:
-      params: freshly drawn parameters of the model; of the backbone, shapes are enough.
+      params: of the model: freshly drawn what `is_left_open`; of all others, shapes are enough.
       detector: to take from.
       model: of the new run.
       config, classes: of the new run.
@@ -243,9 +268,9 @@ def _shapes(tree: Params) -> dict[tuple[str, ...], tuple[int, ...]]:
     return {path: tuple(leaf.shape) for path, leaf in flax.traverse_util.flatten_dict(tree).items()}
 
 
-def _take_head(fresh: Params, detector: Detector, classes: tuple[str, ...], source: Path) -> tuple[Params, str]:
+def _take_head(model: Params, detector: Detector, classes: tuple[str, ...], source: Path) -> tuple[Params, str]:
     """Returns the detector's part of the tree, with outputs for other classes, and what became of the classes."""
-    wanted = flax.traverse_util.flatten_dict(fresh)
+    wanted = flax.traverse_util.flatten_dict(model)
     found = flax.traverse_util.flatten_dict(detector.params["detector"])
     last = {path for path in wanted if path[: len(CLASSIFIER)] == CLASSIFIER}
     problems = [
@@ -257,14 +282,14 @@ def _take_head(fresh: Params, detector: Detector, classes: tuple[str, ...], sour
     problems += [f"detector/{'/'.join(path)}: the model has no such array" for path in sorted(found.keys() - wanted)]
     if problems:
         raise UserError(f"{source}: this detector does not fit the configuration's model:\n  " + "\n  ".join(problems))
-    outputs = found[(*CLASSIFIER, "bias")].shape[0]
-    before = detector.classes
+    outputs, before = _outputs(detector), detector.classes
     if before is None and outputs == len(classes):
         return _nested(found), f"classes: {outputs}, taken for those of the class list: the file holds no names"
     places = {name: place for place, name in enumerate(before or ())}
     kept = [(new, places[name]) for new, name in enumerate(classes) if name in places]
     for path in last:
-        value = np.array(wanted[path])
+        fresh = wanted[path]
+        value = np.empty(fresh.shape, fresh.dtype) if isinstance(fresh, jax.ShapeDtypeStruct) else np.array(fresh)
         for new, old in kept:
             value[..., new] = found[path][..., old]
         found[path] = value

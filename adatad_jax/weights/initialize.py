@@ -1,6 +1,7 @@
 """Parameters before the first step: a VideoMAE backbone with random adapters and detector, or a whole detector's."""
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,8 +14,8 @@ from adatad_jax.config.fields import Config
 from adatad_jax.models.adatad import AdaTAD
 from adatad_jax.models.layers import Params
 from adatad_jax.models.sizes import CHUNK_FRAMES
-from adatad_jax.weights.backbone_store import LoadedBackbone, adapters_note, insert_backbone
-from adatad_jax.weights.from_detector import Detector, read_weights, take_detector
+from adatad_jax.weights.backbone_store import ADAPTERS, LoadedBackbone, adapters_note, insert_backbone
+from adatad_jax.weights.from_detector import Detector, is_left_open, read_weights, take_detector
 
 _logger = logging.getLogger(__name__)
 
@@ -34,9 +35,9 @@ class Initial(NamedTuple):
 
 
 def initialize(model: AdaTAD, config: Config, classes: tuple[str, ...]) -> Initial:
-    """Draws adapters and detector from the seed, and takes what `config.weights` holds in their place.
+    """Takes what `config.weights` holds, and draws the other parameters from the seed.
 
-    That is a backbone, a backbone with adapters, or a whole detector.
+    The weights are a backbone, a backbone with adapters, or a whole detector.
 
     Args:
       model: the detector.
@@ -45,24 +46,36 @@ def initialize(model: AdaTAD, config: Config, classes: tuple[str, ...]) -> Initi
     Raises:
       UserError: the weights cannot be read, or do not fit the model.
     """
-    shapes = flax.traverse_util.flatten_dict(parameter_shapes(model, config))
-
-    def drawn(key: jax.Array) -> dict[tuple[str, ...], jax.Array]:
-        whole = flax.traverse_util.flatten_dict(_init(model, config, key))
-        return {path: leaf for path, leaf in whole.items() if path[0] != "backbone" or "tia" in path}
-
-    # Compiled as one function, so that XLA drops draws that nothing reads: up to a billion backbone parameters.
-    ours = jax.device_get(jax.jit(drawn)(jax.random.key(config.seed)))
-    params = flax.traverse_util.unflatten_dict({**shapes, **ours})
     weights = Path(config.weights)
     backbone = read_weights(weights, config.weights_step)
     if isinstance(backbone, Detector):
+        params = _drawn(model, config, lambda path: is_left_open(path, backbone, model.vit, classes))
         whole, account = take_detector(params, backbone, model, config, classes)
         return Initial(whole, account, backbone.unused)
+    with_adapters = backbone.adapters is not None
+    params = _drawn(model, config, lambda path: path[0] != "backbone" or (ADAPTERS in path and not with_adapters))
     summary = "\n".join(filter(None, (backbone.summary, adapters_note(backbone, model.vit))))
     inserted = insert_backbone(params, backbone, model.vit, weights)
     warn_of_pre_training(backbone, config)
     return Initial(inserted, summary, backbone.unused)
+
+
+def _drawn(model: AdaTAD, config: Config, wanted: Callable[[tuple[str, ...]], bool]) -> Params:
+    """Returns the tree of a model's parameters: those that are wanted are drawn, the others are shapes and dtypes."""
+    leaves: dict[tuple[str, ...], Any] = {}
+
+    def draw(key: jax.Array) -> dict[tuple[str, ...], jax.Array]:
+        whole = flax.traverse_util.flatten_dict(_init(model, config, key))
+        leaves.update({path: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for path, leaf in whole.items()})
+        return {path: leaf for path, leaf in whole.items() if wanted(path)}
+
+    # Traced once, and compiled as one function, so that XLA drops draws that nothing reads: up to a billion parameters.
+    key = jax.random.key(config.seed)
+    traced = jax.jit(draw).trace(key)
+    if traced.out_info:
+        leaves |= jax.device_get(traced.lower().compile()(key))
+    params: Params = flax.traverse_util.unflatten_dict(leaves)
+    return params
 
 
 def warn_of_pre_training(backbone: LoadedBackbone, config: Config) -> None:

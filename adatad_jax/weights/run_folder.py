@@ -27,6 +27,7 @@ FREE_FIELDS = {
     "weights",
     "weights_step",
     "weights_from",
+    "compilation_cache",
     "data.videos",
     "data.video_prefix",
     "data.annotations",

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from adatad_jax.config.fields import Config
 from adatad_jax.data.annotations import Video
 from adatad_jax.data.dataset import Sample
-from adatad_jax.data.inference_windows import InferenceWindows, inference_windows, pieces_of
+from adatad_jax.data.inference_windows import InferenceWindows, inference_windows, pieces_of, runs_of, windows_ahead
 from adatad_jax.data.loader import unwrap
 from adatad_jax.data.sampling import Window, make_sampling
 from adatad_jax.data.subset import load_classes, load_subset
@@ -174,3 +174,15 @@ def test_test_windows_cover_every_video_and_carry_no_truth(config: Config) -> No
     _, sample = samples_of(windows)[0]
     assert sample.frames.shape == (64, 32, 32, 3)
     assert not len(sample.segments)
+
+
+def test_a_thread_decodes_pieces_that_follow_each_other() -> None:
+    pieces = [Window("a", start, start + 4) for start in range(0, 20, 4)] + [Window("b", 0, 4), Window("b", 4, 8)]
+    assert runs_of(pieces, 2) == [pieces[:2], pieces[2:4], pieces[4:5], pieces[5:]]
+    assert runs_of([], 2) == []
+
+
+def test_as_many_windows_are_held_as_have_half_a_gibibyte() -> None:
+    config = Config().with_fields({"data.window": 768, "data.crop": 160})
+    assert windows_ahead(config, 1) == 9  # a window has 768 * 160 * 160 * 3 bytes, 56.25 MiB
+    assert windows_ahead(config, 8) == 16

@@ -3,10 +3,12 @@
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+import pytest
 
 from adatad_jax.data.dataset import Sample
 from adatad_jax.data.sampling import Window
 from adatad_jax.detection.proposals import Proposals
+from adatad_jax.errors import UserError
 from adatad_jax.inference.predictor import detect_windows
 from adatad_jax.postprocessing.detections import Detections
 from tests import records
@@ -50,18 +52,28 @@ def test_a_batch_is_used_while_the_next_one_is_computed() -> None:
         return found
 
     found = list(detect_windows(predictor, windows(), seconds, records.post_processing(), classify))  # type: ignore[arg-type]
-    assert predictor.events == [
-        "start 0",
-        "start 1",
-        "collect 0",
-        "post-process a0",
-        "post-process a4",
-        "start 2",
-        "collect 1",
-        "post-process a8",
-        "post-process b0",
-        "collect 2",
-        "post-process b4",
-    ]
+    of_devices = [event for event in predictor.events if not event.startswith("post")]
+    assert of_devices == ["start 0", "start 1", "collect 0", "start 2", "collect 1", "collect 2"]
+    # Another thread converts the windows, in their order, each once its batch is there.
+    converted = [event for event in predictor.events if event.startswith("post")]
+    assert converted == [f"post-process {window.video}{window.first}" for window in spans]
+    for batch, event in zip([0, 0, 1, 1, 2], converted, strict=True):
+        assert predictor.events.index(event) > predictor.events.index(f"collect {batch}")
     assert [(video, count) for video, _, count in found] == [("a", 3), ("b", 2)]
     assert sorted(found[0][1].segments[:, 0].tolist()) == [0, 0, 4, 4, 8, 8]  # both classes in each window
+
+
+def test_an_error_of_the_thread_reaches_the_caller() -> None:
+    def windows() -> Iterator[tuple[Window, Sample]]:
+        for start in range(0, 80, 8):
+            yield Window(f"v{start}", start, start + 8), Sample(*[np.zeros(1)] * 4)
+
+    def seconds(window: Window, segments: np.ndarray) -> np.ndarray:
+        if window.first == 16:
+            raise UserError("the model's output")
+        return segments
+
+    found = detect_windows(Recorder(), windows(), seconds, records.post_processing())  # type: ignore[arg-type]
+    assert [next(found)[0], next(found)[0]] == ["v0", "v8"]
+    with pytest.raises(UserError, match="the model's output"):
+        next(found)

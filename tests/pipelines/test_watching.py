@@ -2,13 +2,17 @@
 
 import io
 import json
+import logging
 import os
+import re
 import signal
 import struct
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -36,9 +40,33 @@ SHOWN = {
 
 
 class Finished(NamedTuple):
+    """A run's folder, what its two starts printed, and which programs each of them compiled."""
+
     folder: Path
     first: str
     second: str
+    compiled: list[list[str]]
+
+
+class Compilations(logging.Handler):
+    """The programs that JAX compiles, or reads from its cache, start by start."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[list[str]] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if found := re.match(r"Finished XLA compilation of (\S+) in", record.getMessage()):
+            self.names[-1].append(found[1])
+
+    @contextmanager
+    def of_a_start(self) -> Iterator[None]:
+        self.names.append([])
+        logger = logging.getLogger("jax")
+        logger.addHandler(self)
+        with jax.log_compiles():
+            yield
+        logger.removeHandler(self)
 
 
 @pytest.fixture(scope="module")
@@ -47,13 +75,15 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     folder = tmp_path_factory.mktemp("watched")
     data = make_data(folder / "data", STEPS)
     config = run_config(data, data / "all.json", **SHOWN)
-    consoles = []
+    consoles, compilations = [], Compilations()
     consoles.append(AsksToLeave(file=io.StringIO(), width=200))
-    with pytest.raises(Left):
+    with compilations.of_a_start(), pytest.raises(Left):
         train(config, folder / "run", consoles[0])
     consoles.append(Console(file=io.StringIO(), width=200))
-    train(config.with_fields({"train.profile_steps": (4, 9)}), folder / "run", consoles[1])
-    return Finished(folder / "run", *(console.file.getvalue() for console in consoles))  # type: ignore[attr-defined]
+    with compilations.of_a_start():
+        train(config.with_fields({"train.profile_steps": (4, 9)}), folder / "run", consoles[1])
+    printed = [console.file.getvalue() for console in consoles]  # type: ignore[attr-defined]
+    return Finished(folder / "run", *printed, compilations.names)
 
 
 class AsksToLeave(Console):
@@ -63,6 +93,13 @@ class AsksToLeave(Console):
         super().print(*objects, **options)
         if str(objects[0] if objects else "").startswith("epoch "):
             os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_each_program_is_compiled_once_and_only_when_it_is_needed(run: Finished) -> None:
+    """The first start draws parameters and does not evaluate; the second evaluates twice, in partly filled batches."""
+    of_interest = [[name for name in names if name in ("jit(draw)", "jit(_fun)")] for names in run.compiled]
+    step = prediction = "jit(_fun)"  # which are mapped over devices
+    assert of_interest == [["jit(draw)", step], [step, prediction]]
 
 
 def test_tensorboard_has_the_values_of_every_step_once(run: Finished) -> None:

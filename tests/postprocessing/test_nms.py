@@ -151,6 +151,27 @@ def test_nms_video_caps_each_class_and_all() -> None:
     np.testing.assert_array_equal(scores, SCORES[[1, 0]])
 
 
+@given(candidates(), st.integers(1, 4), st.integers(1, 12), st.sampled_from([0.0, 0.2]))
+def test_nms_video_is_the_nms_of_each_class_sorted(
+    given_: tuple[np.ndarray, np.ndarray], classes: int, most: int, least: float
+) -> None:
+    segments, scores = given_
+    labels = np.arange(len(scores)) % classes
+    settings = records.nms_settings(use_soft_nms=True, multiclass=True, max_seg_num=most, min_score=least)
+    every: list[tuple[float, int, int]] = []
+    for label in range(classes):
+        own = np.flatnonzero(labels == label)
+        indices, kept = soft_nms(
+            segments[own], scores[own], method="gaussian", sigma=settings.sigma, min_score=least, max_num=most
+        )
+        every += [(-score, label, index) for score, index in zip(kept.tolist(), own[indices].tolist(), strict=True)]
+    expected = sorted(every, key=lambda one: one[0])[:most]  # equal scores by class, then as NMS orders them
+    found_segments, found_scores, found_labels = nms_video(segments, scores, labels, settings)
+    assert found_scores.tolist() == [-score for score, _, _ in expected]
+    assert found_labels.tolist() == [label for _, label, _ in expected]
+    np.testing.assert_array_equal(found_segments, segments[np.array([index for _, _, index in expected], int)])
+
+
 def test_nms_video_votes_only_over_all_classes() -> None:
     labels = np.zeros(3, int)
     voting = records.nms_settings(use_soft_nms=False, iou_threshold=0.4, voting_thresh=0.5, multiclass=False)

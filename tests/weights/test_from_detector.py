@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import flax.traverse_util
+import jax
 import numpy as np
 import pytest
 import torch
@@ -135,6 +136,18 @@ def test_a_run_is_initialised_with_a_detector(config: Config, tmp_path: Path) ->
     np.testing.assert_array_equal(
         found["backbone/blocks_0_2/tia/up/kernel"], before["backbone/blocks_0_2/tia/up/kernel"]
     )
+
+
+def test_what_a_detector_gives_is_not_drawn(config: Config, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    state = make_run(tmp_path / "run", config, 3, normalizer=5)
+    config = config.with_fields({"weights": str(tmp_path / "run")})
+    with jax.log_compiles():
+        initial = initialize(make_model(config, 3), config, ("class 2", "class 0", "class 1"))
+    assert not [text for text in caplog.messages if "jit(draw)" in text]
+    found, before = flat(initial.params), flat(state.average)
+    np.testing.assert_array_equal(found[f"{LAST}/kernel"], before[f"{LAST}/kernel"][..., [2, 0, 1]])
+    for path in before.keys() - {f"{LAST}/kernel", f"{LAST}/bias"}:
+        np.testing.assert_array_equal(found[path], before[path], err_msg=path)
 
 
 def test_what_does_not_fit_is_listed(checkpoint: Path, config: Config, tmp_path: Path) -> None:
