@@ -17,17 +17,17 @@ def main() -> None:
     """Runs the command, prints when its first step is dispatched, and ends the process there."""
     from adatad_jax.training import loop
 
-    run = loop.run
+    run: Any = loop.run
 
-    def until_first_step(step: Any, *rest: Any) -> Any:
+    def until_first_step(step: Any, *rest: Any, **named: Any) -> Any:
         def dispatched(*inputs: Any) -> None:
             step(*inputs)
             print(f"{MARK}{time.time()} {time.process_time()}", flush=True)
             os._exit(0)
 
-        return run(dispatched, *rest)  # type: ignore[arg-type]
+        return run(dispatched, *rest, **named)
 
-    loop.run = until_first_step  # type: ignore[assignment]
+    loop.run = until_first_step
     train.main(sys.argv[1:])
 
 

@@ -1,8 +1,9 @@
 """Seconds from the start of a training's process to the dispatch of its first step: `python -m benchmarks.startup`.
 
 Starts `train` on the demo and on VideoMAE-S with THUMOS-14's recipe (`configs/thumos_s.py`: 768 frames, 160 pixels,
-batches of 2), both on videos of the demo and with random weights. Each is started once with an empty compilation cache
-and some times with that cache; every process ends when its first step is dispatched. Nothing else should run.
+batches of 2), both on videos of the demo and with weights that `convert` has written. Each is started once with an
+empty compilation cache and some times with that cache; every process ends when its first step is dispatched. Nothing
+else should run.
 """
 
 import argparse
@@ -22,6 +23,7 @@ from adatad_jax.conversion.torch_file import write_tensors
 from adatad_jax.demo.run import make_data
 from adatad_jax.demo.scenes import KINDS
 from adatad_jax.models.sizes import CHUNK_TUBELETS, SIZES, TUBELET, ViTConfig
+from adatad_jax.weights.convert_file import convert_file
 from benchmarks.first_step import MARK
 
 CONFIGS = {"tiny": "configs/demo.py", "S": "configs/thumos_s.py"}
@@ -58,9 +60,10 @@ def measure(size: str, folder: Path, starts: int = WARM_STARTS) -> Seconds:
       subprocess.CalledProcessError: a training ended before its first step.
     """
     make_data(folder, 0, *VIDEOS, make_console(quiet=True))
-    weights = folder / "weights" if size == "tiny" else folder / f"videomae_{size}.pth"
+    weights = folder / "weights" if size == "tiny" else folder / f"weights_{size}"
     if not weights.exists():
-        write_tensors(weights, random_state(SIZES[size]))
+        write_tensors(folder / f"videomae_{size}.pth", random_state(SIZES[size]))
+        convert_file(folder / f"videomae_{size}.pth", weights)
     compiled = tempfile.mkdtemp(prefix=f"compiled_{size}_", dir=folder)
     seconds = [_start(size, folder, weights, compiled) for _ in range(1 + starts)]
     return Seconds(seconds[0], tuple(seconds[1:]))

@@ -1,18 +1,19 @@
 """Four virtual CPU devices, so that the data-parallel step is tested everywhere, and float32 products that are; set
-before jax starts. Programs are compiled once per session, also for the processes that tests start."""
+before jax starts. Programs are compiled once for all tests, also for the processes that they start, and kept for the
+next session; pytest's `--cache-clear` removes them."""
 
-import atexit
 import os
-import shutil
-import tempfile
+from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=4"
 # On a GPU or TPU (`JAX_PLATFORMS`), the parity with the release would otherwise be that of TF32 or bfloat16.
 os.environ.setdefault("JAX_DEFAULT_MATMUL_PRECISION", "highest")
 
-if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # the workers of xdist have it from the process that starts them
-    _compiled = tempfile.mkdtemp(prefix="adatad_compiled_")
-    atexit.register(shutil.rmtree, _compiled, ignore_errors=True)
-    os.environ["JAX_COMPILATION_CACHE_DIR"] = _compiled
-    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.5"
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".pytest_cache/d/compiled"))
+os.environ.setdefault("JAX_COMPILATION_CACHE_MAX_SIZE", str(2**30))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
+
+from adatad_jax.devices.compilation import keep_compiled
+
+keep_compiled()

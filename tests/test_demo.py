@@ -6,7 +6,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -29,14 +28,10 @@ sys.argv = sys.argv[1:]
 runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 """
 
-# The commands below compile the same step repeatedly, so they share a compilation cache.
-_CACHE = tempfile.TemporaryDirectory(prefix="adatad-compiled-")
-COMPILED_ONCE = {"JAX_COMPILATION_CACHE_DIR": _CACHE.name, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "1"}
-
 
 def run(*arguments: str | Path, torch: bool = True, check: bool = True) -> subprocess.CompletedProcess[str]:
     start = ["-m"] if torch else ["-c", WITHOUT_TORCH]
-    environment = {**os.environ, "XLA_FLAGS": "", "COLUMNS": "200", **COMPILED_ONCE}
+    environment = {**os.environ, "XLA_FLAGS": "", "COLUMNS": "200"}
     command = [sys.executable, *start, *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, env=environment)
     if check:
@@ -119,7 +114,7 @@ def test_training_evaluating_and_detecting_need_no_torch(demo: Path, tmp_path: P
 def leave(command: list[str], history: Path) -> tuple[int, str]:
     """Starts a command, sends it SIGTERM once the history has grown; returns its exit code and what it printed."""
     before = len(history.read_text()) if history.exists() else 0
-    environment = {**os.environ, "XLA_FLAGS": "", **COMPILED_ONCE}
+    environment = {**os.environ, "XLA_FLAGS": ""}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment) as process:
         while process.poll() is None and not (history.exists() and len(history.read_text()) > before):
             time.sleep(0.05)

@@ -25,7 +25,7 @@ from adatad_jax.models.sizes import SIZES, TUBELET
 def load_ahead(
     items: Sequence[Any], load: Callable[[Any], Any], threads: int, ahead: int
 ) -> Iterator[tuple[Any, Any | Exception]]:
-    """Yields `(item, load(item))` in order, with up to `ahead` items loaded in advance.
+    """Starts to load, and returns an iterator of `(item, load(item))` in order, with up to `ahead` items in advance.
 
     An exception that `load` raises is yielded in place of the result, because an exception inside Grain's threads can
     block its reader for ever.
@@ -45,8 +45,9 @@ def load_ahead(
 
     dataset = grain.MapDataset.range(len(items)).map(guarded)
     options = grain.ReadOptions(num_threads=min(threads, ahead), prefetch_buffer_size=ahead)
-    for item, (result,) in zip(items, dataset.to_iter_dataset(options), strict=True):
-        yield item, result
+    results = iter(dataset.to_iter_dataset(options))
+    results.start_prefetch()
+    return ((item, result) for item, (result,) in zip(items, results, strict=True))
 
 
 def unwrap(result: Any | Exception) -> Any:
@@ -106,16 +107,15 @@ class TrainingBatches:
         self.steps_per_epoch = math.ceil(len(windows.order(0)) / size)
 
     def from_step(self, first: int, end: int) -> Iterator[Loaded]:
-        """Yields the batches of steps `first`, ..., `end - 1`.
+        """Starts to load, and returns an iterator of the batches of steps `first`, ..., `end - 1`.
 
         Raises:
-          UserError: a video cannot be read, and `data.skip_broken` is not set.
+          UserError: by the iterator: a video cannot be read, and `data.skip_broken` is not set.
         """
         count = len(self._rows)
         places = range(first * count, end * count)
         samples = load_ahead(places, self._load, self._config.data.threads, ahead=2 * count)
-        for _ in range(first, end):
-            yield self._gather([next(samples)[1] for _ in self._rows])
+        return (self._gather([next(samples)[1] for _ in self._rows]) for _ in range(first, end))
 
     def _load(self, place: int) -> Sample | None:
         """Returns the sample at a place of the run; None for a place that fills up the last batch of an epoch."""

@@ -68,6 +68,20 @@ def place(parts: Sequence[Any], devices: Sequence[jax.Device]) -> Any:
     return jax.tree.map(one, *parts)
 
 
+def placed_shapes(tree: Any, rows: int, devices: Sequence[jax.Device]) -> Any:
+    """Returns what `place` gives without the numbers: shapes, dtypes and where they lie.
+
+    Args:
+      tree: arrays `[1, ...]`, one row of what each device has.
+      rows: of each device.
+      devices: of all processes.
+    """
+    sharding = NamedSharding(Mesh(np.array(devices), (AXIS,)), PartitionSpec(AXIS))
+    return jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct((len(devices), rows, *leaf.shape[1:]), leaf.dtype, sharding=sharding), tree
+    )
+
+
 def first_value(array: Any) -> float:
     """Returns a scalar that a mapped function returned with a device axis, from the first device of this process."""
     own = array.addressable_data(0) if isinstance(array, jax.Array) else array

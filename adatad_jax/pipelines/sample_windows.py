@@ -76,9 +76,7 @@ class SampleWindows:
             _logger.warning("%s: sample windows are not drawn (%s)", self._folder, error)
 
     def _draw(self, number: int, sample: Sample, found: Detections | None) -> None:
-        from adatad_jax.outputs.timeline import (
-            draw_timeline,
-        )  # it imports matplotlib, which the first step need not wait for
+        from adatad_jax.outputs.timeline import draw_timeline  # matplotlib: the first step need not wait for it
 
         start, end, classes = sample.start, sample.end, self._evaluation.classes
         inside = []

@@ -34,6 +34,7 @@ from adatad_jax.models.layers import Params
 from adatad_jax.models.policy import MemoryPolicy
 from adatad_jax.models.sizes import CHUNK_FRAMES
 from adatad_jax.pipelines.backbone_features import store_features
+from adatad_jax.pipelines.compiled_ahead import compile_ahead
 from adatad_jax.pipelines.fitting import evaluated, training_policy
 from adatad_jax.pipelines.sample_windows import SampleWindows
 from adatad_jax.pipelines.start import Run, Start, continue_run, start_run, write_start
@@ -174,7 +175,6 @@ def _train(config: Config, workdir: Path, console: Console, leaving: Leaving, pr
             save = SaveCheckpoint(
                 writer, retention, config.train, start.tally, {**inputs.run.order, "shift": start.shift}
             )
-            saving = [save] if is_first() else []
             ending = _ending(inputs, plan, watching, console, leaving, processes)
             state = replicate(start.state, plan.devices)
             if start.unfinished is not None:
@@ -188,10 +188,11 @@ def _train(config: Config, workdir: Path, console: Console, leaving: Leaving, pr
                 ),
                 start.step,
                 batches.steps_per_epoch,
-                [*_hooks(inputs, plan, start, console), *watching.steps, *saving, *ending],
+                [*_hooks(inputs, plan, start, console), *watching.steps, *([save] if is_first() else []), *ending],
                 leaving,
                 processes,
                 start.shift,
+                _compiler(inputs, plan, start, processes),
             )
     report_evaluations(workdir, console)
     console.print(f"trained for {config.train.epochs} epochs; checkpoints are in {manager.directory}")
@@ -286,6 +287,13 @@ def make_plan(
         step = forgiving(step)
     rates = optimizer_config.scheduled(config.train.tia_rate)
     return Plan(sharing.devices, model, optimizer_config, optimizer, map_step(step, sharing.devices), rates)
+
+
+def _compiler(inputs: Inputs, plan: Plan, start: Start, processes: Processes) -> Callable[[TrainState], None]:
+    """Returns a function that compiles the step ahead; it does nothing where no step is left, or there are others."""
+    if processes.count > 1 or start.step >= len(plan.rates):
+        return lambda state: None
+    return functools.partial(compile_ahead, plan.step, inputs.config, inputs.sharing, inputs.windows.segment_rows)
 
 
 def _cut_history(workdir: Path, start: Start) -> list[dict[str, Any]]:

@@ -3,7 +3,7 @@
 import collections
 import logging
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from adatad_jax.data.loader import Loaded
@@ -129,6 +129,7 @@ def run(
     leaving: Leaving | None = None,
     processes: Processes = ALONE,
     shift: int = 0,
+    compiled: Callable[[TrainState], None] = lambda state: None,
 ) -> TrainState:
     """Takes one step per batch.
 
@@ -146,6 +147,7 @@ def run(
       leaving: tells when to leave; None: never.
       processes: that take the steps together.
       shift: epoch e begins at step `e * steps_per_epoch - shift` (`OptimizerConfig`).
+      compiled: compiles the step, while the first batch is loaded.
 
     Returns:
       The state after the last step, on the devices.
@@ -160,6 +162,7 @@ def run(
         leaving.agree(False)
     steps, supply = _Steps(hooks), iter(batches)
     place = Place(first, *divmod(first + shift, steps_per_epoch))
+    compiled(state)
     while True:
         try:
             with leaving.after_step(place.step):

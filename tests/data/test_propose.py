@@ -211,13 +211,7 @@ def own_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(command: str, folder: Path, *flags: str) -> str:
     """Runs a command in the folder and returns what it prints."""
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(ROOT),
-        "XLA_FLAGS": "",
-        "COLUMNS": "200",
-        "JAX_COMPILATION_CACHE_DIR": str(folder / "compiled"),
-    }
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "XLA_FLAGS": "", "COLUMNS": "200"}
     words = [sys.executable, "-m", *shlex.split(command), *flags]
     done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=folder, env=environment)
     assert done.returncode == 0, done.stderr[-3000:]
