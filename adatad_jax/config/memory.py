@@ -14,7 +14,7 @@ from adatad_jax.models.policy import MemoryPolicy
 
 FILLED = 0.9  # share of a device's memory that an estimate may fill: allocators leave gaps, and it is an estimate
 CHOSEN = ("remat", "attention_chunks", "mlp_chunks")  # fields of `model` that may be auto
-_GROUPS = (0, 32, 16, 8, 4, 2, 1)  # chunks at once, from most memory to least; 0: all
+_GROUPS = (0, 16, 4, 1)  # chunks at once, from most memory to least; 0: all
 
 
 class Budget(NamedTuple):
@@ -118,7 +118,7 @@ def _candidates(work: Work) -> Iterator[dict[str, Any]]:
     for remat in (False, True) if work.is_training else (False,):
         for chunks in _GROUPS:
             if chunks < work.chunks:
-                yield {"remat": remat, "attention_chunks": chunks, "mlp_chunks": chunks}
+                yield {"remat": remat, "attention_chunks": chunks, "mlp_chunks": 0}
 
 
 def _too_much(
@@ -139,8 +139,9 @@ def _too_much(
     """
     limit, own = budget.limit or 0, settings(policy)
     head = (
-        f"the memory does not suffice: {in_words(policy)} needs about {estimate(work, policy).describe()}, "
-        f"{budget.words}; at most {limit / GIB:.1f} GiB can be filled. Nothing was compiled."
+        f"{'the training step' if work.is_training else 'the prediction'} does not fit the memory: with "
+        f"{in_words(policy)}, it needs about {estimate(work, policy).describe()}, {budget.words}; at most "
+        f"{limit / GIB:.1f} GiB can be filled. Nothing was compiled."
     )
     tail = "If you know better than this estimate, say what may be used: --config.model.memory=GIB"
     for candidate in candidates:
@@ -155,11 +156,8 @@ def _too_much(
 
 def in_words(policy: MemoryPolicy) -> str:
     """Returns what a policy keeps and computes at once, in words."""
-    groups = {"attention": policy.attention_chunks, "MLP": policy.mlp_chunks}
-    at_once = [
-        f"{part} of {chunks} chunks at once" if chunks else f"{part} of all chunks at once"
-        for part, chunks in groups.items()
-    ]
     kept = "activations recomputed" if policy.remat else "activations kept"
+    at_once = f"chunks in a block at once: {policy.attention_chunks or 'all'}"
+    words = [kept, at_once, *([f"in its MLP: {policy.mlp_chunks}"] if policy.mlp_chunks else [])]
     dtype = jnp.dtype(policy.stream_dtype)
-    return ", ".join([kept, *at_once, *([] if dtype == jnp.float32 else [f"stream kept in {dtype.name}"])])
+    return ", ".join([*words, *([] if dtype == jnp.float32 else [f"stream kept in {dtype.name}"])])

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from adatad_jax.models.encoder import Block
+from adatad_jax.models.half_precision import layer
 from adatad_jax.models.layers import Dtype, Params
 from adatad_jax.models.policy import MemoryPolicy
 from adatad_jax.models.recompute import recomputed
@@ -58,12 +59,11 @@ class BlockRun:
         """
         blocks, adapters = self._blocks(), self.params["tia"]
         first = recomputed(self._block, self.policy, in_loop=False)
-        x = first(x, (jax.tree.map(lambda leaf: leaf[0], blocks), self.chunk_ids))
+        x = first(x, (layer(blocks, jnp.int32(0)), self.chunk_ids))
 
         def adapt_and_map(x: jax.Array, of_step: tuple[Params, Any, jax.Array, jax.Array | None]) -> jax.Array:
             adapter, stacked, index, chunk_ids = of_step
-            block = jax.tree.map(lambda leaf: jax.lax.dynamic_index_in_dim(leaf, index, keepdims=False), stacked)
-            return self._block(x + self._adapt(x, adapter), (block, chunk_ids))
+            return self._block(x + self._adapt(x, adapter), (layer(stacked, index), chunk_ids))
 
         step = recomputed(adapt_and_map, self.policy, in_loop=True)
         before = jax.tree.map(lambda leaf: leaf[:-1], adapters)

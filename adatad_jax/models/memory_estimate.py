@@ -139,8 +139,8 @@ def estimate(work: Work, policy: MemoryPolicy) -> Estimate:
     else:
         kept = _kept(work, policy) if work.is_training else 0
         live = _live(work, policy) + narrowed
-        # Before the blocks: the frames in float32, and the embedding; in training also the frames as augmented.
-        first = (5 if work.is_training else 4) * pixels + _EMBEDDING * work.stream
+        # Before the blocks, the frames are in float32; in training also as they are augmented.
+        first = 5 * pixels + work.stream if work.is_training else 4 * pixels + round(_EMBEDDING * work.stream)
     # The update of the parameters, at the end, has the gradients twice.
     working = max(live, _detector(work), first - kept - gradients, gradients - kept)
     return Estimate(arguments, gradients, kept, working)
@@ -148,19 +148,18 @@ def estimate(work: Work, policy: MemoryPolicy) -> Estimate:
 
 # Numbers of arrays that XLA holds, in sizes of what they are counted in. They follow from reading the layers, and were
 # fitted to what `compiled.memory_analysis()` says (tests/models/test_memory_estimate.py).
-_EMBEDDING = 3  # streams, while frames become tokens
-_BLOCK_STREAMS, _BLOCK_PRODUCTS = 4.5, 3.1  # kept of a block that is not recomputed, with both branches in groups
-_ATTENTION_KEPT, _MLP_KEPT = 5.6, 3.7  # more of it, of a branch that is not in groups: tokens; hidden tokens
-_LIVE_STREAMS, _LIVE_PRODUCTS, _LIVE_OF_GROUPS = 5.0, 4.2, 2.0  # at work in the backward pass of attention
-_ATTENTION, _WEIGHTS = 10, 4  # of a group in attention: tokens; of the heads at a time: matrices of weights
-_MLP_STREAMS, _MLP = 4.0, 2  # at work in the backward pass of the MLP: streams; of a group: hidden tokens
+_EMBEDDING = 2.5  # streams, while frames become tokens
+_BLOCK_STREAMS, _BLOCK_PRODUCTS = 3.2, 2.2  # kept of a block of which groups are recomputed
+_ATTENTION_KEPT, _MLP_KEPT = 7.0, 3.7  # kept beside them, where there are no groups: tokens; hidden tokens
+_LIVE_STREAMS, _LIVE_PRODUCTS = 3.7, 3.0  # at work in a block's backward pass
+_ATTENTION, _MLP, _WEIGHTS = 13.5, 2.1, 4  # of a group: tokens; hidden tokens of the MLP; weights of the heads at work
 _FORWARD_STREAMS, _FORWARD_ATTENTION, _FORWARD_MLP = 3, 6, 1.6  # the same where nothing is kept
 _DETECTOR_BLOCK, _DETECTOR_CONV, _DETECTOR_WEIGHTS = 24, 4, 2.8  # of the detector: sequences; matrices of weights
 
 
 def _kept(work: Work, policy: MemoryPolicy) -> int:
     """Returns the bytes that the backbone's forward pass keeps."""
-    vit, tokens = work.vit, work.tokens_at_once
+    vit = work.vit
     if vit.side:  # adapters alone have gradients: what they read is kept, or what they compute as well
         return round(len(vit.tia_blocks) * work.stream * (1 if policy.remat else 2.2))
     if not (work.is_full or vit.tia_blocks):
@@ -168,27 +167,33 @@ def _kept(work: Work, policy: MemoryPolicy) -> int:
     blocks = vit.depth if work.is_full else vit.depth - 1 - vit.tia_blocks[0]  # none before the first that learns
     if policy.remat:
         return round(blocks * work.stream * _bytes(policy.stream_dtype) / 4)
-    block = _BLOCK_STREAMS * work.stream + _BLOCK_PRODUCTS * work.products
-    if not policy.attention_chunks:
+    block: float = _BLOCK_STREAMS * work.stream + _BLOCK_PRODUCTS * work.products
+    at_once, in_mlp = _groups(work, policy)
+    if at_once == work.chunks:
         block += _ATTENTION_KEPT * work.products
-    if not policy.mlp_chunks:
-        block += _MLP_KEPT * tokens * vit.mlp_hidden * work.product_bytes
+        if in_mlp == work.chunks:
+            block += _MLP_KEPT * work.products * vit.mlp_hidden / vit.width
     return round(blocks * block)
 
 
 def _live(work: Work, policy: MemoryPolicy) -> int:
     """Returns the bytes at work at the peak of a block."""
-    vit = work.vit
-    attention = min(policy.attention_chunks or work.chunks, work.chunks) * work.tokens * vit.width * work.product_bytes
-    mlp = min(policy.mlp_chunks or work.chunks, work.chunks) * work.tokens * vit.mlp_hidden * work.product_bytes
+    vit, (at_once, in_mlp) = work.vit, _groups(work, policy)
+    tokens = at_once * work.tokens * vit.width * work.product_bytes
+    hidden = in_mlp * work.tokens * vit.mlp_hidden * work.product_bytes
     weights = _WEIGHTS * work.heads_at_once * work.tokens**2 * 4
     if not work.is_training or vit.side or not (work.is_full or vit.tia_blocks):
-        streams = _FORWARD_STREAMS * work.stream
-        return round(streams + max(_FORWARD_ATTENTION * attention + weights / 2, _FORWARD_MLP * mlp))
-    groups = _LIVE_OF_GROUPS * work.stream if 0 < policy.mlp_chunks < work.chunks else 0
-    in_attention = _LIVE_STREAMS * work.stream + _LIVE_PRODUCTS * work.products + _ATTENTION * attention + weights
-    in_mlp = _MLP_STREAMS * work.stream + _MLP * mlp
-    return round(groups + max(in_attention, in_mlp))
+        forward = _FORWARD_STREAMS * work.stream
+        return round(forward + max(_FORWARD_ATTENTION * tokens + weights / 2, _FORWARD_MLP * hidden))
+    streams = _LIVE_STREAMS * work.stream + _LIVE_PRODUCTS * work.products
+    # The MLP of a block that is not cut has its peak where attention has none.
+    return round(streams + _ATTENTION * tokens + weights + (_MLP * hidden if at_once < work.chunks else 0))
+
+
+def _groups(work: Work, policy: MemoryPolicy) -> tuple[int, int]:
+    """Returns the number of chunks that are in a block at once, and how many of these in its MLP."""
+    at_once = min(policy.attention_chunks or work.chunks, work.chunks)
+    return at_once, min(policy.mlp_chunks or at_once, at_once)
 
 
 def _narrowed(work: Work) -> int:

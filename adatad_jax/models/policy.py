@@ -13,14 +13,12 @@ class MemoryPolicy:
 
     Attributes:
       remat: whether the activations of a block are recomputed in the backward pass instead of kept.
-      attention_chunks: number of 16-frame chunks whose attention is computed at once; 0: all.
-      mlp_chunks: number of chunks that pass the MLP at once; 0: all.
+      attention_chunks: number of 16-frame chunks that pass a block at once, its attention before all; 0: all.
+      mlp_chunks: of these, the number that pass its MLP at once; 0: all of them.
       stream_dtype: of the residual stream that is kept between blocks for the backward pass.
-      offload: whether the kept stream goes to the host's memory.
     """
 
     remat: bool = False
     attention_chunks: int = 0
     mlp_chunks: int = 0
     stream_dtype: Dtype = jnp.float32
-    offload: bool = False

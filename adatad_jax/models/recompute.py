@@ -7,6 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from adatad_jax.models.half_precision import from_bits, to_bits
 from adatad_jax.models.policy import MemoryPolicy
 
 
@@ -32,11 +33,11 @@ def recomputed(
         return function(stream, others)
 
     def forward(stream: jax.Array, others: Any) -> tuple[jax.Array, tuple[jax.Array, Any]]:
-        return function(stream, others), (stream.astype(policy.stream_dtype), others)
+        return function(stream, others), (to_bits(stream, policy.stream_dtype), others)
 
     def backward(kept: tuple[jax.Array, Any], gradient: jax.Array) -> Any:
         stream, others = kept
-        _, pull = jax.vjp(function, stream.astype(jnp.float32), others)
+        _, pull = jax.vjp(function, from_bits(stream, policy.stream_dtype).astype(jnp.float32), others)
         return pull(gradient)
 
     run.defvjp(forward, backward)

@@ -175,7 +175,6 @@ def _train(config: Config, workdir: Path, console: Console, leaving: Leaving, pr
             save = SaveCheckpoint(
                 writer, retention, config.train, start.tally, {**inputs.run.order, "shift": start.shift}
             )
-            saving = [save] if is_first() else []
             ending = _ending(inputs, plan, watching, console, leaving, processes)
             state = replicate(start.state, plan.devices)
             if start.unfinished is not None:
@@ -189,7 +188,7 @@ def _train(config: Config, workdir: Path, console: Console, leaving: Leaving, pr
                 ),
                 start.step,
                 batches.steps_per_epoch,
-                [*_hooks(inputs, plan, start, console), *watching.steps, *saving, *ending],
+                [*_hooks(inputs, plan, start, console), *watching.steps, *([save] if is_first() else []), *ending],
                 leaving,
                 processes,
                 start.shift,

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 from adatad_jax.errors import one_line
@@ -12,6 +13,7 @@ from benchmarks.run.cases import LONG, SHORT, Case
 from benchmarks.run.context import Context
 from benchmarks.run.rows import ARGUMENTS, COMPILE, PEAK, TEMPORARIES, Row
 
+ROOT = Path(__file__).parents[2]
 GIB = 2**30
 BATCH = {"S": 2, "B": 2}  # at full length; else 1
 SECONDS = {"S": 22.0, "B": 22.0, "L": 28.0, "H": 40.0, "g": 50.0}  # to compile the step of a long window, about
@@ -107,7 +109,7 @@ def _peak_row(context: Context, case: Case) -> Row:
     for side in ("ours", "pytorch") if context.has_torch else ("ours",):
         arguments = [side, case.size, str(case.frames), str(case.batch), case.dtype, context.torch_device]
         command = [sys.executable, "-m", "benchmarks.run.peak", *arguments]
-        ended = subprocess.run(command, capture_output=True, text=True, check=False)
+        ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
         if ended.returncode == 0:
             found[side] = json.loads(ended.stdout.splitlines()[-1])["bytes"] / GIB
         else:

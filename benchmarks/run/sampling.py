@@ -11,6 +11,7 @@ import psutil
 LEAST_SECONDS = 0.2  # of a sample: shorter calls are repeated within it
 QUIET = 0.1  # share of the cores that other processes may use
 LOOK = 0.3  # seconds over which their use is measured before a sample
+JUDGED = 0.5  # seconds of a sample during which it is measured too: the system counts in hundredths
 SAMPLE_PATIENCE = 30.0  # seconds that one sample is waited for
 
 
@@ -89,7 +90,7 @@ class Idle:
             start = self.clock()
             seconds = measure()
             spent = self.clock() - start
-            quiet = quiet and (spent < LEAST_SECONDS or self.load.others() <= QUIET)
+            quiet = quiet and (spent < JUDGED or self.load.others() <= QUIET)
             if quiet or self.patience < spent:
                 return seconds, quiet
             self.patience -= spent

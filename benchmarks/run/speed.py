@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from adatad_jax.config.build import make_loss
 from adatad_jax.errors import UserError, one_line
-from adatad_jax.models.adatad import AdaTAD
+from adatad_jax.models.policy import MemoryPolicy
 from adatad_jax.training.flops import flops_per_window
 from adatad_jax.training.parameters import merge
 from benchmarks.run import ours
@@ -256,13 +256,9 @@ def model_flops(case: Case, shapes: ours.Shapes, training: bool) -> float | None
         found = flops_per_window(model, loss, state.trained, state.frozen, window)
         return None if found is None else case.batch * found
     whole = {"params": merge(state.trained, state.frozen)}
-    analysis: Any = jax.jit(_unrolled(model).apply).lower(whole, batch.frames, batch.mask).cost_analysis()
+    unrolled = model.clone(unroll=True, policy=MemoryPolicy())  # XLA counts the body of a loop once
+    analysis: Any = jax.jit(unrolled.apply).lower(whole, batch.frames, batch.mask).cost_analysis()
     return float(analysis["flops"]) if analysis and "flops" in analysis else None
-
-
-def _unrolled(model: AdaTAD) -> AdaTAD:
-    """Returns a model whose every layer stands by itself: XLA counts the body of a loop once."""
-    return model.clone(unroll=True)
 
 
 def _matmul(context: Context) -> tuple[Row, float]:

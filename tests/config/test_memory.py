@@ -20,7 +20,7 @@ MODEL = ModelConfig()
 WORK = Work(make_vit(MODEL), make_detector(Config(), 20), 2, 768, 160, "float32", "float32", is_training=True)
 KEPT = MemoryPolicy(remat=False)
 RECOMPUTED = MemoryPolicy(remat=True)
-LEAST = MemoryPolicy(remat=True, attention_chunks=1, mlp_chunks=1)
+LEAST = MemoryPolicy(remat=True, attention_chunks=1)
 
 
 def needs(policy: MemoryPolicy) -> int:
@@ -39,15 +39,15 @@ def test_the_fastest_policy_that_fits_is_taken() -> None:
     assert choose(model, needs(LEAST)) == LEAST
     between = choose(model, (needs(RECOMPUTED) + needs(LEAST)) // 2)
     assert between.remat
-    assert 1 < between.mlp_chunks < 96
+    assert 1 < between.attention_chunks < 96
     assert needs(between) <= (needs(RECOMPUTED) + needs(LEAST)) // 2
 
 
 def test_a_field_that_is_given_stands() -> None:
-    model = ModelConfig(remat=True, mlp_chunks=4)
+    model = ModelConfig(remat=True, attention_chunks=4)
     for limit in (needs(KEPT), needs(LEAST) + needs(LEAST) // 10):
         found = choose(model, limit)
-        assert (found.remat, found.mlp_chunks) == (True, 4)
+        assert (found.remat, found.attention_chunks) == (True, 4)
     assert choose(ModelConfig(remat=False, attention_chunks=0, mlp_chunks=0), needs(KEPT)) == KEPT
     assert given_policy(ModelConfig(stream_dtype="bfloat16")).stream_dtype == jnp.bfloat16
 
@@ -74,7 +74,7 @@ def test_a_run_keeps_what_it_was_computed_with() -> None:
     assert kept == {"remat": True, "attention_chunks": 0, "mlp_chunks": 0}
     assert choose(ModelConfig(), needs(KEPT), kept) == RECOMPUTED
     assert choose(ModelConfig(remat=False), needs(KEPT), kept) == KEPT  # the command's own value stands
-    with pytest.raises(UserError, match=r"model\.mlp_chunks=\d"):
+    with pytest.raises(UserError, match=r"model\.attention_chunks=\d"):
         choose(ModelConfig(), needs(LEAST), kept)
 
 

@@ -25,9 +25,15 @@ def frames(seed: int = 0, batch: int = 1, length: int = 48) -> np.ndarray:
 
 
 def moved_params(config: ViTConfig) -> dict:
-    """Returns initial parameters with noise, so that the adapters have an effect."""
-    params = jax.jit(Backbone(config).init)(jax.random.key(0), frames())["params"]
-    return jax.tree.map(lambda x: x + 0.05 * jax.random.normal(jax.random.key(x.size), x.shape), params)
+    """Returns random parameters, of scales and factors around 1, so that the adapters have an effect."""
+    shapes = jax.eval_shape(Backbone(config).init, jax.random.key(0), frames())["params"]
+    draw = np.random.default_rng(0).normal
+
+    def drawn(path: tuple, leaf: jax.ShapeDtypeStruct) -> np.ndarray:
+        middle = 1 if path[-1].key in ("scale", "gamma") else 0
+        return (middle + 0.1 * draw(size=leaf.shape)).astype(np.float32)
+
+    return jax.tree_util.tree_map_with_path(drawn, shapes)
 
 
 def test_adapters_are_the_only_path_across_chunks() -> None:

@@ -84,9 +84,9 @@ IN_FOURS = {"attention_chunks": 4, "mlp_chunks": 4}
 @pytest.mark.parametrize(
     ("config", "policy", "training"),
     [
-        (small("tiny", 256), MemoryPolicy(remat=False), True),
         (small("S", 64), MemoryPolicy(remat=True, attention_chunks=1, mlp_chunks=1), True),
         (small("S", 256), MemoryPolicy(**IN_FOURS), False),
+        pytest.param(small("tiny", 256), MemoryPolicy(remat=False), True, marks=SLOW),
         pytest.param(small("tiny", 256), MemoryPolicy(remat=True, **IN_FOURS), True, marks=SLOW),
         pytest.param(small("S", 256), MemoryPolicy(), False, marks=SLOW),
         pytest.param(small("S", 256), MemoryPolicy(remat=True), True, marks=SLOW),
@@ -133,9 +133,6 @@ def test_frozen_kernels_in_bfloat16_take_half() -> None:
 
 def test_less_is_kept_and_at_work_in_smaller_groups() -> None:
     work = work_of(Config(), training=True)
-    totals = [
-        estimate(work, MemoryPolicy(remat=True, attention_chunks=chunks, mlp_chunks=chunks)).total
-        for chunks in (0, 32, 16, 8, 4, 2, 1)
-    ]
+    totals = [estimate(work, MemoryPolicy(remat=True, attention_chunks=chunks)).total for chunks in (0, 16, 4, 1)]
     assert totals == sorted(totals, reverse=True)
     assert estimate(work, MemoryPolicy(remat=False)).total > totals[0]

@@ -135,6 +135,14 @@ def test_loss_and_gradients(case: Case, recompute: bool) -> None:
     assert all(p.grad is None for p in training.model.parameters() if not p.requires_grad)
 
 
+def test_both_ways_to_embed_patches(case: Case) -> None:
+    """A CPU takes one, a GPU the other; a remainder of the frames that is no whole patch is dropped."""
+    embed = make_theirs(case, recompute=False).backbone.patch_embed
+    frames = torch.randn(3, 16, 2 * embed.projection.kernel_size[1] + 5, 40, 3)
+    with torch.inference_mode():
+        torch.testing.assert_close(embed.as_product(frames), embed(frames), rtol=0, atol=1e-4)
+
+
 def test_update(case: Case) -> None:
     optimizer, (trained, _) = make_optimizer(OPTIMIZER), split(case.params)
     training = make_training(case, recompute=False)
