@@ -80,7 +80,7 @@ class DataConfig:
         0, "a control: shuffle frames inside groups of so many, in training and test; 0: none", at_least=0
     )
     in_memory: bool = setting(False, "keep every video's resized frames in memory (small data sets)")
-    threads: int = setting(8, "decoding threads", at_least=1)
+    threads: int = setting(8, "decoding threads of training and evaluation; detect takes all cores", at_least=1)
     time_limit: float = setting(60.0, "seconds that a video may take to open, and a sample to be read", above=0)
     reader: str = setting(
         "pyav",

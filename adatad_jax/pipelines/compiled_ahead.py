@@ -3,6 +3,7 @@
 from adatad_jax.config.fields import Config
 from adatad_jax.data.loader import training_batch
 from adatad_jax.devices.choice import Sharing
+from adatad_jax.devices.compilation import uncollected
 from adatad_jax.devices.placing import placed_shapes
 from adatad_jax.training.state import TrainState
 from adatad_jax.training.step import Step
@@ -22,4 +23,6 @@ def compile_ahead(step: Step, config: Config, sharing: Sharing, segment_rows: in
     length = window.frames.shape[1] // sharing.shares
     part = window._replace(frames=window.frames[:, :length])
     batch = placed_shapes(part, config.train.batch_size // sharing.groups, sharing.devices)
-    step.lower(state, batch).compile()  # type: ignore[attr-defined]
+    with uncollected():
+        lowered = step.lower(state, batch)  # type: ignore[attr-defined]
+    lowered.compile()

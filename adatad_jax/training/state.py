@@ -53,7 +53,7 @@ def create_state(
         trained=trained,
         frozen=frozen,
         average=jax.tree.map(jnp.array, trained),
-        optimizer=optimizer.init(trained),
+        optimizer=jax.jit(optimizer.init)(trained),  # one program, not one for each shape
         normalizer=jnp.float32(normalizer),
         key=jax.random.key_data(jax.random.key(seed)),
     )

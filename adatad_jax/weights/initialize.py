@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from adatad_jax.config.fields import Config
+from adatad_jax.devices.compilation import uncollected
 from adatad_jax.models.adatad import AdaTAD
 from adatad_jax.models.layers import Params
 from adatad_jax.models.sizes import CHUNK_FRAMES
@@ -71,7 +72,8 @@ def _drawn(model: AdaTAD, config: Config, wanted: Callable[[tuple[str, ...]], bo
 
     # Traced once, and compiled as one function, so that XLA drops draws that nothing reads: up to a billion parameters.
     key = jax.random.key(config.seed)
-    traced = jax.jit(draw).trace(key)
+    with uncollected():
+        traced = jax.jit(draw).trace(key)
     if traced.out_info:
         leaves |= jax.device_get(traced.lower().compile()(key))
     params: Params = flax.traverse_util.unflatten_dict(leaves)
