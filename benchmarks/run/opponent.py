@@ -1,6 +1,7 @@
 """PyTorch's side of a case. Importing it needs torch; `available` tells whether that is installed."""
 
 import time
+import warnings
 from typing import Any
 
 import torch
@@ -106,6 +107,7 @@ def forget() -> None:
 def set_up(threads: int) -> None:
     """Sets the number of threads, and what float32 products mean on a GPU: float32, as on our side."""
     torch.set_num_threads(threads)
+    warnings.filterwarnings("ignore", message="dynamo_pgo force disabled")  # as asked for
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
 
