@@ -143,7 +143,7 @@ class ModelConfig:
     )
     stream_dtype: str = setting(
         "float32",
-        "in which the tokens between blocks are kept for the backward pass",
+        "in which the tokens between blocks are kept for the backward pass, where remat is on",
         one_of=("float32", "bfloat16"),
     )
     width: int = setting(512, "width of the detector", at_least=1)
