@@ -127,7 +127,7 @@ class ModelConfig:
     )
     memory: float | str = setting(
         AUTO,
-        "GiB of a device that may be used; auto: what it has free. Of remat, attention_chunks and mlp_chunks, those "
+        "GiB of a device that may be used; auto: 90% of what it has. Of remat, attention_chunks and mlp_chunks, those "
         "that are auto are chosen so that the work fits (docs/training.md)",
         above=0,
         or_auto=float,
