@@ -127,7 +127,7 @@ class ModelConfig:
     )
     memory: float | str = setting(
         AUTO,
-        "GiB of a device that may be used; auto: what it has free. Of remat, attention_chunks and mlp_chunks, those "
+        "GiB of a device that may be used; auto: 90% of what it has. Of remat, attention_chunks and mlp_chunks, those "
         "that are auto are chosen so that the work fits (docs/training.md)",
         above=0,
         or_auto=float,
@@ -143,7 +143,7 @@ class ModelConfig:
     )
     stream_dtype: str = setting(
         "float32",
-        "in which the tokens between blocks are kept for the backward pass",
+        "in which the tokens between blocks are kept for the backward pass, where remat is on",
         one_of=("float32", "bfloat16"),
     )
     width: int = setting(512, "width of the detector", at_least=1)

@@ -33,12 +33,14 @@ class Choice(NamedTuple):
     """How work fits a device.
 
     Attributes:
+      work: what is computed.
       policy: of the backbone.
       estimate: of the memory.
       budget: that it fits.
       how: what decided on the policy, in words.
     """
 
+    work: Work
     policy: MemoryPolicy
     estimate: Estimate
     budget: Budget
@@ -46,9 +48,8 @@ class Choice(NamedTuple):
 
     def describe(self) -> str:
         """Returns the choice with the estimate, for the start of a run."""
-        return (
-            f"memory: {in_words(self.policy)} ({self.how}); estimated {self.estimate.describe()}, {self.budget.words}"
-        )
+        words = in_words(self.work, self.policy)
+        return f"memory: {words} ({self.how}); estimated {self.estimate.describe()}, {self.budget.words}"
 
 
 def settings(policy: MemoryPolicy) -> dict[str, Any]:
@@ -101,7 +102,7 @@ def choose_policy(
     Raises:
       UserError: it does not fit; the message says what would.
     """
-    candidates = list(_candidates(work))
+    candidates = list(_candidates(work, model.stream_dtype))
     chosen = candidates if kept is None else [kept]
     allowed = list(dict.fromkeys(given_policy(model, one) for one in chosen))
     how = "as the run was computed so far" if kept is not None else "chosen" if len(allowed) > 1 else "given"
@@ -110,12 +111,17 @@ def choose_policy(
     fitting = [least] if budget.limit is None else [p for p in allowed if estimates[p].total <= budget.limit]
     if not fitting:
         raise UserError(_too_much(work, budget, least, candidates, levers))
-    return Choice(fitting[0], estimates[fitting[0]], budget, how)
+    return Choice(work, fitting[0], estimates[fitting[0]], budget, how)
 
 
-def _candidates(work: Work) -> Iterator[dict[str, Any]]:
-    """Yields the values of the fields of `CHOSEN`, from the fastest, which needs the most memory."""
-    for remat in (False, True) if work.is_training else (False,):
+def _candidates(work: Work, stream_dtype: str) -> Iterator[dict[str, Any]]:
+    """Yields the values of the fields of `CHOSEN`, from the fastest, which needs the most memory.
+
+    Without recomputation there is no stream that is kept by itself, for which a dtype could be wanted.
+    """
+    kept = [False] if stream_dtype == "float32" or not work.is_training else []
+    recomputed = [True] if work.is_training else []
+    for remat in (*kept, *recomputed):
         for chunks in _GROUPS:
             if chunks < work.chunks:
                 yield {"remat": remat, "attention_chunks": chunks, "mlp_chunks": 0}
@@ -140,7 +146,7 @@ def _too_much(
     limit, own = budget.limit or 0, settings(policy)
     head = (
         f"{'the training step' if work.is_training else 'the prediction'} does not fit the memory: with "
-        f"{in_words(policy)}, it needs about {estimate(work, policy).describe()}, {budget.words}; at most "
+        f"{in_words(work, policy)}, it needs about {estimate(work, policy).describe()}, {budget.words}; at most "
         f"{limit / GIB:.1f} GiB can be filled. Nothing was compiled."
     )
     tail = "If you know better than this estimate, say what may be used: --config.model.memory=GIB"
@@ -154,10 +160,13 @@ def _too_much(
     return f"{head} {none}\n{tail}"
 
 
-def in_words(policy: MemoryPolicy) -> str:
-    """Returns what a policy keeps and computes at once, in words."""
-    kept = "activations recomputed" if policy.remat else "activations kept"
-    at_once = f"chunks in a block at once: {policy.attention_chunks or 'all'}"
-    words = [kept, at_once, *([f"in its MLP: {policy.mlp_chunks}"] if policy.mlp_chunks else [])]
-    dtype = jnp.dtype(policy.stream_dtype)
-    return ", ".join([*words, *([] if dtype == jnp.float32 else [f"stream kept in {dtype.name}"])])
+def in_words(work: Work, policy: MemoryPolicy) -> str:
+    """Returns what a policy keeps and computes at once, in words; a prediction keeps nothing."""
+    words = [f"chunks in a block at once: {policy.attention_chunks or 'all'}"]
+    if policy.mlp_chunks:
+        words.append(f"in its MLP: {policy.mlp_chunks}")
+    if work.is_training:
+        words.insert(0, "activations recomputed" if policy.remat else "activations kept")
+        if policy.remat and jnp.dtype(policy.stream_dtype) != jnp.float32:
+            words.append(f"stream kept in {jnp.dtype(policy.stream_dtype).name}")
+    return ", ".join(words)

@@ -8,7 +8,7 @@ from adatad_jax.annotations.records import AUTO
 
 T = TypeVar("T")
 
-_KINDS = {bool: "True or False", int: "a whole number, ", float: ""}
+_KINDS = {bool: "True or False", int: "a whole number, ", float: ""}  # before the bounds
 
 
 def _is_a(value: Any, kind: type) -> bool:

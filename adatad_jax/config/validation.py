@@ -75,6 +75,11 @@ def _joint_rules(config: Config, missing: tuple[str, ...]) -> list[Rule]:
             model.adaptation != "full" or model.frozen_dtype == "float32",
             "float32: full fine-tuning (model.adaptation=full) freezes no weights",
         ),
+        Rule(
+            "model.stream_dtype",
+            model.remat is not False or model.stream_dtype == "float32",
+            "float32 where model.remat=False: a stream is kept by itself only where the rest is recomputed",
+        ),
         Rule("model.image_size", model.image_size >= patch, f"at least the patch, {patch}"),
         Rule("data.test_short_side", data.test_short_side >= data.crop, "at least data.crop"),
         Rule(

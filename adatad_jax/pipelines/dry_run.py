@@ -116,7 +116,7 @@ def dry_run(config: Config, workdir: Path, console: Console, platform: str | Non
     for note in known.notes:
         console.print(note)
     kept = read_policy(workdir) if has_checkpoint(workdir) else None
-    choice = training_policy(config, sharing, known.classes, kept, console)
+    choice = training_policy(config, sharing, known.classes, kept, console, platform=platform)
     plan = make_plan(config, choice.policy, sharing, known.classes, known.steps_per_epoch or UNKNOWN_STEPS)
     shapes = _shapes(plan, config, known)
     rates, decay, full = plan.optimizer_config.rates, plan.optimizer_config.weight_decay, plan.optimizer_config.full

@@ -26,6 +26,7 @@ def training_policy(
     kept: Mapping[str, Any] | None,
     console: Console,
     processes: Processes = ALONE,
+    platform: str | None = None,
 ) -> Choice:
     """Chooses how a training fits its devices, and prints it; a run that is continued keeps what it has.
 
@@ -36,15 +37,17 @@ def training_policy(
       kept: what the run was computed with so far (`read_policy`); None: it has not begun.
       console: where to report.
       processes: that train together; all choose the same.
+      platform: for which to choose, as `--platform` names it; None: that of the devices.
 
     Raises:
       UserError: the training does not fit; the message says what would.
     """
-    available, device = least_available(sharing.devices)
+    available, device = least_available(sharing.devices) if platform is None else (None, platform)
     everywhere = processes.post("memory of a device", available)()
     budget = budget_of(config.model, None if None in everywhere else min(everywhere), device)
     smallest = config.with_fields({"model.remat": True, "model.attention_chunks": 1, "model.mlp_chunks": 1})
-    work = training_work(config, sharing, classes)
+    backend = jax.default_backend() if platform is None else {"cuda": "gpu"}.get(platform, platform)
+    work = training_work(config, sharing, classes, backend)
     choice = choose_policy(config.model, work, budget, kept, levers(smallest, of_device=True))
     console.print(choice.describe(), highlight=False)
     return choice
@@ -64,13 +67,14 @@ def evaluated(model: AdaTAD, config: Config) -> AdaTAD:
     return dataclasses.replace(model, policy=fitting.policy)
 
 
-def training_work(config: Config, sharing: Sharing, classes: int) -> Work:
+def training_work(config: Config, sharing: Sharing, classes: int, backend: str) -> Work:
     """Returns what a training computes at once on each device.
 
     Args:
       config: of the run, without open fields.
       sharing: how devices share a batch.
       classes: number of classes.
+      backend: as JAX names it.
     """
     data, train = config.data, config.train
     return Work(
@@ -81,7 +85,7 @@ def training_work(config: Config, sharing: Sharing, classes: int) -> Work:
         side=data.crop,
         dtype=config.model.dtype,
         frozen_dtype=config.model.frozen_dtype,
-        platform=jax.default_backend(),
+        platform=backend,
         is_training=True,
         is_full=config.model.adaptation == "full",
         has_backbone=not train.cache_features,

@@ -97,7 +97,9 @@ def test_a_budget_is_stated_or_most_of_what_the_device_has() -> None:
 def test_a_prediction_recomputes_nothing() -> None:
     work = dataclasses.replace(WORK, is_training=False)
     for limit in (estimate(work, KEPT).total, estimate(work, dataclasses.replace(LEAST, remat=False)).total):
-        assert not choose_policy(ModelConfig(), work, Budget(limit, ""), None, []).policy.remat
+        found = choose_policy(ModelConfig(), work, Budget(limit, ""), None, [])
+        assert not found.policy.remat
+        assert "activations" not in found.describe()
 
 
 @pytest.mark.parametrize(
@@ -123,6 +125,13 @@ def test_a_field_of_memory_is_auto_or_a_value(override: str, value: object) -> N
 def test_other_values_are_refused(override: str, expected: str) -> None:
     with pytest.raises(UserError, match=rf"config\.model\.{override.partition('=')[0]}=.*{expected}"):
         load_config(CONFIGS / "thumos_s.py", [f"--config.model.{override}"])
+
+
+def test_a_stream_in_bfloat16_needs_recomputation() -> None:
+    assert choose(ModelConfig(stream_dtype="bfloat16"), needs(KEPT)).remat
+    overrides = ["--config.model.remat=False", "--config.model.stream_dtype=bfloat16"]
+    with pytest.raises(UserError, match=r"model\.stream_dtype='bfloat16'.*model\.remat=False"):
+        load_config(CONFIGS / "thumos_s.py", overrides)
 
 
 def test_frozen_weights_in_bfloat16_need_frozen_weights() -> None:

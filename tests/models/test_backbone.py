@@ -106,6 +106,32 @@ def test_a_policy_draws_the_same_and_rounds_what_is_kept_alone() -> None:
     assert 1e-5 < max(differences) < 2**-7
 
 
+def test_on_cuda_no_frozen_weight_is_cast_in_a_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """VideoMAE-S in bfloat16, lowered: whole stacks are cast, before the loops, and no block's kernel is."""
+    monkeypatch.setattr("jax._src.cudnn.fused_attention_stablehlo.check_cudnn_version", lambda: 91000)
+    config = dataclasses.replace(SIZES["S"], depth=3, tia_blocks=(0, 1, 2), tia_hidden=96)
+    model = Backbone(config, jnp.bfloat16, policy=MemoryPolicy(remat=True))
+    windows = jax.ShapeDtypeStruct((1, 64, 160, 160, 3), jnp.uint8)
+    params = jax.eval_shape(model.init, jax.random.key(0), windows)["params"]
+
+    def gradient(tia: dict, params: dict, windows: jax.Array) -> dict:
+        def total(tia: dict) -> jax.Array:
+            blocks = {"blocks_0_2": {**params["blocks_0_2"], "tia": tia}}
+            return model.apply({"params": {**params, **blocks}}, windows).sum()
+
+        return jax.grad(total)(tia)
+
+    traced = jax.jit(gradient).trace(params["blocks_0_2"]["tia"], params, windows)
+    text = traced.lower(lowering_platforms=("cuda",)).as_text()
+    casts = re.findall(r"stablehlo.convert .*\(tensor<([\dx]+)xf32>\) -> tensor<[\dx]+xbf16>", text)
+    kernels = ("384x1152", "384x384", "384x1536", "1536x384")
+    assert {cast for cast in casts if cast.endswith(kernels)} >= {f"3x{kernel}" for kernel in kernels}
+    # (The patch embedding, outside of loops, has the shape of the last.)
+    assert not {cast for cast in casts if cast.removeprefix("1x") in kernels[:3]}
+    assert "fmhaSoftmaxBackward(" in text
+    assert "800x800" not in text
+
+
 # Adapters in all blocks are tested with the whole step.
 @pytest.mark.parametrize(
     "changes",

@@ -64,6 +64,7 @@ def test_windows_steps_and_hours_follow_from_the_data(
     assert f"{VIDEOS} per epoch in batches of 2: 3 steps" in text  # 5 videos in batches of 2
     assert f"{3 * EPOCHS} in {EPOCHS} epochs" in text
     assert text.count("lowered for tpu") == 2
+    assert re.search(r"memory: activations.*tpu does not tell what it has: set model\.memory", text)
     assert str(tmp_path / "runs/new") in text
 
 
