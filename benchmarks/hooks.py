@@ -4,11 +4,12 @@ Takes steps of the demo's detector on one of its batches, in turns with all hook
 prints the ratio of their times. A turn with hooks writes one checkpoint with its checksums, and lasts until it is
 written: four times as often as the demo does. On a machine with other work, the ratio is mostly noise; the time of the
 loop's thread in the hooks, which is printed too, is not. WORKDIR is a folder of the demo
-(`python -m adatad_jax.demo.run`); without it, data of the demo is made in a temporary folder.
+(`python -m adatad_jax.demo.run`); without it, data of the demo is made in a temporary folder. With `--write`, the
+figures are written into `benchmarks/RESULTS.md`.
 """
 
+import argparse
 import itertools
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -37,6 +38,7 @@ from adatad_jax.training.saving import SaveCheckpoint
 from adatad_jax.training.state import TrainState, create_state
 from adatad_jax.training.writing import CheckpointWriter
 from adatad_jax.weights.initialize import initialize
+from benchmarks.results import add_write_option, dated, write_between
 
 TURNS, STEPS = 5, 200  # turns with and turns without, and the steps of each
 NO_END = 10**9  # steps per epoch: none ends
@@ -82,17 +84,26 @@ class Measured(NamedTuple):
 
 def main() -> None:
     """Prints the time of a step without and with hooks, and their ratio."""
+    parser = argparse.ArgumentParser(description="Measure what guards, sums, logs and checkpoints cost.")
+    parser.add_argument("workdir", type=Path, nargs="?", help="folder of a demo; default: data is made")
+    add_write_option(parser)
+    args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        data = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(folder)
+        data = args.workdir or Path(folder)
         make_data(data, 0, 16, 2, make_console())
         found = measure(data, Path(folder) / "run")
     without, with_hooks = (1e3 * np.array(seconds) / STEPS for seconds in (found.without, found.with_hooks))
     own = 1e3 * found.in_hooks / (TURNS * STEPS)
     ratios = with_hooks / without
-    print(f"{jax.devices()[0].device_kind}: {TURNS} turns of {STEPS} steps of the demo each, a checkpoint per turn")
-    print(f"step without hooks {np.median(without):.1f} ms, with all of them {np.median(with_hooks):.1f} ms (medians)")
-    print(f"ratio {np.median(ratios):.4f} ({ratios.min():.4f} to {ratios.max():.4f})")
-    print(f"this thread in the hooks {own:.3f} ms per step, {100 * own / np.median(without):.2f}%")
+    lines = [
+        f"{jax.devices()[0].device_kind}: {TURNS} turns of {STEPS} steps of the demo each, a checkpoint per turn",
+        f"step without hooks {np.median(without):.1f} ms, with all of them {np.median(with_hooks):.1f} ms (medians)",
+        f"ratio {np.median(ratios):.4f} ({ratios.min():.4f} to {ratios.max():.4f})",
+        f"this thread in the hooks {own:.3f} ms per step, {100 * own / np.median(without):.2f}%",
+    ]
+    print("\n".join(lines))
+    if args.write:
+        write_between("benchmarks.hooks", "\n".join([dated("benchmarks.hooks"), "", *(f"- {line}" for line in lines)]))
 
 
 def measure(data: Path, workdir: Path) -> Measured:

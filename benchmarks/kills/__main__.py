@@ -31,6 +31,7 @@ from adatad_jax.errors import Exit
 from benchmarks.kills.compare import differences
 from benchmarks.kills.runs import Struck, Training, draw_moments
 from benchmarks.kills.watched import ENDING, PHASES, STARTING
+from benchmarks.results import add_write_option, dated, write_between
 
 GRACE = 30.0
 NAMES = {signal.SIGKILL: "kill -9", signal.SIGTERM: "SIGTERM"}
@@ -47,6 +48,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--test-videos", type=int, default=6)
     parser.add_argument("--epochs", type=int, default=24)
     parser.add_argument("--checkpoint-steps", type=int, default=3, help="steps between checkpoints inside an epoch")
+    add_write_option(parser)
     return parser
 
 
@@ -136,24 +138,26 @@ def wrong_ends(struck: Sequence[Struck]) -> list[str]:
     return wrong
 
 
-def tell(struck: Sequence[Struck], console: Console) -> None:
-    """Prints a line for each signal and phase."""
-    table = Table("signal", "phase", "strikes", "exit codes", "seconds to end", "steps again")
+def rows_of(struck: Sequence[Struck]) -> list[tuple[str, ...]]:
+    """Returns a row for each signal and phase, below a row of titles."""
+    rows: list[tuple[str, ...]] = [("signal", "phase", "strikes", "exit codes", "seconds to end", "steps again")]
     for number, name in NAMES.items():
         for phase in PHASES:
             own = [one for one in struck if one.moment and one.moment.signal is number and one.phase == phase]
             if own:
                 codes = Counter(one.code for one in own)
                 seconds = [one.seconds for one in own]
-                table.add_row(
-                    name,
-                    phase,
-                    str(len(own)),
-                    ", ".join(f"{count} x {code}" for code, count in sorted(codes.items())),
-                    f"{statistics.median(seconds):.2f}, at most {max(seconds):.2f}",
-                    f"at most {max(one.again for one in own)}",
+                rows.append(
+                    (
+                        name,
+                        phase,
+                        str(len(own)),
+                        ", ".join(f"{count} x {code}" for code, count in sorted(codes.items())),
+                        f"{statistics.median(seconds):.2f}, at most {max(seconds):.2f}",
+                        f"at most {max(one.again for one in own)}",
+                    )
                 )
-    console.print(table)
+    return rows
 
 
 def main() -> None:
@@ -161,17 +165,25 @@ def main() -> None:
     args = make_parser().parse_args()
     console, clock = make_console(), time.monotonic()
     struck, differing = strike(args, console)
-    tell(struck, console)
+    titles, *rows = rows_of(struck)
+    table = Table(*titles)
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
     wrong = [*wrong_ends(struck), *differing]
     for line in wrong:
         console.print(line)
     terms = [one for one in struck if one.moment and one.moment.signal is signal.SIGTERM]
-    console.print(
+    summary = (
         f"{len(struck) - len(terms)} kill -9 and {len(terms)} SIGTERM, {len(struck)} restarts in "
         f"{(time.monotonic() - clock) / 60:.1f} min: last checkpoint and history "
         f"{'differ' if differing else 'bit-identical'}; at most {max((one.again for one in terms), default=0)} steps "
         f"again and {max((one.seconds for one in terms), default=0):.1f} s to leave after SIGTERM"
     )
+    console.print(summary)
+    if args.write:
+        lines = [f"| {' | '.join(cells)} |" for cells in (titles, ["---"] * len(titles), *rows)]
+        write_between("benchmarks.kills", "\n".join([dated("benchmarks.kills"), summary + ".", "", *lines]))
     sys.exit(bool(wrong))
 
 

@@ -24,6 +24,7 @@ from adatad_jax.console import make_console
 from adatad_jax.demo.run import make_data
 from benchmarks.kills.__main__ import arguments_of, make_parser
 from benchmarks.kills.compare import differences
+from benchmarks.results import dated, write_between
 
 MINUTE = 60.0
 WAIT = 60.0  # seconds that processes wait for each other at the start, after Python and its libraries have started
@@ -168,11 +169,14 @@ def main() -> None:
     for line in wrong:
         print(line)
     slowest = max((one.seconds for one in lost), default=0.0)
-    print(
+    summary = (
         f"{len(lost)} kills of one of {args.processes} processes, as many restarts, in "
         f"{(time.monotonic() - clock) / MINUTE:.1f} min: the others ended within {slowest:.1f} s; "
         f"{len(wrong)} problems{'' if wrong else ': checkpoint and history bit-identical'}"
     )
+    print(summary)
+    if args.write:
+        write_between("benchmarks.kills.processes", f"{dated('benchmarks.kills.processes')} {summary}.")
     sys.exit(bool(wrong))
 
 

@@ -8,45 +8,15 @@ from pathlib import Path
 
 import jax
 
-from adatad_jax.errors import UserError
-from adatad_jax.files import write_text
+from benchmarks.results import RESULTS, write_between
 from benchmarks.run.rows import FORWARD, STEP, Row
 
-RESULTS = Path(__file__).parents[1] / "RESULTS.md"
 PACKAGES = ("jax", "flax", "torch")
 
 
-def markers(part: str) -> tuple[str, str]:
-    """Returns the two lines between which a part's tables stand."""
-    return f"<!-- written by benchmarks.run: {part} -->", f"<!-- end of benchmarks.run: {part} -->"
-
-
-def replace_between(text: str, part: str, tables: str, path: Path) -> str:
-    """Returns a text whose tables of a part are replaced.
-
-    Args:
-      text: with both markers.
-      part: of the benchmark.
-      tables: to write between them.
-      path: of the text, for messages.
-
-    Raises:
-      UserError: the text does not have each marker once, the first one first.
-    """
-    begin, end = markers(part)
-    if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
-        raise UserError(
-            f"{path}: expected the lines {begin!r} and {end!r} once each, in this order; restore them where the tables "
-            f"of the part {part} belong"
-        )
-    before, rest = text.split(begin)
-    return f"{before}{begin}\n\n{tables}\n\n{end}{rest.split(end)[1]}"
-
-
 def write_tables(part: str, rows: Sequence[Row], about: str, path: Path = RESULTS) -> None:
-    """Writes the tables of a part into the results; see `replace_between`."""
-    text = path.read_text(encoding="utf-8")
-    write_text(path, replace_between(text, part, f"{about}\n\n{render(rows)}", path))
+    """Writes the tables of a part into the results; see `write_between`."""
+    write_between(f"benchmarks.run: {part}", f"{about}\n\n{render(rows)}", path)
 
 
 def describe(command: str, device: jax.Device, threads: int) -> str:

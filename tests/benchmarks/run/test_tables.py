@@ -6,22 +6,24 @@ import jax
 import pytest
 
 from adatad_jax.errors import UserError
+from benchmarks.results import RESULTS, markers, replace_between
 from benchmarks.run.__main__ import PARTS
 from benchmarks.run.rows import Row
-from benchmarks.run.tables import RESULTS, describe, markers, render, replace_between, write_tables
+from benchmarks.run.tables import describe, render, write_tables
 
 ROW = Row("train step", "S", 64, 2, "float32", "recomputed", "s", 4.0, 5.0, 0.8, 0.031, "2 of 3 | beside")
 
 
 def test_the_results_have_a_place_for_every_part() -> None:
     text = RESULTS.read_text(encoding="utf-8")
-    for part in PARTS:
-        replace_between(text, part, "", RESULTS)
+    others = ("benchmarks.hooks", "benchmarks.kills", "benchmarks.kills.processes")
+    for name in (*others, *(f"benchmarks.run: {part}" for part in PARTS)):
+        replace_between(text, name, "", RESULTS)
 
 
 def test_tables_are_replaced(tmp_path: Path) -> None:
     path = tmp_path / "RESULTS.md"
-    begin, end = markers("speed")
+    begin, end = markers("benchmarks.run: speed")
     path.write_text(f"before\n{begin}\nold\n{end}\nafter\n", encoding="utf-8")
     for number in range(2):
         write_tables("speed", [ROW], f"run {number}", path)
@@ -36,10 +38,10 @@ def test_tables_are_replaced(tmp_path: Path) -> None:
 
 def test_a_missing_marker_is_named(tmp_path: Path) -> None:
     path = tmp_path / "RESULTS.md"
-    path.write_text(markers("speed")[0], encoding="utf-8")
+    path.write_text(markers("benchmarks.run: speed")[0], encoding="utf-8")
     with pytest.raises(UserError, match=str(path)) as error:
         write_tables("speed", [ROW], "", path)
-    assert markers("speed")[1] in str(error.value)
+    assert markers("benchmarks.run: speed")[1] in str(error.value)
 
 
 def test_table() -> None:

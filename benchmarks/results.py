@@ -1,0 +1,55 @@
+"""`benchmarks/RESULTS.md`, in which each benchmark writes its own part, between two lines of its name."""
+
+import argparse
+import datetime
+import shlex
+import sys
+from pathlib import Path
+
+from adatad_jax.errors import UserError
+from adatad_jax.files import write_text
+
+RESULTS = Path(__file__).parent / "RESULTS.md"
+
+
+def add_write_option(parser: argparse.ArgumentParser) -> None:
+    """Adds the option to record what was measured."""
+    parser.add_argument("--write", action="store_true", help=f"write the figures into {RESULTS.name} as well")
+
+
+def dated(module: str) -> str:
+    """Returns the day and the command of a measurement, for its record."""
+    command = shlex.join(["python", "-m", module, *(one for one in sys.argv[1:] if one != "--write")])
+    return f"{datetime.datetime.now(datetime.UTC).date().isoformat()}, `{command}`:"
+
+
+def markers(name: str) -> tuple[str, str]:
+    """Returns the two lines between which a benchmark's part stands."""
+    return f"<!-- written by {name} -->", f"<!-- end of {name} -->"
+
+
+def replace_between(text: str, name: str, part: str, path: Path) -> str:
+    """Returns a text in which the part of a benchmark is replaced.
+
+    Args:
+      text: with both markers.
+      name: of the benchmark.
+      part: to write between them.
+      path: of the text, for messages.
+
+    Raises:
+      UserError: the text does not have each marker once, the first one first.
+    """
+    begin, end = markers(name)
+    if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
+        raise UserError(
+            f"{path}: expected the lines {begin!r} and {end!r} once each, in this order; restore them where the part "
+            f"of {name} belongs"
+        )
+    before, rest = text.split(begin)
+    return f"{before}{begin}\n\n{part}\n\n{end}{rest.split(end)[1]}"
+
+
+def write_between(name: str, part: str, path: Path = RESULTS) -> None:
+    """Writes the part of a benchmark into the results; see `replace_between`."""
+    write_text(path, replace_between(path.read_text(encoding="utf-8"), name, part, path))
