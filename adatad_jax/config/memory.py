@@ -15,6 +15,7 @@ from adatad_jax.models.policy import MemoryPolicy
 FILLED = 0.9  # share of a device's memory that an estimate may fill: allocators leave gaps, and it is an estimate
 CHOSEN = ("remat", "attention_chunks", "mlp_chunks")  # fields of `model` that may be auto
 _GROUPS = (0, 16, 4, 1)  # chunks at once, from most memory to least; 0: all
+_CPU_GROUPS = (4, 2, 1)  # where activations are recomputed on a CPU, whose cache holds few chunks: they take less time
 
 
 class Budget(NamedTuple):
@@ -117,14 +118,14 @@ def choose_policy(
 def _candidates(work: Work, stream_dtype: str) -> Iterator[dict[str, Any]]:
     """Yields the values of the fields of `CHOSEN`, from the fastest, which needs the most memory.
 
-    Without recomputation there is no stream that is kept by itself, for which a dtype could be wanted.
+    Activations that are kept are not computed in groups, in which they would be recomputed all the same. Without
+    recomputation there is no stream that is kept by itself, for which a dtype could be wanted.
     """
-    kept = [False] if stream_dtype == "float32" or not work.is_training else []
-    recomputed = [True] if work.is_training else []
-    for remat in (*kept, *recomputed):
-        for chunks in _GROUPS:
-            if chunks < work.chunks:
-                yield {"remat": remat, "attention_chunks": chunks, "mlp_chunks": 0}
+    if work.is_training and stream_dtype == "float32":
+        yield {"remat": False, "attention_chunks": 0, "mlp_chunks": 0}
+    groups = _CPU_GROUPS if work.is_training and work.platform == "cpu" else _GROUPS
+    for chunks in [chunks for chunks in groups if chunks < work.chunks] or [0]:
+        yield {"remat": work.is_training, "attention_chunks": chunks, "mlp_chunks": 0}
 
 
 def _too_much(

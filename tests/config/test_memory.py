@@ -17,7 +17,7 @@ from adatad_jax.models.policy import MemoryPolicy
 GIB = 2**30
 CONFIGS = Path(__file__).parents[2] / "configs"
 MODEL = ModelConfig()
-WORK = Work(make_vit(MODEL), make_detector(Config(), 20), 2, 768, 160, "float32", "float32", is_training=True)
+WORK = Work(make_vit(MODEL), make_detector(Config(), 20), 2, 768, 160, "float32", "float32", "gpu", is_training=True)
 KEPT = MemoryPolicy(remat=False)
 RECOMPUTED = MemoryPolicy(remat=True)
 LEAST = MemoryPolicy(remat=True, attention_chunks=1)
@@ -41,6 +41,16 @@ def test_the_fastest_policy_that_fits_is_taken() -> None:
     assert between.remat
     assert 1 < between.attention_chunks < 96
     assert needs(between) <= (needs(RECOMPUTED) + needs(LEAST)) // 2
+
+
+def test_few_chunks_at_once_are_faster_on_a_cpu() -> None:
+    work = dataclasses.replace(WORK, platform="cpu")
+    limit = estimate(work, KEPT).total
+    assert choose_policy(MODEL, work, Budget(limit, ""), None, []).policy == KEPT
+    found = choose_policy(MODEL, work, Budget(limit - 1, ""), None, []).policy
+    assert (found.remat, found.attention_chunks) == (True, 4)
+    short = dataclasses.replace(work, windows=1, frames=16)  # one chunk
+    assert choose_policy(ModelConfig(remat=True), short, Budget(limit, ""), None, []).policy == RECOMPUTED
 
 
 def test_a_field_that_is_given_stands() -> None:
