@@ -2,6 +2,7 @@
 # make test         checks style and types, then runs the test suite
 # make test-newest  runs the test suite with the newest release of every library
 # Each installs what it needs: test-newest into .venv-newest, the others into .venv at the versions in constraints.txt.
+# The two workers share the tests by files, as the tests of a file share what they compile and train.
 # ARGS="..." passes arguments on: make test ARGS="-k nms".
 
 PYTHON ?= python3
@@ -18,7 +19,7 @@ demo-controls: .venv/installed
 	$(BIN)/python -m adatad_jax.demo.run --controls $(ARGS)
 
 test: check
-	$(BIN)/python -m pytest -m "not slow" -n 2 $(ARGS)
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile $(ARGS)
 
 test-slow: check
 	$(BIN)/python -m pytest -m slow $(ARGS)
@@ -27,7 +28,7 @@ test-newest:
 	$(PYTHON) -c '$(AT_LEAST_311)'
 	test -x $(NEWEST)/python || $(PYTHON) -m venv .venv-newest
 	$(NEWEST)/python -m pip install --quiet --upgrade --upgrade-strategy eager --editable ".[convert,test]"
-	$(NEWEST)/python -m pytest -m "not slow" -n 2 $(ARGS)
+	$(NEWEST)/python -m pytest -m "not slow" -n 2 --dist loadfile $(ARGS)
 
 check: .venv/installed
 	$(BIN)/ruff check .

@@ -243,6 +243,7 @@ def test_demo_learns(tmp_path: Path, seed: int) -> None:
     assert metrics["mAP@0.5"] > metrics["mAP@0.7"]
 
 
+@pytest.mark.slow
 def test_detections_are_corrected_and_trained_on(demo: Path, tmp_path: Path) -> None:
     """The circle of the README: detect, correct in Label Studio (here one label), train on what it exports."""
     videos, found, tasks = demo / "data/videos", tmp_path / "found", tmp_path / "tasks.json"

@@ -218,6 +218,7 @@ def run(command: str, folder: Path, *flags: str) -> str:
     return done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_three_commands_from_a_folder_to_detections(own_data: Path) -> None:
     (own_data / "configs").symlink_to(ROOT / "configs")
     train, evaluate, detect = (command.replace("DIR", "videos") for command in COMMANDS)

@@ -32,6 +32,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_run_keeps_its_policy_and_its_frozen_weights_in_bfloat16(data: Path, tmp_path: Path) -> None:
     run, annotations = tmp_path / "run", data / "four.json"
     state, printed = trained(run_config(data, annotations, train__epochs=1, **FIELDS), run)

@@ -51,6 +51,7 @@ def test_an_evaluation_that_fails_loses_nothing(tmp_path: Path, monkeypatch: pyt
     assert len(re.findall(r"^epoch +1 ", said, re.MULTILINE)) == 1
 
 
+@pytest.mark.slow
 def test_an_epoch_stays_in_the_history_until_its_later_evaluation_is_done(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -125,6 +125,7 @@ def test_a_batch_gives_the_same_however_it_is_shared(
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=2e-5), state.trained, one_device[0].trained)
 
 
+@pytest.mark.slow
 def test_a_window_that_one_device_has_no_frames_of_counts_for_nothing(trainer: Trainer) -> None:
     """Two processes can share a window that only one of them can read; the other has filled its row up."""
     first = batch(0)
@@ -277,6 +278,7 @@ def test_step_lowers_for_accelerators(params: dict, platform: str, shares: int) 
     assert "stablehlo" in lowered.as_text()
 
 
+@pytest.mark.slow
 def test_half_precision_stays_near_float32(params: dict) -> None:
     first = batch(0)
     full = MODEL.apply({"params": params}, first.frames, first.mask)
