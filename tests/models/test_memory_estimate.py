@@ -84,8 +84,8 @@ IN_FOURS = {"attention_chunks": 4, "mlp_chunks": 4}
 @pytest.mark.parametrize(
     ("config", "policy", "training"),
     [
-        (small("S", 64), MemoryPolicy(remat=True, attention_chunks=1, mlp_chunks=1), True),
         (small("S", 256), MemoryPolicy(**IN_FOURS), False),
+        pytest.param(small("S", 64), MemoryPolicy(remat=True, attention_chunks=1, mlp_chunks=1), True, marks=SLOW),
         pytest.param(small("tiny", 256), MemoryPolicy(remat=False), True, marks=SLOW),
         pytest.param(small("tiny", 256), MemoryPolicy(remat=True, **IN_FOURS), True, marks=SLOW),
         pytest.param(small("S", 256), MemoryPolicy(), False, marks=SLOW),

@@ -52,6 +52,7 @@ def config_of(data: Path, annotations: str = "four.json", **fields: object) -> C
     return run_config(data, data / annotations, **{"train__checkpoint_steps": 1, **fields})
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_after_a_loss_that_is_not_finite(data: Path, run: Path) -> None:
     """From inside the second epoch, at step 3: with a rate that is far too high, then with a low one and more videos.
 
