@@ -114,7 +114,8 @@ def measure(data: Path, workdir: Path) -> Measured:
       workdir: where to log and save.
     """
     quiet = Console(quiet=True)
-    config = demo_config(data, 0, None).with_fields({"train.checkpoint_steps": STEPS})
+    long = dict.fromkeys(("train.epochs", "train.schedule_epochs"), TURNS * STEPS)  # at least a step per epoch
+    config = demo_config(data, 0, None).with_fields({"train.checkpoint_steps": STEPS, **long})
     inputs = check_inputs(config, workdir, quiet)
     policy = given_policy(config.model)
     plan = make_plan(config, policy, inputs.sharing, len(inputs.classes), inputs.batches.steps_per_epoch)
