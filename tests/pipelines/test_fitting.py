@@ -1,7 +1,6 @@
 """How trainings fit their devices: what is chosen, kept for the run, and refused, on real files."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import flax.traverse_util
@@ -15,14 +14,9 @@ from adatad_jax.weights.frozen import read_frozen
 from adatad_jax.weights.run_folder import read_policy
 from tests.tiny_run import annotate, make_data, run_config, trained
 
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
+
 FIELDS = {"model__remat": "auto", "model__frozen_dtype": "bfloat16"}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quickly_compiled() -> Iterator[None]:
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(scope="module")

@@ -4,10 +4,8 @@ import json
 import math
 import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
-import jax
 import pytest
 
 from adatad_jax.config.fields import Config
@@ -18,15 +16,10 @@ from adatad_jax.weights.load import load_trained
 from adatad_jax.weights.run_folder import read_config
 from tests.tiny_run import annotate, epochs_of, make_data, run_config, same, trained
 
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
+
 FLAG = "--config.train.resume_with_changes=True"
 LEAVE = {"train__resume_with_changes": True}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quickly_compiled() -> Iterator[None]:
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(scope="module")
