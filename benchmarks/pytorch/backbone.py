@@ -106,9 +106,14 @@ class Block(nn.Module):
 
     def _maybe_drop(self, y: Tensor) -> Tensor:
         """Applies stochastic depth to `[N, tokens, C]`, per chunk."""
-        if not self.training or self.rate == 0:
-            return y
-        return y * y.new_empty(y.shape[0], 1, 1).bernoulli_(1 - self.rate).div_(1 - self.rate)
+        return drop_path(y, self.rate) if self.training else y
+
+
+def drop_path(x: Tensor, rate: float) -> Tensor:
+    """Drops whole rows of `[N, tokens, C]` at a rate, and scales the others so that the mean stays."""
+    if rate == 0:
+        return x
+    return x * x.new_empty(x.shape[0], 1, 1).bernoulli_(1 - rate).div_(1 - rate)
 
 
 class PatchEmbed(nn.Module):

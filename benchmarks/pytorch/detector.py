@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from adatad_jax.models.sizes import DetectorConfig
+from benchmarks.pytorch.backbone import drop_path
 
 CONV_NORM_EPS, BLOCK_NORM_EPS = 1e-6, 1e-5
 
@@ -107,9 +108,7 @@ class AffineDropPath(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Scales `[B, T, C]`, and drops whole samples in training."""
         x = x * self.scale.view(-1)
-        if not self.training or self.rate == 0:
-            return x
-        return x * x.new_empty(x.shape[0], 1, 1).bernoulli_(1 - self.rate).div_(1 - self.rate)
+        return drop_path(x, self.rate) if self.training else x
 
 
 class TransformerBlock(nn.Module):
