@@ -25,7 +25,7 @@ from adatad_jax.models.encoder import (
 from adatad_jax.models.layers import Dtype, Params
 from adatad_jax.models.policy import MemoryPolicy
 from adatad_jax.models.sizes import CHUNK_FRAMES, CHUNK_TUBELETS, ViTConfig
-from adatad_jax.models.tia import TIA
+from adatad_jax.models.tia import TIA, as_windows
 
 Stream = tuple[jax.Array, jax.Array | None]
 """Tokens `[B*N, 8*h*w, C]` float32 and, if adapters are beside the backbone, the sum of their outputs so far."""
@@ -57,8 +57,7 @@ class AdaptedBlock(Block):
         """Maps the tokens of the stream, then applies the adapter to the whole window; see `Block`."""
         x, side = carry
         x = super().__call__(x, rate, chunk_ids)
-        batch, (tokens, width) = x.shape[0] // self.chunks, x.shape[1:]
-        window = x.reshape(batch, self.chunks * CHUNK_TUBELETS, tokens // CHUNK_TUBELETS, width)
+        window = as_windows(x, self.chunks)
         if side is not None:
             window = jax.lax.stop_gradient(window)
         change = TIA(self.config.tia_hidden, self.dtype, self.shares, name="tia")(window).reshape(x.shape)

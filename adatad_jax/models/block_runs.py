@@ -18,8 +18,7 @@ from adatad_jax.models.half_precision import layer
 from adatad_jax.models.layers import Dtype, Params
 from adatad_jax.models.policy import MemoryPolicy
 from adatad_jax.models.recompute import recomputed
-from adatad_jax.models.sizes import CHUNK_TUBELETS
-from adatad_jax.models.tia import TIA
+from adatad_jax.models.tia import TIA, as_windows
 
 
 @dataclass(frozen=True)
@@ -101,9 +100,7 @@ class BlockRun:
 
     def _adapt(self, x: jax.Array, params: Params) -> jax.Array:
         """Computes an adapter's output for tokens `[B*N, 8*h*w, C]`, over whole windows; keeps the shape."""
-        batch, (tokens, width) = len(x) // self.chunks, x.shape[1:]
-        window = x.reshape(batch, self.chunks * CHUNK_TUBELETS, tokens // CHUNK_TUBELETS, width)
-        change: Any = self.adapter.apply({"params": params}, window)
+        change: Any = self.adapter.apply({"params": params}, as_windows(x, self.chunks))
         return jnp.reshape(change, x.shape)
 
 

@@ -6,6 +6,13 @@ import jax.numpy as jnp
 
 from adatad_jax.devices.window_shares import WindowShares
 from adatad_jax.models.layers import DepthwiseConv, Dtype, gelu
+from adatad_jax.models.sizes import CHUNK_TUBELETS
+
+
+def as_windows(x: jax.Array, chunks: int) -> jax.Array:
+    """Returns tokens of chunks, `[B*N, 8*h*w, C]` with N = `chunks`, as an adapter sees them: `[B, N*8, h*w, C]`."""
+    batch, (tokens, width) = len(x) // chunks, x.shape[1:]
+    return x.reshape(batch, chunks * CHUNK_TUBELETS, tokens // CHUNK_TUBELETS, width)
 
 
 class TIA(nn.Module):
