@@ -5,12 +5,11 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
+from adatad_jax.devices.memory import GIB
 from adatad_jax.models.layers import Dtype
 from adatad_jax.models.parameter_counts import Count, adapters_count, blocks_count, detector_count, together
 from adatad_jax.models.policy import MemoryPolicy
 from adatad_jax.models.sizes import CHUNK_FRAMES, CHUNK_TUBELETS, DetectorConfig, ViTConfig
-
-_GIB = 2**30
 
 
 @dataclass(frozen=True)
@@ -117,9 +116,9 @@ class Estimate(NamedTuple):
     def describe(self) -> str:
         """Returns the sum and its parts, in GiB."""
         parts = ", ".join(
-            f"{number / _GIB:.2f} {name}" for name, number in self._asdict().items() if number or name == "working"
+            f"{number / GIB:.2f} {name}" for name, number in self._asdict().items() if number or name == "working"
         )
-        return f"{self.total / _GIB:.1f} GiB ({parts})"
+        return f"{self.total / GIB:.1f} GiB ({parts})"
 
 
 def estimate(work: Work, policy: MemoryPolicy) -> Estimate:

@@ -7,10 +7,11 @@ from typing import NamedTuple
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter, StrMethodFormatter
 
+from adatad_jax.devices.memory import GIB
 from benchmarks.run import ours
 from benchmarks.run.cases import LONG, SHORT, Case
 from benchmarks.run.context import Context
-from benchmarks.run.memory import GIB, GROUPS, SECONDS, pytorch_needs
+from benchmarks.run.memory import GROUPS, SECONDS, pytorch_needs
 from benchmarks.run.rows import STEP, TEMPORARIES, Row, compared
 from benchmarks.run.sampling import alternate
 

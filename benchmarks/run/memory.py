@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from adatad_jax.devices.memory import GIB
 from adatad_jax.errors import one_line
 from benchmarks.run import ours
 from benchmarks.run.cases import LONG, SHORT, Case
@@ -14,7 +15,6 @@ from benchmarks.run.context import Context
 from benchmarks.run.rows import ARGUMENTS, COMPILE, PEAK, TEMPORARIES, Row
 
 ROOT = Path(__file__).parents[2]
-GIB = 2**30
 BATCH = {"S": 2, "B": 2}  # at full length; else 1
 SECONDS = {"S": 22.0, "B": 22.0, "L": 28.0, "H": 40.0, "g": 50.0}  # to compile the step of a long window, about
 PEAK_SECONDS = 45.0  # of the two processes that measure a peak, about
