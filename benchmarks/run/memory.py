@@ -27,7 +27,9 @@ def settings(size: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yields the settings in which a size is compiled: their names, and fields of the model."""
     yield IN_GROUPS, GROUPS
     if size == "g":
-        yield f"{IN_GROUPS}, frozen weights bfloat16", {**GROUPS, "frozen_dtype": "bfloat16"}
+        frozen = {**GROUPS, "frozen_dtype": "bfloat16"}
+        yield f"{IN_GROUPS}, frozen weights bfloat16", frozen
+        yield f"{IN_GROUPS}, frozen weights and kept stream bfloat16", {**frozen, "stream_dtype": "bfloat16"}
 
 
 def measure(context: Context) -> Iterator[Row]:
