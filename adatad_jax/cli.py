@@ -9,12 +9,13 @@ import textwrap
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 from adatad_jax.annotations.recognise import KEYS
 from adatad_jax.annotations.records import finite_number
-from adatad_jax.config.fields import Config, fields_of
+from adatad_jax.config.fields import Config
 from adatad_jax.config.load import load_config
+from adatad_jax.config.records import Record, fields_of
 from adatad_jax.console import PrintedWarnings, warnings_to
 from adatad_jax.devices.compilation import collect_less
 from adatad_jax.devices.faults import faults_explained
@@ -22,6 +23,7 @@ from adatad_jax.errors import Exit, Left, UserError
 from adatad_jax.training.retention import BEST, LATEST, Choice
 
 HELP_WIDTH, INDENT = 110, "      "
+RecordT = TypeVar("RecordT", bound=Record)
 
 
 def run(main: Callable[[Sequence[str]], None]) -> None:
@@ -59,16 +61,17 @@ def _end(code: Exit) -> NoReturn:
     os._exit(code)
 
 
-def config_parser(description: str, required: bool = True) -> argparse.ArgumentParser:
+def config_parser(description: str, required: bool = True, kind: type[Record] = Config) -> argparse.ArgumentParser:
     """Makes a parser with `--config` and `--workdir`, whose help explains every field of a configuration.
 
     Args:
       description: of the command.
       required: whether `--config` must be given.
+      kind: of the configuration.
     """
     parser = argparse.ArgumentParser(
         description=description,
-        epilog=describe_fields(),
+        epilog=describe_fields(kind),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
@@ -82,18 +85,26 @@ def config_parser(description: str, required: bool = True) -> argparse.ArgumentP
 
 
 def parse(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> tuple[argparse.Namespace, Config]:
+    """Parses the arguments of a command on a detector; see `parse_with`."""
+    return parse_with(parser, arguments, load_config)
+
+
+def parse_with(
+    parser: argparse.ArgumentParser, arguments: Sequence[str], load: Callable[[Path, Sequence[str]], RecordT]
+) -> tuple[argparse.Namespace, RecordT]:
     """Parses arguments, reads the configuration with its overrides, and sets the default workdir.
 
     Args:
       parser: from `config_parser`.
       arguments: without the program's name.
+      load: reads a configuration file with overrides.
 
     Raises:
-      UserError: as `load_config`.
+      UserError: as `load`.
       SystemExit: the arguments are wrong.
     """
     args, overrides = parse_overrides(parser, arguments)
-    config = load_config(args.config, overrides)
+    config = load(args.config, overrides)
     if args.workdir is None:
         args.workdir = Path("runs") / args.config.stem
     return args, config
@@ -174,17 +185,18 @@ def positive_number(text: str) -> float:
     return number
 
 
-def describe_fields() -> str:
-    """Describes every field of a configuration by section: default, meaning, type and allowed values."""
+def describe_fields(kind: type[Record] = Config) -> str:
+    """Describes every field of a kind of configuration by section: default, meaning, type and allowed values."""
+    defaults = kind()
     lines = ["fields of a configuration, with their defaults:"]
     section = ""
-    for name, value, setting in fields_of(Config()):
+    for name, value, setting in fields_of(defaults):
         if section != (section := name.rpartition(".")[0]):
-            lines += ["", f"{section}: {inspect.getdoc(type(getattr(Config(), section)))}"]
-        kind = "text" if isinstance(value, str) else type(value).__name__
+            lines += ["", f"{section}: {inspect.getdoc(type(getattr(defaults, section)))}"]
+        type_name = "text" if isinstance(value, str) else type(value).__name__
         if setting.or_auto is not None:  # what is expected names the types
-            kind = ""
-        about = ", ".join(part for part in (kind, setting.expected) if part)
+            type_name = ""
+        about = ", ".join(part for part in (type_name, setting.expected) if part)
         lines.append(f"  --config.{name}={value!r}")
         lines += textwrap.wrap(
             f"{setting.meaning} ({about})", HELP_WIDTH, initial_indent=INDENT, subsequent_indent=INDENT

@@ -7,7 +7,7 @@ builds and compiles everything, says what the run will need, and writes nothing.
 from collections.abc import Sequence
 
 from adatad_jax import cli
-from adatad_jax.config.fields import DistributedConfig
+from adatad_jax.config.run_fields import DistributedConfig
 from adatad_jax.console import PrintedWarnings, make_console, warnings_to
 from adatad_jax.devices.compilation import keep_compiled
 from adatad_jax.devices.launch import find_launch

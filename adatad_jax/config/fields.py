@@ -1,28 +1,26 @@
-"""Every field of a run's configuration: type, default, the values it takes, and what it means.
+"""Every field of a detector's configuration: type, default, the values it takes, and what it means.
 
-This is the one statement of a field. The `ConfigDict` that a file in `configs/` fills (`default`), `--help`, the check
-of single values (`config.validation`) and the records that the program works with (`Config`) follow from it. A field
-that is not here does not exist: a misspelt one is an error.
+This and `run_fields` are the one statement of a field. The `ConfigDict` that a file in `configs/` fills (`default`),
+`--help`, the check of single values (`config.validation`) and the records that the program works with (`Config`) follow
+from it. A field that is not here does not exist: a misspelt one is an error.
 """
 
-import dataclasses
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Self
+from typing import ClassVar
 
-from ml_collections import ConfigDict, FieldReference
+from ml_collections import ConfigDict
 
 from adatad_jax.annotations.recognise import KEYS
 from adatad_jax.annotations.records import AUTO
-from adatad_jax.config.settings import Setting, setting
-from adatad_jax.models.sizes import IMAGE_SIZE, NORM_EPS, SIZES
+from adatad_jax.config.records import defaults_of
+from adatad_jax.config.run_fields import EncoderConfig, ReadingConfig, RunConfig, StepsConfig
+from adatad_jax.config.settings import setting
 
 
 @dataclass(frozen=True)
-class DataConfig:
+class DataConfig(ReadingConfig):
     """Videos, annotations, windows, and what is done to frames on the host."""
 
-    videos: str = setting("", "folder of video files named as in the annotations, any container")
     video_prefix: str = setting("", "what file names have in front of the annotations' names")
     annotations: str = setting(
         "", "annotation file of any tool or data set (README), or a folder of them; its content tells its format"
@@ -79,28 +77,12 @@ class DataConfig:
     shuffle_within: int = setting(
         0, "a control: shuffle frames inside groups of so many, in training and test; 0: none", at_least=0
     )
-    in_memory: bool = setting(False, "keep every video's resized frames in memory (small data sets)")
-    threads: int = setting(8, "decoding threads of training and evaluation; detect takes all cores", at_least=1)
-    time_limit: float = setting(60.0, "seconds that a video may take to open, and a sample to be read", above=0)
-    reader: str = setting(
-        "pyav",
-        "of the videos; decord: for those that it is shown to read rightly, pyav for the others, and in detect for all",
-        one_of=("pyav", "decord"),
-    )
-    retries: int = setting(
-        3, "times a read of a video that failed in training or evaluation is repeated, 1, 2, 4 ... s later", at_least=0
-    )
-    skip_broken: bool = setting(False, "go on without videos that cannot be read, and list them")
-    cache: str = setting(
-        "", "folder written by `python -m adatad_jax.prepare`: frames come from it, not from the videos"
-    )
 
 
 @dataclass(frozen=True)
-class ModelConfig:
+class ModelConfig(EncoderConfig):
     """The backbone, its adaptation, and the detector."""
 
-    size: str = setting("S", "size of the backbone", one_of=tuple(SIZES))
     adaptation: str = setting(
         "tia",
         "of the backbone: tia (adapters in the blocks), side (adapters beside it), frozen, full (fine-tuning)",
@@ -108,17 +90,8 @@ class ModelConfig:
     )
     tia_blocks: str = setting("all", "blocks with an adapter, for tia and side: all, or a list such as 0,2,20-39")
     tia_ratio: float = setting(0.25, "hidden size of an adapter, by the backbone's width", above=0)
-    image_size: int = setting(IMAGE_SIZE, "side of the pre-training frames, pixels", at_least=1)
-    norm_eps: float = setting(
-        NORM_EPS, "epsilon of the backbone's norms (checkpoints of Hugging Face: 1e-12)", above=0, below=1
-    )
     backbone_drop_path: float = setting(
         0.1, "stochastic depth of the backbone, where adaptation is tia or full", at_least=0, below=1
-    )
-    dtype: str = setting(
-        "bfloat16",
-        "of matrix products; parameters, norms and losses are float32",
-        one_of=("float32", "bfloat16"),
     )
     frozen_dtype: str = setting(
         "float32",
@@ -167,24 +140,16 @@ class ModelConfig:
 
 
 @dataclass(frozen=True)
-class TrainConfig:
+class TrainConfig(StepsConfig):
     """Batches, learning rates, loss, and when a run is saved and evaluated."""
 
-    batch_size: int = setting(2, "windows, over all devices", at_least=1)
-    accumulate: int = setting(
-        1, "parts of a batch that are computed one after the other, for batches larger than memory", at_least=1
-    )
-    epochs: int = setting(60, "epochs that are run", at_least=1)
     schedule_epochs: int = setting(100, "epochs over which the cosine is laid out", at_least=1)
-    warmup_epochs: int = setting(5, "epochs over which the learning rate rises", at_least=1)
     tia_rate: float = setting(2e-4, "highest learning rate of the adapters", above=0)
     head_rate: float = setting(1e-4, "highest learning rate of the detector", above=0)
     backbone_rate: float = setting(
         1e-5, "highest learning rate of the backbone, where model.adaptation is full", above=0
     )
-    weight_decay: float = setting(0.05, "decoupled weight decay", at_least=0)
     clip_norm: float = setting(1.0, "largest global L2 norm of the gradients", above=0)
-    ema: float = setting(0.999, "decay of the average of the trained parameters", at_least=0, below=1)
     regression_weight: float = setting(1.0, "factor of the boundary loss", above=0)
     label_smoothing: float = setting(0.0, "of the classification targets", at_least=0, below=1)
     all_candidates: bool = setting(False, "every candidate segment gives its class to a point, not the shortest alone")
@@ -196,38 +161,6 @@ class TrainConfig:
         "",
         "folder in which a frozen backbone's features are stored, so that each chunk of 16 frames passes through it "
         "once; auto: features/ of the run's folder; empty: none are",
-    )
-    checkpoint_every: int = setting(2, "epochs between checkpoints", at_least=1)
-    checkpoint_steps: int = setting(0, "steps between checkpoints inside an epoch; 0: none there", at_least=0)
-    checkpoint_minutes: float = setting(15.0, "minutes between checkpoints at most; 0: no limit", at_least=0)
-    keep_checkpoints: int = setting(
-        3, "how many checkpoints at ends of epochs are kept, the latest; the best by mAP is kept too", at_least=1
-    )
-    keep_evaluated: bool = setting(False, "the checkpoints of all evaluated epochs are kept")
-    failed_saves: int = setting(5, "failures to save in a row that end the run", at_least=1)
-    grace: float = setting(30.0, "seconds in which a run that is asked to leave (SIGTERM) saves and ends", above=0)
-    skip_bad_steps: int = setting(
-        0, "steps in a row that may be left out because their loss or gradient is not finite; 0: none", at_least=0
-    )
-    eval_from: int = setting(0, "first epoch after which to evaluate, counted from 1; 0: never", at_least=0)
-    eval_every: int = setting(
-        2, "epochs between evaluations, at least 1; without effect where eval_from is 0", at_least=0
-    )
-    log_steps: int = setting(
-        10, "steps between the values that TensorBoard and Weights & Biases get; 0: they get none", at_least=0
-    )
-    wandb: str = setting(
-        "off",
-        "whether Weights & Biases gets what TensorBoard gets: not at all, into the run's folder, or over the network",
-        one_of=("off", "offline", "online"),
-    )
-    profile_steps: tuple[int, ...] = setting(
-        (), "first and last step to profile, counted from 1, such as 10,20; (): no profile"
-    )
-    resume_with_changes: bool = setting(
-        False,
-        "let this start continue a run with another configuration or other training videos; each change is listed and "
-        "recorded (docs/training.md)",
     )
 
 
@@ -255,116 +188,19 @@ class EvaluationConfig:
 
 
 @dataclass(frozen=True)
-class DistributedConfig:
-    """Several processes that share a training, where neither JAX's variables nor a cluster says how they meet.
-
-    It says how a run is started, not what it is: it is not part of the run's folder.
-    """
-
-    coordinator: str = setting("", "HOST:PORT at which process 0 listens; empty: as the environment says")
-    processes: int = setting(0, "how many there are; 0: as the environment says", at_least=0)
-    process: int = setting(-1, "which one this is, from 0; -1: as the environment says", at_least=-1)
-    timeout: float = setting(60.0, "seconds to wait for the others at the start", above=0)
-
-
-@dataclass(frozen=True)
-class Config:
+class Config(RunConfig):
     """All of a run's configuration. Defaults: the THUMOS-14 recipe of the paper at size S, without paths."""
 
-    seed: int = setting(0, "of all random numbers", at_least=0)
+    task: ClassVar[str] = "temporal action detection"
+
     propose: bool = setting(False, "fields that are 0 or () are chosen for the data (adatad_jax/data/propose.py)")
     published: float = setting(0.0, "average mAP published for this recipe, percent; 0: none", at_least=0)
-    weights: str = setting(
-        "",
-        "what a run starts from: the VideoMAE backbone (a .pth, or a folder written by convert/pth_to_flax.py), or a "
-        "whole detector (the folder of a run, a converted folder, or a .pth)",
-    )
-    weights_step: str = setting(
-        "latest", "which checkpoint, where the weights are a run: latest, best (by mAP), or a number of steps"
-    )
-    weights_from: str = setting("", "where to get the weights, shown when they are missing")
-    compilation_cache: str = setting(
-        "",
-        "folder in which compiled programs are kept for later starts; off: none; empty: JAX_COMPILATION_CACHE_DIR, or "
-        "else the user's cache folder",
-    )
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     test: EvaluationConfig = field(default_factory=EvaluationConfig)
-    distributed: DistributedConfig = field(default_factory=DistributedConfig)
-
-    @classmethod
-    def of(cls, values: ConfigDict) -> Self:
-        """Returns the record of what a configuration file has filled.
-
-        Raises:
-          KeyError: a field does not exist.
-          TypeError: a field is None.
-        """
-        flat, known = _flat_dict(values), cls().flat()
-        for name, value in flat.items():
-            if name not in known:
-                raise KeyError(name)
-            if value is None:
-                raise TypeError(f"{name}=None, expected a value such as {known[name]!r}")
-        return cls().with_fields(flat)
-
-    def flat(self) -> dict[str, Any]:
-        """Returns dotted field -> value, section by section."""
-        return {known.name: known.value for known in fields_of(self)}
-
-    def with_fields(self, values: Mapping[str, Any]) -> Self:
-        """Returns a copy with other values of some dotted fields."""
-        own: dict[str, Any] = {}
-        for name, value in values.items():
-            section, _, key = name.rpartition(".")
-            own.setdefault(section, {})[key] = value
-        sections = {name: dataclasses.replace(getattr(self, name), **new) for name, new in own.items() if name}
-        return dataclasses.replace(self, **own.get("", {}), **sections)
-
-
-class Field(NamedTuple):
-    """A field of a configuration with its value.
-
-    Attributes:
-      name: dotted.
-      value: that of the configuration.
-      setting: what is known of the field.
-    """
-
-    name: str
-    value: Any
-    setting: Setting
-
-
-def fields_of(config: Config) -> Iterator[Field]:
-    """Yields every field of a configuration, section by section."""
-    for declared in dataclasses.fields(config):
-        value = getattr(config, declared.name)
-        if "setting" in declared.metadata:
-            yield Field(declared.name, value, declared.metadata["setting"])
-        else:
-            for inner in dataclasses.fields(value):
-                name = f"{declared.name}.{inner.name}"
-                yield Field(name, getattr(value, inner.name), inner.metadata["setting"])
 
 
 def default() -> ConfigDict:
-    """Returns the defaults as what a file in `configs/` starts from."""
-    values = ConfigDict()
-    for name, value, known in fields_of(Config()):
-        section, _, key = name.rpartition(".")
-        if section and section not in values:
-            values[section] = ConfigDict()
-        # A field of several types takes any value here, and `validate` checks it.
-        taken = value if known.or_auto is None else FieldReference(value, field_type=object)
-        (values[section] if section else values)[key] = taken
-    return values.lock()
-
-
-def _flat_dict(values: ConfigDict, prefix: str = "") -> dict[str, Any]:
-    leaves: dict[str, Any] = {}
-    for name, value in values.items():
-        leaves |= _flat_dict(value, f"{prefix}{name}.") if isinstance(value, ConfigDict) else {f"{prefix}{name}": value}
-    return leaves
+    """Returns the defaults as what a detector's file in `configs/` starts from."""
+    return defaults_of(Config)

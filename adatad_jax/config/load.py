@@ -2,25 +2,35 @@
 
 import importlib.util
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from adatad_jax.config.fields import Config, default
+from adatad_jax.config.fields import Config
+from adatad_jax.config.records import Record, defaults_of
 from adatad_jax.config.validation import validate
 from adatad_jax.errors import UserError
 
+RecordT = TypeVar("RecordT", bound=Record)
+
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
+    """Reads a detector's configuration; see `load_record`."""
+    return load_record(path, overrides, Config, validate)
+
+
+def load_record(path: Path, overrides: Sequence[str], kind: type[RecordT], check: Callable[[RecordT], None]) -> RecordT:
     """Runs a configuration file's `get_config()` and applies overrides of single fields.
 
     Args:
       path: the Python file.
       overrides: `--config.FIELD=VALUE`.
+      kind: of the configuration.
+      check: raises `UserError` if values are invalid.
 
     Raises:
       UserError: the file is missing or raises an exception, a field does not exist or has another type, or a value is
@@ -38,7 +48,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
         argv = ["adatad", *overrides]
         config_flags.DEFINE_config_dict("config", filled, flag_values=values, sys_argv=argv)
         values(argv)
-        config = Config.of(values["config"].value)
+        config = kind.of(values["config"].value)
     except UserError:
         raise
     except (AttributeError, KeyError) as error:
@@ -47,22 +57,28 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     # The file is the user's code, so any exception of it is for the user to read.
     except Exception as error:
         raise UserError(f"{where}: {type(error).__name__}: {' '.join(str(error).split())}") from error
-    validate(config)
+    check(config)
     return config
 
 
 def config_from_fields(fields: Mapping[str, Any]) -> Config:
+    """Returns a detector's configuration of saved fields; see `record_from_fields`."""
+    return record_from_fields(fields, Config)
+
+
+def record_from_fields(fields: Mapping[str, Any], kind: type[RecordT]) -> RecordT:
     """Returns the configuration of saved fields, without validation; other fields have today's defaults.
 
     Args:
       fields: dotted field -> value, as JSON holds it.
+      kind: of the configuration.
 
     Raises:
       TypeError, ValueError, KeyError: a field does not exist or has another type.
     """
-    values = default()
+    values = defaults_of(kind)
     values.update_from_flattened_dict({name: _tuples(value) for name, value in fields.items()})
-    return Config.of(values)
+    return kind.of(values)
 
 
 def _run(path: Path) -> Any:

@@ -1,12 +1,9 @@
 """The checks of a configuration that are possible before any file is opened."""
 
-import math
-from typing import Any, NamedTuple
-
 from adatad_jax.config.build import make_detector, make_vit, random_before_backbone
-from adatad_jax.config.fields import Config, fields_of
+from adatad_jax.config.fields import Config
 from adatad_jax.config.open_fields import open_fields
-from adatad_jax.errors import UserError
+from adatad_jax.config.rules import Rule, check, rules_on_steps, wrong_values
 from adatad_jax.models.sizes import CHUNK_FRAMES, SIZES
 
 # Fields that the joint rules look up or divide by, so that they must be valid by themselves.
@@ -20,40 +17,14 @@ def validate(config: Config) -> None:
       UserError: fields are invalid; all of them are listed.
     """
     missing = open_fields(config)
-    problems: dict[str, str] = {}
-
-    def expect(holds: bool, field: str, value: Any, expected: str) -> None:
-        if not holds and field not in missing:
-            problems.setdefault(field, f"config.{field}={value!r}: expected {expected}")
-
-    for name, value, setting in fields_of(config):
-        infinite = isinstance(value, float) and not math.isfinite(value)
-        expect(setting.allows(value), name, value, "a finite number" if infinite else setting.expected)
-    rules = _rules_on_parts(config)
-    if problems.keys().isdisjoint(COMPUTED_WITH):
+    wrong = wrong_values(config, missing)
+    rules = [*_rules_on_parts(config), *rules_on_steps(config.train)]
+    if wrong.keys().isdisjoint(COMPUTED_WITH):
         rules += _joint_rules(config, missing)
-    values = config.flat()
-    for field, holds, expected in rules:
-        expect(holds, field, values[field], expected)
-    if problems:
-        raise UserError("the configuration cannot work:\n  " + "\n  ".join(problems.values()))
+    check(config, wrong, rules, missing)
     make_vit(config.model)
     if "model.regression_ranges" not in missing:
         make_detector(config, classes=1)
-
-
-class Rule(NamedTuple):
-    """A rule on several fields, or on the parts of one.
-
-    Attributes:
-      field: the field to name.
-      holds: whether the configuration keeps the rule.
-      expected: what the field must be, in words.
-    """
-
-    field: str
-    holds: bool
-    expected: str
 
 
 def _joint_rules(config: Config, missing: tuple[str, ...]) -> list[Rule]:
@@ -102,17 +73,7 @@ def _joint_rules(config: Config, missing: tuple[str, ...]) -> list[Rule]:
             not (train.cache_features and random),
             f"none: only features of a frozen backbone with nothing random before it stay the same, not with {random}",
         ),
-        Rule("train.eval_every", train.eval_from == 0 or train.eval_every >= 1, "at least 1"),
-        Rule(
-            "train.log_steps",
-            train.wandb == "off" or train.log_steps >= 1,
-            f"at least 1 where train.wandb={train.wandb}",
-        ),
     ]
-    if train.batch_size >= 1 and train.accumulate >= 1:
-        divisors = ", ".join(str(n) for n in range(1, train.batch_size + 1) if train.batch_size % n == 0)
-        expected = f"a divisor of train.batch_size={train.batch_size}: {divisors}"
-        rules.append(Rule("train.accumulate", train.batch_size % train.accumulate == 0, expected))
     if "train.schedule_epochs" not in missing:
         rules.append(Rule("train.epochs", train.epochs <= train.schedule_epochs, "at most schedule_epochs"))
     return rules
@@ -121,18 +82,8 @@ def _joint_rules(config: Config, missing: tuple[str, ...]) -> list[Rule]:
 def _rules_on_parts(config: Config) -> list[Rule]:
     """Lists the rules on fields that hold several numbers."""
     ratio, windows, levels = config.data.crop_ratio, config.model.attention_windows, config.model.branch + 1
-    tious, profiled = config.test.tious, config.train.profile_steps
+    tious = config.test.tious
     return [
-        Rule(
-            "train.profile_steps",
-            not profiled
-            or (
-                len(profiled) == 2
-                and all(isinstance(step, int) and not isinstance(step, bool) for step in profiled)
-                and 1 <= profiled[0] <= profiled[1]
-            ),
-            "the first and the last step, counted from 1, such as 10,20, or () for no profile",
-        ),
         Rule("data.crop_ratio", len(ratio) == 2 and 0 < ratio[0] <= ratio[1] <= 1, "two ascending fractions in (0, 1]"),
         Rule(
             "model.attention_windows",

@@ -7,7 +7,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from adatad_jax.config.fields import Config, DistributedConfig
+from adatad_jax.config.fields import Config
+from adatad_jax.config.run_fields import DistributedConfig, RunConfig
 from adatad_jax.errors import UserError
 from adatad_jax.files import check_output_folder, lock_held, write_text
 from adatad_jax.training.checkpoints import CHECKPOINTS_FOLDER
@@ -31,6 +32,7 @@ FREE_FIELDS = {
     "data.videos",
     "data.video_prefix",
     "data.annotations",
+    "data.labels",
     "data.classes",
     "data.come_from",
     "data.rate",  # only detect uses it
@@ -144,14 +146,14 @@ def holds_run(workdir: Path) -> bool:
     return path.exists()
 
 
-def differences(fields: Mapping[str, Any], config: Config) -> list[Difference]:
+def differences(fields: Mapping[str, Any], config: RunConfig) -> list[Difference]:
     """Lists the fields in which a configuration differs from a saved one, sorted by name.
 
     Args:
       fields: from `read_config`. A run of an older version lacks newer fields; they count with their defaults.
       config: of the command.
     """
-    before, now = {**_plain(Config()), **fields}, _plain(config)
+    before, now = {**_plain(type(config)()), **fields}, _plain(config)
     return [
         Difference(field, before.get(field), now.get(field))
         for field in sorted(before.keys() | now.keys())
@@ -159,7 +161,7 @@ def differences(fields: Mapping[str, Any], config: Config) -> list[Difference]:
     ]
 
 
-def _plain(config: Config) -> dict[str, Any]:
+def _plain(config: RunConfig) -> dict[str, Any]:
     """Returns the fields of a configuration as they are saved and read back.
 
     The permission to change others, and how processes meet, is no part of a run: they are saved as not given.
@@ -171,7 +173,7 @@ def _plain(config: Config) -> dict[str, Any]:
 
 
 def write_config(
-    workdir: Path, config: Config, classes: tuple[str, ...], policy: Mapping[str, Any] | None = None
+    workdir: Path, config: RunConfig, classes: tuple[str, ...], policy: Mapping[str, Any] | None = None
 ) -> None:
     """Writes the configuration and class list of a run into its folder, which must exist (`locked` makes it).
 
@@ -180,28 +182,44 @@ def write_config(
       config, classes: of the run.
       policy: what was chosen where fields of memory are `auto`, as JSON values.
     """
-    content = {"format": FORMAT, "config": _plain(config), "classes": list(classes)}
+    content = {"format": FORMAT, "task": config.task, "config": _plain(config), "classes": list(classes)}
     if policy is not None:
         content["memory"] = dict(policy)
     write_text(workdir / CONFIG_FILE, json.dumps(content, indent=1) + "\n")
 
 
-def read_config(workdir: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
+def read_config(workdir: Path, task: str = Config.task) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Reads the configuration and class list of the run in a folder.
+
+    Args:
+      workdir: the folder.
+      task: of the run (`RunConfig.task`).
 
     Returns:
       dotted field -> value as JSON holds it; and the class names.
 
     Raises:
-      UserError: the folder holds no run, a damaged configuration, or one of a newer version.
+      UserError: the folder holds no run, one of another task, a damaged configuration, or one of a newer version.
     """
+    content = _read_content(workdir)
+    if (found := content["task"]) != task:
+        raise UserError(f"{workdir}: a run of {found}; expected one of {task}: give the folder of such a run")
+    return content["config"], tuple(map(normal, content["classes"]))
+
+
+def read_task(workdir: Path) -> str:
+    """Reads what is trained in a run's folder (`RunConfig.task`); errors as of `read_config`."""
+    return str(_read_content(workdir)["task"])
+
+
+def _read_content(workdir: Path) -> dict[str, Any]:
+    """Reads what `write_config` has written; errors as of `read_config`."""
     path = workdir / CONFIG_FILE
     if not path.is_file():
         raise UserError(f"{workdir}: no run here ({CONFIG_FILE} is missing): give the --workdir that was trained in")
     try:
-        content = json.loads(path.read_text())
-        found = int(content.get("format", 1))
-        fields, classes = content["config"], tuple(map(normal, content["classes"]))
+        content = {"format": 1, "task": Config.task, **json.loads(path.read_text())}  # as in folders of older versions
+        found, _ = int(content["format"]), (content["config"].keys(), [*map(normal, content["classes"])])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path}: damaged: expected JSON with config and classes ({error})") from error
     if found > FORMAT:
@@ -209,7 +227,7 @@ def read_config(workdir: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
             f"{path}: format {found}, written by a newer version of adatad_jax; this version reads formats 1 to "
             f"{FORMAT}: update adatad_jax"
         )
-    return fields, classes
+    return content
 
 
 def read_policy(workdir: Path) -> dict[str, Any] | None:
@@ -218,8 +236,7 @@ def read_policy(workdir: Path) -> dict[str, Any] | None:
     Raises:
       UserError: as `read_config`.
     """
-    read_config(workdir)
-    policy = json.loads((workdir / CONFIG_FILE).read_text()).get("memory")
+    policy = _read_content(workdir).get("memory")
     if policy is None:
         return None
     if not isinstance(policy, dict):
