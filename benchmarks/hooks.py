@@ -31,7 +31,6 @@ from adatad_jax.training import checkpoints, loop
 from adatad_jax.training.epochs import CountEpoch
 from adatad_jax.training.guards import StopIfNotFinite
 from adatad_jax.training.history import Tally
-from adatad_jax.training.optimizer import group_rates
 from adatad_jax.training.parameters import split, trained_groups
 from adatad_jax.training.retention import Retention
 from adatad_jax.training.saving import SaveCheckpoint
@@ -123,16 +122,17 @@ def measure(data: Path, workdir: Path) -> Measured:
     state = replicate(create_state(trained, frozen, plan.optimizer, 100.0, 0), plan.devices)
     workdir.mkdir()
     (batch,) = placed_ahead(inputs.batches.from_step(0, 1), inputs.sharing)
-    rates = group_rates(plan.optimizer_config, trained_groups(trained))
-    run = Watched(config, policy, workdir, plan.devices, rates, 0, inputs.batches.steps_per_epoch, {})
+    rates = {group: plan.rates[group] for group in trained_groups(trained)}
+    frames = config.train.batch_size * config.data.window
+    run = Watched(config, plan.memory, workdir, plan.devices, rates, frames, 0, inputs.batches.steps_per_epoch, {})
     retention, tally = Retention(config.train.keep_checkpoints, False), Tally()
     with (
         checkpoints.open_manager(workdir, retention) as manager,
-        watch(run, None, quiet) as watching,
+        watch(run, {}, quiet) as watching,
         CheckpointWriter(manager, config.train.failed_saves) as writer,
     ):
         saving = SaveCheckpoint(writer, retention, config.train, tally, inputs.run.order)
-        guard = StopIfNotFinite(plan.optimizer_config, 0, quiet)
+        guard = StopIfNotFinite(plan.rates, plan.rate_fields, 0, quiet)
         charged = Charged([guard, CountEpoch(tally, 1, quiet, ""), *watching.steps, saving])
 
         def turn(first: int, hooks: Sequence[loop.Hook]) -> float:

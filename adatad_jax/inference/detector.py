@@ -33,7 +33,7 @@ from adatad_jax.inference.fitting import inference_policy
 from adatad_jax.inference.predictor import Predictor, detect_windows
 from adatad_jax.models.layers import Params
 from adatad_jax.postprocessing.detections import Detection, named
-from adatad_jax.training.parameters import with_frozen_in
+from adatad_jax.training.parameters import detector_groups, with_frozen_in
 from adatad_jax.training.retention import LATEST, Choice
 from adatad_jax.video.spelling import normal
 from adatad_jax.weights.load import Trained, load_trained
@@ -101,7 +101,9 @@ class Detector:
         set_precision(self.config.model.dtype)
         fitting = inference_policy(self.config, len(self.classes), batch)
         _logger.info("%s", fitting.describe())
-        params = with_frozen_in(trained.params, self.config.model.frozen_dtype, self.config.model.adaptation == "full")
+        params = with_frozen_in(
+            trained.params, self.config.model.frozen_dtype, detector_groups(self.config.model.adaptation == "full")
+        )
         self._predictor = Predictor(make_model(self.config, len(self.classes), fitting.policy), params, batch)
         self._settings = make_post_processing(self.config)
 

@@ -22,10 +22,12 @@ from adatad_jax.devices.choice import Sharing, set_precision
 from adatad_jax.devices.memory import Need, bytes_of, memory_available, memory_needed
 from adatad_jax.devices.placing import place, replicate
 from adatad_jax.inference.predictor import map_prediction
+from adatad_jax.models.adatad import AdaTAD
 from adatad_jax.models.layers import Params
 from adatad_jax.pipelines.fitting import evaluated, training_policy
 from adatad_jax.pipelines.run_size import Known, what_is_known
-from adatad_jax.pipelines.train_detector import Plan, make_plan, sharing_of
+from adatad_jax.pipelines.task import Plan
+from adatad_jax.pipelines.train_detector import make_plan, sharing_of
 from adatad_jax.training.checkpoints import CHECKPOINTS_FOLDER
 from adatad_jax.training.choosing import has_checkpoint
 from adatad_jax.training.evaluating import is_evaluated
@@ -119,8 +121,7 @@ def dry_run(config: Config, workdir: Path, console: Console, platform: str | Non
     choice = training_policy(config, sharing, known.classes, kept, console, platform=platform)
     plan = make_plan(config, choice.policy, sharing, known.classes, known.steps_per_epoch or UNKNOWN_STEPS)
     shapes = _shapes(plan, config, known)
-    rates, decay, full = plan.optimizer_config.rates, plan.optimizer_config.weight_decay, plan.optimizer_config.full
-    console.print(groups_table(parameter_groups(shapes.params, rates, decay, full)))
+    console.print(groups_table(parameter_groups(shapes.params, plan.peaks, plan.weight_decay, plan.groups)))
     state, loss = shapes.state, make_loss(config.train)
     flops = flops_per_window(learner(plan.model, config), loss, state.trained, state.frozen, shapes.window)
     step, prediction = _programs(plan, sharing, config, shapes)
@@ -139,20 +140,17 @@ def dry_run(config: Config, workdir: Path, console: Console, platform: str | Non
     console.print("dry run: nothing was written")
 
 
-def _shapes(plan: Plan, config: Config, known: Known) -> Shapes:
+def _shapes(plan: Plan[AdaTAD], config: Config, known: Known) -> Shapes:
     params = initial_shapes(plan.model, config)
-    full, dtype = plan.optimizer_config.full, config.model.frozen_dtype
-    params = jax.eval_shape(lambda tree: with_frozen_in(tree, dtype, full), params)
-    trained, frozen = split(params, full)
-    create = functools.partial(
-        create_state, optimizer=plan.optimizer, normalizer=config.train.normalizer_start, seed=config.seed
-    )
+    params = jax.eval_shape(lambda tree: with_frozen_in(tree, plan.frozen_dtype, plan.groups), params)
+    trained, frozen = split(params, plan.groups)
+    create = functools.partial(create_state, optimizer=plan.optimizer, normalizer=plan.normalizer, seed=config.seed)
     with_frames = config.with_fields({"train.cache_features": ""})
     windows = [_abstract(training_batch([None], one, known.segment_rows)) for one in (config, with_frames)]
     return Shapes(params, jax.eval_shape(create, trained, frozen), *windows)
 
 
-def _programs(plan: Plan, sharing: Sharing, config: Config, shapes: Shapes) -> tuple[Program, Program]:
+def _programs(plan: Plan[AdaTAD], sharing: Sharing, config: Config, shapes: Shapes) -> tuple[Program, Program]:
     """Returns the training step and the prediction of test windows, as a training compiles them."""
     devices, everywhere = sharing.devices, jax.local_devices()  # all devices evaluate, each windows of its own
 
@@ -237,7 +235,7 @@ def _flops_rows(flops: float | None, config: Config) -> list[tuple[str, str]]:
 def _cost_rows(
     config: Config,
     known: Known,
-    plan: Plan,
+    plan: Plan[AdaTAD],
     flops: float | None,
     choice: Choice,
     step: Measured,

@@ -17,7 +17,7 @@ from adatad_jax.inference.predictor import Predictor
 from adatad_jax.inference.test_set import load_evaluation
 from adatad_jax.report.evaluated import evaluate_detections, print_evaluated
 from adatad_jax.report.page import REPORT_FILE, write_evaluated
-from adatad_jax.training.parameters import with_frozen_in
+from adatad_jax.training.parameters import detector_groups, with_frozen_in
 from adatad_jax.training.retention import LATEST, Choice
 from adatad_jax.video.names import find_files
 from adatad_jax.weights.load import load_trained
@@ -57,7 +57,7 @@ def evaluate(
     evaluation = load_evaluation(config, classes)
     fitting = inference_policy(config, len(classes), config.test.batch_size)
     console.print(fitting.describe(), highlight=False)
-    params = with_frozen_in(params, config.model.frozen_dtype, full=config.model.adaptation == "full")
+    params = with_frozen_in(params, config.model.frozen_dtype, detector_groups(config.model.adaptation == "full"))
     predictor = Predictor(make_model(config, len(classes), fitting.policy), params, config.test.batch_size)
     results = evaluation.detect(predictor, console)
     # Written at once, because the detections took the longest: a later error must not lose them.

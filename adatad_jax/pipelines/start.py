@@ -1,54 +1,26 @@
 """The start of a training: afresh from initial parameters, or from a checkpoint of the run in its folder."""
 
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-import optax
 from rich.console import Console
 
-from adatad_jax.config.fields import Config
-from adatad_jax.config.memory import settings
-from adatad_jax.conversion.detector import check_parameters
 from adatad_jax.conversion.folders import UNUSED_FILE
 from adatad_jax.conversion.torch_file import write_tensors
 from adatad_jax.devices.processes import is_first
 from adatad_jax.errors import UserError
-from adatad_jax.models.adatad import AdaTAD
-from adatad_jax.models.policy import MemoryPolicy
+from adatad_jax.pipelines.task import Plan, Run, Task
 from adatad_jax.training import checkpoints
 from adatad_jax.training.evaluating import unfinished_epoch
 from adatad_jax.training.history import Tally, read_history
-from adatad_jax.training.optimizer import OptimizerConfig
-from adatad_jax.training.parameters import merge, split, with_frozen_in
+from adatad_jax.training.parameters import merge, split, trained_groups
 from adatad_jax.training.resuming import resume
 from adatad_jax.training.state import TrainState, create_state
-from adatad_jax.weights.changes import CHANGES_FILE, FLAG, Changes, record_changes, write_videos
+from adatad_jax.weights.changes import CHANGES_FILE, FLAG, record_changes, write_videos
 from adatad_jax.weights.frozen import read_frozen, write_frozen
-from adatad_jax.weights.initialize import Initial, parameter_shapes
+from adatad_jax.weights.initialize import Initial
 from adatad_jax.weights.run_folder import write_config
-
-
-class Run(NamedTuple):
-    """What makes a run the run that it is, beside its checkpoints.
-
-    Attributes:
-      workdir: its folder.
-      config: without open fields.
-      classes: the model's class names.
-      order: what the order of the windows in every epoch depends on, as JSON values; `steps_per_epoch` is among it.
-      videos: fingerprints of the training videos.
-      changes: of the run as its folder holds it.
-    """
-
-    workdir: Path
-    config: Config
-    classes: tuple[str, ...]
-    order: dict[str, Any]
-    videos: dict[str, str]
-    changes: Changes
 
 
 class Start(NamedTuple):
@@ -68,44 +40,32 @@ class Start(NamedTuple):
     shift: int = 0
     unfinished: dict[str, Any] | None = None
 
-    def with_frozen_in(self, dtype: str, full: bool) -> "Start":
-        """Returns the start with frozen parameters as devices keep them; arguments as of `with_frozen_in`."""
-        return self._replace(state=self.state._replace(frozen=with_frozen_in(self.state.frozen, dtype, full)))
 
-
-def start_run(
-    run: Run, settings: OptimizerConfig, optimizer: optax.GradientTransformation, initial: Initial, console: Console
-) -> Start:
+def start_run(run: Run, plan: Plan[Any], initial: Initial, console: Console) -> Start:
     """Starts a run: its frozen parameters, and unused tensors of the weights, are written into its folder.
 
     Raises:
       UserError: they cannot be written.
     """
     config = run.config
-    console.print(f"{config.weights}\n{initial.summary}")
-    trained, frozen = split(initial.params, settings.full)
+    console.print("\n".join(filter(None, (config.weights, initial.summary))))
+    trained, frozen = split(initial.params, plan.groups)
     if is_first():
         write_frozen(run.workdir, frozen)
     if initial.unused and is_first():
         write_tensors(run.workdir / UNUSED_FILE, initial.unused)  # for convert/flax_to_pth.py
-    state = create_state(trained, frozen, optimizer, config.train.normalizer_start, config.seed)
+    state = create_state(trained, frozen, plan.optimizer, plan.normalizer, config.seed)
     return Start(state, 0, Tally())
 
 
-def continue_run(
-    run: Run,
-    model: AdaTAD,
-    settings: OptimizerConfig,
-    optimizer: optax.GradientTransformation,
-    saved: checkpoints.Saved,
-    console: Console,
-) -> Start:
+def continue_run(task: Task[Any], plan: Plan[Any], saved: checkpoints.Saved, console: Console) -> Start:
     """Continues a run from what a checkpoint holds.
 
     Raises:
       UserError: the checkpoint does not fit the model, the frozen parameters are missing or damaged, or the training
         videos have changed, which is not permitted.
     """
+    run = task.run
     workdir, config, order, step = run.workdir, run.config, run.order, saved.step
     place = resume(saved.metadata, order, step)
     if place.is_anew and run.changes.videos is None and not config.train.resume_with_changes:
@@ -117,14 +77,14 @@ def continue_run(
     frozen = read_frozen(workdir, saved)
 
     def fresh() -> TrainState:
-        zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), parameter_shapes(model, config))
-        trained, _ = split(zeros, settings.full)
-        return create_state(trained, {}, optimizer, config.train.normalizer_start, config.seed)
+        zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), task.parameter_shapes(plan))
+        trained, _ = split(zeros, plan.groups)
+        return create_state(trained, {}, plan.optimizer, plan.normalizer, config.seed)
 
     state = checkpoints.restore_state(
         saved, frozen, jax.eval_shape(fresh), workdir / checkpoints.CHECKPOINTS_FOLDER / str(step)
     )
-    check_parameters(merge(state.trained, frozen), model, workdir)
+    task.check_parameters(plan, merge(state.trained, frozen))
     if saved.frozen is not None and is_first():  # a run of version 0.1: its next checkpoints will be in today's format
         write_frozen(workdir, frozen)
     epoch = (step + place.shift) / order["steps_per_epoch"]
@@ -133,14 +93,13 @@ def continue_run(
     return Start(state, step, place.tally, place.shift, unfinished)
 
 
-def write_start(run: Run, start: Start, policy: MemoryPolicy, rates: np.ndarray, console: Console) -> None:
+def write_start(run: Run, start: Start, plan: Plan[Any], console: Console) -> None:
     """Writes what a run's folder says about it before its next step, and lists what this start changes.
 
     Args:
       run: to write.
       start: where it starts.
-      policy: of memory.
-      rates: `[steps]` learning rates of the adapters.
+      plan: what it computes with.
       console: where to report.
 
     Raises:
@@ -150,8 +109,10 @@ def write_start(run: Run, start: Start, policy: MemoryPolicy, rates: np.ndarray,
         console.print(f"changed from step {start.step} on, recorded in {run.workdir / CHANGES_FILE}:")
         for line in lines:
             console.print(f"  {line}", highlight=False)
-        if start.step < len(rates):
-            console.print(f"  learning rate of the adapters at this step: {rates[start.step]:.1e}")
+        if start.step < plan.steps:
+            groups = trained_groups(start.state.trained, plan.groups)
+            rates = ", ".join(f"{group} {plan.rates[group][start.step]:.1e}" for group in groups)
+            console.print(f"  learning rates at this step: {rates}")
     if start.step and run.changes.videos is None:
         console.print("the run has no record of its training videos: they are taken for unchanged, and recorded now")
     if not is_first():
@@ -159,4 +120,4 @@ def write_start(run: Run, start: Start, policy: MemoryPolicy, rates: np.ndarray,
     epoch = (start.step + start.shift) // run.order["steps_per_epoch"]
     record_changes(run.workdir, run.changes, start.step, epoch)
     write_videos(run.workdir, run.videos)
-    write_config(run.workdir, run.config, run.classes, settings(policy))
+    write_config(run.workdir, run.config, run.classes, plan.memory)

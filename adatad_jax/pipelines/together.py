@@ -11,9 +11,7 @@ from typing import Any
 
 import jax
 
-from adatad_jax.config.fields import Config
-from adatad_jax.data.annotations import Video
-from adatad_jax.data.fingerprint import fingerprints
+from adatad_jax.config.run_fields import RunConfig
 from adatad_jax.devices.processes import Processes, is_first
 from adatad_jax.errors import UserError
 from adatad_jax.pipelines.start import Start
@@ -27,6 +25,7 @@ FIELDS_OF_MACHINE = {
     "compilation_cache",
     "data.videos",
     "data.annotations",
+    "data.labels",
     "data.classes",
     "data.come_from",
     "data.cache",
@@ -40,7 +39,7 @@ _VISIBLE = 60.0  # seconds after which a network file system shows a new file on
 
 
 def check_same_inputs(
-    processes: Processes, config: Config, classes: tuple[str, ...], subsets: Mapping[str, Mapping[str, Video]]
+    processes: Processes, config: RunConfig, classes: tuple[str, ...], subsets: Mapping[str, Mapping[str, str]]
 ) -> None:
     """Checks that all processes would train the same, on as many devices each.
 
@@ -50,7 +49,7 @@ def check_same_inputs(
       processes: of the run.
       config: of the run.
       classes: class names.
-      subsets: name -> videos.
+      subsets: name -> fingerprints of its videos.
 
     Raises:
       UserError: they differ in the code, in JAX, in fields of the configuration that are not of a machine, in the
@@ -77,7 +76,7 @@ def check_same_inputs(
             **fields,
             "classes": f"{len(classes)}, hash {_hash(classes)}",
             **{
-                f"{subset} videos": f"{len(videos)}, hash {_hash(list(fingerprints(videos).items()))}"
+                f"{subset} videos": f"{len(videos)}, hash {_hash(list(videos.items()))}"
                 for subset, videos in subsets.items()
             },
         }

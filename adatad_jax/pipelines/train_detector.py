@@ -1,66 +1,54 @@
-"""Training of a detector from its configuration to the last checkpoint; `train` reads top to bottom."""
+"""Training of a detector: its inputs, its plan, and how it is evaluated."""
 
 import functools
 import hashlib
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
-import optax
 from rich.console import Console
 
 from adatad_jax.config.build import learner, make_loss, make_model
 from adatad_jax.config.fields import Config
+from adatad_jax.config.memory import settings
+from adatad_jax.conversion.detector import check_parameters
 from adatad_jax.data.annotations import Video
+from adatad_jax.data.batch import Batch
 from adatad_jax.data.dataset import TrainingWindows
 from adatad_jax.data.fingerprint import fingerprints
-from adatad_jax.data.loader import TrainingBatches, placed_ahead
+from adatad_jax.data.loader import TrainingBatches, training_batch
 from adatad_jax.data.paths import check_paths
 from adatad_jax.data.propose import resolve
 from adatad_jax.data.stored_features import FeatureWindows, features_folder
 from adatad_jax.data.subset import Subset, load_classes, load_subset
 from adatad_jax.data.usable_videos import usable
-from adatad_jax.devices.choice import Sharing, set_precision, share_devices
-from adatad_jax.devices.faults import faults_explained
-from adatad_jax.devices.placing import replicate
+from adatad_jax.devices.choice import Sharing, share_devices
 from adatad_jax.devices.processes import ALONE, Processes, is_first
+from adatad_jax.evaluation.mean_ap import Metrics
 from adatad_jax.inference.predictor import Predictor
 from adatad_jax.inference.test_set import Evaluation, load_evaluation
 from adatad_jax.models.adatad import AdaTAD
 from adatad_jax.models.layers import Params
 from adatad_jax.models.policy import MemoryPolicy
 from adatad_jax.models.sizes import CHUNK_FRAMES
+from adatad_jax.pipelines import training
 from adatad_jax.pipelines.backbone_features import store_features
-from adatad_jax.pipelines.compiled_ahead import compile_ahead
 from adatad_jax.pipelines.fitting import evaluated, training_policy
 from adatad_jax.pipelines.sample_windows import SampleWindows
-from adatad_jax.pipelines.start import Run, Start, continue_run, start_run, write_start
-from adatad_jax.pipelines.together import check_same_inputs, check_same_start, locked_together
-from adatad_jax.pipelines.watching import Watched, Watching, metrics_record, watch
-from adatad_jax.training import checkpoints, choosing, loop
+from adatad_jax.pipelines.task import Measuring, Plan, Run, Task
 from adatad_jax.training.detection_loss import make_detection_loss
-from adatad_jax.training.epochs import CountEpoch, LogEpoch
-from adatad_jax.training.evaluating import Evaluate
 from adatad_jax.training.forgiving import forgiving
-from adatad_jax.training.guards import StopIfNotFinite
-from adatad_jax.training.history import read_history, report_evaluations, write_history
-from adatad_jax.training.leaving import Leaving, leaves_when_asked
 from adatad_jax.training.memory import levers
-from adatad_jax.training.optimizer import OptimizerConfig, group_rates, make_optimizer, make_optimizer_config
-from adatad_jax.training.parameters import group_norms, groups_table, merge, parameter_groups, trained_groups
-from adatad_jax.training.retention import Retention
-from adatad_jax.training.saving import SaveCheckpoint
+from adatad_jax.training.optimizer import group_rates, make_optimizer, make_optimizer_config
+from adatad_jax.training.parameters import detector_groups, group_norms
 from adatad_jax.training.state import TrainState
-from adatad_jax.training.step import Step, make_train_step, map_step
+from adatad_jax.training.step import make_train_step, map_step
 from adatad_jax.training.weights_and_biases import check_installed
-from adatad_jax.training.writing import CheckpointWriter
 from adatad_jax.weights.changes import Changes, check_fields, check_videos
-from adatad_jax.weights.initialize import initialize
+from adatad_jax.weights.initialize import Initial, initialize, parameter_shapes
 from adatad_jax.weights.restore import keep_open_fields
-from adatad_jax.weights.run_folder import check_unlocked, read_policy
+from adatad_jax.weights.run_folder import check_unlocked
 
 
 class Inputs(NamedTuple):
@@ -93,111 +81,63 @@ class Inputs(NamedTuple):
         return {"training": self.train_set.videos, "test": test}
 
 
-class Plan(NamedTuple):
-    """What a training computes with.
-
-    Attributes:
-      devices: that share a batch.
-      model: the detector, as one device computes it.
-      optimizer_config: rates and lengths of the run.
-      optimizer: of the trained parameters.
-      step: the training step, mapped over the devices.
-      rates: `[steps]` learning rates of the adapters.
-    """
-
-    devices: tuple[jax.Device, ...]
-    model: AdaTAD
-    optimizer_config: OptimizerConfig
-    optimizer: optax.GradientTransformation
-    step: Step
-    rates: np.ndarray
-
-
 def train(config: Config, workdir: Path, console: Console, processes: Processes = ALONE) -> TrainState:
-    """Trains a detector to the last epoch, starting from the folder's latest checkpoint if there is one.
+    """Trains a detector to the last epoch; see `training.train`."""
 
-    Args:
-      config: of the run.
-      workdir: the run's folder.
-      console: where to report.
-      processes: that train together (`joined`); all must call this.
+    def open_task() -> DetectorTraining:
+        return DetectorTraining(check_inputs(config, workdir, console))
 
-    Returns:
-      The state after the last step, on the host.
-
-    Raises:
-      UserError: something that the configuration names is missing or wrong (nothing is written then); a video can no
-        longer be read (the state is saved then); the loss or gradient is no longer finite (the message names the step);
-        or memory ran out.
-      MachineError: a device failed.
-      Left: SIGTERM, SIGINT, SIGHUP or a notice of preemption asked the run to leave. Its state is saved; the same call
-        continues it. While this runs in the main thread, these signals are handled.
-    """
-    of_config = functools.partial(levers, config)
-    with leaves_when_asked(config.train.grace, console) as leaving, faults_explained(of_config):
-        return _train(config, workdir, console, leaving, processes)
+    return training.train(open_task, functools.partial(levers, config), config, workdir, console, processes)
 
 
-def _train(config: Config, workdir: Path, console: Console, leaving: Leaving, processes: Processes) -> TrainState:
-    """Trains a detector; see `train`."""
-    set_precision(config.model.dtype)
-    inputs = check_inputs(config, workdir, console)
-    config, batches = inputs.config, inputs.batches
-    check_same_inputs(processes, config, inputs.classes, inputs.videos)
-    begun = choosing.has_checkpoint(workdir)
-    planned = _planner(inputs, read_policy(workdir) if begun else None, console, processes)
-    plan = planned(0)
-    # Read before anything is written: the weights may be missing or not fit the model.
-    initial = None if begun else initialize(plan.model, config, inputs.classes)
-    console.print(
-        f"{len(inputs.windows)} videos, {sum(len(labels) for _, labels in inputs.train_set.truth.values())} segments, "
-        f"{len(inputs.classes)} classes; {batches.steps_per_epoch} steps per epoch; {inputs.sharing.describe()}"
-    )
-    retention = Retention(config.train.keep_checkpoints, config.train.keep_evaluated)
-    with locked_together(workdir, processes), checkpoints.open_manager(workdir, retention) as manager:
-        if saved := choosing.read_to_continue(manager):
-            start = continue_run(inputs.run, plan.model, plan.optimizer_config, plan.optimizer, saved, console)
-        else:
-            initial = initial or initialize(plan.model, config, inputs.classes)
-            start = start_run(inputs.run, plan.optimizer_config, plan.optimizer, initial, console)
-        check_same_start(processes, start)
-        plan = planned(start.shift)
-        write_start(inputs.run, start, plan.model.policy, plan.rates, console)
-        start = start.with_frozen_in(config.model.frozen_dtype, plan.optimizer_config.full)
-        if isinstance(inputs.windows, FeatureWindows):
-            store_features(inputs.windows, config, plan.model, start.state.frozen, processes, console)
-        console.print(groups_table(_groups(start.state, plan.optimizer_config)))
-        retention.epochs |= {record["step"]: record for record in _cut_history(workdir, start)}
-        with (
-            watch(_watched(inputs, plan, start), inputs.evaluation, console) as watching,
-            CheckpointWriter(manager, config.train.failed_saves) as writer,
-        ):
-            save = SaveCheckpoint(
-                writer, retention, config.train, start.tally, {**inputs.run.order, "shift": start.shift}
-            )
-            ending = _ending(inputs, plan, watching, console, leaving, processes)
-            state = replicate(start.state, plan.devices)
-            if start.unfinished is not None:
-                retention.epochs[start.step] = start.unfinished
-                _end_epoch(ending, start.step, state, start.unfinished)
-            state = loop.run(
-                plan.step,
-                state,
-                placed_ahead(
-                    batches.from_step(start.step + start.shift, len(plan.rates) + start.shift), inputs.sharing
-                ),
-                start.step,
-                batches.steps_per_epoch,
-                [*_hooks(inputs, plan, start, console), *watching.steps, *([save] if is_first() else []), *ending],
-                leaving,
-                processes,
-                start.shift,
-                _compiler(inputs, plan, start, processes),
-            )
-    report_evaluations(workdir, console)
-    console.print(f"trained for {config.train.epochs} epochs; checkpoints are in {manager.directory}")
-    result: TrainState = jax.device_get(state)
-    return result
+class DetectorTraining(Task[AdaTAD]):
+    """The training of a detector; see `Task`."""
+
+    def __init__(self, inputs: Inputs) -> None:
+        """Takes checked inputs."""
+        self._inputs, self._config = inputs, inputs.config
+        self.run, self.sharing, self.batches = inputs.run, inputs.sharing, inputs.batches
+        self.fingerprints = {subset: fingerprints(videos) for subset, videos in inputs.videos.items()}
+        self.samples = len(inputs.windows.order(0))
+        self.frames = self._config.data.window * self._config.data.frames_per_position
+        self.segments = self._config.data.annotations
+
+    def describe(self) -> str:
+        segments = sum(len(labels) for _, labels in self._inputs.train_set.truth.values())
+        return f"{len(self._inputs.windows)} videos, {segments} segments, {len(self._inputs.classes)} classes"
+
+    def planner(
+        self, kept: Mapping[str, Any] | None, console: Console, processes: Processes
+    ) -> Callable[[int], Plan[AdaTAD]]:
+        classes = len(self._inputs.classes)
+        policy = training_policy(self._config, self.sharing, classes, kept, console, processes).policy
+        steps_per_epoch = self.batches.steps_per_epoch
+        return functools.partial(make_plan, self._config, policy, self.sharing, classes, steps_per_epoch)
+
+    def initialize(self, plan: Plan[AdaTAD]) -> Initial:
+        return initialize(plan.model, self._config, self._inputs.classes)
+
+    def parameter_shapes(self, plan: Plan[AdaTAD]) -> Params:
+        return parameter_shapes(plan.model, self._config)
+
+    def check_parameters(self, plan: Plan[AdaTAD], params: Params) -> None:
+        check_parameters(params, plan.model, self.run.workdir)
+
+    def prepare(self, plan: Plan[AdaTAD], frozen: Params, processes: Processes, console: Console) -> None:
+        """Stores the features of a frozen backbone, where the configuration says so."""
+        if isinstance(self._inputs.windows, FeatureWindows):
+            store_features(self._inputs.windows, self._config, plan.model, frozen, processes, console)
+
+    def filler(self) -> Batch:
+        return training_batch([None], self._config, self._inputs.windows.segment_rows)
+
+    def measuring(self, plan: Plan[AdaTAD], console: Console, processes: Processes) -> Measuring | None:
+        evaluation = self._inputs.evaluation
+        if evaluation is None:
+            return None
+        samples = SampleWindows(evaluation, self.run.workdir) if is_first() else None
+        measure = _measure(evaluation, evaluated(plan.model, self._config), samples, console, processes)
+        return Measuring(measure, {} if samples is None else samples.pictures)
 
 
 def check_inputs(config: Config, workdir: Path, console: Console) -> Inputs:
@@ -243,28 +183,9 @@ def sharing_of(config: Config) -> Sharing:
     return share_devices(jax.devices(), config.train.batch_size, config.train.accumulate, chunks)
 
 
-def _planner(
-    inputs: Inputs, kept: Mapping[str, Any] | None, console: Console, processes: Processes
-) -> Callable[[int], Plan]:
-    """Chooses how a training fits its devices, and returns a function from the shift of the schedule to the plan.
-
-    Args:
-      inputs: of the training.
-      kept: what the run was computed with so far (`read_policy`); None: it has not begun.
-      console: where to report.
-      processes: that train together.
-
-    Raises:
-      UserError: it does not fit.
-    """
-    config, sharing, classes = inputs.config, inputs.sharing, len(inputs.classes)
-    policy = training_policy(config, sharing, classes, kept, console, processes).policy
-    return functools.partial(make_plan, config, policy, sharing, classes, inputs.batches.steps_per_epoch)
-
-
 def make_plan(
     config: Config, policy: MemoryPolicy, sharing: Sharing, classes: int, steps_per_epoch: int, shift: int = 0
-) -> Plan:
+) -> Plan[AdaTAD]:
     """Returns what a training computes with.
 
     Args:
@@ -280,87 +201,26 @@ def make_plan(
     """
     model = make_model(config, classes, policy)
     optimizer_config = make_optimizer_config(config, steps_per_epoch, shift)
-    optimizer = make_optimizer(optimizer_config)
+    optimizer, groups = make_optimizer(optimizer_config), detector_groups(optimizer_config.full)
     loss = make_detection_loss(learner(model, config), make_loss(config.train), sharing.shares)
-    step = make_train_step(loss, optimizer, config.train.ema, config.train.accumulate, group_norms)
+    norms = functools.partial(group_norms, groups=groups)
+    step = make_train_step(loss, optimizer, config.train.ema, config.train.accumulate, norms)
     if config.train.skip_bad_steps:
         step = forgiving(step)
-    rates = optimizer_config.scheduled(config.train.tia_rate)
-    return Plan(sharing.devices, model, optimizer_config, optimizer, map_step(step, sharing.devices), rates)
-
-
-def _compiler(inputs: Inputs, plan: Plan, start: Start, processes: Processes) -> Callable[[TrainState], None]:
-    """Returns a function that compiles the step ahead; it does nothing where no step is left, or there are others."""
-    if processes.count > 1 or start.step >= len(plan.rates):
-        return lambda state: None
-    return functools.partial(compile_ahead, plan.step, inputs.config, inputs.sharing, inputs.windows.segment_rows)
-
-
-def _cut_history(workdir: Path, start: Start) -> list[dict[str, Any]]:
-    """Cuts the history of a run to the epochs before a start, and returns it."""
-    history = [record for record in read_history(workdir) if record["step"] <= start.step]
-    if is_first():
-        write_history(workdir, history)
-    return history
-
-
-def _hooks(inputs: Inputs, plan: Plan, start: Start, console: Console) -> list[loop.Hook]:
-    """Returns the hooks of the training loop before those that show, save and end an epoch, in their order."""
-    config = inputs.config
-    return [
-        StopIfNotFinite(plan.optimizer_config, config.train.skip_bad_steps, console),
-        CountEpoch(start.tally, len(inputs.windows.order(0)), console, config.data.annotations),
-    ]
-
-
-def _ending(
-    inputs: Inputs, plan: Plan, watching: Watching, console: Console, leaving: Leaving, processes: Processes
-) -> list[loop.Hook]:
-    """Returns the hooks that end an epoch once its checkpoint is saved; a resumed run may begin with them."""
-    evaluations: list[loop.Hook] = []
-    if inputs.evaluation is not None:  # before the log, which holds the result
-        measure = _measure(
-            inputs.evaluation, evaluated(plan.model, inputs.config), watching.samples, console, processes
-        )
-        evaluations.append(Evaluate(inputs.config.train, measure, leaving))
-    logs = [LogEpoch(inputs.run.workdir, console)] if is_first() else []
-    return [*evaluations, *logs, *watching.epochs]
-
-
-def _end_epoch(hooks: list[loop.Hook], step: int, state: TrainState, record: dict[str, Any]) -> None:
-    """Does what an interruption after the checkpoint of an epoch has left: its evaluation, its line in the history.
-
-    Args:
-      hooks: from `_ending`.
-      step: number of steps taken.
-      state: on the devices.
-      record: of the epoch.
-    """
-    place = loop.Place(step, record["epoch"], 0)
-    for hook in hooks:
-        if hook.due(place):
-            hook.pause(place, state, record)
-
-
-def _groups(state: TrainState, config: OptimizerConfig) -> Any:
-    """Lists the groups of parameters of a run."""
-    return parameter_groups(merge(state.trained, state.frozen), config.rates, config.weight_decay, config.full)
-
-
-def _watched(inputs: Inputs, plan: Plan, start: Start) -> Watched:
-    """Returns what is shown of a run."""
-    run = inputs.run
-    videos = hashlib.sha256(json.dumps(run.videos, sort_keys=True).encode()).hexdigest()
-    return Watched(
-        inputs.config,
-        plan.model.policy,
-        run.workdir,
-        plan.devices,
-        group_rates(plan.optimizer_config, trained_groups(start.state.trained)),
-        start.step,
-        run.order["steps_per_epoch"],
-        {**run.order, "annotations_sha256": videos},
-        start.shift,
+    peaks = {group: rate for group, rate in optimizer_config.rates.items() if rate}
+    return Plan(
+        devices=sharing.devices,
+        model=model,
+        memory=settings(policy),
+        groups=groups,
+        optimizer=optimizer,
+        rates=group_rates(optimizer_config),
+        peaks=peaks,
+        weight_decay=config.train.weight_decay,
+        step=map_step(step, sharing.devices),
+        normalizer=config.train.normalizer_start,
+        frozen_dtype=config.model.frozen_dtype,
+        rate_fields=("--config.train.tia_rate", "head_rate"),
     )
 
 
@@ -382,3 +242,12 @@ def _measure(
         return metrics_record(evaluation.measure(results))
 
     return measure
+
+
+def metrics_record(metrics: Metrics) -> dict[str, Any]:
+    """Returns what an epoch's record holds of an evaluation: `average_mAP`, `mAP` by tIoU, `class_AP` by class."""
+    return {
+        "average_mAP": metrics.average_map,
+        "mAP": {f"{tiou:g}": float(value) for tiou, value in zip(metrics.tious, metrics.map, strict=True)},
+        "class_AP": {name: float(row.mean()) for name, row in zip(metrics.classes, metrics.per_class, strict=True)},
+    }

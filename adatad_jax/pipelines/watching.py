@@ -11,14 +11,9 @@ import jax
 import numpy as np
 from rich.console import Console
 
-from adatad_jax.config.fields import Config
-from adatad_jax.config.memory import settings
+from adatad_jax.config.run_fields import RunConfig
 from adatad_jax.console import progress_bar
 from adatad_jax.devices.processes import is_first
-from adatad_jax.evaluation.mean_ap import Metrics
-from adatad_jax.inference.test_set import Evaluation
-from adatad_jax.models.policy import MemoryPolicy
-from adatad_jax.pipelines.sample_windows import SampleWindows
 from adatad_jax.training.curves import DrawCurves
 from adatad_jax.training.loop import Hook
 from adatad_jax.training.meter import Meter
@@ -36,21 +31,23 @@ class Watched(NamedTuple):
 
     Attributes:
       config: of the run.
-      policy: of memory.
+      memory: what was chosen of the policy of memory, as JSON values.
       workdir: the run's folder.
       devices: that share a batch.
-      rates: group of parameters -> `[steps]` learning rates of all steps.
+      rates: group of trained parameters -> `[steps]` learning rates of all steps; bars and lines show the first.
+      frames: of a batch.
       first: number of steps taken before.
       steps_per_epoch: of the run.
       same_data: what tells the training data from other data.
       shift: epoch e begins at step `e * steps_per_epoch - shift`.
     """
 
-    config: Config
-    policy: MemoryPolicy
+    config: RunConfig
+    memory: Mapping[str, Any]
     workdir: Path
     devices: Sequence[jax.Device]
     rates: Mapping[str, np.ndarray]
+    frames: int
     first: int
     steps_per_epoch: int
     same_data: Mapping[str, Any]
@@ -63,44 +60,39 @@ class Watching(NamedTuple):
     Attributes:
       steps: hooks that come before the evaluation.
       epochs: hooks that come after the log of the epoch.
-      samples: draws at each evaluation; None where nothing is evaluated, or another process draws.
     """
 
     steps: list[Hook]
     epochs: list[Hook]
-    samples: SampleWindows | None
 
 
 @contextlib.contextmanager
-def watch(run: Watched, evaluation: Evaluation | None, console: Console) -> Iterator[Watching]:
+def watch(run: Watched, pictures: Mapping[str, Path], console: Console) -> Iterator[Watching]:
     """Yields what shows a run, and ends all that it has begun, however the block ends.
 
     Processes other than the first show nothing.
 
     Args:
       run: that is watched.
-      evaluation: of the run; None if it does not evaluate.
+      pictures: name -> PNG file of the latest evaluation.
       console: where to report.
 
     Raises:
       UserError: the run's folder cannot be written, or Weights & Biases does not start.
     """
     if not is_first():
-        yield Watching([], [], None)
+        yield Watching([], [])
         return
     config, workdir, devices = run.config, run.workdir, run.devices
-    shown = next(iter(run.rates.values()))  # of the adapters, where there are any
-    frames = config.train.batch_size * config.data.window * config.data.frames_per_position
-    meter = Meter(len(shown), run.first, frames)
+    shown = next(iter(run.rates.values()))
+    meter = Meter(len(shown), run.first, run.frames)
     with contextlib.ExitStack() as stack:
         record = read_record(workdir)  # before the log of steps is cut to this start
         steps: list[Hook] = [meter, LogSteps(workdir, run.first, run.rates, run.steps_per_epoch, run.shift)]
         curves = DrawCurves(workdir)
         stack.push(functools.partial(_draw_unless_left, curves))
         epochs: list[Hook] = [curves]
-        samples = SampleWindows(evaluation, workdir) if evaluation is not None else None
         if sinks := _sinks(run, record.identity, stack):
-            pictures = samples.pictures if samples is not None else {}
             epochs.append(FillSinks(sinks, config.train.log_steps, meter, run.rates, devices, pictures))
         if console.is_terminal:
             bar = stack.enter_context(progress_bar(console, stays=True))
@@ -108,19 +100,10 @@ def watch(run: Watched, evaluation: Evaluation | None, console: Console) -> Iter
         else:
             steps.append(PrintProgress(console, meter, shown, run.steps_per_epoch, devices, run.shift))
         steps += stack.enter_context(profiled_steps(workdir, config.train.profile_steps, meter, console))
-        facts = {**facts_of(devices, config.seed, run.same_data), "memory": settings(run.policy)}
+        facts = {**facts_of(devices, config.seed, run.same_data), "memory": dict(run.memory)}
         # Last, so that the end is recorded first: what leaves has little time.
         stack.enter_context(recorded(workdir, record, facts, meter))
-        yield Watching(steps, epochs, samples)
-
-
-def metrics_record(metrics: Metrics) -> dict[str, Any]:
-    """Returns what an epoch's record holds of an evaluation: `average_mAP`, `mAP` by tIoU, `class_AP` by class."""
-    return {
-        "average_mAP": metrics.average_map,
-        "mAP": {f"{tiou:g}": float(value) for tiou, value in zip(metrics.tious, metrics.map, strict=True)},
-        "class_AP": {name: float(row.mean()) for name, row in zip(metrics.classes, metrics.per_class, strict=True)},
-    }
+        yield Watching(steps, epochs)
 
 
 def _draw_unless_left(curves: DrawCurves, kind: type[BaseException] | None, *_: object) -> None:

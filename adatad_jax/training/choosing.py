@@ -13,6 +13,7 @@ from adatad_jax.training.checkpoints import CHECKPOINTS_FOLDER, Saved, open_mana
 from adatad_jax.training.checksums import LIST_FILE, Damaged
 from adatad_jax.training.history import read_history
 from adatad_jax.training.retention import BEST, LATEST, Choice, best_step
+from adatad_jax.training.scores import in_words, rank_of
 
 _logger = logging.getLogger(__name__)
 
@@ -74,7 +75,7 @@ def read_to_continue(manager: ocp.CheckpointManager) -> Saved | None:
 
 
 def origin(workdir: Path, saved: Saved) -> str:
-    """Says which checkpoint of a run it is: step, epoch, and mAP where it was measured."""
+    """Says which checkpoint of a run it is: step, epoch, and its score where it was evaluated."""
     return described(saved.step, {saved.step: {**saved.metadata, **_epochs(workdir).get(saved.step, {})}})
 
 
@@ -90,8 +91,7 @@ def described(step: int, epochs: Mapping[int, Mapping[str, Any]]) -> str:
         return f"step {step}"
     inside = "inside " if record.get("tally") else ""
     epoch = record["epoch"] + (1 if inside else 0)
-    score = f", average mAP {100 * record['average_mAP']:.2f}" if "average_mAP" in record else ""
-    return f"step {step}, {inside}epoch {epoch}{score}"
+    return ", ".join(filter(None, (f"step {step}", f"{inside}epoch {epoch}", in_words(record))))
 
 
 def _step(workdir: Path, steps: Sequence[int], choice: Choice) -> int:
@@ -108,7 +108,7 @@ def _step(workdir: Path, steps: Sequence[int], choice: Choice) -> int:
     if best is None:
         gone = f"; the best, {described(ever, epochs)}, is gone" if ever is not None else ""
         raise UserError(f"{workdir}: no checkpoint here was evaluated by the run (train.eval_from){gone}; {there}")
-    if ever is not None and best != ever and epochs[ever]["average_mAP"] > epochs[best]["average_mAP"]:
+    if ever is not None and best != ever and (rank_of(epochs[ever]) or 0) > (rank_of(epochs[best]) or 0):
         _logger.warning(
             "%s: the best checkpoint, %s, is gone; the best that is here is used: %s",
             workdir,

@@ -12,9 +12,11 @@ import numpy as np
 
 from adatad_jax.errors import UserError
 from adatad_jax.files import whole_file
+from adatad_jax.training.clip_parameters import DECODER, ENCODER
 from adatad_jax.training.history import read_history
 from adatad_jax.training.loop import Hook, Place
 from adatad_jax.training.parameters import BACKBONE, HEAD, TIA
+from adatad_jax.training.scores import score_of
 from adatad_jax.training.state import TrainState
 from adatad_jax.training.step_log import read_steps
 
@@ -26,7 +28,13 @@ MOST_POINTS = 300  # of a line; of more steps, each point is a mean, and a band 
 SHARE = 0.02  # of the time that drawing may take
 COLOURS = ("#3b82c4", "#d9822b", "#2f9e6e")  # legible on white and on black
 WHOLE: Mapping[str, Any] = {"linewidth": 4, "alpha": 0.35}  # below lines that it may coincide with
-GROUPS = {BACKBONE: ("#9467c9", "solid"), TIA: ("#d9822b", "solid"), HEAD: ("#2f9e6e", (0, (4, 2)))}
+GROUPS = {
+    BACKBONE: ("#9467c9", "solid"),
+    TIA: ("#d9822b", "solid"),
+    HEAD: ("#2f9e6e", (0, (4, 2))),
+    ENCODER: ("#9467c9", "solid"),
+    DECODER: ("#d9822b", (0, (4, 2))),
+}
 RATE, NORM = "rate_", "grad_norm_"  # of a group of parameters, whose name follows
 _logger = logging.getLogger(__name__)
 
@@ -89,7 +97,7 @@ def draw(curves: Curves, ink: str = "black") -> Figure:
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    scored = [record for record in curves.history if "average_mAP" in record]
+    scored = [record for record in curves.history if score_of(record) is not None]
     figure = Figure(figsize=(11, 7) if scored else (15, 3.8), layout="constrained")
     axes = figure.subplots(*((2, 2) if scored else (1, 3))).ravel()
     _draw_losses(axes[0], curves)
@@ -148,10 +156,16 @@ def _draw_scores(axes: Any, scored: Sequence[Mapping[str, Any]], ink: str) -> No
         axes.plot(epochs, values, color=COLOURS[0], alpha=alpha, linewidth=1, marker=".", markersize=3)
         if number in (0, len(tious) - 1):
             axes.annotate(f" {tiou}", (epochs[-1], values[-1]), fontsize=8, color=ink, va="center")
-    averages = [100 * record["average_mAP"] for record in scored]
-    axes.plot(epochs, averages, color=COLOURS[1], marker=".", linewidth=2, label="average")
+    score = score_of(scored[-1])
+    assert score is not None
+    scale = 100 if score.is_share else 1
+    values = [scale * record.get(score.key, np.nan) for record in scored]
+    axes.plot(epochs, values, color=COLOURS[1], marker=".", linewidth=2, label=score.words)
     axes.set_ylim(0, None)
-    axes.set_title(f"mAP, % (last: {averages[-1]:.2f})", loc="left")
+    axes.set_title(
+        f"{score.words}{', %' if score.is_share else ''} (last: {values[-1]:.{2 if score.is_share else 4}f})",
+        loc="left",
+    )
     axes.legend(frameon=False, fontsize=9)
 
 

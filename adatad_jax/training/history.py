@@ -9,6 +9,7 @@ from rich.console import Console
 
 from adatad_jax.errors import UserError
 from adatad_jax.files import write_text
+from adatad_jax.training.scores import in_words, rank_of
 
 HISTORY_FILE = "history.jsonl"
 # Recorded as sums; the rest as means.
@@ -71,7 +72,7 @@ def write_history(workdir: Path, records: Sequence[dict[str, Any]]) -> None:
 
 def print_epoch(record: dict[str, Any], console: Console) -> None:
     """Prints an epoch's record in one line."""
-    score = f"  average mAP {100 * record['average_mAP']:.2f}" if "average_mAP" in record else ""
+    score = f"  {words}" if (words := in_words(record)) else ""
     if record["windows_without_segment"]:
         score += f"  ({record['windows_without_segment']} windows kept no segment)"
     console.print(
@@ -81,12 +82,11 @@ def print_epoch(record: dict[str, Any], console: Console) -> None:
 
 
 def report_evaluations(workdir: Path, console: Console) -> None:
-    """Prints the mAP of the last and of the best evaluated epoch, if any was; the test subset chose the best."""
-    scored = [record for record in read_history(workdir) if "average_mAP" in record]
+    """Prints the score of the last and of the best evaluated epoch, if any was; the test subset chose the best."""
+    scored = [(rank, record) for record in read_history(workdir) if (rank := rank_of(record)) is not None]
     if scored:
-        best = max(scored, key=lambda record: record["average_mAP"])
+        last, best = scored[-1][1], max(scored, key=lambda pair: pair[0])[1]
         console.print(
-            f"average mAP {100 * scored[-1]['average_mAP']:.2f} after the last epoch evaluated "
-            f"({scored[-1]['epoch']}); {100 * best['average_mAP']:.2f} after the best ({best['epoch']}, chosen on the "
-            "test subset, as published results are)"
+            f"{in_words(last)} after the last epoch evaluated ({last['epoch']}); {in_words(best)} after the best "
+            f"({best['epoch']}, chosen on the test subset, as published results are)"
         )

@@ -1,7 +1,6 @@
 """Gradient clipping, and AdamW per group of parameters, as optax transformations."""
 
 import functools
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -96,7 +95,7 @@ class AdamState(NamedTuple):
     square: Params
 
 
-def scale_by_adam(steps: int) -> optax.GradientTransformation:
+def scale_by_adam(steps: int, beta2: float = BETA2) -> optax.GradientTransformation:
     """Computes Adam's direction, with bias corrections from tables in float64.
 
     `optax.scale_by_adam` computes 1 - 0.999^t in float32. Its relative error of 1e-5 in the first steps is more than
@@ -104,9 +103,10 @@ def scale_by_adam(steps: int) -> optax.GradientTransformation:
 
     Args:
       steps: length of the tables, at least the number of steps that will be taken.
+      beta2: decay of the squared gradient.
     """
     t = np.arange(1, steps + 1, dtype=np.float64)
-    correction1, correction2 = ((1 - beta**t).astype(np.float32) for beta in (BETA1, BETA2))
+    correction1, correction2 = ((1 - beta**t).astype(np.float32) for beta in (BETA1, beta2))
 
     def init(params: Params) -> AdamState:
         return AdamState(jnp.zeros((), jnp.int32), optax.tree.zeros_like(params), optax.tree.zeros_like(params))
@@ -114,7 +114,7 @@ def scale_by_adam(steps: int) -> optax.GradientTransformation:
     def update(updates: Params, state: AdamState, params: Params | None = None) -> tuple[Params, AdamState]:
         del params
         mean = optax.tree.update_moment(updates, state.mean, BETA1, 1)
-        square = optax.tree.update_moment(updates, state.square, BETA2, 2)
+        square = optax.tree.update_moment(updates, state.square, beta2, 2)
         by_mean, by_square = jnp.asarray(correction1)[state.steps], jnp.asarray(correction2)[state.steps]
         direction = jax.tree.map(lambda m, s: (m / by_mean) / (jnp.sqrt(s / by_square) + EPS), mean, square)
         return direction, AdamState(state.steps + 1, mean, square)
@@ -182,11 +182,6 @@ def make_optimizer_config(config: Config, steps_per_epoch: int, shift: int = 0) 
     )
 
 
-def group_rates(config: OptimizerConfig, groups: Iterable[str]) -> dict[str, np.ndarray]:
-    """Returns group of parameters -> `[steps]` float64 learning rates of all steps.
-
-    Args:
-      config: of the run.
-      groups: those that are trained.
-    """
-    return {group: config.scheduled(config.rates[group]) for group in groups}
+def group_rates(config: OptimizerConfig) -> dict[str, np.ndarray]:
+    """Returns group of parameters that may learn -> `[steps]` float64 learning rates of all steps."""
+    return {group: config.scheduled(rate) for group, rate in config.rates.items() if rate}

@@ -9,7 +9,13 @@ REFERENCE_BATCH = 256  # the batch size for which rates are given
 
 
 def scaled_rates(
-    base: float, end: float, batch: int, warmup_steps: int, total_steps: int, steps: int | None = None
+    base: float,
+    end: float,
+    batch: int,
+    warmup_steps: int,
+    total_steps: int,
+    steps: int | None = None,
+    shift: int = 0,
 ) -> np.ndarray:
     """Computes the learning rate of each optimiser step.
 
@@ -24,6 +30,7 @@ def scaled_rates(
       warmup_steps: W; 0 starts with the base rate.
       total_steps: M.
       steps: number of rates to compute; None for M.
+      shift: the rate of an optimiser step is that of the schedule's step `step + shift` (`OptimizerConfig`).
 
     Returns:
       `[steps]` float64.
@@ -36,5 +43,5 @@ def scaled_rates(
             f"schedule of {warmup_steps} warm-up steps in {total_steps} steps: expected fewer warm-up steps than steps"
         )
     highest, last = base * batch / REFERENCE_BATCH, end * batch / REFERENCE_BATCH
-    t = np.arange(total_steps if steps is None else steps, dtype=np.float64)
+    t = np.maximum(np.arange(total_steps if steps is None else steps, dtype=np.float64) + shift, 0)
     return rise_and_fall(t, highest, last, warmup_steps, total_steps)

@@ -3,21 +3,21 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from adatad_jax.training.scores import Record, rank_of
+
 LATEST, BEST = "latest", "best"
 Choice = int | str  # of a checkpoint: a step, `LATEST` or `BEST`
 KEPT_INSIDE = 2  # of the checkpoints inside epochs: the latest, and the one before in case it is damaged
 
-Record = Mapping[str, Any]
-
 
 class Retention:
-    """Keeps the latest checkpoints at ends of epochs, the best by mAP and the latest inside epochs, each apart.
+    """Keeps the latest checkpoints at ends of epochs, the best evaluated one and the latest inside epochs, each apart.
 
     This is a `PreservationPolicy` of the checkpoint library.
 
     Attributes:
       epochs: step -> record of the epoch that ends there. An epoch is evaluated after its checkpoint is written; its
-        record then gets the mAP.
+        record then gets the score.
     """
 
     def __init__(self, latest: int, evaluated: bool, records: Sequence[Record] = ()) -> None:
@@ -49,16 +49,16 @@ def kept_steps(steps: Sequence[int], epochs: Mapping[int, Record], latest: int, 
     ends = [step for step in steps if step in epochs]
     inside = [step for step in steps if step not in epochs]
     best = best_step(steps, epochs)
-    scored = [step for step in ends if "average_mAP" in epochs[step]] if evaluated else []
+    scored = [step for step in ends if rank_of(epochs[step]) is not None] if evaluated else []
     return {*ends[-latest:], *inside[-KEPT_INSIDE:], *scored, *([] if best is None else [best])}
 
 
 def best_step(steps: Collection[int], epochs: Mapping[int, Record]) -> int | None:
-    """Returns the step of the highest mAP, the earliest of equal ones; None if none of the steps was evaluated.
+    """Returns the step of the best evaluation, the earliest of equal ones; None if none of the steps was evaluated.
 
     Args:
       steps: to choose from.
       epochs: step -> record of the epoch that ends there.
     """
-    scores = {step: epochs[step]["average_mAP"] for step in sorted(steps) if "average_mAP" in epochs.get(step, {})}
+    scores = {step: rank for step in sorted(steps) if (rank := rank_of(epochs.get(step, {}))) is not None}
     return max(scores, key=lambda step: scores[step]) if scores else None

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from adatad_jax.config.fields import TrainConfig
+from adatad_jax.config.run_fields import StepsConfig
 from adatad_jax.training.checkpoints import snapshot
 from adatad_jax.training.evaluating import is_evaluated
 from adatad_jax.training.history import Tally
@@ -26,7 +26,7 @@ class SaveCheckpoint(Hook):
         self,
         writer: CheckpointWriter,
         retention: Retention,
-        train: TrainConfig,
+        train: StepsConfig,
         tally: Tally,
         same_data: Mapping[str, Any],
         clock: Callable[[], float] = time.monotonic,
@@ -60,7 +60,7 @@ class SaveCheckpoint(Hook):
 
     def pause(self, place: Place, state: TrainState, record: dict[str, Any]) -> None:
         if not place.within and record:
-            self._retention.epochs[place.step] = record  # the evaluation adds its mAP to this very record
+            self._retention.epochs[place.step] = record  # the evaluation adds its score to this very record
         metadata = {"epoch": place.epoch, **self._same_data, "tally": self._tally.saved(), "record": dict(record)}
         self._writer.write(snapshot(place.step, state, metadata))
         self._last, self._step = self._clock(), place.step

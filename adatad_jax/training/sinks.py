@@ -10,6 +10,7 @@ import numpy as np
 from adatad_jax.devices.memory import GIB, memory_used
 from adatad_jax.training.loop import Done, Hook, Place
 from adatad_jax.training.meter import Meter
+from adatad_jax.training.scores import scalars
 from adatad_jax.training.state import TrainState
 
 
@@ -82,10 +83,7 @@ class FillSinks(Hook):
         return place.within == 0
 
     def pause(self, place: Place, state: TrainState, record: dict[str, Any]) -> None:
-        if "average_mAP" in record:
-            values = {"test/average_mAP": record["average_mAP"]}
-            values |= {f"test/mAP@{tiou}": value for tiou, value in record["mAP"].items()}
-            values |= {f"test_AP/{name}": value for name, value in record["class_AP"].items()}
+        if values := scalars(record):
             pictures = {name: path for name, path in self._pictures.items() if path.is_file()}
             for sink in self._sinks:
                 sink.scalars(place.step, values)

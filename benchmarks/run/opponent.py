@@ -8,10 +8,11 @@ import torch
 
 from adatad_jax.config.build import make_loss
 from adatad_jax.data.batch import Batch
+from adatad_jax.training.optimizer import make_optimizer_config
 from adatad_jax.training.parameters import merge
 from benchmarks.pytorch.training import AdaTAD, Inference, Training, Windows, freeze_in, make_training
 from benchmarks.pytorch.weights import tensors
-from benchmarks.run.cases import Case, random_parameters
+from benchmarks.run.cases import STEPS_PER_EPOCH, Case, random_parameters
 from benchmarks.run.ours import Shapes
 
 
@@ -39,9 +40,8 @@ def make_case_training(case: Case, shapes: Shapes, model: AdaTAD) -> Training:
     """Makes the training of a case's model."""
     config, plan = case.config(), shapes.plan
     loss = make_loss(config.train)
-    return make_training(
-        model, plan.model.detector_config, loss, plan.optimizer_config, config.train.ema, dtype_of(case)
-    )
+    optimizer = make_optimizer_config(config, STEPS_PER_EPOCH)
+    return make_training(model, plan.model.detector_config, loss, optimizer, config.train.ema, dtype_of(case))
 
 
 def make_windows(batch: Batch, device: str) -> Windows:

@@ -17,9 +17,11 @@ from adatad_jax.devices.memory import Need, memory_needed
 from adatad_jax.devices.placing import place, replicate
 from adatad_jax.inference.fitting import inference_policy
 from adatad_jax.inference.predictor import map_prediction
+from adatad_jax.models.adatad import AdaTAD
 from adatad_jax.models.policy import MemoryPolicy
 from adatad_jax.pipelines.fitting import training_policy
-from adatad_jax.pipelines.train_detector import Plan, make_plan
+from adatad_jax.pipelines.task import Plan
+from adatad_jax.pipelines.train_detector import make_plan
 from adatad_jax.training.parameters import merge, split, with_frozen_in
 from adatad_jax.training.state import TrainState, create_state
 from adatad_jax.weights.initialize import initial_shapes
@@ -35,7 +37,7 @@ class Shapes(NamedTuple):
       batch: of one device, without a device axis.
     """
 
-    plan: Plan
+    plan: Plan[AdaTAD]
     state: TrainState
     batch: Batch
 

@@ -16,7 +16,7 @@ from adatad_jax.models.memory_estimate import Work, estimate
 from adatad_jax.models.policy import MemoryPolicy
 from adatad_jax.training.detection_loss import make_detection_loss
 from adatad_jax.training.optimizer import make_optimizer, make_optimizer_config
-from adatad_jax.training.parameters import split, with_frozen_in
+from adatad_jax.training.parameters import detector_groups, split, with_frozen_in
 from adatad_jax.training.state import create_state
 from adatad_jax.training.step import make_train_step, map_step
 from adatad_jax.weights.initialize import parameter_shapes
@@ -59,7 +59,9 @@ def compiled(config: Config, policy: MemoryPolicy, training: bool) -> Need:
     model = make_model(config, CLASSES, policy)
     settings = make_optimizer_config(config, 100)
     shapes = parameter_shapes(model, config)
-    params = jax.eval_shape(lambda tree: with_frozen_in(tree, config.model.frozen_dtype, settings.full), shapes)
+    params = jax.eval_shape(
+        lambda tree: with_frozen_in(tree, config.model.frozen_dtype, detector_groups(settings.full)), shapes
+    )
     batch = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct((1, *leaf.shape), leaf.dtype), training_batch([None], config, 8)
     )
@@ -68,7 +70,7 @@ def compiled(config: Config, policy: MemoryPolicy, training: bool) -> Need:
         optimizer = make_optimizer(settings)
         loss = make_detection_loss(model, make_loss(config.train))
         create = functools.partial(create_state, optimizer=optimizer, normalizer=1.0, seed=0)
-        state = jax.eval_shape(create, *split(params, settings.full))
+        state = jax.eval_shape(create, *split(params, detector_groups(settings.full)))
         lowered = map_step(make_train_step(loss, optimizer, 0.9), device).lower(state, batch)  # type: ignore[attr-defined]
     else:
         lowered = map_prediction(model, device).lower(params, batch.frames, batch.mask)  # type: ignore[attr-defined]

@@ -21,6 +21,7 @@ from adatad_jax.training.evaluating import Evaluate
 from adatad_jax.training.guards import StopIfNotFinite
 from adatad_jax.training.leaving import SIGNALS, Leaving, leaves_when_asked
 from adatad_jax.training.loop import Done, Hook, Place, run
+from adatad_jax.training.optimizer import group_rates
 from tests import records
 
 QUIET = Console(quiet=True)
@@ -171,7 +172,7 @@ def test_a_wish_that_python_drops_is_granted_at_the_next_place() -> None:
 
 def test_a_bad_step_is_never_saved() -> None:
     """Step 6 has started when the signal comes, and its loss is read before anything is saved."""
-    saves, guard = Saves(), StopIfNotFinite(records.optimizer_config(), 0, QUIET)
+    saves, guard = Saves(), StopIfNotFinite(group_rates(records.optimizer_config()), (), 0, QUIET)
     with pytest.raises(UserError, match=r"\bstep 6\b"), leaves_when_asked(30, QUIET) as leaving:
         run(count_step, 0, loads(9), 0, 3, [guard, saves, Signals(5)], leaving)  # type: ignore[arg-type]
     assert not saves.saved

@@ -18,6 +18,7 @@ from adatad_jax.training.guards import StopIfNotFinite
 from adatad_jax.training.history import Tally
 from adatad_jax.training.leaving import Leaving
 from adatad_jax.training.loop import Done, Hook, Place, run
+from adatad_jax.training.optimizer import group_rates
 from adatad_jax.training.saving import SaveCheckpoint
 from tests import records
 from tests.training.states import STATE
@@ -74,13 +75,15 @@ def test_a_loss_that_is_not_finite_names_its_step_videos_and_rates(value: float)
     """At step 17 of 50 of warm-up, the rates are 17/49 of the highest."""
     config = records.optimizer_config(tia_rate=4.9, head_rate=0.49, warmup_steps=50, schedule_steps=100, steps=90)
     with pytest.raises(UserError, match=rf"\bstep 17\b.*\b1\.5\b.*\b{value}\b") as error:
-        StopIfNotFinite(config, 0, Console(quiet=True)).after_step(step_of(17, value))
+        StopIfNotFinite(group_rates(config), ("--config.train.head_rate",), 0, Console(quiet=True)).after_step(
+            step_of(17, value)
+        )
     for fact in ("\n  a.mp4\n  b.mp4", "tia 1.7", "head 0.17", "resume_with_changes", "skip_bad_steps"):
         assert fact in str(error.value)
 
 
 def test_so_many_bad_steps_in_a_row_are_skipped_and_one_more_ends_the_run() -> None:
-    guard = StopIfNotFinite(records.optimizer_config(), 2, Console(quiet=True))
+    guard = StopIfNotFinite(group_rates(records.optimizer_config()), (), 2, Console(quiet=True))
     for number, norm in enumerate([np.nan, np.inf, 1.0, np.nan, np.nan]):
         guard.after_step(step_of(number, norm))
     with pytest.raises(UserError, match=r"\bstep 5\b"):

@@ -13,7 +13,16 @@ from hypothesis import strategies as st
 
 from adatad_jax.errors import UserError
 from adatad_jax.training.optimizer import OptimizerConfig, clip_by_global_norm, make_optimizer
-from adatad_jax.training.parameters import decays, group_norms, label, merge, parameter_groups, split, trained_groups
+from adatad_jax.training.parameters import (
+    decays,
+    detector_groups,
+    group_norms,
+    label,
+    merge,
+    parameter_groups,
+    split,
+    trained_groups,
+)
 from adatad_jax.training.schedule import FLOOR, warmup_cosine
 from tests import records
 
@@ -47,7 +56,7 @@ def test_every_leaf_has_one_group() -> None:
 
 def test_full_fine_tuning_trains_all_but_positions_of_a_file() -> None:
     params = {**PARAMS, "backbone": {**PARAMS["backbone"], "pos_embed": np.zeros((4, 2), np.float32)}}
-    groups = parameter_groups(params, FULL.rates, FULL.weight_decay, full=True)
+    groups = parameter_groups(params, FULL.rates, FULL.weight_decay, detector_groups(full=True))
     assert [(g.name, g.tensors, g.parameters, g.rate, g.weight_decay) for g in groups[:2]] == [
         ("frozen", 1, 8, 0.0, 0.0),
         ("backbone", 2, 8, 1e-4, 0.05),
@@ -72,7 +81,7 @@ def test_norms_of_groups_by_hand() -> None:
         "backbone": {"blocks_0": {"tia": {"up": np.array([3.0, 4.0])}, "mlp": np.array([[2.0], [-1.0]])}},
         "detector": {"neck": {"bias": np.array([5.0])}, "head": {"kernel": np.array([12.0])}},
     }
-    norms = group_norms(full)
+    norms = group_norms(full, detector_groups(full=True))
     assert {name: float(norm) for name, norm in norms.items()} == pytest.approx(
         {"tia": 5.0, "backbone": 5**0.5, "head": 13.0}
     )
@@ -121,7 +130,7 @@ def test_clip_keeps_its_1e_6() -> None:
 def test_updates_equal_torch_adamw(config: OptimizerConfig) -> None:
     """Compares five steps of each trained leaf; gradients differ in size so that some steps are clipped."""
     optimizer = make_optimizer(config)
-    params = split(PARAMS, config.full)[0]
+    params = split(PARAMS, detector_groups(config.full))[0]
     state = optimizer.init(params)
     highest = {"tia": 2e-3, "head": 1e-3, "backbone": 1e-4}
     rates = {name: warmup_cosine(rate, 2, 20, 10) for name, rate in highest.items()}

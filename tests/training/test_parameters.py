@@ -8,7 +8,7 @@ import numpy as np
 
 from adatad_jax.models.backbone import Backbone
 from adatad_jax.models.sizes import SIZES
-from adatad_jax.training.parameters import merge, split, with_frozen_in
+from adatad_jax.training.parameters import detector_groups, merge, split, with_frozen_in
 
 ONES = np.ones((2, 2), np.float32)
 TREE = {
@@ -33,7 +33,7 @@ def test_the_frozen_kernels_alone_change_their_dtype() -> None:
 
 def test_float32_and_full_fine_tuning_change_nothing() -> None:
     assert with_frozen_in(TREE, "float32") is TREE
-    kept = with_frozen_in(TREE, "bfloat16", full=True)
+    kept = with_frozen_in(TREE, "bfloat16", detector_groups(full=True))
     assert kept["backbone"]["blocks_0_1"]["attn"]["qkv"]["kernel"].dtype == np.float32
 
 

@@ -12,7 +12,7 @@ from adatad_jax.data.loader import training_batch
 from adatad_jax.devices.mapping import AXIS
 from adatad_jax.training.detection_loss import make_detection_loss
 from adatad_jax.training.optimizer import make_optimizer, make_optimizer_config
-from adatad_jax.training.parameters import merge, split
+from adatad_jax.training.parameters import detector_groups, merge, split
 from adatad_jax.training.state import create_state
 from adatad_jax.training.step import make_train_step
 from adatad_jax.weights.initialize import parameter_shapes
@@ -58,7 +58,7 @@ def programs(config: Config) -> tuple[Any, Any, Any, Any]:
     """Returns the jaxpr of the loss and of the whole step, the state, and what the step returns, as shapes."""
     model, optimizer_config = make_model(config, 2), make_optimizer_config(config, 10)
     optimizer, loss = make_optimizer(optimizer_config), make_detection_loss(model, make_loss(config.train))
-    trained, frozen = split(parameter_shapes(model, config), optimizer_config.full)
+    trained, frozen = split(parameter_shapes(model, config), detector_groups(optimizer_config.full))
     state = jax.eval_shape(lambda trained, frozen: create_state(trained, frozen, optimizer, 100.0, 0), trained, frozen)
     batch = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct((1, *leaf.shape), leaf.dtype), training_batch([None], config, 8)

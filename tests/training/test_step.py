@@ -23,7 +23,7 @@ from adatad_jax.models.sizes import ViTConfig
 from adatad_jax.training import checkpoints, choosing
 from adatad_jax.training.detection_loss import make_detection_loss
 from adatad_jax.training.optimizer import make_optimizer
-from adatad_jax.training.parameters import merge, split
+from adatad_jax.training.parameters import detector_groups, merge, split
 from adatad_jax.training.state import TrainState, create_state
 from adatad_jax.training.step import Metrics, Normalized, make_train_step, map_step
 from tests import records
@@ -189,7 +189,7 @@ def test_full_fine_tuning_moves_the_whole_backbone() -> None:
     config = dataclasses.replace(OPTIMIZER, backbone_rate=1e-3)
     optimizer, devices = make_optimizer(config), jax.devices()[:1]
     step = map_step(make_train_step(make_detection_loss(model, records.loss_config()), optimizer, EMA), devices)
-    trained, frozen = split(params, full=True)
+    trained, frozen = split(params, detector_groups(full=True))
     assert not frozen
     state = replicate(create_state(trained, frozen, optimizer, 100.0, seed=3), devices)
     for seed in range(2):  # the rate of the very first step is 0

@@ -18,7 +18,7 @@ from adatad_jax.conversion.detector import model_shapes
 from adatad_jax.conversion.torch_file import RECORD, read_tensors, write_tensors
 from adatad_jax.errors import UserError
 from adatad_jax.training import checkpoints
-from adatad_jax.training.parameters import merge, split
+from adatad_jax.training.parameters import detector_groups, merge, split
 from adatad_jax.training.state import TrainState
 from adatad_jax.weights.backbone_store import UNUSED_FILE
 from adatad_jax.weights.convert_file import convert_file
@@ -167,7 +167,7 @@ def make_run(
     params = flax.traverse_util.unflatten_dict({path: draw(shape) for path, shape in shapes.items()})
     if positions is not None:
         params["backbone"]["pos_embed"] = positions
-    trained, frozen = split(params, full)
+    trained, frozen = split(params, detector_groups(full))
     state = TrainState(
         step=np.int32(30),
         trained=trained,
