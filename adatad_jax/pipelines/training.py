@@ -13,6 +13,7 @@ from rich.console import Console
 from adatad_jax.config.run_fields import RunConfig
 from adatad_jax.data.loader import placed_ahead
 from adatad_jax.devices.choice import set_precision
+from adatad_jax.devices.connecting import connect
 from adatad_jax.devices.faults import faults_explained
 from adatad_jax.devices.placing import replicate
 from adatad_jax.devices.processes import Processes, is_first
@@ -74,6 +75,8 @@ def _train(task: Task[Any], workdir: Path, console: Console, leaving: Leaving, p
     run, sharing, batches = task.run, task.sharing, task.batches
     config = run.config
     check_same_inputs(processes, config, run.classes, task.fingerprints)
+    if processes.count > 1:
+        connect(sharing.devices)
     begun = choosing.has_checkpoint(workdir)
     planned = task.planner(read_policy(workdir) if begun else None, console, processes)
     plan = planned(0)

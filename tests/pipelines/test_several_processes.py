@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Sequence
@@ -68,6 +69,20 @@ def test_several_processes_learn_the_same_as_one(config: Path, tmp_path: Path, c
 def wait_for_epoch(workdir: Path, processes: Sequence[subprocess.Popen[str]]) -> None:
     while not read_history(workdir) and all(one.poll() is None for one in processes):
         time.sleep(0.05)
+
+
+@pytest.mark.slow
+def test_a_process_may_be_late_for_the_first_step(config: Path, tmp_path: Path) -> None:
+    """It stands still for longer than the 30 seconds that collectives on CPUs give the last process to connect."""
+    workdir = tmp_path / "run"
+    processes = start(("--config", config, "--workdir", workdir), 2)
+    while not (workdir / "config.json").exists() and all(one.poll() is None for one in processes):
+        time.sleep(0.01)
+    processes[1].send_signal(signal.SIGSTOP)
+    time.sleep(40)
+    processes[1].send_signal(signal.SIGCONT)
+    ended = finish(processes)
+    assert [code for code, _, _ in ended] == [0, 0], ended
 
 
 @pytest.mark.slow
