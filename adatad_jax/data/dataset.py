@@ -66,6 +66,7 @@ class TrainingWindows:
         self._frames = FrameSource(
             {name: subset.files.get(name) for name in subset.videos},
             config.data,
+            subset.sampling,
             config.data.train_short_side,
             subset.probes,
         )
