@@ -109,6 +109,12 @@ def read_entry(records: Path) -> Entry | None:
         return None
 
 
+def cached_names(folder: Path, short_side: int) -> list[str]:
+    """Returns the names of the videos that a cache describes at a short side, ascending."""
+    top = folder / str(short_side)
+    return sorted(path.relative_to(top).with_suffix("").as_posix() for path in top.rglob("*.json"))
+
+
 def checksum(records: Path) -> str:
     """Returns the SHA-256 of a file, in hexadecimal."""
     with records.open("rb") as file:
