@@ -100,11 +100,11 @@ def _by_folder(data: LabelledClipsConfig) -> dict[str, Labelled]:
         first = Counter(parts[0] for parts in folders.values() if len(parts) == 2)
         hint = ", ".join(f'"{name}" ({count} videos)' for name, count in sorted(first.items()))
         raise UserError(
-            f"config.data.videos={data.videos}: {len(odd)} of {len(files)} videos are not in "
-            f"{'SUBSET/LABEL/' if nested else 'LABEL/'}, expected folders LABEL/VIDEO throughout, or SUBSET/LABEL/VIDEO "
-            f"with SUBSET {data.train_subset} (--config.data.train_subset) and {data.test_subset} "
-            f"(--config.data.test_subset); move them, set the subsets, or list labels in a CSV (--config.data.labels)"
-            + (f"; first folders of two: {hint}" if hint else "")
+            f"config.data.videos={data.videos}: {len(odd)} of {len(files)} videos are not {'two' if nested else 'one'} "
+            "folder(s) deep, expected LABEL/VIDEO throughout, or SUBSET/LABEL/VIDEO with the subsets "
+            f"--config.data.train_subset={data.train_subset} and --config.data.test_subset={data.test_subset}; move "
+            "them, set the subsets, or list labels in a CSV (--config.data.labels)"
+            + (f"; the first folders of two are {hint}" if hint else "")
             + listed(odd)
         )
     return {name: Labelled(path, folders[name][-1], folders[name][0] if nested else "") for name, path in files.items()}
@@ -114,18 +114,17 @@ def _by_table(data: LabelledClipsConfig) -> dict[str, Labelled]:
     """Returns the videos of the table; a warning lists those of the folder that it does not name."""
     path = Path(data.labels)
     rows = read_table(path)
-    files, unknown = _located(list(dict.fromkeys(row.video for row in rows)), data)
+    names, files, unknown = _located(list(dict.fromkeys(row.video for row in rows)), data)
     problems: list[str] = []
     missing = [f"{row.where}: {unknown[row.video]}" for row in rows if row.video in unknown]
     if missing and data.skip_broken and files:
         _logger.warning("%s: left out, as config.data.skip_broken is set:%s", path, listed(missing))
     else:
         problems += missing
-    places = {video: name for name, (video, _) in files.items()}
     own: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
-        if row.video in places:
-            own[places[row.video]].append(row)
+        if row.video in names:
+            own[names[row.video]].append(row)
     for several in own.values():
         if len({(row.label, row.subset) for row in several}) > 1:
             each = ", ".join(f'{row.where} "{row.label}" {row.subset}'.rstrip() for row in several)
@@ -134,29 +133,31 @@ def _by_table(data: LabelledClipsConfig) -> dict[str, Labelled]:
         raise UserError(f"{path}: {len(problems)} problem(s) to correct:{listed(problems)}")
     if repeated := len(rows) - len(missing) - len(own):
         _logger.warning("%s: %d lines repeat others, and count once", path, repeated)
-    _warn_of_unused(path, data, {found for _, found in files.values()})
-    return {name: Labelled(files[name][1], own[name][0].label, own[name][0].subset) for name in sorted(own)}
+    if data.videos and Path(data.videos).is_dir():
+        _warn_of_unused(path, Path(data.videos), set(files.values()))
+    return {name: Labelled(files[name], own[name][0].label, own[name][0].subset) for name in sorted(own)}
 
 
-def _located(videos: list[str], data: LabelledClipsConfig) -> tuple[dict[str, tuple[str, Path | None]], dict[str, str]]:
+def _located(
+    videos: list[str], data: LabelledClipsConfig
+) -> tuple[dict[str, str], Mapping[str, Path | None], dict[str, str]]:
     """Finds the videos that a table names.
 
     Returns:
-      name -> the video as written, and its file, or None where the cache stands in for it; and video as written ->
-      problem, for the others.
+      video as written -> name; name -> video file, or None where the cache stands in for it; and video as written ->
+      problem, for those that are not found.
     """
     folder = Path(data.videos)
     if data.cache and not (data.videos and folder.is_dir()):
         known = set(cached_names(Path(data.cache), data.short_side))
         names = {video: name for video in videos for name in (video, _without_extension(video)) if name in known}
         problem = f"not in the cache {data.cache} at short side {data.short_side}"
-        return (
-            {name: (video, None) for video, name in names.items()},
-            {video: f"{video}: {problem}" for video in videos if video not in names},
-        )
-    files, problems = find_files(folder, videos)
-    written = {path: video for video, path in files.items()}
-    return {name: (written[path], path) for name, path in named(written, folder).items()}, problems
+        missing = {video: f"{video}: {problem}" for video in videos if video not in names}
+        return names, dict.fromkeys(names.values()), missing
+    found, problems = find_files(folder, videos)
+    written = {path: video for video, path in found.items()}
+    files = named(written, folder)
+    return {written[path]: name for name, path in files.items()}, files, problems
 
 
 def _without_extension(video: str) -> str:
@@ -164,8 +165,7 @@ def _without_extension(video: str) -> str:
     return path.with_suffix("").as_posix() if path.suffix.lower() in EXTENSIONS else video
 
 
-def _warn_of_unused(path: Path, data: LabelledClipsConfig, used: set[Path | None]) -> None:
-    folder = Path(data.videos)
+def _warn_of_unused(path: Path, folder: Path, used: set[Path | None]) -> None:
     unused = [str(found.relative_to(folder)) for found in videos_below(folder) if found not in used]
     if unused:
         _logger.warning("%s: not in %s, not used: %d videos:%s", folder, path.name, len(unused), listed(unused))
@@ -178,8 +178,8 @@ def _classes(videos: Mapping[str, Labelled], data: LabelledClipsConfig, source: 
     if strangers := sorted(set(counts) - set(classes)):
         each = [f'"{label}" ({counts[label]} videos)' for label in strangers]
         raise UserError(
-            f"{source}: {len(strangers)} labels are not in the class list {data.classes} of {len(classes)} classes; give "
-            f"the list that belongs to these videos, or none:{listed(each)}"
+            f"{source}: {len(strangers)} labels are not in the class list {data.classes} of {len(classes)} classes; "
+            f"give the list that belongs to these videos, or none:{listed(each)}"
         )
     if len(classes) < 2:
         raise UserError(f'{data.classes or source}: the only class is "{classes[0]}", expected at least two')
