@@ -1,10 +1,10 @@
-"""Labels, classes and subsets of videos: from the folders that they lie in, or from a table. No video is opened."""
+"""Labels, classes and subsets of videos: from the folders that they lie in, or from a table."""
 
 from __future__ import annotations
 
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ from adatad_jax.data.annotation_table import SPLIT, split_by_hash
 from adatad_jax.data.annotations import read_classes, select_subset
 from adatad_jax.data.cache import cached_names
 from adatad_jax.data.clip_table import Row, read_table
-from adatad_jax.data.clip_videos import find_videos, named
+from adatad_jax.data.clip_videos import ClipVideo, find_videos, named, usable_clips
 from adatad_jax.errors import UserError, few, listed
 from adatad_jax.video.names import EXTENSIONS, find_files, videos_below
 from adatad_jax.video.spelling import normal
@@ -48,14 +48,9 @@ class LabelledVideos(NamedTuple):
     training: dict[str, Labelled]
     test: dict[str, Labelled]
 
-    def indices(self) -> dict[str, int]:
-        """Returns name -> class index, of all videos."""
-        places = {label: index for index, label in enumerate(self.classes)}
-        return {name: places[one.label] for name, one in {**self.training, **self.test}.items()}
-
 
 def load_labels(data: LabelledClipsConfig, with_test: bool = True) -> LabelledVideos:
-    """Finds the videos and their labels.
+    """Finds the videos and their labels, and opens no file of a video.
 
     Labels are those of the table `data.labels`, or else the names of the folders: `LABEL/VIDEO`, or
     `SUBSET/LABEL/VIDEO` where some first folder is called `data.train_subset` or `data.test_subset`. Where there are no
@@ -87,6 +82,21 @@ def load_labels(data: LabelledClipsConfig, with_test: bool = True) -> LabelledVi
             "%s: %d of %d classes have no training video: %s", source, len(unseen), len(classes), few(unseen)
         )
     return LabelledVideos(classes, training, test)
+
+
+def usable_labelled(
+    videos: Mapping[str, Labelled], classes: Sequence[str], data: LabelledClipsConfig
+) -> dict[str, ClipVideo]:
+    """Opens every labelled video once; see `usable_clips`.
+
+    Args:
+      videos: of a subset.
+      classes: the model's class names, among which all labels are.
+      data: of the configuration.
+    """
+    places = {label: index for index, label in enumerate(classes)}
+    labels = {name: places[one.label] for name, one in videos.items()}
+    return usable_clips({name: one.file for name, one in videos.items()}, data, labels)
 
 
 def _by_folder(data: LabelledClipsConfig) -> dict[str, Labelled]:
