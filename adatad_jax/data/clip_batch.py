@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
 import jax
@@ -10,7 +10,6 @@ import numpy as np
 
 from adatad_jax.augmentation.draws import NO_AUGMENTATION, Augmentation
 from adatad_jax.config.run_fields import ReadingConfig
-from adatad_jax.data.clip_videos import UNLABELLED
 from adatad_jax.data.clips import ClipSample, TrainingClips
 from adatad_jax.data.loader import Batches
 from adatad_jax.devices.choice import Sharing
@@ -104,3 +103,8 @@ def stack_clips(
         partner_labels=np.array([clip.label for clip in partners], np.int32),
         partner_augmentation=_stacked([clip.augmentation for clip in partners]),
     )
+
+
+def _stacked(draws: Sequence[Augmentation]) -> Augmentation:
+    result: Augmentation = jax.tree.map(lambda *arrays: np.stack(arrays), *draws)
+    return result
