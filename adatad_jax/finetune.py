@@ -26,10 +26,8 @@ def main(arguments: Sequence[str]) -> None:
       UserError: the configuration, the data or the run's folder cannot be used; or other processes of the run have
         failed, or are not there.
     """
-    parser = cli.config_parser(
-        "Fine-tune a VideoMAE encoder to classify clips; the same command on the same folder continues a run.",
-        kind=FinetuningConfig,
-    )
+    what = "Fine-tune a VideoMAE encoder to classify clips; the same command on the same folder continues a run."
+    parser = cli.config_parser(what, kind=FinetuningConfig)
     load = functools.partial(load_record, kind=FinetuningConfig, check=check_finetuning)
     args, config = cli.parse_with(parser, arguments, load)
     run_training(finetune, config, args.workdir)

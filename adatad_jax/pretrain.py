@@ -26,10 +26,8 @@ def main(arguments: Sequence[str]) -> None:
       UserError: the configuration, the data or the run's folder cannot be used; or other processes of the run have
         failed, or are not there.
     """
-    parser = cli.config_parser(
-        "Pre-train a VideoMAE encoder by masking; the same command on the same folder continues a run.",
-        kind=PretrainingConfig,
-    )
+    what = "Pre-train a VideoMAE encoder by masking; the same command on the same folder continues a run."
+    parser = cli.config_parser(what, kind=PretrainingConfig)
     load = functools.partial(load_record, kind=PretrainingConfig, check=check_pretraining)
     args, config = cli.parse_with(parser, arguments, load)
     run_training(pretrain, config, args.workdir)

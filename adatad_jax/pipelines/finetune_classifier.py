@@ -10,10 +10,12 @@ from rich.console import Console
 
 from adatad_jax.config.build_clips import make_classifier
 from adatad_jax.config.clip_fields import FinetuningConfig
+from adatad_jax.conversion.networks import check_network
 from adatad_jax.data.clip_batch import ClipBatch, clip_batches, stack_clips
 from adatad_jax.data.clip_labels import load_labels, usable_labelled
 from adatad_jax.data.clips import finetuning_clips
 from adatad_jax.data.fingerprint import clip_fingerprints
+from adatad_jax.data.paths import check_finetuning_paths
 from adatad_jax.devices.choice import share_devices
 from adatad_jax.devices.processes import ALONE, Processes
 from adatad_jax.models.classifier import Classifier
@@ -31,6 +33,7 @@ from adatad_jax.training.memory import clip_levers
 from adatad_jax.training.parameters import HEAD
 from adatad_jax.training.state import TrainState
 from adatad_jax.weights.initialize import Initial
+from adatad_jax.weights.initialize_clips import initialize_classifier, network_tree
 
 
 def finetune(config: FinetuningConfig, workdir: Path, console: Console, processes: Processes = ALONE) -> TrainState:
@@ -57,11 +60,11 @@ class Finetuning(Task[Classifier]):
           UserError: something that the configuration names is missing or wrong, or the folder holds another run.
         """
         check_folder(workdir, config)
+        check_finetuning_paths(config)
         labelled = load_labels(config.data, with_test=config.train.eval_from > 0)
         classes = labelled.classes
-        videos, self._test = (
-            usable_labelled(some, classes, config.data) for some in (labelled.training, labelled.test)
-        )
+        videos = usable_labelled(labelled.training, classes, config.data)
+        self._test = usable_labelled(labelled.test, classes, config.data) if labelled.test else {}
         self._config, self._clips = config, finetuning_clips(videos, config)
         self.sharing = share_devices(jax.devices(), config.train.batch_size, config.train.accumulate, chunks=1)
         mixed, process = config.train.mixup, jax.process_index()
@@ -72,15 +75,15 @@ class Finetuning(Task[Classifier]):
         self.samples, self.frames, self.segments = len(self._clips.order(0)), CHUNK_FRAMES, config.data.videos
 
     def describe(self) -> str:
-        classes = len(self.run.classes)
-        return f"{len(self.run.videos)} videos, {len(self._test)} to test, {classes} classes, {self.samples} clips per epoch"
+        videos = f"{len(self.run.videos)} videos, {len(self._test)} to test"
+        return f"{videos}, {len(self.run.classes)} classes, {self.samples} clips per epoch"
 
     def planner(
         self, kept: Mapping[str, Any] | None, console: Console, processes: Processes
     ) -> Callable[[int], Plan[Classifier]]:
         model, train = make_classifier(self._config, len(self.run.classes)), self._config.train
         loss = make_classification_loss(model, train.label_smoothing)
-        factors = layer_factors(classifier_shapes(model), model.config.encoder.depth, train.layer_decay)
+        factors = layer_factors(network_tree(model), model.config.encoder.depth, train.layer_decay)
         steps_per_epoch = self.batches.steps_per_epoch
 
         def plan(shift: int) -> Plan[Classifier]:
@@ -95,10 +98,10 @@ class Finetuning(Task[Classifier]):
         return initialize_classifier(plan.model, self._config, self.run.classes)
 
     def parameter_shapes(self, plan: Plan[Classifier]) -> Params:
-        return classifier_shapes(plan.model)
+        return network_tree(plan.model)
 
     def check_parameters(self, plan: Plan[Classifier], params: Params) -> None:
-        check_parameters(params, plan.model, self.run.workdir)
+        check_network(params, plan.model, self.run.workdir)
 
     def filler(self) -> ClipBatch:
         return stack_clips({0: None}, range(1), self._clips.filler, mixed_size=int(self._config.train.mixup))

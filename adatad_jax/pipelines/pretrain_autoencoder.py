@@ -11,11 +11,13 @@ from rich.console import Console
 
 from adatad_jax.config.build_clips import make_autoencoder, masked_patches
 from adatad_jax.config.clip_fields import PretrainingConfig
+from adatad_jax.conversion.networks import check_network
 from adatad_jax.data.cache import Images
 from adatad_jax.data.clip_batch import ClipBatch, clip_batches, stack_clips
 from adatad_jax.data.clip_videos import find_videos, usable_clips
 from adatad_jax.data.clips import pretraining_clips
 from adatad_jax.data.fingerprint import clip_fingerprints
+from adatad_jax.data.paths import check_pretraining_paths
 from adatad_jax.devices.choice import share_devices
 from adatad_jax.devices.processes import ALONE, Processes, is_first
 from adatad_jax.models.autoencoder import MaskedAutoencoder
@@ -31,6 +33,7 @@ from adatad_jax.training.memory import clip_levers
 from adatad_jax.training.pretraining_loss import make_pretraining_loss
 from adatad_jax.training.state import TrainState
 from adatad_jax.weights.initialize import Initial
+from adatad_jax.weights.initialize_clips import initialize_autoencoder, network_tree
 
 
 def pretrain(config: PretrainingConfig, workdir: Path, console: Console, processes: Processes = ALONE) -> TrainState:
@@ -57,6 +60,7 @@ class Pretraining(Task[MaskedAutoencoder]):
           UserError: something that the configuration names is missing or wrong, or the folder holds another run.
         """
         check_folder(workdir, config)
+        check_pretraining_paths(config)
         self._config = config
         videos = usable_clips(find_videos(config.data), config.data)
         self._clips = pretraining_clips(videos, config)
@@ -88,10 +92,10 @@ class Pretraining(Task[MaskedAutoencoder]):
         return initialize_autoencoder(plan.model, self._config)
 
     def parameter_shapes(self, plan: Plan[MaskedAutoencoder]) -> Params:
-        return autoencoder_shapes(plan.model)
+        return network_tree(plan.model)
 
     def check_parameters(self, plan: Plan[MaskedAutoencoder], params: Params) -> None:
-        check_parameters(params, plan.model, self.run.workdir)
+        check_network(params, plan.model, self.run.workdir)
 
     def filler(self) -> ClipBatch:
         return stack_clips({0: None}, range(1), self._clips.filler)

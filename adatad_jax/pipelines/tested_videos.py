@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,10 @@ from rich.console import Console
 
 from adatad_jax.config.clip_fields import FinetuningConfig
 from adatad_jax.console import progress_bar
+from adatad_jax.data.cache import Images
 from adatad_jax.data.clip_videos import ClipVideo
+from adatad_jax.data.clip_views import ClipViews
+from adatad_jax.data.loader import unwrap
 from adatad_jax.devices.processes import Processes, is_first
 from adatad_jax.errors import UserError
 from adatad_jax.evaluation.accuracy import Accuracy, accuracy, confusion_csv
@@ -56,7 +59,7 @@ class TestedVideos:
         self._videos, self._classes, self._config, self._folder = videos, classes, config, workdir
         self._console, self._processes = console, processes
         self._classifier: ClipClassifier | None = None
-        self._views = ViewsOfVideos(videos, config.data, config.test)
+        self._views = ClipViews(videos, config.data, config.test.clips, config.test.crops)
         self.pictures: dict[str, Path] = {}
 
     def measure(self, model: Classifier, params: Params) -> dict[str, Any]:
@@ -80,7 +83,7 @@ class TestedVideos:
         found = {}
         with progress_bar(self._console) as bar:
             task = bar.add_task("classifying, videos", total=len(own))
-            for name, probabilities in classify_videos(self._classifier, self._views.read(own)):
+            for name, probabilities in classify_videos(self._classifier, self._readable(own)):
                 found[name] = probabilities.tolist()
                 bar.advance(task)
         for part in self._processes.gather("probabilities", json.dumps(found).encode()):
@@ -96,6 +99,14 @@ class TestedVideos:
         shares = zip(self._classes, measured.recalls.tolist(), strict=True)
         recalls = {name: share for name, share in shares if np.isfinite(share)}
         return {"top1": measured.top1, "top5": measured.top5, "recall": recalls}
+
+    def _readable(self, names: Sequence[str]) -> Iterator[tuple[str, Images]]:
+        """Yields the views of videos; with `data.skip_broken`, those that cannot be read are left out and named."""
+        for name, views in self._views.stream(names):
+            if isinstance(views, UserError) and self._config.data.skip_broken:
+                _logger.warning("skipped: %s; it counts neither as right nor as wrong", views)
+            else:
+                yield name, unwrap(views)
 
     def _write(self, measured: Accuracy) -> None:
         """Writes the confusion table and its picture; what cannot be written is a warning."""
