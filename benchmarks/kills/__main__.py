@@ -7,7 +7,7 @@ struck so often, the strikes go on in another folder.
 
 The detector is the demo's, on a small data set; with --pretrain, a small masked autoencoder learns from its videos. All
 processes share the programs that JAX compiles. The exit code is 1 if anything differs, if a SIGTERM ends with another
-code than 75 (while Python starts: that of any program), in more than `train.grace` seconds, or costs more than one step.
+code than 75 (while Python starts: that of any program), takes more than `train.grace` seconds, or costs over one step.
 """
 
 import argparse
