@@ -238,8 +238,10 @@ def test_an_entry_of_another_format_is_none(cached: Cached, tmp_path: Path) -> N
 def test_names_in_a_cache(kept: KeptFrames, video: Path, tmp_path: Path) -> None:
     for name in ("b", "run/a.1"):
         cache_video(Task(tmp_path, name, video, (20,), kept, 90))
-    assert cached_names(tmp_path, 20) == ["b", "run/a.1"]
-    assert cached_names(tmp_path, SHORT_SIDE) == []
+    cache_video(Task(tmp_path, "c", video, (SHORT_SIDE,), kept, 90))
+    assert cached_names(tmp_path, (20,)) == ["b", "run/a.1"]
+    assert cached_names(tmp_path, (20, SHORT_SIDE)) == ["b", "c", "run/a.1"]
+    assert cached_names(tmp_path / "none", (20,)) == []
 
 
 def test_a_full_disk_leaves_nothing_behind(kept: KeptFrames, video: Path, tmp_path: Path) -> None:
