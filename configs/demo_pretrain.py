@@ -1,0 +1,35 @@
+"""Masked pre-training of the demo's backbone, without the labels of its clips: `make demo-weights` runs it.
+
+Files: runs/demo_backbone/clips, written by `make demo-weights`.
+"""
+
+from ml_collections import ConfigDict
+
+from adatad_jax.config.clip_fields import PretrainingConfig
+from adatad_jax.config.records import defaults_of
+
+
+def get_config() -> ConfigDict:
+    config = defaults_of(PretrainingConfig)
+    config.data.videos = "runs/demo_backbone/clips"
+    config.data.stride = 2
+    config.data.short_side = 48
+    config.data.crop = 48
+    config.data.in_memory = True
+    config.data.threads = 2
+
+    config.model.size = "tiny"
+    config.model.image_size = 48
+    config.model.dtype = "float32"
+    config.model.mask_ratio = 0.6
+
+    config.train.batch_size = 64
+    config.train.epochs = 32
+    config.train.schedule_epochs = 32
+    config.train.warmup_epochs = 2
+    config.train.rate = 4e-3
+    config.train.end_rate = 4e-5
+    config.train.checkpoint_every = 8
+    config.train.keep_checkpoints = 1
+    config.train.eval_every = 8
+    return config
