@@ -21,6 +21,9 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "train": Command("adatad_jax.train", "train a detector, or continue a run"),
+    "pretrain": Command("adatad_jax.pretrain", "pre-train an encoder by masking, on videos without labels"),
+    "finetune": Command("adatad_jax.finetune", "fine-tune an encoder to classify clips"),
+    "classify": Command("adatad_jax.classify", "say what a classifier sees in videos"),
     "evaluate": Command("adatad_jax.evaluate", "measure a detector, or the detections of any tool"),
     "detect": Command("adatad_jax.detect", "find actions in videos"),
     "prepare": Command("adatad_jax.prepare", "decode a data set once, into a cache of frames"),

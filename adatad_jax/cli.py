@@ -185,6 +185,13 @@ def positive_number(text: str) -> float:
     return number
 
 
+def positive_count(text: str) -> int:
+    """Reads an argument that is a whole number above 0; raises `argparse.ArgumentTypeError` for anything else."""
+    if not (text.isascii() and text.isdigit() and int(text)):
+        raise argparse.ArgumentTypeError(f'"{text}": expected a whole number above 0')
+    return int(text)
+
+
 def describe_fields(kind: type[Record] = Config) -> str:
     """Describes every field of a kind of configuration by section: default, meaning, type and allowed values."""
     defaults = kind()

@@ -7,15 +7,12 @@ builds and compiles everything, says what the run will need, and writes nothing.
 from collections.abc import Sequence
 
 from adatad_jax import cli
-from adatad_jax.config.run_fields import DistributedConfig
-from adatad_jax.console import PrintedWarnings, make_console, warnings_to
+from adatad_jax.console import make_console
 from adatad_jax.devices.compilation import keep_compiled
-from adatad_jax.devices.launch import find_launch
-from adatad_jax.devices.processes import joined
-from adatad_jax.errors import UserError
 from adatad_jax.pipelines.dry_run import PLATFORMS, dry_run
+from adatad_jax.pipelines.launched import run_training
 from adatad_jax.pipelines.train_detector import train
-from adatad_jax.weights.object_store import address_of, scratch_folder, working_copy
+from adatad_jax.weights.object_store import address_of, scratch_folder
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -42,18 +39,12 @@ def main(arguments: Sequence[str]) -> None:
     args, config = cli.parse(parser, arguments)
     if args.platform and not args.dry_run:
         parser.error("--platform: only with --dry_run; a training takes the devices that JAX finds")
-    keep_compiled(config.compilation_cache)
-    address = address_of(args.workdir)
     if args.dry_run:
+        keep_compiled(config.compilation_cache)
+        address = address_of(args.workdir)
         dry_run(config, scratch_folder(address) if address else args.workdir, make_console(), args.platform)
         return
-    given: DistributedConfig = config.distributed
-    launch = find_launch(given.coordinator, given.processes, given.process, timeout=given.timeout)
-    with joined(launch, given.timeout, config.train.grace) as processes, warnings_to(PrintedWarnings(processes.index)):
-        if processes.count > 1 and address:
-            raise UserError(f"--workdir={address}: several processes need a folder that all of them share (mount it)")
-        with working_copy(args.workdir) as workdir:
-            train(config, workdir, make_console(quiet=processes.index > 0), processes)
+    run_training(train, config, args.workdir)
 
 
 def entry() -> None:

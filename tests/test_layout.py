@@ -20,7 +20,7 @@ FLOORS = (
     ("report", "diagnosis"),
     ("pipelines",),
     ("cli",),
-    ("train", "evaluate", "detect", "prepare", "doctor", "demo", "commands"),
+    ("train", "pretrain", "finetune", "classify", "evaluate", "detect", "prepare", "doctor", "demo", "commands"),
     ("__main__", "__init__"),
 )
 COMMANDS = {"annotations.__main__": "commands"}

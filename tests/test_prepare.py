@@ -19,6 +19,7 @@ import pytest
 from adatad_jax import prepare
 from adatad_jax.config.load import load_config
 from adatad_jax.data.cache import open_cache
+from adatad_jax.data.sampling import make_sampling
 from adatad_jax.data.subset import load_classes, load_subset
 from adatad_jax.demo.dataset import generate
 from adatad_jax.errors import UserError
@@ -78,7 +79,7 @@ def test_the_cache_gives_the_frames_of_the_videos(place: Place, option: str, tol
     config = load_config(place.config)
     for name, training, short_side in (("training", True, 40), ("validation", False, 32)):
         files = load_subset(config, name, load_classes(config), training).files
-        cache = open_cache(place.cache, config.data, short_side, files)
+        cache = open_cache(place.cache, make_sampling(config.data), short_side, files)
         assert {path.stem for path in (place.cache / str(short_side)).glob("*.json")} == set(files)
         for video, path in files.items():
             reader = open_video(path)
@@ -97,7 +98,7 @@ def test_decord_fills_the_cache_where_it_is_asked_for(place: Place, capsys: pyte
     assert "decord reads 2 of 5 videos, PyAV 3: 3 with frames that decord fails" in capsys.readouterr().out
     config = load_config(place.config)
     files = load_subset(config, "validation", load_classes(config), training=False).files
-    cache = open_cache(place.cache, config.data, 32, files)
+    cache = open_cache(place.cache, make_sampling(config.data), 32, files)
     for video, path in files.items():
         expected = frames_at(open_video(path), [0, 20, 40], lambda frames: resize_short_side(frames, 32))
         assert np.abs(cache.read(video, np.array([0, 20, 40])).astype(int) - expected).max() <= 2

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,18 @@ from adatad_jax.video.spelling import normal
 
 ACTION = "action"  # the one class of a class-agnostic model
 _logger = logging.getLogger(__name__)
+
+
+class InSubset(Protocol):
+    """What has a subset."""
+
+    @property
+    def subset(self) -> str:
+        """Returns the subset's name, as it is written where it is from."""
+        ...
+
+
+InSubsetT = TypeVar("InSubsetT", bound=InSubset)
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,18 +162,18 @@ def _load(
 
 
 def select_subset(
-    videos: Mapping[str, Video], subset: str, path: str | Path, remedy: str | None = None
-) -> dict[str, Video]:
+    videos: Mapping[str, InSubsetT], subset: str, path: str | Path, remedy: str | None = None
+) -> dict[str, InSubsetT]:
     """Returns the videos of one subset.
 
     Args:
-      videos: the videos of the file at `path`.
-      subset: name of the subset, spelled exactly as in the file.
-      path: the annotation file, for the message.
+      videos: the videos of the file or folder at `path`.
+      subset: name of the subset, spelled exactly as there.
+      path: what the subsets are from, for the message.
       remedy: what the message advises if no video is in the subset; by default, to set the configuration's subsets.
 
     Raises:
-      UserError: no video is in the subset; the message lists the subsets of the file.
+      UserError: no video is in the subset; the message lists those that there are.
     """
     chosen = {name: video for name, video in videos.items() if video.subset == normal(subset)}
     if not chosen:
@@ -171,7 +183,7 @@ def select_subset(
         order = [name for kind in ("train", "val", "test") for name in sorted(found) if name.lower().startswith(kind)]
         train, test, *_ = *order, "NAME", "NAME"
         raise UserError(
-            f'{path}: no video of subset "{subset}"; the file has {names}, and a name must match exactly: '
+            f'{path}: no video of subset "{subset}"; there are {names}, and a name must match exactly: '
             + (remedy or f"set --config.data.train_subset={train} --config.data.test_subset={test}")
         )
     return chosen

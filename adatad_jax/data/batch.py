@@ -1,10 +1,28 @@
-"""A batch of training windows as arrays."""
+"""A batch of training samples as arrays: what every one has, and that of training windows."""
 
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Protocol, Self
 
 import jax
 
 from adatad_jax.augmentation.draws import NO_AUGMENTATION, Augmentation
+
+
+class AnyBatch(Protocol):
+    """B samples, as arrays with a leading axis B."""
+
+    @property
+    def frames(self) -> Any:
+        """Returns what the model gets, `[B, T, ...]`."""
+        ...
+
+    @property
+    def weight(self) -> Any:
+        """Returns `[B]` float32: 1 for a sample, 0 for one that only fills up a batch."""
+        ...
+
+    def part(self, rows: slice, frames: slice) -> Self:
+        """Returns some rows, and of their samples some frames; the rest of a sample stays whole."""
+        ...
 
 
 class Batch(NamedTuple):

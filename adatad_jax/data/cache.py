@@ -24,11 +24,11 @@ import numpy as np
 from array_record.python.array_record_module import ArrayRecordReader, ArrayRecordWriter
 from numpy.typing import ArrayLike, NDArray
 
-from adatad_jax.config.fields import DataConfig
-from adatad_jax.data.sampling import make_sampling
+from adatad_jax.data.sampling import KeptFrames
 from adatad_jax.errors import UserError, listed, one_line
 from adatad_jax.files import write_text
 from adatad_jax.video.decode import VideoReader
+from adatad_jax.video.readers import PYAV
 from adatad_jax.video.steady import lay_out, open_steady
 from adatad_jax.video.transforms import Box, resize_short_side
 
@@ -55,7 +55,7 @@ class Entry:
       source_mtime_ns: time of the video file's last change, in nanoseconds.
       frame_count: number of frames of the video at its constant rate.
       fps: this rate, in frames per second.
-      frames: which frames of the video are kept (`kept_frames`).
+      frames: which frames of the video are kept (`KeptFrames.rule`).
       height: height of a kept frame, in pixels.
       width: width of a kept frame, in pixels.
       quality: luma quality of the JPEGs, 1 to 100; None means lossless.
@@ -82,23 +82,16 @@ class Entry:
     by_time: bool = False
     notes: list[str] = field(default_factory=list)
 
-    def is_of(self, source: Path, data: DataConfig, quality: int | None) -> bool:
+    def is_of(self, source: Path, kept: KeptFrames, quality: int | None) -> bool:
         """Returns whether the records were made from this file, as it is now, with these settings."""
         status = source.stat()
         made_of = self.source, self.source_bytes, self.source_mtime_ns, self.frames, self.quality
-        wanted = source.name, status.st_size, status.st_mtime_ns, kept_frames(data), quality
+        wanted = source.name, status.st_size, status.st_mtime_ns, kept.rule(), quality
         return made_of == wanted and self.keeps_time(source)
 
     def keeps_time(self, source: Path) -> bool:
         """Returns whether the records hold the frames by their time; raises `UserError` as `lay_out`."""
         return self.by_time or lay_out(source).as_it_is
-
-
-def kept_frames(data: DataConfig) -> dict[str, str | int]:
-    """Returns the settings that decide which frames of a video its windows can load."""
-    if data.sampling == "resize":
-        return {"sampling": data.sampling, "frames": data.window * data.frames_per_position}
-    return {"sampling": data.sampling, "step": data.stride // data.frames_per_position}
 
 
 def record_file(folder: Path, short_side: int, name: str) -> Path:
@@ -114,6 +107,12 @@ def read_entry(records: Path) -> Entry | None:
         return entry if entry.format == FORMAT and records.stat().st_size == entry.bytes else None
     except (OSError, ValueError, TypeError):
         return None
+
+
+def cached_names(folder: Path, short_side: int) -> list[str]:
+    """Returns the names of the videos that a cache describes at a short side, ascending."""
+    top = folder / str(short_side)
+    return sorted(path.relative_to(top).with_suffix("").as_posix() for path in top.rglob("*.json"))
 
 
 def checksum(records: Path) -> str:
@@ -135,16 +134,18 @@ class Task:
       name: name of the video.
       source: the video file.
       short_sides: short sides in pixels; a record file is written for each.
-      data: the `data` section of the configuration.
+      kept: which frames of the video are kept.
       quality: luma quality of the JPEGs, 1 to 100; None means lossless.
+      reader: of the video (`video.readers`).
     """
 
     folder: Path
     name: str
     source: Path
     short_sides: tuple[int, ...]
-    data: DataConfig
+    kept: KeptFrames
     quality: int | None
+    reader: str = PYAV
 
 
 def cache_video(task: Task) -> int:
@@ -159,9 +160,9 @@ def cache_video(task: Task) -> int:
     """
     cv2.setNumThreads(1)  # whole videos are processed in parallel, so OpenCV's own threads would only compete
     source = task.source
-    reader = open_steady(source, reader=task.data.reader)
+    reader = open_steady(source, reader=task.reader)
     status = source.stat()
-    kept = make_sampling(task.data).loadable(reader.frame_count)
+    kept = task.kept.loadable(reader.frame_count)
     outputs = [record_file(task.folder, short_side, task.name) for short_side in task.short_sides]
     # the name holds the process id, because a worker that outlives a killed run may still be writing the same video
     partial = [path.with_name(f".{path.name}.{os.getpid()}.partial") for path in outputs]
@@ -187,7 +188,7 @@ def cache_video(task: Task) -> int:
                     source_mtime_ns=status.st_mtime_ns,
                     frame_count=reader.frame_count,
                     fps=reader.fps,
-                    frames=kept_frames(task.data),
+                    frames=task.kept.rule(),
                     height=frames.shape[1],
                     width=frames.shape[2],
                     quality=task.quality,
@@ -228,12 +229,12 @@ def _writing(task: Task) -> Iterator[None]:
         ) from error
 
 
-def open_cache(folder: Path, data: DataConfig, short_side: int, files: Mapping[str, Path | None]) -> FrameCache:
+def open_cache(folder: Path, kept: KeptFrames, short_side: int, files: Mapping[str, Path | None]) -> FrameCache:
     """Opens the cached frames of videos, after a check that the cache holds the frames the configuration needs.
 
     Args:
       folder: the cache folder.
-      data: the `data` section of the configuration.
+      kept: which frames of the videos can be loaded.
       short_side: short side of the frames, in pixels.
       files: a mapping from name to video file, for the videos that will be read; None for a file that is gone.
 
@@ -243,7 +244,7 @@ def open_cache(folder: Path, data: DataConfig, short_side: int, files: Mapping[s
     """
     if not folder.is_dir():
         raise UserError(f"config.data.cache={folder}: no such folder; {REMEDY} --output {folder}")
-    wanted, entries, problems = kept_frames(data), {}, []
+    wanted, entries, problems = kept.rule(), {}, []
     for name, source in files.items():
         records = record_file(folder, short_side, name)
         entry = read_entry(records)
@@ -269,17 +270,17 @@ def open_cache(folder: Path, data: DataConfig, short_side: int, files: Mapping[s
             f"config.data.cache={folder}: {len(problems)} of {len(files)} videos are not in it as this configuration "
             f"needs them; {REMEDY} --output {folder} with the same configuration:{listed(problems)}"
         )
-    return FrameCache(folder, data, short_side, entries)
+    return FrameCache(folder, kept, short_side, entries)
 
 
 class FrameCache:
     """Frames read from a cache instead of the videos. Threads may share it: each read opens the record file anew."""
 
-    def __init__(self, folder: Path, data: DataConfig, short_side: int, entries: Mapping[str, Entry]) -> None:
+    def __init__(self, folder: Path, kept: KeptFrames, short_side: int, entries: Mapping[str, Entry]) -> None:
         self._folder = folder
         self._short_side = short_side
         self._entries = entries
-        self._kept = make_sampling(data).loadable
+        self._kept = kept.loadable
 
     def count(self, video: str) -> int:
         """Returns the number of frames in the video's container."""

@@ -16,6 +16,7 @@ SEGMENT_ROWS = 8  # arrays of ground truth are padded to a multiple of this many
 
 # One stream of random numbers per use, so that no two uses share draws.
 ORDER_STREAM, WINDOW_STREAM, SHUFFLE_STREAM, AUGMENT_STREAM = 0, 1, 2, 3
+CLIP_ORDER_STREAM, CLIP_STREAM, CLIP_AUGMENT_STREAM = 4, 5, 6
 
 
 class Sample(NamedTuple):
@@ -66,6 +67,7 @@ class TrainingWindows:
         self._frames = FrameSource(
             {name: subset.files.get(name) for name in subset.videos},
             config.data,
+            subset.sampling,
             config.data.train_short_side,
             subset.probes,
         )

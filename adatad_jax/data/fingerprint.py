@@ -1,11 +1,12 @@
-"""Fingerprints of annotated videos: whether a run goes on with the annotations that it has learned from."""
+"""Fingerprints of training videos: whether a run goes on with the videos and annotations that it has learned from."""
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from adatad_jax.data.annotations import Video
+from adatad_jax.data.clip_videos import ClipVideo
 from adatad_jax.errors import few
 
 LENGTH = 16  # hexadecimal digits
@@ -13,7 +14,7 @@ DECIMALS = 6  # of a second; a length that was measured again may differ by roun
 
 
 class VideoChanges(NamedTuple):
-    """How one set of annotated videos differs from another.
+    """How one set of training videos differs from another.
 
     Attributes:
       added, gone, altered: names; altered videos have other segments, labels or lengths.
@@ -44,7 +45,19 @@ class VideoChanges(NamedTuple):
 
 def fingerprints(videos: Mapping[str, Video]) -> dict[str, str]:
     """Returns a short hash of each video's segments, labels, duration and frame count, in the order of the videos."""
-    return {name: _hash(video) for name, video in videos.items()}
+    return {name: _hash(_content(video)) for name, video in videos.items()}
+
+
+def clip_fingerprints(videos: Mapping[str, ClipVideo], classes: Sequence[str] = ()) -> dict[str, str]:
+    """Returns a short hash of each video's frame count and label, in the order of the videos.
+
+    Args:
+      videos: from which clips are cut.
+      classes: the names of the labels; without any, labels do not count.
+    """
+    return {
+        name: _hash([video.probe.frames, classes[video.label] if classes else None]) for name, video in videos.items()
+    }
 
 
 def compare(before: Mapping[str, str], now: Mapping[str, str]) -> VideoChanges:
@@ -58,11 +71,14 @@ def compare(before: Mapping[str, str], now: Mapping[str, str]) -> VideoChanges:
     )
 
 
-def _hash(video: Video) -> str:
-    content = [
+def _content(video: Video) -> list[Any]:
+    return [
         round(video.duration, DECIMALS),
         video.frames,
         [[round(second, DECIMALS) for second in segment] for segment in video.segments.tolist()],
         video.labels,
     ]
+
+
+def _hash(content: list[Any]) -> str:
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:LENGTH]

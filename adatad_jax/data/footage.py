@@ -15,6 +15,7 @@ from adatad_jax.config.fields import Config
 from adatad_jax.data.annotations import Video
 from adatad_jax.data.cache import Images
 from adatad_jax.data.frames import Frames, FrameSource
+from adatad_jax.data.sampling import make_sampling
 from adatad_jax.errors import UserError
 from adatad_jax.video.decode import Filling, VideoReader
 from adatad_jax.video.scan import scan
@@ -59,7 +60,8 @@ def open_footage(path: Path, config: Config, fps: float | None = None, filling: 
 
     # The video may be hours long, and no cache holds it. One that cannot be read keeps nobody waiting.
     data = dataclasses.replace(config.data, in_memory=False, cache="", retries=0)
-    frames = FrameSource({path.stem: path}, data, data.test_short_side, onwards=True, open_file=open_file)
+    kept = make_sampling(data)
+    frames = FrameSource({path.stem: path}, data, kept, data.test_short_side, onwards=True, open_file=open_file)
     notes = frames.look(path.stem).notes
     layout = lay_out(path, given, rate)
     return Footage(_video(path.stem, layout.duration, len(layout.indices)), frames, layout.source_fps, notes)

@@ -11,9 +11,9 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
-from adatad_jax.config.fields import DataConfig
+from adatad_jax.config.run_fields import ReadingConfig
 from adatad_jax.data.cache import Images, open_cache
-from adatad_jax.data.sampling import make_sampling
+from adatad_jax.data.sampling import KeptFrames
 from adatad_jax.errors import UserError
 from adatad_jax.video.decode import VideoReader, frames_at
 from adatad_jax.video.limits import pause, within
@@ -61,7 +61,7 @@ class Frames(Protocol):
 class FrameSource:
     """`Frames` of video files.
 
-    With `data.in_memory`, every frame that a window can load is decoded once and kept. With `data.cache`, frames come
+    With `data.in_memory`, every frame that can be loaded is decoded once and kept. With `data.cache`, frames come
     from the cache, and the video files need not exist.
 
     Attributes:
@@ -71,7 +71,8 @@ class FrameSource:
     def __init__(
         self,
         files: Mapping[str, Path | None],
-        data: DataConfig,
+        data: ReadingConfig,
+        kept: KeptFrames,
         short_side: int,
         probes: Mapping[str, Probe] | None = None,
         onwards: bool = False,
@@ -81,7 +82,8 @@ class FrameSource:
 
         Args:
           files: name -> video file, or None where a cache stands in for a missing file.
-          data: cache, memory, time limit and sampling.
+          data: cache, memory, retries, time limit and reader.
+          kept: which frames of the videos can be loaded.
           short_side: of the scaled frames, in pixels.
           probes: name -> what is known of a container. Other videos are opened to find out.
           onwards: whether each video is read from its start to its end. Readers are then kept until `finish`, because
@@ -93,13 +95,13 @@ class FrameSource:
         """
         self._files = files
         self._short_side = short_side
-        self._cache = open_cache(Path(data.cache), data, short_side, files) if data.cache else None
+        self._cache = open_cache(Path(data.cache), kept, short_side, files) if data.cache else None
         self._limit = data.time_limit
         self._retries = data.retries
         self._given_up: set[str] = set()
         self.repeats: collections.Counter[str] = collections.Counter()
         self._in_memory = data.in_memory
-        self._loadable = make_sampling(data).loadable
+        self._loadable = kept.loadable
         self._kept: dict[str, tuple[np.ndarray, Images]] = {}  # source indices, ascending, and their frames
         self._locks = {name: Lock() for name in files}
         self._probes = {name: one for name, one in (probes or {}).items() if one.size is not None}
@@ -125,18 +127,25 @@ class FrameSource:
 
     def read(self, video: str, indices: np.ndarray, box: Box, size: int) -> Images:
         """Reads a box of some frames; see `Frames.read`."""
+        if self._in_memory:
+            return crop_resize(self._remembered(video, indices), box, size)
+        return self._decoded(video, indices, box, lambda part: crop_resize(part, (0, 0, *box[2:]), size))
 
-        def read(indices: np.ndarray, box: Box, transform: Callable[[Images], Images]) -> Images:
-            return self._persistently(video, lambda: self._read(video, indices, box, transform))
+    def read_whole(self, video: str, indices: np.ndarray) -> Images:
+        """Reads some frames whole, `[n, h, w, 3]` uint8 RGB of the height and width `size`; otherwise as `read`."""
+        if self._in_memory:
+            return self._remembered(video, indices)
+        return self._decoded(video, indices, (0, 0, *self.size(video)), lambda part: part)
 
-        if not self._in_memory:
-            return read(indices, box, lambda part: crop_resize(part, (0, 0, *box[2:]), size))
+    def _remembered(self, video: str, indices: np.ndarray) -> Images:
+        """Returns frames from memory; decodes all that can be loaded when they are first asked for."""
         with self._locks[video]:
             if video not in self._kept:
                 loadable = self._loadable(self.count(video))
-                self._kept[video] = loadable, read(loadable, (0, 0, *self.size(video)), lambda part: part)
+                whole = (0, 0, *self.size(video))
+                self._kept[video] = loadable, self._decoded(video, loadable, whole, lambda part: part)
         kept, frames = self._kept[video]
-        return crop_resize(frames[np.searchsorted(kept, indices)], box, size)
+        return frames[np.searchsorted(kept, indices)]
 
     def look(self, video: str) -> Probe:
         """Returns what is known of a video file; opens it if nothing is. Raises `UserError` if it cannot be read."""
@@ -174,6 +183,10 @@ class FrameSource:
                 self._given_up.discard(video)
                 return result
         raise AssertionError
+
+    def _decoded(self, video: str, indices: np.ndarray, box: Box, transform: Callable[[Images], Images]) -> Images:
+        """Reads a box of some frames of the file or the cache, each transformed by itself."""
+        return self._persistently(video, lambda: self._read(video, indices, box, transform))
 
     def _read(self, video: str, indices: np.ndarray, box: Box, transform: Callable[[Images], Images]) -> Images:
         if self._cache is not None:

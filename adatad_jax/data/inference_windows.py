@@ -170,7 +170,7 @@ def inference_windows(subset: Subset, config: Config) -> InferenceWindows:
       UserError: the cache that the configuration names does not hold the frames of these videos.
     """
     files = {name: subset.files.get(name) for name in subset.videos}
-    frames = FrameSource(files, config.data, config.data.test_short_side, subset.probes, onwards=True)
+    frames = FrameSource(files, config.data, subset.sampling, config.data.test_short_side, subset.probes, onwards=True)
     return InferenceWindows(subset.videos, frames, config)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import collections
 import functools
 import math
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import grain
 import jax
@@ -14,7 +14,8 @@ import numpy as np
 
 from adatad_jax.augmentation.draws import draw_augmentation
 from adatad_jax.config.fields import Config
-from adatad_jax.data.batch import Batch
+from adatad_jax.config.run_fields import ReadingConfig
+from adatad_jax.data.batch import AnyBatch, Batch
 from adatad_jax.data.dataset import Sample, TrainingWindows
 from adatad_jax.devices.choice import Sharing
 from adatad_jax.devices.placing import place
@@ -61,31 +62,140 @@ class Loaded(NamedTuple):
     """A training batch, and what happened while it was loaded.
 
     Attributes:
-      batch: B windows, or those of this process. Processes that share a window all load it.
+      batch: B samples, or those of this process. Processes that share a sample all load it.
       unmatched: number of windows that were drawn 200 times without keeping a segment; they are used as they are. The
         first of the processes that share a window counts it, so that sums over processes are right.
-      skipped: why videos of the batch could not be read, one message per video; windows of weight 0 replace them.
-        Processes that share a window each say why they could not read it.
-      videos: names of the videos of the batch's windows.
+      skipped: why videos of the batch could not be read, one message per video; samples of weight 0 replace them.
+        Processes that share a sample each say why they could not read it.
+      videos: names of the videos of the batch's samples.
       repeated: how many reads had to be repeated.
     """
 
-    batch: Batch
+    batch: AnyBatch
     unmatched: int
     skipped: tuple[str, ...]
     videos: tuple[str, ...] = ()
     repeated: int = 0
 
 
-class TrainingBatches:
+class AnySample(Protocol):
+    """A sample of a batch: where it is from, and what happened while it was loaded (`dataset.Sample`)."""
+
+    @property
+    def video(self) -> str:
+        """Returns the name of its video."""
+        ...
+
+    @property
+    def matched(self) -> bool:
+        """Returns whether it holds something to learn from."""
+        ...
+
+    @property
+    def repeated(self) -> int:
+        """Returns how many reads had to be repeated."""
+        ...
+
+
+BatchT = TypeVar("BatchT", bound=AnyBatch)
+SampleT = TypeVar("SampleT", bound=AnySample)
+SampleT_co = TypeVar("SampleT_co", bound=AnySample, covariant=True)
+
+
+class Samples(Protocol[SampleT_co]):
+    """The training samples of a run. A sample depends on (seed, epoch, index) alone."""
+
+    def order(self, epoch: int) -> np.ndarray:
+        """Returns the indices of an epoch's samples in their order, int64, as many in every epoch."""
+        ...
+
+    def load(self, epoch: int, index: int) -> SampleT_co:
+        """Loads a sample; raises `UserError` if its video cannot be read. Threads may call it at once."""
+        ...
+
+
+class Batches(Generic[SampleT]):
     """The training batches of a run, from any step on.
 
-    The order of the videos and every random draw for a window depend only on (seed, epoch, index). The number of the
+    The order of the samples and every random draw for one depend only on (seed, epoch, index). The number of the
     next step is therefore the whole state: `from_step` continues a run, with any number of threads.
 
     Attributes:
-      steps_per_epoch: number of batches per epoch; the last one may be filled up with windows of weight 0.
+      steps_per_epoch: number of batches per epoch; the last one may be filled up with samples of weight 0.
     """
+
+    def __init__(
+        self,
+        samples: Samples[SampleT],
+        size: int,
+        stack: Callable[[Mapping[int, SampleT | None], range], AnyBatch],
+        data: ReadingConfig,
+        sharing: Sharing | None = None,
+        process: int = 0,
+        partner: Callable[[int], int] | None = None,
+    ) -> None:
+        """Prepares to load.
+
+        Args:
+          samples: of the run.
+          size: number of rows of a batch, over all processes.
+          stack: makes the batch of this process. Its arguments are row -> sample, or None for a row to fill up, and
+            the rows of the process; the first also has these rows' partners.
+          data: number of threads, and whether broken videos are skipped.
+          sharing: how devices share a batch; each process loads the rows of its own devices. None: all are loaded.
+          process: index of this process.
+          partner: row -> another row of the batch whose sample is needed with it; None: none is.
+        """
+        self._samples = samples
+        self._size = size
+        self._stack = stack
+        self._data = data
+        self._rows = range(size) if sharing is None else sharing.rows(size, process)
+        partners = [] if partner is None else [partner(row) for row in self._rows]
+        self._loaded = [*self._rows, *sorted(set(partners) - set(self._rows))]
+        self._counted_from = 0 if sharing is None or process == 0 else sharing.rows(size, process - 1).stop
+        self._order = functools.lru_cache(maxsize=2)(samples.order)
+        self.steps_per_epoch = math.ceil(len(samples.order(0)) / size)
+
+    def from_step(self, first: int, end: int) -> Iterator[Loaded]:
+        """Starts to load, and returns an iterator of the batches of steps `first`, ..., `end - 1`.
+
+        Raises:
+          UserError: by the iterator: a video cannot be read, and `data.skip_broken` is not set.
+        """
+        count = len(self._loaded)
+        places = range(first * count, end * count)
+        found = load_ahead(places, self._load, self._data.threads, ahead=2 * count)
+        return (self._gather({row: next(found)[1] for row in self._loaded}) for _ in range(first, end))
+
+    def _load(self, place: int) -> SampleT | None:
+        """Returns the sample at a place of the run; None for a place that fills up the last batch of an epoch."""
+        step, number = divmod(place, len(self._loaded))
+        epoch, within = divmod(step, self.steps_per_epoch)
+        position = within * self._size + self._loaded[number]
+        order = self._order(epoch)
+        return self._samples.load(epoch, int(order[position])) if position < len(order) else None
+
+    def _gather(self, found: Mapping[int, SampleT | Exception | None]) -> Loaded:
+        """Returns the batch of these samples; raises the first exception that may not be skipped."""
+        failures = {row: one for row, one in found.items() if isinstance(one, Exception)}
+        broken = [one for one in failures.values() if not (self._data.skip_broken and isinstance(one, UserError))]
+        if broken:
+            raise broken[0]
+        samples = {row: None if isinstance(one, Exception) else one for row, one in found.items()}
+        own = {row: sample for row in self._rows if (sample := samples[row]) is not None}
+        return Loaded(
+            self._stack(samples, self._rows),
+            unmatched=sum(not sample.matched for row, sample in own.items() if row >= self._counted_from),
+            # A partner that cannot be read is told by the process whose row it is.
+            skipped=tuple(str(error) for row, error in failures.items() if row in self._rows),
+            videos=tuple(sample.video for sample in own.values()),
+            repeated=sum(sample.repeated for sample in samples.values() if sample is not None),
+        )
+
+
+class TrainingBatches(Batches[Sample]):
+    """The training batches of a detector."""
 
     def __init__(
         self, windows: TrainingWindows, config: Config, sharing: Sharing | None = None, process: int = 0
@@ -95,52 +205,13 @@ class TrainingBatches:
         Args:
           windows: the training windows.
           config: the configuration of the run.
-          sharing: how devices share a batch; each process loads the windows of its own devices. None: all are loaded.
-          process: index of this process.
+          sharing, process: as for `Batches`.
         """
-        size = config.train.batch_size
-        self._windows = windows
-        self._config = config
-        self._rows = range(size) if sharing is None else sharing.rows(size, process)
-        self._counted_from = 0 if sharing is None or process == 0 else sharing.rows(size, process - 1).stop
-        self._order = functools.lru_cache(maxsize=2)(windows.order)
-        self.steps_per_epoch = math.ceil(len(windows.order(0)) / size)
 
-    def from_step(self, first: int, end: int) -> Iterator[Loaded]:
-        """Starts to load, and returns an iterator of the batches of steps `first`, ..., `end - 1`.
+        def stack(samples: Mapping[int, Sample | None], rows: range) -> Batch:
+            return training_batch([samples[row] for row in rows], config, windows.segment_rows, rows[0])
 
-        Raises:
-          UserError: by the iterator: a video cannot be read, and `data.skip_broken` is not set.
-        """
-        count = len(self._rows)
-        places = range(first * count, end * count)
-        samples = load_ahead(places, self._load, self._config.data.threads, ahead=2 * count)
-        return (self._gather([next(samples)[1] for _ in self._rows]) for _ in range(first, end))
-
-    def _load(self, place: int) -> Sample | None:
-        """Returns the sample at a place of the run; None for a place that fills up the last batch of an epoch."""
-        step, number = divmod(place, len(self._rows))
-        epoch, within = divmod(step, self.steps_per_epoch)
-        position = within * self._config.train.batch_size + self._rows[number]
-        order = self._order(epoch)
-        return self._windows.load(epoch, int(order[position])) if position < len(order) else None
-
-    def _gather(self, found: Sequence[Sample | Exception | None]) -> Loaded:
-        """Returns the batch of these samples; raises the first exception that may not be skipped."""
-        failures = [one for one in found if isinstance(one, Exception)]
-        broken = [one for one in failures if not (self._config.data.skip_broken and isinstance(one, UserError))]
-        if broken:
-            raise broken[0]
-        samples = [one if isinstance(one, Sample) else None for one in found]
-        batch = training_batch(samples, self._config, self._windows.segment_rows, self._rows[0])
-        unmatched = [
-            row
-            for row, sample in zip(self._rows, samples, strict=True)
-            if sample is not None and not sample.matched and row >= self._counted_from
-        ]
-        videos = tuple(sample.video for sample in samples if sample is not None)
-        repeated = sum(sample.repeated for sample in samples if sample is not None)
-        return Loaded(batch, len(unmatched), tuple(str(error) for error in failures), videos, repeated)
+        super().__init__(windows, config.train.batch_size, stack, config.data, sharing, process)
 
 
 def training_batch(samples: Sequence[Sample | None], config: Config, segment_rows: int, first_row: int = 0) -> Batch:
@@ -184,11 +255,11 @@ def filler(config: Config) -> Sample:
     return Sample(frames, np.ones(data.window, bool), *nothing, draws)
 
 
-def device_parts(batch: Batch, sharing: Sharing, process: int = 0) -> list[Batch]:
-    """Cuts the windows of a process into what each of its devices has: its group's windows, its share of their frames.
+def device_parts(batch: BatchT, sharing: Sharing, process: int = 0) -> list[BatchT]:
+    """Cuts the samples of a process into what each of its devices has: its group's samples, its share of their frames.
 
     Args:
-      batch: the windows of `sharing.rows`.
+      batch: the samples of `sharing.rows`.
       sharing: how devices share a batch.
       process: index of the process.
 

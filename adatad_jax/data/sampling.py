@@ -49,8 +49,31 @@ class Window(NamedTuple):
     end: int
 
 
-class Sampling(Protocol):
-    """A way to sample windows from videos.
+class KeptFrames(Protocol):
+    """Which frames of a video can be loaded: those that memory and the cache keep."""
+
+    def rule(self) -> dict[str, str | int]:
+        """Returns the settings that decide which, as the cache's entries hold them."""
+        ...
+
+    def loadable(self, total_frames: int) -> FrameIndices:
+        """Returns every source frame that can be loaded, ascending, for a container of `total_frames` frames."""
+        ...
+
+
+@dataclass(frozen=True)
+class EveryFrame:
+    """`KeptFrames` of clips, which start anywhere: all frames."""
+
+    def rule(self) -> dict[str, str | int]:
+        return {"sampling": "windows", "step": 1}
+
+    def loadable(self, total_frames: int) -> FrameIndices:
+        return np.arange(total_frames)
+
+
+class Sampling(KeptFrames, Protocol):
+    """A way to sample windows from videos, which decides the frames that can be loaded.
 
     Attributes:
       needs_frame_counts: whether positions depend on the frame count and frame rate in the annotations.
@@ -64,10 +87,6 @@ class Sampling(Protocol):
         Raises:
           UserError: a label is neither a class nor ignored, or a frame count that is needed is unknown.
         """
-        ...
-
-    def loadable(self, total_frames: int) -> FrameIndices:
-        """Returns every source frame that windows can load, ascending, for a container of `total_frames` frames."""
         ...
 
     def draw(
@@ -108,6 +127,9 @@ class RegularGrid:
     def ground_truth(self, video: Video, classes: Sequence[str]) -> tuple[Segments, Labels]:
         data = self.data
         return ground_truth_on_grid(video, classes, data.ignore_labels, data.stride, filter_gt=data.filter_gt)
+
+    def rule(self) -> dict[str, str | int]:
+        return {"sampling": self.data.sampling, "step": self.data.stride // self.data.frames_per_position}
 
     def loadable(self, total_frames: int) -> FrameIndices:
         return np.arange(0, total_frames, self.data.stride // self.data.frames_per_position)
@@ -167,6 +189,9 @@ class ResizedVideo:
         data = self.data
         segments, labels = ground_truth_in_seconds(video, classes, data.ignore_labels, filter_gt=data.filter_gt)
         return resize_ground_truth(segments, duration=video.duration, positions=data.window), labels
+
+    def rule(self) -> dict[str, str | int]:
+        return {"sampling": self.data.sampling, "frames": self.data.window * self.data.frames_per_position}
 
     def loadable(self, total_frames: int) -> FrameIndices:
         return np.unique(self._frames(total_frames)[0])

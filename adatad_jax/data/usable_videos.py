@@ -5,40 +5,20 @@ All videos are checked before anything is reported, so that one message names al
 
 from __future__ import annotations
 
-import logging
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-from adatad_jax.config.fields import Config, DataConfig
-from adatad_jax.console import make_console, watched
+from adatad_jax.config.fields import Config
 from adatad_jax.data.annotations import Video
-from adatad_jax.data.cache import REMEDY, read_entry, record_file
+from adatad_jax.data.probing import look_at_all, probe_cached, tell_how_read, without_broken
 from adatad_jax.data.sampling import Sampling
 from adatad_jax.data.subset import Subset
-from adatad_jax.errors import UserError, listed
+from adatad_jax.errors import UserError
 from adatad_jax.video.limits import within
 from adatad_jax.video.probe import Probe, probe
-from adatad_jax.video.readers import DECORD, tally
 
 # A container's length may differ from the annotated one by this much, or by a tenth.
 FRAMES_APART, SECONDS_APART = 30, 1.0
-_logger = logging.getLogger(__name__)
-
-
-def probe_cached(name: str, data: DataConfig) -> Probe:
-    """Reads frame count and frame rate of a video from the cache `data.cache`.
-
-    Raises:
-      UserError: the cache does not hold the video whole at one of the configuration's short sides.
-    """
-    folder = Path(data.cache)
-    for short_side in (data.train_short_side, data.test_short_side):
-        entry = read_entry(record_file(folder, short_side, name))
-        if entry is not None:
-            return Probe(entry.frame_count, entry.fps, notes=tuple(entry.notes))
-    sides = " or ".join(dict.fromkeys((str(data.train_short_side), str(data.test_short_side))))
-    raise UserError(f"{folder}: {name} is not in the cache at short side {sides}, or not whole; {REMEDY}")
 
 
 def length_problem(video: Video, path: Path, found: Probe) -> str | None:
@@ -103,11 +83,13 @@ def look_at(subset: Subset, config: Config) -> tuple[dict[str, Probe], dict[str,
       of their windows.
     """
 
+    sides = config.data.train_short_side, config.data.test_short_side
+
     def look(name: str) -> Probe | str:
         path, video = subset.files.get(name, Path(name)), subset.videos[name]
         try:
             if config.data.cache:
-                found = probe_cached(name, config.data)
+                found = probe_cached(name, Path(config.data.cache), sides)
             else:
                 found = within(config.data.time_limit, str(path), lambda: probe(path, config.data.reader))
         except UserError as error:
@@ -115,10 +97,7 @@ def look_at(subset: Subset, config: Config) -> tuple[dict[str, Probe], dict[str,
         return length_problem(video, path, found) or window_problem(video, path, found, subset.sampling) or found
 
     names = [name for name in subset.videos if name in subset.files or config.data.cache]
-    with ThreadPoolExecutor(config.data.threads) as pool:
-        found = dict(zip(names, watched(pool.map(look, names), "checking videos", len(names)), strict=True))
-    probes = {name: one for name, one in found.items() if isinstance(one, Probe)}
-    return probes, {name: one for name, one in found.items() if isinstance(one, str)}
+    return look_at_all(names, look, config.data.threads)
 
 
 def usable(subset: Subset, config: Config) -> Subset:
@@ -139,27 +118,16 @@ def usable(subset: Subset, config: Config) -> Subset:
       UserError: some videos cannot be used and may not be skipped, or no video can be used.
     """
     probes, wrong = look_at(subset, config)
-    if config.data.reader == DECORD and not config.data.cache:
-        make_console().print(tally(one.pyav_because for one in probes.values()))
-    odd = [f"{subset.files.get(name, name)}: {note}" for name, probe in probes.items() for note in probe.notes]
-    if odd:
-        _logger.warning("%d notes on how videos are read:%s", len(odd), listed(odd))
-    subset = replace(subset, probes=probes)
-    broken = {**subset.missing, **wrong}
-    if not broken:
-        return subset
-    what = f"{len(broken)} of {len(subset.videos)} videos cannot be read or are not the annotated ones"
-    lines = listed(list(broken.values()))
-    videos = {name: video for name, video in subset.videos.items() if name not in broken}
-    if not config.data.skip_broken:
-        raise UserError(
-            f"{what}; repair them, or continue without them with --config.data.skip_broken=True "
-            f"(python -m adatad_jax.doctor lists all):{lines}"
-        )
-    if not videos:
-        raise UserError(f"{what}, so no video is left:{lines}")
-    _logger.warning("%s: skipped; in an evaluation their segments count as missed:%s", what, lines)
-    return replace(subset, videos=videos, missing={})
+    tell_how_read(probes, subset.files, config.data)
+    videos = without_broken(
+        subset.videos,
+        {**subset.missing, **wrong},
+        config.data,
+        fault="cannot be read or are not the annotated ones",
+        effect="skipped; in an evaluation their segments count as missed",
+        hint=" (python -m adatad_jax.doctor lists all)",
+    )
+    return replace(subset, videos=videos, missing={}, probes=probes)
 
 
 def _about(found: float, annotated: float, apart: float) -> bool:

@@ -79,6 +79,7 @@ def store_features(
     frames = FrameSource(
         {name: windows.subset.files.get(name) for name in wanted},
         config.data,
+        windows.subset.sampling,
         config.data.train_short_side,
         windows.subset.probes,
         onwards=True,

@@ -17,7 +17,7 @@ from adatad_jax.console import progress_bar, watched
 from adatad_jax.data.cache import Task, WriteError, cache_video, checksum, read_entry, record_file
 from adatad_jax.data.paths import check_paths
 from adatad_jax.data.propose import resolve
-from adatad_jax.data.sampling import make_sampling
+from adatad_jax.data.sampling import KeptFrames, make_sampling
 from adatad_jax.data.subset import load_classes, load_subset
 from adatad_jax.errors import UserError
 from adatad_jax.files import lock_held
@@ -145,17 +145,17 @@ def find_videos(config: Config, folder: Path, quality: int | None) -> tuple[list
         for video in subset.videos.values():
             sides.setdefault(video.name, set()).add(short_side)
             seconds[video.name] = video.duration
-    items = []
+    items, kept = [], make_sampling(data)
     for name, path in files.items():
-        lacking = tuple(side for side in sorted(sides[name]) if not _is_done(folder, side, name, path, data, quality))
-        items.append(Item(Task(folder, name, path, lacking, data, quality), seconds[name]))
+        lacking = tuple(side for side in sorted(sides[name]) if not _is_done(folder, side, name, path, kept, quality))
+        items.append(Item(Task(folder, name, path, lacking, kept, quality, data.reader), seconds[name]))
     return items, list(missing.values())
 
 
-def _is_done(folder: Path, short_side: int, name: str, source: Path, data: DataConfig, quality: int | None) -> bool:
+def _is_done(folder: Path, short_side: int, name: str, source: Path, kept: KeptFrames, quality: int | None) -> bool:
     """Tells whether the cache holds a video as it would be written now."""
     entry = read_entry(record_file(folder, short_side, name))
-    return entry is not None and entry.is_of(source, data, quality)
+    return entry is not None and entry.is_of(source, kept, quality)
 
 
 def estimate_bytes(item: Item) -> float:
@@ -165,7 +165,7 @@ def estimate_bytes(item: Item) -> float:
     a quality q the estimate is 0.22 sqrt(10 / (100 - q)) bytes.
     """
     task = item.task
-    kept = len(make_sampling(task.data).loadable(max(1, round(item.seconds * USUAL_FPS))))
+    kept = len(task.kept.loadable(max(1, round(item.seconds * USUAL_FPS))))
     pixels = kept * sum(side * side * USUAL_ASPECT for side in task.short_sides)
     return pixels * (1.2 if task.quality is None else 0.22 * math.sqrt(10 / max(1, 100 - task.quality)))
 

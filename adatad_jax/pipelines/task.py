@@ -161,7 +161,6 @@ class Task(ABC, Generic[ModelT]):
     def check_parameters(self, plan: Plan[ModelT], params: Params) -> None:
         """Raises `UserError` if parameters of the run's folder have other shapes than the model's."""
 
-    @abstractmethod
     def prepare(self, plan: Plan[ModelT], frozen: Params, processes: Processes, console: Console) -> None:
         """Does what must be done once between the choice of the parameters and the first step."""
 

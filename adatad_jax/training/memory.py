@@ -1,7 +1,9 @@
 """What makes a training need less memory."""
 
 from adatad_jax.annotations.records import AUTO
+from adatad_jax.config.clip_fields import FinetuningConfig, PretrainingConfig
 from adatad_jax.config.fields import Config
+from adatad_jax.config.run_fields import RunConfig
 
 
 def levers(config: Config, of_device: bool) -> list[str]:
@@ -29,14 +31,42 @@ def levers(config: Config, of_device: bool) -> list[str]:
         f"data.window below {config.data.window}: shorter windows, which see less context": True,
     }
     if not of_device:
-        found = {
-            "data.in_memory=False: frames are decoded when they are needed": config.data.in_memory,
-            f"data.threads below {config.data.threads}: fewer windows are loaded at a time": config.data.threads > 1,
-        }
-    found |= {
-        f"train.accumulate above {config.train.accumulate}: the same batch in smaller parts": of_device,
-        f"train.batch_size below {config.train.batch_size}": config.train.batch_size > 1,
-        f"test.batch_size below {config.test.batch_size}, if it happened in an evaluation": config.test.batch_size > 1,
+        found = _of_machine(config)
+    found |= _of_batch(config, of_device)
+    found[f"test.batch_size below {config.test.batch_size}, if it happened in an evaluation"] = (
+        config.test.batch_size > 1
+    )
+    return _listed(found)
+
+
+def clip_levers(config: PretrainingConfig | FinetuningConfig, of_device: bool) -> list[str]:
+    """Lists what makes a training on clips need less memory, as `levers`."""
+    found = {
+        "model.remat=True: the encoder's activations are computed twice, not kept": not config.model.remat,
+        "model.dtype=bfloat16: activations of half the size": config.model.dtype == "float32",
     }
+    return _listed({**(found if of_device else _of_machine(config)), **_of_batch(config, of_device)})
+
+
+def _of_machine(config: RunConfig) -> dict[str, bool]:
+    """Returns what makes a machine need less memory -> whether it is left to do."""
+    data = config.data
+    return {
+        "data.in_memory=False: frames are decoded when they are needed": data.in_memory,
+        f"data.threads below {data.threads}: fewer samples are loaded at a time": data.threads > 1,
+    }
+
+
+def _of_batch(config: RunConfig, of_device: bool) -> dict[str, bool]:
+    """Returns how batches need less memory -> whether it is left to do."""
+    train = config.train
+    return {
+        f"train.accumulate above {train.accumulate}: the same batch in smaller parts": of_device,
+        f"train.batch_size below {train.batch_size}": train.batch_size > 1,
+    }
+
+
+def _listed(found: dict[str, bool]) -> list[str]:
+    """Returns the options that are left, and what helps in any case."""
     listed = [f"--config.{lever}" for lever, is_left in found.items() if is_left]
     return [*listed, "a device, or a machine, with more memory"]

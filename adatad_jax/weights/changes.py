@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from adatad_jax.config.fields import Config
+from adatad_jax.config.run_fields import RunConfig
 from adatad_jax.data.fingerprint import VideoChanges, compare
 from adatad_jax.errors import UserError
 from adatad_jax.files import write_text
@@ -56,7 +56,7 @@ class Changes(NamedTuple):
             yield from (("added", self.videos.added), ("gone", self.videos.gone), ("altered", self.videos.altered))
 
 
-def check_fields(workdir: Path, config: Config, classes: tuple[str, ...]) -> list[Difference]:
+def check_fields(workdir: Path, config: RunConfig, classes: tuple[str, ...]) -> list[Difference]:
     """Compares a command's configuration with that of the run which it would continue.
 
     Args:
@@ -73,7 +73,7 @@ def check_fields(workdir: Path, config: Config, classes: tuple[str, ...]) -> lis
     """
     if not holds_run(workdir):
         return []
-    fields, names = read_config(workdir)
+    fields, names = read_config(workdir, config.task)
     if classes != names:
         raise UserError(
             f"{workdir}: the run was trained on the classes {', '.join(names)}, in this order; the class list is now "

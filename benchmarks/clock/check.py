@@ -139,7 +139,7 @@ def _check_training(made: Made) -> None:
     config = config.with_fields({"data.threads": 1})
     subset = usable(load_subset(config, "training", load_classes(config), training=True), config)
     ((name, video),) = subset.videos.items()
-    frames = FrameSource(dict(subset.files), config.data, side, subset.probes)
+    frames = FrameSource(dict(subset.files), config.data, subset.sampling, side, subset.probes)
     _compare_positions(made, frames, name, frames.count(name), video.fps)
 
 

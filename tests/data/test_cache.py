@@ -1,6 +1,5 @@
 """The frame cache, written from encoded videos and compared with the decoded videos."""
 
-import dataclasses
 import json
 import os
 import re
@@ -30,6 +29,7 @@ from adatad_jax.data.cache import (
     read_entry,
     record_file,
 )
+from adatad_jax.data.sampling import KeptFrames, make_sampling
 from adatad_jax.data.windows import resize_sampling
 from adatad_jax.errors import UserError
 from adatad_jax.video.decode import frames_at, open_video
@@ -57,17 +57,17 @@ def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def data() -> DataConfig:
-    return DataConfig(stride=STEP)
+def kept() -> KeptFrames:
+    return make_sampling(DataConfig(stride=STEP))
 
 
 @pytest.fixture
-def cached(video: Path, data: DataConfig, tmp_path: Path) -> Cached:
+def cached(video: Path, kept: KeptFrames, tmp_path: Path) -> Cached:
     """Returns a function that caches the video and opens the cache."""
 
     def run(quality: int | None = None) -> FrameCache:
-        cache_video(Task(tmp_path, "clip", video, (SHORT_SIDE,), data, quality))
-        return open_cache(tmp_path, data, SHORT_SIDE, {"clip": video})
+        cache_video(Task(tmp_path, "clip", video, (SHORT_SIDE,), kept, quality))
+        return open_cache(tmp_path, kept, SHORT_SIDE, {"clip": video})
 
     return run
 
@@ -136,10 +136,10 @@ def test_lossless_records_give_back_what_they_were_made_of(count: int, height: i
 
 
 def test_resized_sampling_keeps_the_frames_it_asks_for(video: Path, tmp_path: Path) -> None:
-    data = DataConfig(sampling="resize", window=64)
-    cache_video(Task(tmp_path, "clip", video, (SHORT_SIDE,), data, None))
+    kept = make_sampling(DataConfig(sampling="resize", window=64))
+    cache_video(Task(tmp_path, "clip", video, (SHORT_SIDE,), kept, None))
     indices, _ = resize_sampling(total_frames=FRAMES, positions=64, frames_per_position=1)
-    found = open_cache(tmp_path, data, SHORT_SIDE, {"clip": video}).read("clip", indices)
+    found = open_cache(tmp_path, kept, SHORT_SIDE, {"clip": video}).read("clip", indices)
     np.testing.assert_array_equal(found, decoded(video, indices))
 
 
@@ -152,59 +152,59 @@ def test_a_frame_that_is_not_kept(cached: Cached) -> None:
         cached().read("clip", [150])
 
 
-def test_two_short_sides_from_one_decoding(data: DataConfig, video: Path, tmp_path: Path) -> None:
-    assert cache_video(Task(tmp_path, "clip", video, (20, SHORT_SIDE), data, None)) == 75
-    small = open_cache(tmp_path, data, 20, {"clip": video})
+def test_two_short_sides_from_one_decoding(kept: KeptFrames, video: Path, tmp_path: Path) -> None:
+    assert cache_video(Task(tmp_path, "clip", video, (20, SHORT_SIDE), kept, None)) == 75
+    small = open_cache(tmp_path, kept, 20, {"clip": video})
     expected = frames_at(open_video(video), [8], lambda frames: resize_short_side(frames, 20))
     np.testing.assert_array_equal(small.read("clip", [8]), expected)
-    assert open_cache(tmp_path, data, SHORT_SIDE, {"clip": video}).size("clip") == (SHORT_SIDE, 89)
+    assert open_cache(tmp_path, kept, SHORT_SIDE, {"clip": video}).size("clip") == (SHORT_SIDE, 89)
 
 
-def test_another_configuration_is_refused(cached: Cached, data: DataConfig, video: Path, tmp_path: Path) -> None:
+def test_another_configuration_is_refused(cached: Cached, kept: KeptFrames, video: Path, tmp_path: Path) -> None:
     cached()
     files = {"clip": video}
     with pytest.raises(
         UserError, match=r"\b1 of 1 videos\b.*adatad_jax\.prepare.*\n.*/20/clip\.array_record: not there\b"
     ):
-        open_cache(tmp_path, data, 20, files)
-    data = dataclasses.replace(data, stride=4)
+        open_cache(tmp_path, kept, 20, files)
+    kept = make_sampling(DataConfig(stride=4))
     with pytest.raises(UserError, match=r"clip\.array_record: step 2, not 4\b"):
-        open_cache(tmp_path, data, SHORT_SIDE, files)
-    data = dataclasses.replace(data, frames_per_position=2)  # the same frames
-    open_cache(tmp_path, data, SHORT_SIDE, files)
-    data = dataclasses.replace(data, sampling="resize")
+        open_cache(tmp_path, kept, SHORT_SIDE, files)
+    kept = make_sampling(DataConfig(stride=4, frames_per_position=2))  # the same frames
+    open_cache(tmp_path, kept, SHORT_SIDE, files)
+    kept = make_sampling(DataConfig(sampling="resize"))
     with pytest.raises(UserError, match=r"clip\.array_record: sampling windows, not resize\b"):
-        open_cache(tmp_path, data, SHORT_SIDE, files)
+        open_cache(tmp_path, kept, SHORT_SIDE, files)
     with pytest.raises(UserError, match=r"config\.data\.cache=.*/none: no such folder\b.*adatad_jax\.prepare"):
-        open_cache(tmp_path / "none", data, SHORT_SIDE, files)
+        open_cache(tmp_path / "none", kept, SHORT_SIDE, files)
 
 
-def test_another_video_is_refused(cached: Cached, data: DataConfig, video: Path, tmp_path: Path) -> None:
+def test_another_video_is_refused(cached: Cached, kept: KeptFrames, video: Path, tmp_path: Path) -> None:
     cached()
     longer = tmp_path / "clip.mp4"
     longer.write_bytes(video.read_bytes() + b"more")
     told = rf"clip\.array_record: .*\bclip\.mp4\b.*\b{video.stat().st_size} bytes\b.*{re.escape(str(longer))}"
     with pytest.raises(UserError, match=told):
-        open_cache(tmp_path, data, SHORT_SIDE, {"clip": longer})
-    open_cache(tmp_path, data, SHORT_SIDE, {"clip": None})  # the video may be gone
+        open_cache(tmp_path, kept, SHORT_SIDE, {"clip": longer})
+    open_cache(tmp_path, kept, SHORT_SIDE, {"clip": None})  # the video may be gone
 
 
-def test_what_is_up_to_date(cached: Cached, data: DataConfig, video: Path, tmp_path: Path) -> None:
+def test_what_is_up_to_date(cached: Cached, kept: KeptFrames, video: Path, tmp_path: Path) -> None:
     cached(90)
     entry = read_entry(record_file(tmp_path, SHORT_SIDE, "clip"))
     assert entry is not None
     assert entry.sha256 == checksum(record_file(tmp_path, SHORT_SIDE, "clip"))
-    assert entry.is_of(video, data, 90)
-    assert not entry.is_of(video, data, None)
-    assert not replace(entry, source_mtime_ns=0).is_of(video, data, 90)
-    data = dataclasses.replace(data, stride=8)
-    assert not entry.is_of(video, data, 90)
+    assert entry.is_of(video, kept, 90)
+    assert not entry.is_of(video, kept, None)
+    assert not replace(entry, source_mtime_ns=0).is_of(video, kept, 90)
+    kept = make_sampling(DataConfig(stride=8))
+    assert not entry.is_of(video, kept, 90)
 
 
 @pytest.mark.parametrize("damage", ["truncate", "flip", "remove", "swap"])
 @pytest.mark.parametrize("quality", [None, 90])
 def test_a_damaged_file(
-    cached: Cached, damage: str, quality: int | None, data: DataConfig, video: Path, tmp_path: Path
+    cached: Cached, damage: str, quality: int | None, kept: KeptFrames, video: Path, tmp_path: Path
 ) -> None:
     cache = cached(quality)
     path = record_file(tmp_path, SHORT_SIDE, "clip")
@@ -212,7 +212,7 @@ def test_a_damaged_file(
     if damage == "remove":
         path.unlink()
     elif damage == "swap":  # records of another video, which are whole
-        cache_video(Task(tmp_path, "clip", video, (20,), data, quality))
+        cache_video(Task(tmp_path, "clip", video, (20,), kept, quality))
         path.write_bytes(record_file(tmp_path, 20, "clip").read_bytes())
     else:
         content[500] ^= 0xFF  # of the first record
@@ -221,7 +221,7 @@ def test_a_damaged_file(
         cache.read("clip", np.arange(0, FRAMES, STEP))
     if damage != "flip":  # a flip is found by the checksum alone
         with pytest.raises(UserError, match=r"clip\.array_record: .*\bincomplete\b"):
-            open_cache(tmp_path, data, SHORT_SIDE, {"clip": video})
+            open_cache(tmp_path, kept, SHORT_SIDE, {"clip": video})
 
 
 def test_an_entry_of_another_format_is_none(cached: Cached, tmp_path: Path) -> None:
@@ -234,18 +234,18 @@ def test_an_entry_of_another_format_is_none(cached: Cached, tmp_path: Path) -> N
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs the full device of Linux")
-def test_a_full_disk_leaves_nothing_behind(data: DataConfig, video: Path, tmp_path: Path) -> None:
+def test_a_full_disk_leaves_nothing_behind(kept: KeptFrames, video: Path, tmp_path: Path) -> None:
     (tmp_path / str(SHORT_SIDE)).mkdir()
     (tmp_path / str(SHORT_SIDE) / f".clip.array_record.{os.getpid()}.partial").symlink_to("/dev/full")
     with pytest.raises(WriteError, match=r"clip\.mp4 .*\bdisk is full\b"):
-        cache_video(Task(tmp_path, "clip", video, (SHORT_SIDE,), data, 95))
+        cache_video(Task(tmp_path, "clip", video, (SHORT_SIDE,), kept, 95))
     assert list((tmp_path / str(SHORT_SIDE)).iterdir()) == []
 
 
-def test_a_broken_video_leaves_nothing_behind(data: DataConfig, video: Path, tmp_path: Path) -> None:
+def test_a_broken_video_leaves_nothing_behind(kept: KeptFrames, video: Path, tmp_path: Path) -> None:
     broken = tmp_path / "clip.mp4"
     broken.write_bytes(video.read_bytes()[:2000])
     with pytest.raises(UserError, match=r"clip\.mp4: .*\bdamaged\b") as caught:
-        cache_video(Task(tmp_path / "cache", "clip", broken, (SHORT_SIDE,), data, 95))
+        cache_video(Task(tmp_path / "cache", "clip", broken, (SHORT_SIDE,), kept, 95))
     assert not isinstance(caught.value, WriteError)
     assert not (tmp_path / "cache").exists()

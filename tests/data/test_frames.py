@@ -50,7 +50,7 @@ def cached(config: Config, tmp_path: Path) -> Config:
     """Returns a configuration that reads from a lossless cache and has no video files."""
     for subset, side in ((training_subset(config), SIDE), (validation_subset(config), 32)):
         for name, path in subset.files.items():
-            cache_video(Task(tmp_path / "cache", name, path, (side,), config.data, None))
+            cache_video(Task(tmp_path / "cache", name, path, (side,), subset.sampling, None))
     other = config
     return other.with_fields({"data.cache": str(tmp_path / "cache"), "data.videos": str(tmp_path / "gone")})
 
@@ -62,12 +62,12 @@ def validation_subset(config: Config) -> Subset:
 def test_a_box_of_the_scaled_frames_is_read(config: Config) -> None:
     subset = training_subset(config)
     (name, path), *_ = subset.files.items()
-    source, indices = FrameSource(subset.files, config.data, SIDE), np.array([4, 0, 4])
+    source, indices = FrameSource(subset.files, config.data, subset.sampling, SIDE), np.array([4, 0, 4])
     whole = resize_short_side(open_video(path).read([4, 0, 4]), SIDE)
     assert source.size(name) == whole.shape[1:3]
     np.testing.assert_array_equal(source.read(name, indices, (3, 5, 20, 20), 20), whole[:, 3:23, 5:25])
     config = config.with_fields({"data.in_memory": True})
-    kept = FrameSource(subset.files, config.data, SIDE)
+    kept = FrameSource(subset.files, config.data, subset.sampling, SIDE)
     np.testing.assert_array_equal(kept.read(name, indices, (3, 5, 20, 20), 20), whole[:, 3:23, 5:25])
 
 

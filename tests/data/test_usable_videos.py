@@ -121,7 +121,8 @@ def test_which_reader_reads_how_many_is_said_where_decord_is_asked_for(
     own = usable(make_subset(tmp_path, ["a", "b", "c"]), config)
     assert "decord" not in capsys.readouterr().out
     sources = [
-        FrameSource(one.files, data, 32, one.probes) for one, data in ((subset, with_decord.data), (own, config.data))
+        FrameSource(one.files, data, one.sampling, 32, one.probes)
+        for one, data in ((subset, with_decord.data), (own, config.data))
     ]
     for name in ("a", "b", "c"):
         ours, theirs = (source.read(name, np.array([50, 3, 50]), (0, 0, 32, 42), 32) for source in sources)
