@@ -46,9 +46,7 @@ def main(arguments: Sequence[str]) -> None:
     """
     require_one_process("demo.backbone")
     parser = argparse.ArgumentParser(description="Make the weights that the demo starts from, in minutes.")
-    parser.add_argument(
-        "--workdir", type=Path, default=Path("runs/demo_backbone"), help="folder of all that is made"
-    )
+    parser.add_argument("--workdir", type=Path, default=Path("runs/demo_backbone"), help="folder of all that is made")
     parser.add_argument("--output", type=Path, default=PACKAGED, help="file of the weights, which is replaced")
     parser.add_argument("--record", type=Path, default=RECORD, help="folder of the histories and the picture")
     parser.add_argument("--clips", type=int, default=CLIPS, help="clips to write per label")
