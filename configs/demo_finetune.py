@@ -27,21 +27,21 @@ def get_config() -> ConfigDict:
     config.data.color_jitter = False
 
     config.model.size = "tiny"
-    config.model.image_size = 48
+    config.model.image_size = 80
     config.model.dtype = "float32"
     config.model.drop_path = 0.0
 
-    config.train.batch_size = 64
-    config.train.epochs = 40
-    config.train.schedule_epochs = 40
-    config.train.warmup_epochs = 2
-    config.train.rate = 4e-3
-    config.train.end_rate = 4e-5
-    config.train.layer_decay = 0.75
+    config.train.batch_size = 16
+    config.train.epochs = 10
+    config.train.schedule_epochs = 10
+    config.train.warmup_epochs = 1
+    config.train.rate = 4.8e-2
+    config.train.end_rate = 4.8e-4
+    config.train.layer_decay = 1.0
     config.train.mixup = False
-    config.train.checkpoint_every = 8
+    config.train.checkpoint_every = 5
     config.train.keep_checkpoints = 1
-    config.train.eval_every = 8
+    config.train.eval_every = 5
     config.test.batch_size = 64
     config.test.clips = 1
     config.test.crops = 1

@@ -19,17 +19,17 @@ def get_config() -> ConfigDict:
     config.data.threads = 2
 
     config.model.size = "tiny"
-    config.model.image_size = 48
+    config.model.image_size = 80
     config.model.dtype = "float32"
-    config.model.mask_ratio = 0.6
+    config.model.mask_ratio = 0.5
 
-    config.train.batch_size = 64
-    config.train.epochs = 32
-    config.train.schedule_epochs = 32
-    config.train.warmup_epochs = 2
-    config.train.rate = 4e-3
-    config.train.end_rate = 4e-5
-    config.train.checkpoint_every = 8
+    config.train.batch_size = 16
+    config.train.epochs = 6
+    config.train.schedule_epochs = 6
+    config.train.warmup_epochs = 1
+    config.train.rate = 3.2e-2
+    config.train.end_rate = 3.2e-4
+    config.train.checkpoint_every = 6
     config.train.keep_checkpoints = 1
-    config.train.eval_every = 8
+    config.train.eval_every = 2
     return config

@@ -32,7 +32,7 @@ WEIGHTS_FILE = "videomae_tiny.pth"
 PACKAGED = Path(__file__).parent / WEIGHTS_FILE
 RECORD = Path("docs/demo_backbone")
 SEED = 1000  # of the clips; the demo's videos have those of its option
-CLIPS = 120  # of each label
+CLIPS = 80  # of each label
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -2,7 +2,7 @@
 
 A clip shows one object, which wanders inside one cell of a grid over the frame; the cell is the label. Nothing else is
 in the frame. Outlines, colours and grounds are not those of `demo.scenes`: stars, crosses, hexagons and arrows, turned
-anyhow, in strong colours, on stripes. What is brighter, the object or the ground, differs from clip to clip.
+anyhow, on a ground that is shaded from one colour to another.
 """
 
 import os
@@ -20,11 +20,11 @@ from adatad_jax.demo.encode import write_video
 from adatad_jax.demo.scenes import Rng, Scene, Shape, render, wander
 from adatad_jax.errors import UserError
 
-SIDE = 64
+SIDE = 48
 """Width and height of the clips, pixels."""
 FPS = 25
-FRAMES = 40
-"""Length of a clip: 16 frames at a stride of 2 fit, with some choice of the first."""
+FRAMES = 31
+"""Length of a clip: 16 frames at a stride of 2."""
 GRID = 5
 """Cells along a side of the frame."""
 LABELS = tuple(f"row {row} column {column}" for row in range(1, GRID + 1) for column in range(1, GRID + 1))
@@ -32,10 +32,10 @@ RADIUS = (0.08, 0.14)
 """Range of the object's radius, in sides of the frame."""
 SPEED = (0.1, 0.6)
 """Range of the object's speed, in sides of the frame per second."""
-DARK, GROUND, BRIGHT = (0, 40), (60, 150), (200, 256)
-"""Half-open ranges of the HSV value of an object darker than the ground, of the ground, and of a brighter object."""
-STRONG, PALE = (120, 256), (30, 120)
-"""Half-open ranges of the saturation of objects and grounds."""
+BRIGHT, GROUND = (190, 256), (50, 140)
+"""Half-open ranges of the HSV value of object and ground."""
+COLOURED, PALE = (0, 170), (0, 120)
+"""Half-open ranges of their saturation."""
 
 
 def _star(tips: int, waist: float) -> np.ndarray:
@@ -88,9 +88,9 @@ def plan_clip(rng: Rng, label: int, *, frames: int = FRAMES, side: int = SIDE) -
     angle = rng.uniform(0, 2 * np.pi)
     turn = np.array([(np.cos(angle), np.sin(angle)), (-np.sin(angle), np.cos(angle))])
     outline = SHAPES[str(rng.choice(list(SHAPES)))] @ turn
-    red, green, blue = (int(level) for level in _colour(rng, STRONG, DARK if rng.random() < 0.5 else BRIGHT))
+    red, green, blue = (int(level) for level in _colour(rng, COLOURED, BRIGHT))
     shape = Shape(outline, (red, green, blue), rng.uniform(*RADIUS), centres)
-    return Scene(_stripes(rng, side), (shape,), ())
+    return Scene(_shading(rng, side), (shape,), ())
 
 
 def _colour(rng: Rng, saturation: tuple[int, int], value: tuple[int, int]) -> np.ndarray:
@@ -99,12 +99,12 @@ def _colour(rng: Rng, saturation: tuple[int, int], value: tuple[int, int]) -> np
     return np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)[0, 0])
 
 
-def _stripes(rng: Rng, side: int) -> np.ndarray:
-    """Draws a ground of soft stripes between two colours, in any direction, `[side, side, 3]` uint8."""
-    row, column = np.mgrid[:side, :side] / side
-    angle, period, phase = rng.uniform(0, np.pi), rng.uniform(0.15, 0.6), rng.uniform(0, 2 * np.pi)
-    wave = 2 * np.pi * (column * np.cos(angle) + row * np.sin(angle)) / period + phase
-    share = (0.5 + 0.5 * np.sin(wave))[..., None]
+def _shading(rng: Rng, side: int) -> np.ndarray:
+    """Draws a ground that goes from one colour to another, in any direction, `[side, side, 3]` uint8."""
+    row, column = np.mgrid[:side, :side]
+    angle = rng.uniform(0, 2 * np.pi)
+    depth = column * np.cos(angle) + row * np.sin(angle)
+    share = ((depth - depth.min()) / np.ptp(depth))[..., None]
     one, other = _colour(rng, PALE, GROUND), _colour(rng, PALE, GROUND)
     return np.round(share * one + (1 - share) * other).astype(np.uint8)
 
