@@ -19,8 +19,10 @@ def get_config() -> ConfigDict:
     config.data.threads = 2
 
     config.model.size = "tiny"
+    # The sinusoids of an 80-pixel frame, resized to 48, nearly repeat from tubelet to tubelet: they tell places better.
     config.model.image_size = 80
     config.model.dtype = "float32"
+    # Of 3 x 3 patches, 0.9 would leave one visible.
     config.model.mask_ratio = 0.5
 
     config.train.batch_size = 16
