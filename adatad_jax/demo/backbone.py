@@ -27,7 +27,7 @@ from adatad_jax.pipelines.reconstructions import PICTURE
 from adatad_jax.training.history import HISTORY_FILE
 from adatad_jax.weights.export import export
 
-PRETRAINING, FINETUNING = Path("configs/demo_pretrain.py"), Path("configs/demo_finetune.py")
+PRETRAINING, FINETUNING = Path("configs/pretrain_demo.py"), Path("configs/finetune_demo.py")
 WEIGHTS_FILE = "videomae_tiny.pth"
 PACKAGED = Path(__file__).parent / WEIGHTS_FILE
 RECORD = Path("docs/demo_backbone")

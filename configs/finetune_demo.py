@@ -1,4 +1,4 @@
-"""Fine-tuning of the demo's backbone with the labels of its clips, after configs/demo_pretrain.py.
+"""Fine-tuning of the demo's backbone with the labels of its clips, after configs/pretrain_demo.py.
 
 `make demo-weights` runs both.
 
