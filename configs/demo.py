@@ -35,6 +35,7 @@ def get_config() -> ConfigDict:
     config.data.threads = 2
 
     config.model.size = "tiny"
+    config.model.image_size = 80
     config.model.dtype = "float32"
     config.model.backbone_drop_path = 0.0
     config.model.width = 64

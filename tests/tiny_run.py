@@ -11,12 +11,12 @@ from rich.console import Console
 
 from adatad_jax.config.fields import Config
 from adatad_jax.conversion.torch_file import write_tensors
-from adatad_jax.demo.weights import videomae_state
 from adatad_jax.pipelines.train_detector import train
 from adatad_jax.training.history import read_history
 from adatad_jax.training.state import TrainState
 from adatad_jax.weights.convert_file import convert_file
 from tests.tiny_detector import moving_square, tiny_config, write_video
+from tests.tiny_videomae import videomae_state
 
 FRAMES, FPS = 90, 30
 CLASSES = ("dance", "jump")

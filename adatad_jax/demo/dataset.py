@@ -10,10 +10,10 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-import av
 import numpy as np
 
 from adatad_jax.console import make_console, progress_bar
+from adatad_jax.demo.encode import write_video
 from adatad_jax.demo.scenes import KINDS, plan_scene, render
 from adatad_jax.errors import UserError
 
@@ -41,14 +41,7 @@ def _write_video(job: _Job) -> dict[str, Any]:
     fps = FRAME_RATES[rng.integers(len(FRAME_RATES))]
     frames = round(rng.uniform(*job.seconds) * fps)
     scene = plan_scene(rng, width=width, height=height, frames=frames, fps=fps)
-    with av.open(str(job.path), "w") as container:
-        # One encoder thread: the processes already fill the cores, and so the bytes depend on no number of threads.
-        options = {"crf": "20", "preset": "veryfast", "bf": "3", "g": "60", "threads": "1", "x264-params": "mbtree=0"}
-        stream = container.add_stream("libx264", rate=fps, options=options)
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        for image in render(scene):
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
-        container.mux(stream.encode(None))
+    write_video(job.path, render(scene), width=width, height=height, fps=fps)
     return {
         "subset": job.subset,
         "duration": round(frames / fps, 4),

@@ -1,4 +1,4 @@
-"""The demo `python -m adatad_jax.demo.run`: makes videos and weights, trains, evaluates and detects."""
+"""The demo `python -m adatad_jax.demo.run`: makes videos, trains, evaluates and detects."""
 
 import argparse
 import json
@@ -15,10 +15,9 @@ from adatad_jax.config.build import make_model
 from adatad_jax.config.fields import Config
 from adatad_jax.config.load import load_config
 from adatad_jax.console import make_console
-from adatad_jax.conversion.torch_file import write_tensors
 from adatad_jax.data.subset import load_classes, load_subset
+from adatad_jax.demo.backbone import PACKAGED
 from adatad_jax.demo.dataset import generate
-from adatad_jax.demo.weights import videomae_state
 from adatad_jax.devices.compilation import keep_compiled
 from adatad_jax.devices.launch import require_one_process
 from adatad_jax.errors import UserError
@@ -53,7 +52,7 @@ def main(arguments: Sequence[str]) -> None:
     require_one_process("demo")
     parser = argparse.ArgumentParser(description="Train, evaluate and detect on generated videos, in minutes.")
     parser.add_argument("--workdir", type=Path, default=Path("runs/demo"), help="folder for everything the demo writes")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the data, the weights and the training")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the data and the training")
     parser.add_argument("--train-videos", type=int, default=320, help="videos to generate for training")
     parser.add_argument("--test-videos", type=int, default=40, help="videos to generate for the test")
     parser.add_argument("--epochs", type=int, help="number of epochs, instead of the configuration's")
@@ -119,13 +118,12 @@ def prepare_folder(workdir: Path, resume: bool) -> None:
 
 
 def make_data(workdir: Path, seed: int, train_videos: int, test_videos: int, console: Console) -> None:
-    """Makes videos, annotations, a `.pth` in VideoMAE layout and the parameters converted from it, where missing."""
+    """Makes videos and annotations, and converts the packaged `.pth` (`demo.backbone`), where missing."""
     if not (workdir / "data/annotations.json").exists():
         generate(workdir / "data", seed=seed, train_videos=train_videos, test_videos=test_videos)
-    checkpoint, weights = workdir / "videomae_tiny.pth", workdir / "weights"
+    weights = workdir / "weights"
     if not weights.exists():
-        write_tensors(checkpoint, videomae_state(seed))
-        console.print(convert_file(checkpoint, weights))
+        console.print(convert_file(PACKAGED, weights))
 
 
 def demo_config(workdir: Path, seed: int, epochs: int | None) -> Config:

@@ -11,11 +11,11 @@ import pytest
 
 from adatad_jax.conversion.torch_file import TensorFile, read_tensors, write_tensors
 from adatad_jax.conversion.videomae import convert_backbone, count_parameters
-from adatad_jax.demo.weights import videomae_state
 from adatad_jax.errors import UserError
 from adatad_jax.models.positions import sinusoid_table
 from tests.conversion import live_models
 from tests.real_data import real_file
+from tests.tiny_videomae import videomae_state
 
 KEYS = Path(__file__).parents[1] / "golden/keys"
 State = dict[str, np.ndarray]

@@ -22,11 +22,11 @@ from adatad_jax.config.open_fields import open_fields, take_open_fields
 from adatad_jax.data.annotations import Video, load_annotations, select_subset
 from adatad_jax.data.propose import propose, resolve
 from adatad_jax.demo.dataset import generate
-from adatad_jax.demo.weights import videomae_state
 from adatad_jax.errors import UserError
 from adatad_jax.training.optimizer import make_optimizer_config
 from adatad_jax.weights.load import load_trained, published_configs
 from tests.real_data import real_file
+from tests.tiny_videomae import videomae_state
 
 ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / "configs/custom.py"

@@ -5,9 +5,9 @@ from pathlib import Path
 from adatad_jax.config.fields import Config
 from adatad_jax.conversion.torch_file import write_tensors
 from adatad_jax.demo.dataset import generate
-from adatad_jax.demo.weights import videomae_state
 from adatad_jax.weights.convert_file import convert_file
 from tests.tiny_detector import tiny_config
+from tests.tiny_videomae import videomae_state
 
 VIDEOS, EPOCHS = 5, 3
 

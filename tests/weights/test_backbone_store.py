@@ -16,7 +16,6 @@ import pytest
 
 from adatad_jax.conversion.torch_file import read_tensors, write_tensors
 from adatad_jax.conversion.videomae import convert_backbone
-from adatad_jax.demo.weights import videomae_state
 from adatad_jax.errors import UserError
 from adatad_jax.models.adatad import AdaTAD
 from adatad_jax.models.sizes import SIZES, ViTConfig
@@ -24,6 +23,7 @@ from adatad_jax.weights.backbone_store import LoadedBackbone, insert_backbone, l
 from adatad_jax.weights.convert_file import convert_file
 from tests import records
 from tests.conversion import live_models
+from tests.tiny_videomae import videomae_state
 
 TINY = SIZES["tiny"]
 

@@ -13,7 +13,6 @@ import torch
 
 from adatad_jax.conversion.dimensions import read_dimensions
 from adatad_jax.conversion.torch_file import write_tensors
-from adatad_jax.demo.weights import videomae_state
 from adatad_jax.errors import UserError
 from adatad_jax.weights.choose_config import choose_config
 from adatad_jax.weights.convert_file import convert_file, read_detector
@@ -21,6 +20,7 @@ from adatad_jax.weights.export import export
 from adatad_jax.weights.load import published_configs
 from tests.conversion.release_detectors import BACKBONE, Release, labels, shapes_alone, sinusoid
 from tests.real_data import real_file
+from tests.tiny_videomae import videomae_state
 
 ROOT = Path(__file__).parents[2]
 TIA = Release(adapters=(0, 1, 2))

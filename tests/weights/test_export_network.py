@@ -15,7 +15,6 @@ from adatad_jax.config.build_clips import make_classifier
 from adatad_jax.conversion.names import CLASSIFIER_ENCODERS, PRETRAINING_ENCODERS, Layout, network_naming
 from adatad_jax.conversion.networks import write_autoencoder, write_classifier
 from adatad_jax.conversion.torch_file import read_tensors
-from adatad_jax.demo.weights import videomae_state
 from adatad_jax.errors import UserError
 from adatad_jax.models.classifier import Classifier
 from adatad_jax.weights.clip_run import read_clip_run
@@ -25,6 +24,7 @@ from tests import clip_runs
 from tests.clip_runs import CLASSES, finetuning, make_run, pretraining
 from tests.conversion import live_models
 from tests.conversion.release_detectors import Release, labels
+from tests.tiny_videomae import videomae_state
 from tests.weights.test_export import make_run as make_detector_run
 
 LAYOUTS = [Layout.MMACTION, Layout.ORIGINAL, Layout.HUGGING_FACE]

@@ -15,13 +15,13 @@ from adatad_jax import detect, evaluate
 from adatad_jax.commands import export
 from adatad_jax.config.fields import Config
 from adatad_jax.conversion.torch_file import write_tensors
-from adatad_jax.demo.weights import videomae_state
 from adatad_jax.errors import UserError
 from adatad_jax.training.history import write_history
 from adatad_jax.training.parameters import merge
 from adatad_jax.weights.convert_file import convert_file
 from adatad_jax.weights.load import load_trained
 from tests.conversion.release_detectors import BACKBONE, Release, behind_module, labels
+from tests.tiny_videomae import videomae_state
 from tests.weights.test_export import make_run
 
 TIA = Release(adapters=(0, 1, 2))
