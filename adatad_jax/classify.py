@@ -13,9 +13,10 @@ from pathlib import Path
 from adatad_jax import cli
 from adatad_jax.console import make_console
 from adatad_jax.devices.compilation import keep_compiled
-from adatad_jax.errors import Exit
-from adatad_jax.files import write_text
+from adatad_jax.errors import Exit, UserError
+from adatad_jax.files import check_output_folder, write_text
 from adatad_jax.pipelines.classify_files import Views, classify_files
+from adatad_jax.video.steady import check_fps
 from adatad_jax.weights.load_classifier import load_classifier
 
 
@@ -62,14 +63,26 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the probabilities of all classes there")
     parser.add_argument("videos", type=Path, nargs="+", metavar="VIDEO|FOLDER", help="videos of any length and format")
     args = parser.parse_args(arguments)
+    _check(args.json, args.fps)
     keep_compiled("")
     trained = load_classifier(args.checkpoint, args.step, args.classes)
     views = Views(args.clips, args.crops, args.stride or trained.stride, args.fps)
     found = classify_files(trained, args.videos, views, args.batch, args.top, make_console())
     if args.json is not None:
+        args.json.parent.mkdir(parents=True, exist_ok=True)
         write_text(args.json, json.dumps(found.probabilities, indent=1, ensure_ascii=False) + "\n")
     if found.failures:
         sys.exit(Exit.PARTLY)
+
+
+def _check(output: Path | None, fps: float | None) -> None:
+    """Raises `UserError` for a rate that no video has, or a file that cannot be written: before all the work."""
+    if fps is not None:
+        check_fps(fps)
+    if output is not None:
+        if output.is_dir():
+            raise UserError(f"--json={output}: a folder, expected the name of a file")
+        check_output_folder(output.parent)
 
 
 def entry() -> None:

@@ -156,7 +156,7 @@ def add_step_option(parser: argparse.ArgumentParser) -> None:
         type=checkpoint_choice,
         default=LATEST,
         metavar=f"N|{BEST}|{LATEST}",
-        help=f"checkpoint of a run: that of step N, the {BEST} by mAP in the run's history, or the {LATEST} (default)",
+        help=f"checkpoint of a run: that of step N, the {BEST} of its evaluations, or the {LATEST} (default)",
     )
 
 

@@ -13,6 +13,7 @@ from adatad_jax.config.clip_fields import (
 )
 from adatad_jax.config.rules import Rule, check, rules_on_steps, wrong_values
 from adatad_jax.config.run_fields import EncoderConfig
+from adatad_jax.errors import UserError
 from adatad_jax.models.autoencoder import MaskedAutoencoder
 from adatad_jax.models.classifier import Classifier
 from adatad_jax.models.policy import MemoryPolicy
@@ -45,7 +46,11 @@ def make_classifier(config: FinetuningConfig, classes: int) -> Classifier:
 def masked_patches(config: PretrainingConfig) -> int:
     """Returns how many patches of a frame are masked; raises `UserError` if nothing would be, or nothing visible."""
     side = config.data.crop // SIZES[config.model.size].patch
-    return masked_positions(config.model.mask_ratio, side * side)
+    try:
+        return masked_positions(config.model.mask_ratio, side * side)
+    except UserError as error:
+        fields = f"config.model.mask_ratio={config.model.mask_ratio:g}, config.data.crop={config.data.crop}"
+        raise UserError(f"{fields}: {error}") from None
 
 
 def check_pretraining(config: PretrainingConfig) -> None:
@@ -90,4 +95,5 @@ def _rules(data: ClipsConfig, model: EncoderConfig, train: PretrainingSteps | Fi
             f"below train.schedule_epochs={train.schedule_epochs}",
         ),
         Rule("train.epochs", train.epochs <= train.schedule_epochs, "at most train.schedule_epochs"),
+        Rule("train.end_rate", train.end_rate <= train.rate, f"at most train.rate={train.rate:g}"),
     ]

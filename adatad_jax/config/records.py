@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Self
 from ml_collections import ConfigDict, FieldReference
 
 from adatad_jax.config.settings import Setting
+from adatad_jax.errors import few
 
 
 @dataclass(frozen=True)
@@ -19,13 +20,13 @@ class Record:
         """Returns the record of what a configuration file has filled.
 
         Raises:
-          KeyError: a field does not exist.
+          KeyError: fields do not exist.
           TypeError: a field is None.
         """
         flat, known = _flat_dict(values), cls().flat()
+        if strangers := [name for name in flat if name not in known]:
+            raise KeyError(f"{few(strangers)}; the file may be one of another command")
         for name, value in flat.items():
-            if name not in known:
-                raise KeyError(name)
             if value is None:
                 raise TypeError(f"{name}=None, expected a value such as {known[name]!r}")
         return cls().with_fields(flat)

@@ -74,7 +74,10 @@ def load_labels(data: LabelledClipsConfig, with_test: bool = True) -> LabelledVi
         subsets = _split(videos, data.split)
         training, test = ({name: one for name, one in videos.items() if subsets[name] == own} for own in SPLIT)
         if with_test and not test:
-            raise UserError(f"{source}: no label has a second video, so that none is left to evaluate on; add some")
+            raise UserError(
+                f"{source}: no label has a second video, so that none is left to evaluate on; add some, or train "
+                "without evaluations: --config.train.eval_from=0"
+            )
         test = test if with_test else {}
     seen = {one.label for one in training.values()}
     if unseen := [label for label in classes if label not in seen]:

@@ -53,7 +53,7 @@ def read_table(path: Path) -> list[Row]:
     else:
         raise UserError(
             f"{path}: line {source.table.number}: expected the names of columns, {','.join(COLUMNS)} and optionally "
-            f"subset, or Kinetics' {','.join(KINETICS)},split; found {source.table.written or 'nothing'}"
+            f"subset, or Kinetics' {','.join(KINETICS)},split; found {source.table.written or _content(source)}"
         )
     if len(set(header)) < len(header):
         raise UserError(f"{path}: line {source.table.number}: a column is named twice ({source.table.written})")
@@ -80,7 +80,8 @@ def _row(line: Line, columns: int, video: Callable[[Line], str], subset: str, pr
     try:
         row = Row(line.where, video(line), line.fields["label"], line.fields[subset] if subset else "")
     except ValueError:
-        problems.append(f"{line.where}: time_start and time_end must be whole seconds")
+        times = ", ".join(f'{column} "{line.fields[column]}"' for column in KINETICS[2:])
+        problems.append(f"{line.where}: {times}, expected whole seconds")
         return None
     if not row.video:
         problems.append(f"{line.where}: the video is empty, expected the name of a file")
@@ -89,6 +90,11 @@ def _row(line: Line, columns: int, video: Callable[[Line], str], subset: str, pr
     if subset and not row.subset:
         problems.append(f"{line.where}: the {subset} is empty, expected a name on every line, or no such column")
     return row if len(problems) == before else None
+
+
+def _content(source: Source) -> str:
+    """Says what a file without a header is."""
+    return "no table, but JSON or XML" if source.lines else "an empty file"
 
 
 def _plain(line: Line) -> str:

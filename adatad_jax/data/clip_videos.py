@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from adatad_jax.config.clip_fields import ClipsConfig
-from adatad_jax.data.cache import cached_names
+from adatad_jax.data.cache import REMEDY, cached_names
 from adatad_jax.data.probing import look_at_all, probe_cached, tell_how_read, without_broken
 from adatad_jax.errors import UserError, listed
 from adatad_jax.models.sizes import CHUNK_FRAMES
 from adatad_jax.video.limits import within
-from adatad_jax.video.names import videos_below
+from adatad_jax.video.names import EXTENSIONS, videos_below
 from adatad_jax.video.probe import Probe, probe
 from adatad_jax.video.spelling import normal
 
@@ -55,13 +55,17 @@ def find_videos(data: ClipsConfig) -> dict[str, Path | None]:
             return dict.fromkeys(names)
         raise UserError(
             f"config.data.cache={data.cache}: holds no video at short side {data.short_side} or {data.crop}, and "
-            f"config.data.videos={data.videos or '(not set)'} is no folder"
+            f"config.data.videos={data.videos or '(not set)'} is no folder; {REMEDY}, or give the fields by which it "
+            "was filled"
         )
     if not data.videos or not folder.is_dir():
         raise UserError(f"config.data.videos={data.videos or '(not set)'}: no such folder; expected one of video files")
     found = videos_below(folder)
     if not found:
-        raise UserError(f"config.data.videos={folder}: no video file in this folder or its subfolders")
+        raise UserError(
+            f"config.data.videos={folder}: no video file in this folder or its subfolders; looked for "
+            + " ".join(EXTENSIONS)
+        )
     return dict(sorted(named(found, folder).items()))
 
 

@@ -36,7 +36,7 @@ def masked_positions(ratio: float, positions: int) -> int:
         left = "masked" if masked < 1 else "visible"
         raise UserError(
             f"mask ratio {ratio:g} of {positions} patches per frame leaves nothing {left}: expected a ratio of at "
-            f"least {1 / positions:.3g} and below 1"
+            f"least 1/{positions} and below 1"
         )
     return masked
 

@@ -117,7 +117,8 @@ def check_videos(workdir: Path, now: Mapping[str, str], allowed: bool) -> VideoC
     if changed and not allowed:
         raise UserError(
             f"{workdir}: the training videos are not those of the run, {len(before)} so far, now {len(now)}; give the "
-            f"same annotations, another --workdir, or permit the change with {FLAG}:\n  " + "\n  ".join(changed.lines())
+            f"same videos with the same labels, another --workdir, or permit the change with {FLAG}:\n  "
+            + "\n  ".join(changed.lines())
         )
     return changed
 

@@ -65,6 +65,7 @@ def export(source: Path, output: Path, step: Choice = LATEST, layout: Layout | N
     if is_network(source):
         return export_network(source, output, step, layout or Layout.MMACTION)
     if layout is not None:
+        read_config(source)  # raises where there is no detector either
         raise UserError(f"{source}: a detector has one layout, that of the PyTorch release: leave --layout out")
     return _export_detector(source, output, step)
 

@@ -341,7 +341,7 @@ def about_classes(before: tuple[str, ...] | None, now: tuple[str, ...], outputs:
     if new:
         yield f"classifier's last layer: {len(new)} of {len(now)} classes start anew: {few(new)}"
     if gone := [name for name in before if name not in now]:
-        yield f"classes of the detector that are gone: {len(gone)}: {few(gone)}"
+        yield f"classes of the weights that are gone: {len(gone)}: {few(gone)}"
 
 
 def _nested(flat: Mapping[tuple[str, ...], Any]) -> Params:

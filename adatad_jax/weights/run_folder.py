@@ -221,7 +221,9 @@ def _read_content(workdir: Path) -> dict[str, Any]:
         content = {"format": 1, "task": Config.task, **json.loads(path.read_text())}  # as in folders of older versions
         found, _ = int(content["format"]), (content["config"].keys(), [*map(normal, content["classes"])])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{path}: damaged: expected JSON with config and classes ({error})") from error
+        raise UserError(
+            f"{path}: damaged, or not that of a run: expected JSON with config and classes ({error})"
+        ) from error
     if found > FORMAT:
         raise UserError(
             f"{path}: format {found}, written by a newer version of adatad_jax; this version reads formats 1 to "

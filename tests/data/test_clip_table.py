@@ -24,7 +24,7 @@ def test_a_list_of_kinetics(tmp_path: Path) -> None:
     path = write(tmp_path / "k.csv", "label,youtube_id,time_start,time_end,split\nabseiling,_4YT,8,18,train\n")
     assert read_table(path) == [Row("line 2", "_4YT_000008_000018", "abseiling", "train")]
     write(path, "label,youtube_id,time_start,time_end,split\nabseiling,_4YT,8.5,18,train\n")
-    with pytest.raises(UserError, match=r"line 2: .*whole seconds"):
+    with pytest.raises(UserError, match=r'line 2: time_start "8.5", .*whole seconds'):
         read_table(path)
 
 
@@ -32,6 +32,10 @@ def test_what_is_no_such_table(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", "file,class\nx,jump\n")
     with pytest.raises(UserError, match=r"a\.csv: line 1: .*video,label.*file,class"):
         read_table(path)
+    with pytest.raises(UserError, match=r"found no table, but JSON"):
+        read_table(write(path, '{"x": "jump"}'))
+    with pytest.raises(UserError, match=r"found an empty file"):
+        read_table(write(path, "\n"))
     with pytest.raises(UserError, match=r"only a header"):
         read_table(write(path, "video,label\n"))
     with pytest.raises(UserError, match=r"named twice"):

@@ -145,6 +145,9 @@ def test_what_cannot_be_written_is_refused(tmp_path: Path) -> None:
         export(tmp_path / "flax", out, step=7)
     with pytest.raises(UserError, match=r"/flax: .*\battention heads of the encoder\b"):
         export(tmp_path / "flax", tmp_path / "hub", layout=Layout.HUGGING_FACE)
+    (tmp_path / "videos").mkdir()
+    with pytest.raises(UserError, match=r"/videos: no run here"):
+        export(tmp_path / "videos", out, layout=Layout.MMACTION)
     release = Release(adapters=(0, 1, 2))
     make_detector_run(tmp_path / "detector", release.config(labels(tmp_path / "labels.txt", 3)), 3, normalizer=5)
     with pytest.raises(UserError, match=r"/detector: .*\bone layout\b.*--layout"):
