@@ -7,6 +7,7 @@ import flax.traverse_util
 import numpy as np
 
 from adatad_jax.config.build import make_model
+from adatad_jax.config.fields import Config
 from adatad_jax.conversion.detector import (
     CLASSIFIER_NORM,
     NORMALIZER,
@@ -46,7 +47,8 @@ def export(source: Path, output: Path, step: Choice = LATEST) -> str:
       The conversion summary, as text.
 
     Raises:
-      UserError: there is no detector in the folder, or the output exists or cannot be written.
+      UserError: there is no detector in the folder, or one with plain adapters; or the output exists or cannot be
+        written.
     """
     if output.suffix not in SUFFIXES:
         raise UserError(f"{output}: expected a name that ends in {' or '.join(SUFFIXES)}")
@@ -59,6 +61,7 @@ def export(source: Path, output: Path, step: Choice = LATEST) -> str:
         raise UserError(f"{source}: no run, but one detector: a step ({step}) can be chosen of a run alone")
     fields, classes = read_config(source)
     config = restore_config(fields, source)
+    _check_adapters(config, source)
     model = make_model(config, len(classes))
     if converted:
         stored = detector_store.load_detector(source)
@@ -85,6 +88,15 @@ def export(source: Path, output: Path, step: Choice = LATEST) -> str:
             *(f"  {key}: {_fate(key, params, unused)}" for key in fresh),
         ]
     )
+
+
+def _check_adapters(config: Config, source: Path) -> None:
+    """Raises `UserError` for a detector with plain adapters, which the release's detectors cannot hold."""
+    if config.model.adaptation == "adapter":
+        raise UserError(
+            f"{source}: a detector with plain adapters (config.model.adaptation='adapter'): the PyTorch release has "
+            "none, its adapters have a convolution over time; evaluate and detect read it from its folder"
+        )
 
 
 def fresh_tensors(vit: ViTConfig, normalizer: np.float32) -> Tensors:
