@@ -1,4 +1,5 @@
 # make demo         trains, evaluates and detects on generated videos
+# make ablation     trains the demo's detector in six ways on three seeds, for hours; the same command continues
 # make test         checks style and types, then runs the test suite
 # make test-newest  runs the test suite with the newest release of every library
 # Each installs what it needs: test-newest into .venv-newest, the others into .venv at the versions in constraints.txt.
@@ -10,13 +11,16 @@ BIN := .venv/bin
 NEWEST := .venv-newest/bin
 AT_LEAST_311 := import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, found " + sys.version)
 
-.PHONY: demo demo-controls test test-slow test-newest check
+.PHONY: demo demo-controls ablation test test-slow test-newest check
 
 demo: .venv/installed
 	$(BIN)/python -m adatad_jax.demo.run $(ARGS)
 
 demo-controls: .venv/installed
 	$(BIN)/python -m adatad_jax.demo.run --controls $(ARGS)
+
+ablation: .venv/installed
+	$(BIN)/python -m benchmarks.ablation $(ARGS)
 
 test: check
 	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile $(ARGS)
