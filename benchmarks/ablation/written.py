@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from adatad_jax.files import whole_file
 from benchmarks.ablation.arms import ARMS
 from benchmarks.ablation.runs import Outcome
+from benchmarks.results import spread
 
 PICTURE = Path(__file__).parents[2] / "docs/images/ablation.png"
 MIB = 2**20
@@ -85,13 +86,6 @@ def differences(arms: ByArm) -> Iterator[str]:
                 f"- {ARMS[one].name} against {ARMS[other].name}: {spread(points, signed=True)}, above on {above} of "
                 f"{len(points)} seeds"
             )
-
-
-def spread(values: Sequence[float], signed: bool = False) -> str:
-    """Formats values as their mean, and the least and the greatest of them: "86.1 (85.0 to 87.2)"."""
-    form = "+.1f" if signed else ".1f"
-    mean = format(float(np.mean(values)), form)
-    return f"{mean} ({format(min(values), form)} to {format(max(values), form)})" if len(values) > 1 else mean
 
 
 def draw(found: Sequence[Outcome], path: Path = PICTURE) -> None:

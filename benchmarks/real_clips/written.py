@@ -1,0 +1,102 @@
+"""What came out on real clips: tables, with their spread over folds."""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from benchmarks.real_clips.folds import FOLDS, fold_of
+from benchmarks.real_clips.footage import LABELS, RATE, Clip
+from benchmarks.real_clips.trainings import FRAME, MASK_RATIO, PRETRAINED, RANDOM, Result
+from benchmarks.results import spread
+
+
+class Facts(NamedTuple):
+    """What the tables say of the data.
+
+    Attributes:
+      clips: all.
+      segments: fold -> number of intervals of the held-out subject.
+      held: how many of UT-Interaction's clips were too short, and stand still at their end.
+    """
+
+    clips: Sequence[Clip]
+    segments: Sequence[int]
+    held: int
+
+
+def report(results: Sequence[Result], facts: Facts) -> str:
+    """Returns what was done and what came out, as Markdown.
+
+    Args:
+      results: of at least one fold.
+      facts: of the data.
+    """
+    parts = (about(results, facts), "\n".join(_classification(results, facts)), gain(results))
+    return "\n\n".join([*parts, "\n".join(_detection(results, facts))])
+
+
+def about(results: Sequence[Result], facts: Facts) -> str:
+    """Returns what was done, as text."""
+    labelled = sum(bool(clip.label) for clip in facts.clips)
+    folds = f"{len(results)} of {FOLDS} folds" if len(results) < FOLDS else f"{FOLDS} folds"
+    return (
+        f"VideoMAE of size tiny (width 64, 3 blocks) on {FRAME} px at {RATE} frames a second; {folds}. A fold holds out "
+        f"a quarter of UT-Interaction's sequences and one of GMDCSA24's subjects, from pre-training too, which masks "
+        f"{100 * MASK_RATIO:.0f}% of the patches of the other videos and reads no labels. All {labelled} clips of "
+        "UT-Interaction were brought to one rate and size, since both tell background from actions; its clips of "
+        f"background are of set 1 alone, which may tell some of them still. {facts.held} clips of fewer than 16 frames "
+        "stand still at their end. The models are small, and so are the data: the figures show that the course works, "
+        "not how well VideoMAE does. Percent; mean over folds, and in brackets the least and the greatest."
+    )
+
+
+def _classification(results: Sequence[Result], facts: Facts) -> Iterator[str]:
+    """Yields the table of classification."""
+    yield f"| UT-Interaction, from | top-1 | mean recall | {' | '.join(LABELS)} |"
+    yield f"|---|---|---|{'---|' * len(LABELS)}"
+    for start in (PRETRAINED, RANDOM):
+        found = [result.classified[start] for result in results]
+        recalls = [
+            np.mean([100 * one.recall[label] for one in found if label in one.recall] or np.nan) for label in LABELS
+        ]
+        cells = (
+            start,
+            spread([100 * one.top1 for one in found]),
+            spread([100 * one.mean_recall for one in found]),
+            *(f"{recall:.0f}" for recall in recalls),
+        )
+        yield f"| {' | '.join(cells)} |"
+    shares = [100 * frequent_share(facts.clips, result.fold) for result in results]
+    constant = ["100" if label == LABELS[-1] else "0" for label in LABELS]
+    yield f"| always {LABELS[-1]} | {spread(shares)} | {100 / len(LABELS):.1f} | {' | '.join(constant)} |"
+
+
+def frequent_share(clips: Sequence[Clip], fold: int) -> float:
+    """Returns the share that background, the most frequent class, has of a fold's test clips."""
+    labels = [clip.label for clip in clips if clip.label and fold_of(clip) == fold]
+    return labels.count(LABELS[-1]) / len(labels)
+
+
+def gain(results: Sequence[Result]) -> str:
+    """Returns what pre-training is worth, as text."""
+    pairs = [(result.classified[PRETRAINED], result.classified[RANDOM]) for result in results]
+    recalls = [100 * (one.mean_recall - other.mean_recall) for one, other in pairs]
+    top1 = [100 * (one.top1 - other.top1) for one, other in pairs]
+    above = sum(point > 0 for point in recalls)
+    return (
+        f"Pre-training against random weights, on the same folds: {spread(top1, signed=True)} points of top-1, "
+        f"{spread(recalls, signed=True)} of mean recall, above on {above} of {len(results)} folds."
+    )
+
+
+def _detection(results: Sequence[Result], facts: Facts) -> Iterator[str]:
+    """Yields the table of detection."""
+    yield "| GMDCSA24, held-out subject | videos | intervals | mAP@0.5 | average mAP |"
+    yield "|---|---|---|---|---|"
+    for result in results:
+        videos = sum(not clip.label and fold_of(clip) == result.fold for clip in facts.clips)
+        scores = " | ".join(f"{100 * score:.1f}" for score in result.detected)
+        yield f"| {result.fold + 1} | {videos} | {facts.segments[result.fold]} | {scores} |"
+    means = [spread([100 * score for score in scores]) for scores in zip(*(r.detected for r in results), strict=True)]
+    yield f"| mean | | | {' | '.join(means)} |"
