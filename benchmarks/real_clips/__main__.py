@@ -127,8 +127,8 @@ def draw_detections(clips: Sequence[Clip], folds: Sequence[Fold], folder: Path, 
     shutil.copyfile(data / GMDCSA / "LICENSE", IMAGES / LICENSE)
     return (
         f"![detections in a video of GMDCSA24, and what is annotated](../docs/images/{PICTURE})\n\n"
-        f"{PICTURED} of GMDCSA24 (Zenodo 12921216, Ekram Alam, [MIT licence](../docs/images/{LICENSE})), a video chosen "
-        "beforehand, by the detector of the fold that holds its subject out."
+        f"{PICTURED} of GMDCSA24 (Zenodo 12921216, Ekram Alam, [MIT licence](../docs/images/{LICENSE})), a video "
+        "chosen beforehand, by the detector of the fold that holds its subject out."
     )
 
 

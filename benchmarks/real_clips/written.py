@@ -41,9 +41,9 @@ def about(results: Sequence[Result], facts: Facts) -> str:
     labelled = sum(bool(clip.label) for clip in facts.clips)
     folds = f"{len(results)} of {FOLDS} folds" if len(results) < FOLDS else f"{FOLDS} folds"
     return (
-        f"VideoMAE of size tiny (width 64, 3 blocks) on {FRAME} px at {RATE} frames a second; {folds}. A fold holds out "
-        f"a quarter of UT-Interaction's sequences and one of GMDCSA24's subjects, from pre-training too, which masks "
-        f"{100 * MASK_RATIO:.0f}% of the patches of the other videos and reads no labels. All {labelled} clips of "
+        f"VideoMAE of size tiny (width 64, 3 blocks) on {FRAME} px at {RATE} frames a second; {folds}. A fold holds "
+        f"out a quarter of UT-Interaction's sequences and one of GMDCSA24's subjects, from pre-training too, which "
+        f"masks {100 * MASK_RATIO:.0f}% of the patches of the other videos and reads no labels. All {labelled} clips of "
         "UT-Interaction were brought to one rate and size, since both tell background from actions; its clips of "
         f"background are of set 1 alone, which may tell some of them still. {facts.held} clips of fewer than 16 frames "
         "stand still at their end. The models are small, and so are the data: the figures show that the course works, "
