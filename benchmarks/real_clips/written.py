@@ -43,8 +43,8 @@ def about(results: Sequence[Result], facts: Facts) -> str:
     return (
         f"VideoMAE of size tiny (width 64, 3 blocks) on {FRAME} px at {RATE} frames a second; {folds}. A fold holds "
         f"out a quarter of UT-Interaction's sequences and one of GMDCSA24's subjects, from pre-training too, which "
-        f"masks {100 * MASK_RATIO:.0f}% of the patches of the other videos and reads no labels. All {labelled} clips of "
-        "UT-Interaction were brought to one rate and size, since both tell background from actions; its clips of "
+        f"masks {100 * MASK_RATIO:.0f}% of the patches of the other videos and reads no labels. All {labelled} clips "
+        "of UT-Interaction were brought to one rate and size, since both tell background from actions; its clips of "
         f"background are of set 1 alone, which may tell some of them still. {facts.held} clips of fewer than 16 frames "
         "stand still at their end. The models are small, and so are the data: the figures show that the course works, "
         "not how well VideoMAE does. Percent; mean over folds, and in brackets the least and the greatest."

@@ -12,6 +12,7 @@ from adatad_jax.config.build import make_vit
 from adatad_jax.config.fields import Config
 from adatad_jax.errors import UserError
 from adatad_jax.weights.backbone_store import load_backbone
+from adatad_jax.weights.run_folder import write_config
 from benchmarks.ablation.__main__ import chosen
 from benchmarks.ablation.arms import ARMS, SAME_FOR_ALL, arm_config
 from benchmarks.ablation.runs import Budget, outcome, run_all
@@ -76,8 +77,6 @@ def test_finished_runs_are_kept_and_budgets_do_not_mix(tmp_path: Path) -> None:
 
 
 def test_an_outcome_of_another_configuration_is_refused(tmp_path: Path) -> None:
-    from adatad_jax.weights.run_folder import write_config
-
     config, folder = Config(), tmp_path / "tia"
     folder.mkdir()
     write_config(folder, config, ("a", "b"))

@@ -1,13 +1,14 @@
 """Folds of real clips: nothing that is held out is read in training, not even without labels."""
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from benchmarks.real_clips.folds import FOLDS, TEST, Fold, fold_of, make_fold
-from benchmarks.real_clips.footage import GMDCSA, LABELS, UT, Clip
+from benchmarks.real_clips.folds import CLASSES, FOLDS, TEST, Fold, fold_of, make_fold, read_segments
+from benchmarks.real_clips.footage import GMDCSA, LABELS, UT, Clip, find_clips
 from benchmarks.real_clips.trainings import (
     Classified,
     Detected,
@@ -17,6 +18,7 @@ from benchmarks.real_clips.trainings import (
     pretraining_config,
 )
 from benchmarks.real_clips.written import Facts, frequent_share, report
+from tests.real_data import real_file
 from tests.tiny_detector import write_video
 
 TABLE = """File Name,Length (seconds),Time of Recording,Attire,Description,Classes
@@ -49,6 +51,23 @@ def clips(tmp_path: Path) -> list[Clip]:
 @pytest.fixture
 def fold(clips: list[Clip], tmp_path: Path) -> Fold:
     return make_fold(clips, 1, tmp_path / "fold_1", tmp_path / "data")
+
+
+def test_the_real_clips_are_named_as_expected() -> None:
+    """218 clips of 20 sequences, and 23 videos of four subjects, each of whom does all that is to be detected."""
+    data = real_file(UT).parent
+    real_file(GMDCSA)
+    found = find_clips(data, Path("out"))
+    labelled = [clip for clip in found if clip.label]
+    assert Counter(clip.label for clip in labelled) == {**dict.fromkeys(LABELS, 20), "background": 98}
+    assert {clip.group for clip in labelled} == set(range(1, 21))
+    segments = read_segments(data / GMDCSA)
+    own = {subject: set[str]() for subject in range(1, 5)}
+    for clip in found:
+        if not clip.label:
+            own[clip.group] |= {label for _, _, label in segments[clip.path.stem]}
+    assert len(found) == 218 + 23
+    assert all(labels == set(CLASSES) for labels in own.values())
 
 
 def test_each_clip_is_held_out_once_with_its_whole_group(clips: list[Clip]) -> None:
