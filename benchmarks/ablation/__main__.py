@@ -37,8 +37,8 @@ def main(arguments: Sequence[str]) -> None:
     require_one_process(NAME)
     args = make_parser().parse_args(arguments)
     arms, seeds = chosen(args.arms), sorted(set(args.seeds))
-    if min(seeds) < 0 or min(args.train_videos, args.test_videos) < 1 or (args.epochs or 1) < 1:
-        raise UserError("--seeds: expected numbers from 0; --epochs, --train-videos, --test-videos: from 1")
+    if min(seeds) < 0 or min(args.train_videos, args.test_videos) < 1 or (args.epochs or 2) < 2:
+        raise UserError("--seeds: expected numbers from 0; --epochs: from 2; --train-videos, --test-videos: from 1")
     check_output_folder(args.workdir, checkpoints=True)
     console, budget = make_console(), Budget(args.epochs, args.train_videos, args.test_videos)
     config = demo_config(args.workdir, seeds[0], args.epochs)

@@ -74,8 +74,9 @@ def write_untrained(path: Path, config: Config) -> None:
     """
     vit = make_vit(config.with_fields({"model.adaptation": "frozen"}).model)
     frames = jnp.zeros((1, CHUNK_FRAMES, vit.image_size, vit.image_size, 3), jnp.uint8)
-    drawn = jax.device_get(Backbone(vit).init(jax.random.key(config.seed), frames)["params"])
-    leaves = flax.traverse_util.flatten_dict(drawn)
+    # As one function, of which XLA drops the forward pass.
+    draw = jax.jit(lambda key: Backbone(vit).init(key, frames)["params"])
+    leaves = flax.traverse_util.flatten_dict(jax.device_get(draw(jax.random.key(config.seed))))
     tensors = {
         f"backbone.{key}": value
         for leaf in backbone_leaves(vit)

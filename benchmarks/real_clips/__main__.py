@@ -23,14 +23,12 @@ from adatad_jax.devices.launch import require_one_process
 from adatad_jax.errors import UserError
 from adatad_jax.files import check_output_folder
 from adatad_jax.inference.detector import load
-from adatad_jax.models.sizes import CHUNK_FRAMES
 from adatad_jax.outputs.targets import plan
 from adatad_jax.pipelines.detect_in_files import Options, detect_files
-from adatad_jax.video.steady import lay_out
 from benchmarks.real_clips.folds import FOLDS, TEST, Fold, fold_of, make_fold
-from benchmarks.real_clips.footage import GMDCSA, RATE, Clip, find_clips, missing, write_all
+from benchmarks.real_clips.footage import GMDCSA, Clip, find_clips, missing, write_all
 from benchmarks.real_clips.trainings import FULL, QUICK, detector_folder, run_fold
-from benchmarks.real_clips.written import Facts, report
+from benchmarks.real_clips.written import report
 from benchmarks.results import RESULTS, add_write_option, dated, write_between
 
 NAME = "benchmarks.real_clips"
@@ -65,7 +63,7 @@ def main(arguments: Sequence[str]) -> None:
     folds = [make_fold(clips, number, workdir / f"fold_{number}", args.data) for number in range(FOLDS)]
     epochs, taken = (QUICK, folds[:1]) if args.quick else (FULL, folds)
     results = [run_fold(fold, workdir / "clips", epochs, console) for fold in taken]
-    text = report(results, Facts(clips, [count_intervals(fold) for fold in folds], count_held(clips)))
+    text = report(results, clips, [count_intervals(fold) for fold in folds])
     console.print(text)
     if args.write:
         picture = draw_detections(clips, folds, workdir / "detections", args.data, console)
@@ -89,11 +87,6 @@ def count_intervals(fold: Fold) -> int:
     """Returns the number of intervals of a fold's held-out subject."""
     database = json.loads(fold.annotations.read_text())["database"]
     return sum(len(entry["annotations"]) for entry in database.values() if entry["subset"] == TEST)
-
-
-def count_held(clips: Sequence[Clip]) -> int:
-    """Returns how many of UT-Interaction's clips have fewer frames at `RATE` than a clip of the model."""
-    return sum(len(lay_out(clip.source, rate=RATE).indices) < CHUNK_FRAMES for clip in clips if clip.label)
 
 
 def draw_detections(clips: Sequence[Clip], folds: Sequence[Fold], folder: Path, data: Path, console: Console) -> str:

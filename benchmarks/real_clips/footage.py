@@ -20,7 +20,6 @@ from rich.console import Console
 from adatad_jax.console import progress_bar
 from adatad_jax.errors import UserError
 from adatad_jax.files import whole_file
-from adatad_jax.models.sizes import CHUNK_FRAMES
 from adatad_jax.video.steady import open_steady
 
 UT, GMDCSA = "ut_interaction", "gmdcsa24"  # folders of the data
@@ -98,8 +97,6 @@ def write_all(clips: list[Clip], console: Console) -> None:
 def write_again(source: Path, target: Path, square: bool) -> None:
     """Writes a video at `RATE` with a short side of `SIDE` pixels, without loss.
 
-    A video of fewer than the 16 frames of a clip stands still at its end until it has as many.
-
     Args:
       source: the video.
       target: `.mkv` file to write.
@@ -121,15 +118,11 @@ def write_again(source: Path, target: Path, square: bool) -> None:
 
 
 def _frames(source: Path, square: bool) -> Iterator[np.ndarray]:
-    """Yields the frames `[H, W, 3]` uint8 of a video at `RATE`, scaled, 16 at least."""
+    """Yields the frames `[H, W, 3]` uint8 of a video at `RATE`, scaled."""
     reader = open_steady(source, rate=RATE)
-    frame = None
     for first in range(0, reader.frame_count, PIECE):
         for frame in reader.read(np.arange(first, min(first + PIECE, reader.frame_count))):
             yield scaled(frame, square)
-    assert frame is not None  # a video that opens has a frame
-    for _ in range(reader.frame_count, CHUNK_FRAMES):
-        yield scaled(frame, square)
 
 
 def scaled(frame: np.ndarray, square: bool) -> np.ndarray:

@@ -17,7 +17,7 @@ from benchmarks.ablation.__main__ import chosen
 from benchmarks.ablation.arms import ARMS, SAME_FOR_ALL, arm_config
 from benchmarks.ablation.runs import Budget, outcome, run_all
 
-TINY = Budget(epochs=1, train_videos=2, test_videos=1)
+TINY = Budget(epochs=2, train_videos=8, test_videos=1)
 
 
 def recording() -> Console:
@@ -25,7 +25,9 @@ def recording() -> Console:
 
 
 def test_arms_differ_in_the_backbone_alone(tmp_path: Path) -> None:
-    demo = Config().with_fields({"weights": "trained", "model.size": "tiny", "train.head_rate": 1e-3})
+    demo = Config().with_fields(
+        {"weights": "trained", "model.size": "tiny", "model.image_size": 48, "train.head_rate": 1e-3}
+    )
     flat = {name: arm_config(demo, arm, tmp_path).flat() for name, arm in ARMS.items()}
     for name, fields in flat.items():
         differ = {field for field, value in fields.items() if value != demo.flat()[field]}
@@ -61,7 +63,7 @@ def test_arms_are_chosen_by_name() -> None:
 
 @pytest.mark.slow
 def test_finished_runs_are_kept_and_budgets_do_not_mix(tmp_path: Path) -> None:
-    """The demo's detector with its backbone frozen, one step."""
+    """The demo's detector with its backbone frozen, four steps."""
     (first,) = run_all(["frozen"], [3], TINY, tmp_path, recording())
     assert first.seed == 3
     assert first.trained > 100_000
@@ -70,10 +72,10 @@ def test_finished_runs_are_kept_and_budgets_do_not_mix(tmp_path: Path) -> None:
     console = recording()
     assert list(run_all(["frozen"], [3], TINY, tmp_path, console)) == [first]
     assert "finished before" in console.export_text()
-    with pytest.raises(UserError, match=r"2 training and 1 test videos, expected 4 and 1"):
+    with pytest.raises(UserError, match=r"8 training and 1 test videos, expected 4 and 1"):
         list(run_all(["frozen"], [3], TINY._replace(train_videos=4), tmp_path, recording()))
     with pytest.raises(UserError, match=r"schedule_epochs"):
-        list(run_all(["frozen"], [3], TINY._replace(epochs=2), tmp_path, recording()))
+        list(run_all(["frozen"], [3], TINY._replace(epochs=3), tmp_path, recording()))
 
 
 def test_an_outcome_of_another_configuration_is_refused(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from benchmarks.real_clips.trainings import (
     finetuning_config,
     pretraining_config,
 )
-from benchmarks.real_clips.written import Facts, frequent_share, report
+from benchmarks.real_clips.written import frequent_share, report
 from tests.real_data import real_file
 from tests.tiny_detector import write_video
 
@@ -124,7 +124,7 @@ def test_the_tables_hold_means_ends_and_what_chance_gives(clips: list[Clip]) -> 
         for fold, (one, own, other, its) in enumerate(starts)
     ]
     assert frequent_share(clips, 0) == 0.5
-    text = report(results, Facts(clips, [3, 4, 5, 6], 2))
+    text = report(results, clips, [3, 4, 5, 6])
     assert "| masked pre-training | 70.0 (60.0 to 80.0) | 45.0 (40.0 to 50.0) | 45 |" in text
     assert "| always background | 50.0 (50.0 to 50.0) | 14.3 |" in text
     assert "+20.0 (+20.0 to +20.0) points of top-1, +10.0 (-10.0 to +30.0) of mean recall, above on 1 of 2" in text

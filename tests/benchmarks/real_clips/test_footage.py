@@ -30,15 +30,6 @@ def test_rate_and_size_are_the_same_whatever_they_were(fps: int, height: int, wi
     np.testing.assert_allclose(shown, 4 * np.arange(30), atol=1)  # 40 a second at 10 frames a second
 
 
-def test_a_short_clip_stands_still_at_its_end(tmp_path: Path) -> None:
-    frames = brightening(1, 30, 128, 128)
-    write_video(tmp_path / "in.mkv", frames, np.arange(len(frames)) / 30)
-    write_again(tmp_path / "in.mkv", tmp_path / "out.mkv", square=True)
-    reader = open_steady(tmp_path / "out.mkv")
-    assert reader.frame_count == 16
-    np.testing.assert_array_equal(reader.read([9]), reader.read([15]))
-
-
 def test_the_central_square_is_kept_or_the_whole_frame() -> None:
     frame = np.zeros((256, 512, 3), np.uint8)
     frame[:, 128:384] = 200
