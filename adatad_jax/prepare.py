@@ -1,23 +1,40 @@
 """Fills a frame cache: `python -m adatad_jax.prepare --config configs/thumos_s.py --output DIR`.
 
 Every video of the training and test subset is decoded once; `--config.data.cache=DIR` then reads the frames from there.
-An interrupted command can be run again: videos that are up to date are not decoded again.
+A configuration of a training on clips (configs/pretrain_s.py, configs/finetune_s.py) has a cache of every frame. An
+interrupted command can be run again: videos that are up to date are not decoded again.
 
 Exit codes: 0, the cache is complete; 1, some videos could not be decoded (unless `data.skip_broken`), or some files are
 damaged (`--check`); 2, wrong usage.
 """
 
+import functools
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from adatad_jax import cli
+from adatad_jax.config.build_clips import check_finetuning, check_pretraining
+from adatad_jax.config.clip_fields import FinetuningConfig, PretrainingConfig
+from adatad_jax.config.fields import Config
+from adatad_jax.config.load import load_one_of
+from adatad_jax.config.records import Record
+from adatad_jax.config.validation import validate
 from adatad_jax.console import make_console
 from adatad_jax.data.cache import DEFAULT_QUALITY
 from adatad_jax.devices.launch import require_one_process
 from adatad_jax.errors import Exit
 from adatad_jax.pipelines.prepare_cache import check, prepare
+from adatad_jax.pipelines.prepare_clips import prepare_finetuning, prepare_pretraining
+
+# Kind of configuration -> what checks it, and what fills its cache.
+KINDS: dict[type[Record], tuple[Callable[[Any], None], Callable[..., bool]]] = {
+    Config: (validate, prepare),
+    PretrainingConfig: (check_pretraining, prepare_pretraining),
+    FinetuningConfig: (check_finetuning, prepare_finetuning),
+}
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -40,7 +57,8 @@ def main(arguments: Sequence[str]) -> None:
     codec.add_argument("--lossless", action="store_true", help="store frames without loss: five times the space")
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="videos at a time (default: one per core)")
     parser.add_argument("--check", action="store_true", help="only compare the cache's files with their checksums")
-    args, config = cli.parse(parser, arguments)
+    checks = {kind: check_kind for kind, (check_kind, _) in KINDS.items()}
+    args, config = cli.parse_with(parser, arguments, functools.partial(load_one_of, kinds=checks))
     if not 1 <= args.quality <= 100:
         parser.error(f"--quality={args.quality}: expected 1 to 100")
     if args.workers < 1:
@@ -49,7 +67,8 @@ def main(arguments: Sequence[str]) -> None:
     if args.check:
         complete = check(args.output, args.workers, console)
     else:
-        complete = prepare(config, args.output, None if args.lossless else args.quality, args.workers, console)
+        _, prepare_kind = KINDS[type(config)]
+        complete = prepare_kind(config, args.output, None if args.lossless else args.quality, args.workers, console)
     if not complete:
         sys.exit(Exit.PARTLY)
 

@@ -16,7 +16,20 @@ ROOT = Path(__file__).parents[1]
 def test_every_command_is_listed_with_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     main([])
     lines = capsys.readouterr().out.splitlines()
-    for name in ("train", "evaluate", "detect", "prepare", "doctor", "annotations", "convert", "export", "demo"):
+    for name in (
+        "train",
+        "pretrain",
+        "finetune",
+        "classify",
+        "evaluate",
+        "detect",
+        "prepare",
+        "doctor",
+        "annotations",
+        "convert",
+        "export",
+        "demo",
+    ):
         assert any(re.fullmatch(rf"  {name} +\w.*", line) for line in lines), name
 
 

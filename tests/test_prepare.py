@@ -17,14 +17,20 @@ import numpy as np
 import pytest
 
 from adatad_jax import prepare
-from adatad_jax.config.load import load_config
-from adatad_jax.data.cache import open_cache
+from adatad_jax.config.build_clips import check_finetuning
+from adatad_jax.config.clip_fields import FinetuningConfig
+from adatad_jax.config.load import load_config, load_record
+from adatad_jax.data.cache import cached_names, open_cache
+from adatad_jax.data.clip_labels import load_labels, usable_labelled
+from adatad_jax.data.clip_views import ClipViews
+from adatad_jax.data.clips import finetuning_clips
 from adatad_jax.data.sampling import make_sampling
 from adatad_jax.data.subset import load_classes, load_subset
 from adatad_jax.demo.dataset import generate
 from adatad_jax.errors import UserError
 from adatad_jax.video.decode import frames_at, open_video
 from adatad_jax.video.transforms import resize_short_side
+from tests.data.clip_files import write_numbered
 
 CONFIG = """
 from adatad_jax.config import default
@@ -273,6 +279,53 @@ def test_entries_say_what_the_files_are(place: Place) -> None:
     assert entry["quality"] == 77
     assert min(entry["height"], entry["width"]) == 40
     assert entry["frame_count"] == open_video(source).frame_count
+
+
+CLIPS = """
+from adatad_jax.config.clip_fields import {kind}
+from adatad_jax.config.records import defaults_of
+
+def get_config():
+    config = defaults_of({kind})
+    config.data.videos, config.data.stride = {videos!r}, 2
+    config.data.short_side, config.data.crop = 24, 16
+    return config
+"""
+
+
+def test_clips_are_cached_whole_at_the_short_sides_that_they_need(tmp_path: Path) -> None:
+    """Pre-training crops frames of short side 24; fine-tuning evaluates its test videos at that of the crop, 16."""
+    for label in ("run", "jump"):
+        for number in range(3):
+            write_numbered(tmp_path / f"videos/{label}/{number}.mkv", 33)
+    names = {f"{label}/{number}" for label in ("run", "jump") for number in range(3)}
+    place = Place(tmp_path / "videos", tmp_path / "config.py", tmp_path / "cache")
+    place.config.write_text(CLIPS.format(kind="PretrainingConfig", videos=str(place.videos)))
+    assert place.run("--lossless", "--workers=1") == 0
+    assert set(cached_names(place.cache, (24,))) == names
+    assert cached_names(place.cache, (16,)) == []
+
+    place = place._replace(cache=tmp_path / "other cache")
+    place.config.write_text(CLIPS.format(kind="FinetuningConfig", videos=str(place.videos)))
+    assert place.run("--lossless", "--workers=1") == 0
+
+    config = load_record(place.config, [], FinetuningConfig, check_finetuning)
+    found = load_labels(config.data)
+    assert cached_names(place.cache, (16,)) == sorted(found.test)
+    assert cached_names(place.cache, (24,)) == sorted(found.training)
+    from_files = finetuning_clips(usable_labelled(found.training, found.classes, config.data), config)
+    expected = from_files.load(1, 0)
+    tested = ClipViews(usable_labelled(found.test, found.classes, config.data), config.data, 2, 3)
+    views = tested.load(tested.names[0])
+    shutil.rmtree(place.videos)
+    for videos in (str(place.videos), ""):
+        config = config.with_fields({"data.cache": str(place.cache), "data.videos": videos})
+        found = load_labels(config.data)
+        cached = finetuning_clips(usable_labelled(found.training, found.classes, config.data), config)
+        assert cached.names == from_files.names
+        np.testing.assert_array_equal(cached.load(1, 0).frames, expected.frames)
+        tested = ClipViews(usable_labelled(found.test, found.classes, config.data), config.data, 2, 3)
+        np.testing.assert_array_equal(tested.load(tested.names[0]), views)
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,9 @@
 """Converts a PyTorch checkpoint to Flax parameters: `adatad convert INPUT OUTPUT`, or `python convert/pth_to_flax.py`.
 
-INPUT is a VideoMAE backbone or a whole AdaTAD detector; layout and size are recognised. OUTPUT becomes a folder: of a
-backbone for `--config.weights` in training, of a detector for `--checkpoint` in evaluation and detection. A summary
-that accounts for every tensor is printed and kept in OUTPUT/conversion.json; `--dry-run` prints it and writes nothing.
+INPUT is a VideoMAE or a whole AdaTAD detector; layout and size are recognised. OUTPUT becomes a folder: of a VideoMAE,
+with its decoder or classifier, for `--config.weights` in every training and `--checkpoint` of classify, of a detector
+for `--checkpoint` in evaluation and detection. A summary that accounts for every tensor is printed and kept in
+OUTPUT/conversion.json; `--dry-run` prints it and writes nothing.
 
 What a detector's tensors do not show (class names, attention windows, frame rate, ...) comes from `--config FILE`, or
 from the only file in configs/ that fits; single fields are set by `--config.FIELD=VALUE`, such as

@@ -24,13 +24,20 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
 
 
 def load_record(path: Path, overrides: Sequence[str], kind: type[RecordT], check: Callable[[RecordT], None]) -> RecordT:
+    """Reads a configuration of one kind; see `load_one_of`."""
+    config = load_one_of(path, overrides, {kind: check})
+    assert isinstance(config, kind)
+    return config
+
+
+def load_one_of(path: Path, overrides: Sequence[str], kinds: Mapping[type[Record], Callable[[Any], None]]) -> Record:
     """Runs a configuration file's `get_config()` and applies overrides of single fields.
 
     Args:
       path: the Python file.
       overrides: `--config.FIELD=VALUE`.
-      kind: of the configuration.
-      check: raises `UserError` if values are invalid.
+      kinds: kind of configuration -> its check, which raises `UserError` if values are invalid. Of several kinds, the
+        file is of that which has most of its fields.
 
     Raises:
       UserError: the file is missing or raises an exception, a field does not exist or has another type, or a value is
@@ -48,7 +55,9 @@ def load_record(path: Path, overrides: Sequence[str], kind: type[RecordT], check
         argv = ["adatad", *overrides]
         config_flags.DEFINE_config_dict("config", filled, flag_values=values, sys_argv=argv)
         values(argv)
-        config = kind.of(values["config"].value)
+        given = values["config"].value
+        kind = max(kinds, key=lambda kind: kind.known(given))
+        config = kind.of(given)
     except UserError:
         raise
     except (AttributeError, KeyError) as error:
@@ -57,7 +66,7 @@ def load_record(path: Path, overrides: Sequence[str], kind: type[RecordT], check
     # The file is the user's code, so any exception of it is for the user to read.
     except Exception as error:
         raise UserError(f"{where}: {type(error).__name__}: {' '.join(str(error).split())}") from error
-    check(config)
+    kinds[kind](config)
     return config
 
 

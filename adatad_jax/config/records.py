@@ -30,6 +30,11 @@ class Record:
                 raise TypeError(f"{name}=None, expected a value such as {known[name]!r}")
         return cls().with_fields(flat)
 
+    @classmethod
+    def known(cls, values: ConfigDict) -> int:
+        """Returns how many of the fields that a configuration file has filled the record has."""
+        return len(_flat_dict(values).keys() & cls().flat().keys())
+
     def flat(self) -> dict[str, Any]:
         """Returns dotted field -> value, section by section."""
         return {known.name: known.value for known in fields_of(self)}

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from adatad_jax.conversion.assembly import POSITION_TOLERANCE, check_shapes
 from adatad_jax.conversion.dimensions import POSITIONS, backbone_words
 from adatad_jax.conversion.folders import on_host
 from adatad_jax.conversion.layout import BACKBONE_PREFIX, Leaf, model_leaves
@@ -31,7 +32,6 @@ Tensors = dict[str, np.ndarray]
 STATE, AVERAGED = "state_dict", "state_dict_ema"
 CLASSIFIER_NORM = f"{BACKBONE_PREFIX}fc_norm."
 NORMALIZER = "rpn_head.loss_normalizer"
-POSITION_TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -260,18 +260,4 @@ def check_parameters(params: Params, model: AdaTAD, where: Path) -> None:
     Raises:
       UserError: shapes differ; lists every array that differs.
     """
-    found = {path: np.shape(leaf) for path, leaf in flax.traverse_util.flatten_dict(params).items()}
-    wanted = dict(model_shapes(model))
-    vit, positions = model.vit, ("backbone", "pos_embed")
-    if positions in found:  # optional: replaces the sinusoid table
-        wanted[positions] = (CHUNK_TUBELETS * (vit.image_size // vit.patch) ** 2, vit.width)
-    lines = [
-        f"{'/'.join(path)}: found {found.get(path, 'nothing')}, the configuration needs {wanted.get(path, 'nothing')}"
-        for path in sorted(found.keys() | wanted.keys())
-        if found.get(path) != wanted.get(path)
-    ]
-    if lines:
-        raise UserError(
-            f"{where}: the parameters do not have the shapes of its configuration ({len(lines)} arrays differ); "
-            "restore the config.json that was written with the folder:\n  " + "\n  ".join(lines)
-        )
+    check_shapes(params, model_shapes(model), "backbone", model.vit, where)

@@ -138,13 +138,24 @@ def backbone_leaves(vit: ViTConfig) -> Iterator[Leaf]:
             yield from tia_leaves(path, prefixes)
 
 
-def autoencoder_leaves(config: AutoencoderConfig) -> Iterator[Leaf]:
-    """Yields all leaves of a `MaskedAutoencoder`. mmaction has no decoder: its blocks get the encoder's names."""
-    yield from _encoder_leaves(config.encoder, config.encoder_norm)
+def encoder_leaves(vit: ViTConfig, norm: bool) -> Iterator[Leaf]:
+    """Yields the leaves of an `Encoder`, with the LayerNorm after its last block if it has one."""
+    for leaf in backbone_leaves(vit):
+        yield dataclasses.replace(leaf, path=("encoder", *leaf.path), keys=tuple(f"encoder.{key}" for key in leaf.keys))
+    if norm:
+        last = _Leaves(("encoder",), ("encoder.",))
+        last.norm("norm", "norm")
+        yield from last.found
+
+
+def decoder_leaves(depth: int) -> Iterator[Leaf]:
+    """Yields the leaves of a `MaskedAutoencoder` beside its encoder; its decoder has `depth` blocks.
+
+    mmaction has no decoder: its blocks get the encoder's names.
+    """
     yield Leaf(("encoder_to_decoder", "kernel"), ("encoder_to_decoder.weight",), LINEAR)
     yield Leaf(("mask_token",), ("mask_token",), VECTOR, (0, 1))
-    last = config.decoder.depth - 1
-    for leaf in block_leaves(("decoder", f"blocks_0_{last}"), 0, last):
+    for leaf in block_leaves(("decoder", f"blocks_0_{depth - 1}"), 0, depth - 1):
         yield dataclasses.replace(leaf, keys=tuple(f"decoder.{key}" for key in leaf.keys))
     rest = _Leaves(("decoder",), ("decoder.",))
     rest.norm("norm", "norm")
@@ -152,14 +163,25 @@ def autoencoder_leaves(config: AutoencoderConfig) -> Iterator[Leaf]:
     yield from rest.found
 
 
-def classifier_leaves(config: ClassifierConfig) -> Iterator[Leaf]:
-    """Yields all leaves of a `Classifier`."""
-    yield from _encoder_leaves(config.encoder, not config.mean_pooling)
+def head_leaves(mean_pooling: bool) -> Iterator[Leaf]:
+    """Yields the leaves of a `Classifier` beside its encoder."""
     rest = _Leaves((), ("",))
-    if config.mean_pooling:
+    if mean_pooling:
         rest.norm("fc_norm", "fc_norm")
     rest.linear("head", "cls_head.fc_cls")
     yield from rest.found
+
+
+def autoencoder_leaves(config: AutoencoderConfig) -> Iterator[Leaf]:
+    """Yields all leaves of a `MaskedAutoencoder`."""
+    yield from encoder_leaves(config.encoder, config.encoder_norm)
+    yield from decoder_leaves(config.decoder.depth)
+
+
+def classifier_leaves(config: ClassifierConfig) -> Iterator[Leaf]:
+    """Yields all leaves of a `Classifier`."""
+    yield from encoder_leaves(config.encoder, not config.mean_pooling)
+    yield from head_leaves(config.mean_pooling)
 
 
 def detector_leaves(config: DetectorConfig) -> Iterator[Leaf]:
@@ -190,16 +212,6 @@ def model_leaves(vit: ViTConfig, config: DetectorConfig) -> Iterator[Leaf]:
         yield dataclasses.replace(leaf, path=("backbone", *leaf.path), keys=keys)
     for leaf in detector_leaves(config):
         yield dataclasses.replace(leaf, path=("detector", *leaf.path))
-
-
-def _encoder_leaves(vit: ViTConfig, norm: bool) -> Iterator[Leaf]:
-    """Yields the leaves of an `Encoder`."""
-    for leaf in backbone_leaves(vit):
-        yield dataclasses.replace(leaf, path=("encoder", *leaf.path), keys=tuple(f"encoder.{key}" for key in leaf.keys))
-    if norm:
-        last = _Leaves(("encoder",), ("encoder.",))
-        last.norm("norm", "norm")
-        yield from last.found
 
 
 def _masked_conv(path: Path, prefix: str) -> list[Leaf]:

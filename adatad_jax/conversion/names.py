@@ -56,34 +56,32 @@ OUTER = r"^(?:(?:module|model|backbone)\.)+"  # possible prefix of tensors outsi
 
 @dataclass(frozen=True)
 class Passenger:
-    """Unused tensors kept for export: tensors that a file holds beside the encoder.
+    """Tensors that a file holds beside the encoder. Detectors do not use them; whole networks do.
 
     Attributes:
       pattern: regular expression of the whole name, after the file's prefix.
       name: mmaction's name, as a replacement for the pattern; None where mmaction has no such tensor.
-      reason: why the detector does not use the tensors.
+      meaning: what the tensors are, and what uses them.
     """
 
     pattern: str
     name: str | None
-    reason: str
+    meaning: str
 
 
 PASSENGERS = (
+    Passenger(r"fc_norm\.(weight|bias)", r"fc_norm.\1", "norm of the classifier, for fine-tuning and classify"),
     Passenger(
-        r"fc_norm\.(weight|bias)",
-        r"fc_norm.\1",
-        "norm of the classifier; the detector reads the output of the last block",
-    ),
-    Passenger(
-        r"(?:cls_head\.fc_cls|head|classifier)\.(weight|bias)", r"cls_head.fc_cls.\1", "classifier of the pre-training"
+        r"(?:cls_head\.fc_cls|head|classifier)\.(weight|bias)",
+        r"cls_head.fc_cls.\1",
+        "classifier, for fine-tuning and classify",
     ),
     Passenger(
         r"(?:norm|layernorm)\.(?:weight|bias)",
         None,
-        "norm after the encoder; the detector reads the output of the last block",
+        "norm after the encoder, for masked pre-training and classifiers without fc_norm",
     ),
-    Passenger(r"decoder\..+|encoder_to_decoder\.weight|mask_token", None, "decoder of the masked pre-training"),
+    Passenger(r"decoder\..+|encoder_to_decoder\.weight|mask_token", None, "decoder, for masked pre-training"),
 )
 
 
@@ -119,11 +117,11 @@ class Naming:
         return key[len(self.prefix) :] if key.startswith(self.prefix) and self.prefix else re.sub(OUTER, "", key)
 
     def unused(self, key: str) -> tuple[str, str] | None:
-        """Returns the name under which an unused tensor is kept, and why it is unused; None for any other tensor."""
+        """Returns the name under which a tensor beside the encoder is kept, and what it is; None for all others."""
         bare = self.bare(key)
         for known in PASSENGERS:
             if match := re.fullmatch(known.pattern, bare):
-                return match.expand(known.name) if known.name else key, known.reason
+                return match.expand(known.name) if known.name else key, known.meaning
         return None
 
 
@@ -205,11 +203,19 @@ def recognise(keys: Collection[str], source: Path) -> Naming:
             f"{source}: a mixture of {len(found)} networks or layouts: {names}; give a file with only one of them"
         )
     layout, prefix, _ = found[0]
-    naming = Naming(layout, prefix, RENAMED.get(layout, ()))
-    if layout is Layout.HUGGING_FACE:
-        biases = {key.split("attention.attention.")[-1] for key in keys if key.startswith(prefix)}
-        if biases & {live for _, live in LIVE_BIASES} and not biases & {saved for saved, _ in LIVE_BIASES}:
-            naming = Naming(layout, prefix, LIVE_BIASES + naming.renamed)
-        elif not biases & {name for pair in LIVE_BIASES for name in pair}:
-            naming = Naming(layout, prefix, naming.renamed, has_biases=False)
-    return naming
+    return with_biases(Naming(layout, prefix, RENAMED.get(layout, ())), [key for key in keys if key.startswith(prefix)])
+
+
+def with_biases(naming: Naming, keys: Collection[str]) -> Naming:
+    """Returns a naming with the names that a file's attention has for its biases, if it has any.
+
+    Args:
+      naming: of the file.
+      keys: names of the tensors that show it.
+    """
+    if naming.layout is not Layout.HUGGING_FACE:
+        return naming
+    biases = {key.split("attention.attention.")[-1] for key in keys}
+    if biases & {live for _, live in LIVE_BIASES} and not biases & {saved for saved, _ in LIVE_BIASES}:
+        return replace(naming, renamed=LIVE_BIASES + naming.renamed)
+    return replace(naming, has_biases=bool(biases & {name for pair in LIVE_BIASES for name in pair}))

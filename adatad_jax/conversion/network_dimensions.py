@@ -3,13 +3,13 @@
 import re
 from pathlib import Path
 
+from adatad_jax.conversion.assembly import Tensors
 from adatad_jax.conversion.names import Layout, Naming
-from adatad_jax.conversion.videomae import Tensors
 from adatad_jax.errors import UserError
 from adatad_jax.models.sizes import DECODERS, NORM_EPS, AutoencoderConfig, ClassifierConfig, ViTConfig
 
 PYTORCH_EPS = 1e-5  # of the norms that transformers makes without an epsilon of its own
-HEADS = {decoder.width: decoder.heads for name, decoder in DECODERS.items() if name != "tiny"}
+HEADS = {decoder.width: decoder.heads for decoder in DECODERS.values()}
 
 
 def read_classifier_config(encoder: ViTConfig, tensors: Tensors, naming: Naming, source: Path) -> ClassifierConfig:
@@ -26,7 +26,7 @@ def read_classifier_config(encoder: ViTConfig, tensors: Tensors, naming: Naming,
     """
     classes = _required("cls_head.fc_cls.weight", "classifier", tensors, naming, source)[0]
     pooled = naming.parts("fc_norm.weight")[0] in tensors
-    return ClassifierConfig(encoder, classes, pooled, _head_eps(naming))
+    return ClassifierConfig(encoder, classes, pooled, head_eps(naming.layout))
 
 
 def read_autoencoder_config(
@@ -36,25 +36,21 @@ def read_autoencoder_config(
 
     Args:
       encoder, tensors, naming, source: as for `read_classifier_config`.
-      heads: attention heads of the decoder, which no tensor shows; None takes those of the published decoder of its
-        width.
+      heads: attention heads of the decoder, which no tensor shows; None takes those of `HEADS`, and 1 for other widths.
 
     Raises:
-      UserError: the file has no decoder, or its heads are not known.
+      UserError: the file has no decoder, or its width is not a multiple of the heads.
     """
     width = _required("encoder_to_decoder.weight", "decoder", tensors, naming, source)[0]
     hidden = _required("decoder.blocks.0.mlp.layers.0.0.weight", "decoder", tensors, naming, source)[0]
     index = re.compile(re.escape(naming.parts("decoder.blocks.")[0]) + r"(\d+)\.")
     depth = len({match[1] for key in tensors if (match := index.match(key))})
-    heads = heads or HEADS.get(width)
-    if heads is None:
-        raise UserError(
-            f"{source}: a decoder of width {width}, whose attention heads no tensor shows; published decoders have a "
-            f"width of {', '.join(map(str, HEADS))}"
-        )
+    heads = heads or HEADS.get(width, 1)
+    if width % heads:
+        raise UserError(f"{source}: a decoder of width {width} with {heads} attention heads; expected a divisor of it")
     decoder = ViTConfig(width, depth, heads, hidden, encoder.patch, encoder.image_size, encoder.norm_eps)
     normed = naming.parts("encoder.norm.weight")[0] in tensors
-    return AutoencoderConfig(encoder, decoder, normed, _head_eps(naming))
+    return AutoencoderConfig(encoder, decoder, normed, head_eps(naming.layout))
 
 
 def _required(name: str, part: str, tensors: Tensors, naming: Naming, source: Path) -> tuple[int, ...]:
@@ -68,6 +64,6 @@ def _required(name: str, part: str, tensors: Tensors, naming: Naming, source: Pa
     return shape
 
 
-def _head_eps(naming: Naming) -> float:
-    """Returns the epsilon of the norm before the head."""
-    return PYTORCH_EPS if naming.layout is Layout.HUGGING_FACE else NORM_EPS
+def head_eps(layout: Layout) -> float:
+    """Returns the epsilon of the norm before the head in files of a layout."""
+    return PYTORCH_EPS if layout is Layout.HUGGING_FACE else NORM_EPS

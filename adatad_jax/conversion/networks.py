@@ -1,23 +1,63 @@
 """Whole VideoMAE networks from and to PyTorch tensors: an encoder with its decoder, or with its classifier."""
 
-from collections.abc import Iterable
+import functools
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import flax.traverse_util
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from adatad_jax.conversion.assembly import POSITION_TOLERANCE, Shapes, Tensors, assemble, check_shapes
 from adatad_jax.conversion.layout import Leaf, autoencoder_leaves, classifier_leaves
 from adatad_jax.conversion.names import Layout, Naming
-from adatad_jax.conversion.videomae import POSITION_TOLERANCE, Shapes, Tensors, assemble
 from adatad_jax.models.autoencoder import MaskedAutoencoder
 from adatad_jax.models.classifier import Classifier
 from adatad_jax.models.layers import Params
 from adatad_jax.models.positions import sinusoid_table
 from adatad_jax.models.sizes import CHUNK_FRAMES, CHUNK_TUBELETS, AutoencoderConfig, ClassifierConfig, ViTConfig
 
+Network = MaskedAutoencoder | Classifier
 POSITIONS = "encoder.pos_embed"  # in the names of `layout.autoencoder_leaves`
+
+
+def first_parameters(model: Network, key: jax.Array) -> Any:
+    """Draws all parameters of a network, inside a compiled function."""
+    side = model.config.encoder.patch
+    frames, token = jnp.zeros((1, CHUNK_FRAMES, side, side, 3), jnp.uint8), jnp.zeros((1, 1), jnp.int32)
+    tokens = (token, token) if isinstance(model, MaskedAutoencoder) else ()
+    return model.init(key, frames, *tokens)["params"]
+
+
+def network_leaves(model: Network) -> Iterator[Leaf]:
+    """Yields all leaves of a network."""
+    if isinstance(model, MaskedAutoencoder):
+        yield from autoencoder_leaves(model.config)
+    else:
+        yield from classifier_leaves(model.config)
+
+
+@functools.cache
+def network_shapes(model: Network) -> Shapes:
+    """Returns path -> shape for every parameter of a network."""
+    shapes = jax.eval_shape(functools.partial(first_parameters, model), jax.random.key(0))
+    return {path: leaf.shape for path, leaf in flax.traverse_util.flatten_dict(shapes).items()}
+
+
+def check_network(params: Params, model: Network, where: Path) -> None:
+    """Checks the shapes of parameters against those of a network, as `detector.check_parameters` does of a detector.
+
+    Args:
+      params: the parameters.
+      model: the network of the configuration.
+      where: where the parameters are, for messages.
+
+    Raises:
+      UserError: shapes differ; lists every array that differs.
+    """
+    check_shapes(params, network_shapes(model), "encoder", model.config.encoder, where)
 
 
 def read_autoencoder(
@@ -37,9 +77,7 @@ def read_autoencoder(
     Raises:
       UserError: tensors are missing, have a wrong shape or type, or are unknown; lists all of them.
     """
-    clips = _clips(config.encoder)
-    token = jax.ShapeDtypeStruct((1, 1), jnp.int32)
-    shapes = jax.eval_shape(MaskedAutoencoder(config).init, jax.random.key(0), clips, token, token)["params"]
+    shapes = network_shapes(MaskedAutoencoder(config))
     return _read(autoencoder_leaves(config), shapes, config.encoder, tensors, source, naming, allowed)
 
 
@@ -47,7 +85,7 @@ def read_classifier(
     config: ClassifierConfig, tensors: Tensors, source: Path, naming: Naming, allowed: Iterable[str] = ()
 ) -> Params:
     """Assembles the parameters of a `Classifier` from a file's tensors; arguments and errors as `read_autoencoder`."""
-    shapes = jax.eval_shape(Classifier(config).init, jax.random.key(0), _clips(config.encoder))["params"]
+    shapes = network_shapes(Classifier(config))
     return _read(classifier_leaves(config), shapes, config.encoder, tensors, source, naming, allowed)
 
 
@@ -61,25 +99,26 @@ def write_autoencoder(config: AutoencoderConfig, params: Params, naming: Naming)
       params: the parameters.
       naming: the names to give (`network_naming`), in a layout with biases on q and v.
     """
-    return _write(autoencoder_leaves(config), params, config.encoder, naming)
+    tensors = write_leaves(autoencoder_leaves(config), params, naming)
+    return tensors | write_positions(params, config.encoder, naming)
 
 
 def write_classifier(config: ClassifierConfig, params: Params, naming: Naming) -> dict[str, np.ndarray]:
     """Splits the parameters of a `Classifier` into PyTorch tensors, by name; as `write_autoencoder`."""
-    return _write(classifier_leaves(config), params, config.encoder, naming)
+    tensors = write_leaves(classifier_leaves(config), params, naming)
+    return tensors | write_positions(params, config.encoder, naming)
 
 
 def _read(
     leaves: Iterable[Leaf],
-    tree: Params,
+    shapes: Shapes,
     vit: ViTConfig,
     tensors: Tensors,
     source: Path,
     naming: Naming,
     allowed: Iterable[str],
 ) -> Params:
-    """Assembles leaves of the shapes in a tree, and the positions of the file if they are its own."""
-    shapes: Shapes = {path: leaf.shape for path, leaf in flax.traverse_util.flatten_dict(tree).items()}
+    """Assembles leaves of these shapes, and the positions of the file if they are its own."""
     (key,) = naming.parts(POSITIONS)
     fixed, found = _sinusoids(vit), tensors.get(key)
     problems = []
@@ -91,26 +130,34 @@ def _read(
     return params
 
 
-def _write(leaves: Iterable[Leaf], params: Params, vit: ViTConfig, naming: Naming) -> dict[str, np.ndarray]:
-    """Splits parameters into tensors; those that the layout has in several parts are split on their first axis."""
+def write_leaves(leaves: Iterable[Leaf], params: Params, naming: Naming) -> dict[str, np.ndarray]:
+    """Splits parameters into PyTorch tensors, by name.
+
+    Tensors that the layout has in several parts are split on their first axis.
+
+    Args:
+      leaves: of the parameters.
+      params: the tree of a network.
+      naming: the names to give (`network_naming`).
+    """
     flat = flax.traverse_util.flatten_dict(params)
     out: dict[str, np.ndarray] = {}
     for leaf in leaves:
         for key, value in leaf.write(np.asarray(flat[leaf.path])).items():
             parts = naming.parts(key)
             out.update(zip(parts, np.split(value, len(parts)), strict=True))
-    own = flat.get(("encoder", "pos_embed"))
-    if own is not None or naming.layout is Layout.MMACTION:
-        (key,) = naming.parts(POSITIONS)
-        out[key] = _sinusoids(vit) if own is None else np.asarray(own)[None]
     return out
+
+
+def write_positions(params: Params, vit: ViTConfig, naming: Naming) -> dict[str, np.ndarray]:
+    """Returns the table of positions as files have it: mmaction's always do, others where it is a parameter."""
+    own = params["encoder"].get("pos_embed")
+    if own is None and naming.layout is not Layout.MMACTION:
+        return {}
+    (key,) = naming.parts(POSITIONS)
+    return {key: _sinusoids(vit) if own is None else np.asarray(own)[None]}
 
 
 def _sinusoids(vit: ViTConfig) -> np.ndarray:
     """Returns the fixed positions as files have them, [1, 8*grid*grid, C]."""
     return sinusoid_table(CHUNK_TUBELETS * (vit.image_size // vit.patch) ** 2, vit.width)[None]
-
-
-def _clips(vit: ViTConfig) -> jax.ShapeDtypeStruct:
-    """Returns the shape of one clip's frames."""
-    return jax.ShapeDtypeStruct((1, CHUNK_FRAMES, vit.image_size, vit.image_size, 3), jnp.uint8)

@@ -115,6 +115,7 @@ def write_tensors(
     state_dict: Mapping[str, np.ndarray],
     averaged: Mapping[str, np.ndarray] | None = None,
     record: Mapping[str, Any] | None = None,
+    wrapper: str = WRAPPERS[0],
 ) -> None:
     """Writes tensors under `state_dict` and `state_dict_ema`, as is usual in PyTorch; the file appears once complete.
 
@@ -126,11 +127,12 @@ def write_tensors(
       state_dict: name -> tensor, of any dtype that torch has.
       averaged: the moving average in the same form.
       record: plain values to store beside the tensors (under `RECORD`); other programs that read the file ignore them.
+      wrapper: key of the tensors in place of `state_dict`; in `.safetensors` it may be empty: no prefix.
 
     Raises:
       UserError: the file has another suffix, or cannot be written.
     """
-    contents = {WRAPPERS[0]: state_dict} | ({AVERAGED: averaged} if averaged else {})
+    contents = {wrapper: state_dict} | ({AVERAGED: averaged} if averaged else {})
     if path.suffix not in (".pth", ".pt", ".bin", ".safetensors"):
         raise UserError(f"{path}: expected a name that ends in .pth or .safetensors")
     # Named after this process: another process may be writing the same file.
@@ -142,13 +144,14 @@ def write_tensors(
         if path.suffix == ".safetensors":
             # The library writes memory as it is laid out, so a transposed view would be read back wrong.
             flat = {
-                f"{wrapper}.{key}": np.require(value, requirements="C")
-                for wrapper, tensors in contents.items()
+                f"{part}.{key}" if part else key: np.require(value, requirements="C")
+                for part, tensors in contents.items()
                 for key, value in tensors.items()
             }
-            save_file(flat, partial, {RECORD: json.dumps(record)} if record else None)
+            # transformers refuses files that do not say that they are PyTorch's.
+            save_file(flat, partial, {"format": "pt"} | ({RECORD: json.dumps(record)} if record else {}))
         else:
-            nested = {wrapper: {k: _to_torch(v) for k, v in tensors.items()} for wrapper, tensors in contents.items()}
+            nested = {part: {k: _to_torch(v) for k, v in tensors.items()} for part, tensors in contents.items()}
             _torch().save(nested | ({RECORD: json.dumps(record)} if record else {}), partial)
         partial.chmod(mode)  # safetensors makes files that only their owner can read
         partial.replace(path)

@@ -3,9 +3,8 @@
 import dataclasses
 import re
 import statistics
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 import flax.traverse_util
@@ -13,11 +12,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from adatad_jax.conversion.assembly import POSITION_TOLERANCE, Shapes, assemble
+from adatad_jax.conversion.beside import Beside, has_classifier
 from adatad_jax.conversion.detector_backbone import Adapters
-from adatad_jax.conversion.folders import on_host
 from adatad_jax.conversion.hugging_face import HEADS, NORM_EPS, read_settings
-from adatad_jax.conversion.layout import Leaf, backbone_leaves
-from adatad_jax.conversion.names import MMACTION, Layout, Naming, recognise
+from adatad_jax.conversion.layout import backbone_leaves
+from adatad_jax.conversion.names import Layout, Naming, recognise
 from adatad_jax.conversion.torch_file import TensorFile, foreign_note
 from adatad_jax.errors import UserError
 from adatad_jax.models.backbone import Backbone
@@ -25,11 +25,7 @@ from adatad_jax.models.layers import Params
 from adatad_jax.models.positions import sinusoid_table
 from adatad_jax.models.sizes import CHUNK_FRAMES, CHUNK_TUBELETS, SIZES, TUBELET, ViTConfig
 
-Shapes = dict[tuple[str, ...], tuple[int, ...]]
-Tensors = Mapping[str, np.ndarray]
-
 PRE_TRAINED = " (pre-training)"  # end of a layout's name
-POSITION_TOLERANCE = 1e-6
 PATCH_TENSORS = 2  # weight and bias
 ADAPTER_TENSORS = 9  # gamma, and weight and bias of down, depthwise, pointwise, up
 NOT_FINE_TUNED = (
@@ -51,9 +47,10 @@ class ConvertedBackbone:
       heads, image_size: None where neither the file nor its size shows them (`config` then holds placeholders).
       read: number of tensors in the file.
       groups: part of the backbone -> number of tensors mapped to its parameters.
-      left_out: unused tensor -> why it is not used.
-      unused: the unused tensors, unchanged, kept for export; under mmaction's names (without `backbone.`) where
-        mmaction has such a tensor, else under the file's names.
+      left_out: tensor that is no parameter of a `Backbone` -> what it is.
+      unused: these tensors, unchanged; under mmaction's names (without `backbone.`) where mmaction has such a tensor,
+        else under the file's names. `conversion.beside` reads a decoder or a classifier from them.
+      beside: what is known of these tensors.
       notes: remarks on the file, such as what it does not show and had to be assumed.
       adapters: of a detector; None for a VideoMAE.
     """
@@ -69,6 +66,7 @@ class ConvertedBackbone:
     groups: dict[str, int]
     left_out: dict[str, str]
     unused: dict[str, np.ndarray]
+    beside: Beside
     notes: tuple[str, ...]
     adapters: Adapters | None = None
 
@@ -88,7 +86,7 @@ class ConvertedBackbone:
             f"read    {self.read} tensors",
             f"mapped  {self.mapped} tensors, {count_parameters(self.params):,} parameters: "
             + ", ".join(f"{name} {count}" for name, count in self.groups.items()),
-            f"unused  {len(self.left_out)} tensors, kept for export:",
+            f"beside  {len(self.left_out)} tensors that a detector does not use, kept as they are:",
             *(f"  {key}: {reason}" for key, reason in self.left_out.items()),
             self._adapters(),
             *(f"note    {note}" for note in self.notes),
@@ -127,6 +125,7 @@ class ConvertedBackbone:
             "groups": self.groups,
             "parameters": count_parameters(self.params),
             "left_out": self.left_out,
+            "beside": self.beside.record(),
             "initialised": {"adapters": 0 if adapters else ADAPTER_TENSORS * self.config.depth},
             "adapters": adapters._replace(params={})._asdict() if adapters else None,
             "notes": self.notes,
@@ -155,7 +154,7 @@ def convert_backbone(file: TensorFile) -> ConvertedBackbone:
         )
     config = _dimensions(file, naming)
     size = next((name for name, known in SIZES.items() if _shapes(known) == _shapes(config)), "custom")
-    naming, heads, image_size, norm_eps, notes = _settings(file, naming, config, size)
+    naming, heads, image_size, norm_eps, beside, notes = _settings(file, naming, config, size)
     positions = naming.parts("pos_embed")[0]
     table = file.tensors.get(positions)
     unused, left_out, problems = _find_unused(file, naming, config.width)
@@ -197,6 +196,7 @@ def convert_backbone(file: TensorFile) -> ConvertedBackbone:
         groups=groups,
         left_out=left_out,
         unused=unused,
+        beside=beside if has_classifier(unused) else dataclasses.replace(beside, classes=None),
         notes=tuple(notes),
     )
 
@@ -208,6 +208,7 @@ class _Settings(NamedTuple):
     heads: int | None
     image_size: int | None
     norm_eps: float
+    beside: Beside
     notes: list[str]
 
 
@@ -216,11 +217,17 @@ def _settings(file: TensorFile, naming: Naming, config: ViTConfig, size: str) ->
     heads = SIZES[size].heads if size in SIZES else HEADS.get(config.width)
     image_size: int | None = None
     norm_eps = config.norm_eps
+    beside = Beside.of_layout(naming.layout)
     notes: list[str] = []
-    if naming.layout is Layout.HUGGING_FACE and file.config:
+    if file.record:  # this package wrote the file
+        beside, encoder = Beside.of_record(file.record, file.path), file.record.get("encoder", {})
+        heads, image_size = encoder.get("heads", heads), encoder.get("image_size")
+        norm_eps = encoder.get("norm_eps", norm_eps)
+    elif naming.layout is Layout.HUGGING_FACE and file.config:
         settings = read_settings(file.config, _shown(config), file.path)
         heads, image_size, norm_eps = settings.heads, settings.image_size, settings.norm_eps
         naming = dataclasses.replace(naming, has_biases=settings.has_biases)
+        beside = dataclasses.replace(beside, decoder_heads=settings.decoder_heads)
     elif naming.layout is Layout.HUGGING_FACE:
         norm_eps = NORM_EPS
         notes.append(f"no config.json beside the weights: transformers' default norm epsilon, {NORM_EPS:g}, is used")
@@ -234,7 +241,7 @@ def _settings(file: TensorFile, naming: Naming, config: ViTConfig, size: str) ->
         notes.append(foreign_note(file))
     if size not in SIZES:
         notes.append(f"no configuration takes a backbone of this size: config.model.size is one of {', '.join(SIZES)}")
-    return _Settings(naming, heads, image_size, norm_eps, notes)
+    return _Settings(naming, heads, image_size, norm_eps, beside, notes)
 
 
 def _shown(config: ViTConfig) -> dict[str, int]:
@@ -278,75 +285,6 @@ def _find_unused(
             problems.append(f"wrong shape: {key} is {value.shape}, expected {shape}")
         unused[name], left_out[name] = value, reason
     return unused, left_out, problems
-
-
-def assemble(
-    leaves: Iterable[Leaf],
-    shapes: Shapes,
-    tensors: Tensors,
-    source: Path,
-    allowed: Iterable[str] = (),
-    naming: Naming = MMACTION,
-    problems: Iterable[str] = (),
-) -> tuple[Params, int]:
-    """Builds the parameter tree of `leaves` from a file's tensors.
-
-    Args:
-      leaves: the leaves to build.
-      shapes: path -> shape that the model expects, for every leaf.
-      tensors: the file's tensors, by its own names.
-      source: the file, for messages.
-      allowed: tensors that may be there and are not used.
-      naming: the meaning of the file's names.
-      problems: what else is wrong with the file, to be listed with the rest.
-
-    Returns:
-      The tree, float32, and the number of tensors used.
-
-    Raises:
-      UserError: tensors are missing, have a wrong shape or type, or are unknown; lists all of them, and `problems`.
-    """
-    leaves = list(leaves)
-    known, problems = set(allowed), list(problems)
-    used = 0
-    for leaf in leaves:
-        whole = leaf.torch_shape(shapes[leaf.path])
-        for key in leaf.keys:
-            parts = naming.parts(key)
-            known |= set(parts)
-            used += len(parts)
-            expected = whole if len(parts) <= 1 else (whole[0] // len(parts), *whole[1:])
-            problems += [line for part in parts if (line := _misfit(part, key, tensors, expected, naming))]
-    problems += [f"unknown: {key} {value.shape}" for key, value in tensors.items() if key not in known]
-    if problems:
-        raise UserError(
-            f"{source}: {len(problems)} tensors do not fit, read as {naming.layout.value}:\n  " + "\n  ".join(problems)
-        )
-    tree = {leaf.path: np.asarray(on_host(_read(leaf, tensors, naming, shapes))) for leaf in leaves}
-    return flax.traverse_util.unflatten_dict(tree), used
-
-
-def _misfit(part: str, key: str, tensors: Tensors, expected: tuple[int, ...], naming: Naming) -> str:
-    """Returns what is wrong with the file's tensor `part`, which is all or part of mmaction's `key`; "" if it fits."""
-    if part not in tensors:
-        return f"missing: {part}" + (f" (for {key})" if naming.bare(part) != key else "")
-    found = tensors[part]
-    if found.shape != expected:
-        return f"wrong shape: {part} is {found.shape}, expected {expected}"
-    if not jnp.issubdtype(found.dtype, jnp.floating):
-        return f"wrong type: {part} is {found.dtype}, expected floating point"
-    return ""
-
-
-def _read(leaf: Leaf, tensors: Tensors, naming: Naming, shapes: Shapes) -> np.ndarray:
-    """Assembles a leaf from tensors that fit."""
-    joined = {}
-    for key in leaf.keys:
-        parts = [tensors[part] for part in naming.parts(key)]
-        if not parts:
-            parts = [np.zeros(leaf.torch_shape(shapes[leaf.path]), np.float32)]
-        joined[key] = np.concatenate(parts) if len(parts) > 1 else parts[0]
-    return leaf.read(joined)
 
 
 def backbone_shapes(config: ViTConfig) -> Shapes:

@@ -13,7 +13,7 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -109,10 +109,10 @@ def read_entry(records: Path) -> Entry | None:
         return None
 
 
-def cached_names(folder: Path, short_side: int) -> list[str]:
-    """Returns the names of the videos that a cache describes at a short side, ascending."""
-    top = folder / str(short_side)
-    return sorted(path.relative_to(top).with_suffix("").as_posix() for path in top.rglob("*.json"))
+def cached_names(folder: Path, short_sides: Iterable[int]) -> list[str]:
+    """Returns the names of the videos that a cache describes at one of some short sides, ascending."""
+    tops = [folder / str(side) for side in short_sides]
+    return sorted({path.relative_to(top).with_suffix("").as_posix() for top in tops for path in top.rglob("*.json")})
 
 
 def checksum(records: Path) -> str:

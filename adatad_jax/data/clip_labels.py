@@ -13,7 +13,7 @@ from adatad_jax.data.annotation_table import SPLIT, split_by_hash
 from adatad_jax.data.annotations import read_classes, select_subset
 from adatad_jax.data.cache import cached_names
 from adatad_jax.data.clip_table import Row, read_table
-from adatad_jax.data.clip_videos import ClipVideo, find_videos, named, usable_clips
+from adatad_jax.data.clip_videos import ClipVideo, find_videos, named, only_cached, usable_clips
 from adatad_jax.errors import UserError, few, listed
 from adatad_jax.video.names import EXTENSIONS, find_files, videos_below
 from adatad_jax.video.spelling import normal
@@ -143,7 +143,7 @@ def _by_table(data: LabelledClipsConfig) -> dict[str, Labelled]:
         raise UserError(f"{path}: {len(problems)} problem(s) to correct:{listed(problems)}")
     if repeated := len(rows) - len(missing) - len(own):
         _logger.warning("%s: %d lines repeat others, and count once", path, repeated)
-    if data.videos and Path(data.videos).is_dir():
+    if not only_cached(data):
         _warn_of_unused(path, Path(data.videos), set(files.values()))
     return {name: Labelled(files[name], own[name][0].label, own[name][0].subset) for name in sorted(own)}
 
@@ -157,13 +157,13 @@ def _located(
       video as written -> name; name -> video file, or None where the cache stands in for it; and video as written ->
       problem, for those that are not found.
     """
-    folder = Path(data.videos)
-    if data.cache and not (data.videos and folder.is_dir()):
-        known = set(cached_names(Path(data.cache), data.short_side))
+    if only_cached(data):
+        known = set(cached_names(Path(data.cache), (data.short_side, data.crop)))
         names = {video: name for video in videos for name in (video, _without_extension(video)) if name in known}
-        problem = f"not in the cache {data.cache} at short side {data.short_side}"
+        problem = f"not in the cache {data.cache} at short side {data.short_side} or {data.crop}"
         missing = {video: f"{video}: {problem}" for video in videos if video not in names}
         return names, dict.fromkeys(names.values()), missing
+    folder = Path(data.videos)
     found, problems = find_files(folder, videos)
     written = {path: video for video, path in found.items()}
     files = named(written, folder)

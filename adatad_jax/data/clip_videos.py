@@ -50,16 +50,24 @@ def find_videos(data: ClipsConfig) -> dict[str, Path | None]:
       UserError: there is no such folder, it holds no video, or several of the same name.
     """
     folder = Path(data.videos)
-    if data.cache and not (data.videos and folder.is_dir()):
-        if names := cached_names(Path(data.cache), data.short_side):
+    if only_cached(data):
+        if names := cached_names(Path(data.cache), (data.short_side, data.crop)):
             return dict.fromkeys(names)
-        raise UserError(f"config.data.cache={data.cache}: holds no video at short side {data.short_side}")
+        raise UserError(
+            f"config.data.cache={data.cache}: holds no video at short side {data.short_side} or {data.crop}, and "
+            f"config.data.videos={data.videos or '(not set)'} is no folder"
+        )
     if not data.videos or not folder.is_dir():
         raise UserError(f"config.data.videos={data.videos or '(not set)'}: no such folder; expected one of video files")
     found = videos_below(folder)
     if not found:
         raise UserError(f"config.data.videos={folder}: no video file in this folder or its subfolders")
     return dict(sorted(named(found, folder).items()))
+
+
+def only_cached(data: ClipsConfig) -> bool:
+    """Tells whether the cache stands in for the folder of videos, which is not there."""
+    return bool(data.cache) and not (data.videos and Path(data.videos).is_dir())
 
 
 def named(paths: Iterable[Path], folder: Path) -> dict[str, Path]:

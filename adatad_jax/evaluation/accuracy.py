@@ -26,7 +26,8 @@ class Accuracy(NamedTuple):
         """Returns the share of each class's videos that are found, `[K]`; NaN for a class without videos."""
         counts = self.confusion.sum(1)
         shares = np.full(len(counts), np.nan)
-        return np.divide(np.diag(self.confusion), counts, out=shares, where=counts > 0)
+        np.divide(np.diag(self.confusion), counts, out=shares, where=counts > 0)
+        return shares
 
 
 def accuracy(probabilities: np.ndarray, labels: np.ndarray) -> Accuracy:

@@ -7,17 +7,18 @@ import time
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
 
-from adatad_jax.config.fields import Config, DataConfig
+from adatad_jax.config.fields import Config
+from adatad_jax.config.run_fields import ReadingConfig
 from adatad_jax.console import progress_bar, watched
 from adatad_jax.data.cache import Task, WriteError, cache_video, checksum, read_entry, record_file
 from adatad_jax.data.paths import check_paths
 from adatad_jax.data.propose import resolve
-from adatad_jax.data.sampling import KeptFrames, make_sampling
+from adatad_jax.data.sampling import make_sampling
 from adatad_jax.data.subset import load_classes, load_subset
 from adatad_jax.errors import UserError
 from adatad_jax.files import lock_held
@@ -44,9 +45,7 @@ class Item:
 
 
 def prepare(config: Config, folder: Path, quality: int | None, workers: int, console: Console) -> bool:
-    """Decodes the videos that the cache lacks, and prints a summary and the videos that failed.
-
-    A video counts as hanging after `data.time_limit` plus four times its length, rounded up to a power of two seconds.
+    """Decodes the videos that the cache of a detector lacks, and prints a summary and the videos that failed.
 
     Args:
       config: whose subsets, sampling and short sides the cache is for.
@@ -59,14 +58,36 @@ def prepare(config: Config, folder: Path, quality: int | None, workers: int, con
       Whether a run can start with the cache: no video failed, or `data.skip_broken` is set.
 
     Raises:
-      UserError: annotations are wrong, or the cache cannot be written because another prepare is writing into it or
-        the disk is full.
+      UserError: annotations are wrong, or as `fill`.
     """
-    started = time.monotonic()
     config = config.with_fields({"data.cache": ""})  # with a cache, video files would be allowed to be missing
     check_paths(config, weights=False)
     config = resolve(config, console)
-    items, failures = find_videos(config, folder, quality)
+    return fill(*find_videos(config, folder, quality), folder, config.data, workers, console)
+
+
+def fill(
+    items: Sequence[Item], missing: Sequence[str], folder: Path, data: ReadingConfig, workers: int, console: Console
+) -> bool:
+    """Decodes the videos that a cache lacks, and prints a summary and the videos that failed.
+
+    A video counts as hanging after `data.time_limit` plus four times its length, rounded up to a power of two seconds.
+
+    Args:
+      items: the videos, also those that are up to date.
+      missing: one message per video that is missing.
+      folder: of the cache.
+      data: time limit, threads, reader, and whether a run may skip videos.
+      workers: number of processes.
+      console: where to report.
+
+    Returns:
+      Whether a run can start with the cache: no video failed, or `data.skip_broken` is set.
+
+    Raises:
+      UserError: the cache cannot be written because another prepare is writing into it or the disk is full.
+    """
+    started, failures = time.monotonic(), list(missing)
     waiting = [item for item in items if item.task.short_sides]
     needed = sum(estimate_bytes(item) for item in waiting)
     total, frames, videos = len(items) + len(failures), 0, 0
@@ -80,9 +101,9 @@ def prepare(config: Config, folder: Path, quality: int | None, workers: int, con
         console.print(
             f"{len(waiting)} videos to decode, about {needed / 1e9:.2g} GB; {len(items) - len(waiting)} are up to date"
         )
-        if config.data.reader == DECORD:
-            console.print(_tally_readers([item.task.source for item in waiting], config.data))
-        decoded = _decode(waiting, workers, config.data.time_limit)
+        if data.reader == DECORD:
+            console.print(_tally_readers([item.task.source for item in waiting], data))
+        decoded = _decode(waiting, workers, data.time_limit)
         with progress_bar(console) as progress, closing(decoded):
             bar = progress.add_task("decoding", total=sum(item.seconds for item in waiting))
             for done, (item, outcome) in enumerate(decoded, start=1):
@@ -100,10 +121,10 @@ def prepare(config: Config, folder: Path, quality: int | None, workers: int, con
     )
     if failures:
         console.print(f"{len(failures)} videos are not in it:", *failures, sep="\n  ")
-    return not failures or config.data.skip_broken
+    return not failures or data.skip_broken
 
 
-def _tally_readers(sources: Sequence[Path], data: DataConfig) -> str:
+def _tally_readers(sources: Sequence[Path], data: ReadingConfig) -> str:
     """Describes which reader reads how many of the videos that can be read at all."""
 
     def reason(path: Path) -> str | None:
@@ -145,17 +166,22 @@ def find_videos(config: Config, folder: Path, quality: int | None) -> tuple[list
         for video in subset.videos.values():
             sides.setdefault(video.name, set()).add(short_side)
             seconds[video.name] = video.duration
-    items, kept = [], make_sampling(data)
-    for name, path in files.items():
-        lacking = tuple(side for side in sorted(sides[name]) if not _is_done(folder, side, name, path, kept, quality))
-        items.append(Item(Task(folder, name, path, lacking, kept, quality, data.reader), seconds[name]))
-    return items, list(missing.values())
+    kept = make_sampling(data)
+    tasks = {
+        name: Task(folder, name, path, tuple(sides[name]), kept, quality, data.reader) for name, path in files.items()
+    }
+    return [Item(lacking(task), seconds[name]) for name, task in tasks.items()], list(missing.values())
 
 
-def _is_done(folder: Path, short_side: int, name: str, source: Path, kept: KeptFrames, quality: int | None) -> bool:
-    """Tells whether the cache holds a video as it would be written now."""
-    entry = read_entry(record_file(folder, short_side, name))
-    return entry is not None and entry.is_of(source, kept, quality)
+def lacking(task: Task) -> Task:
+    """Returns a task without the short sides at which the cache holds the video as it would be written now."""
+    sides = (side for side in sorted(task.short_sides) if not _is_done(task, side))
+    return replace(task, short_sides=tuple(sides))
+
+
+def _is_done(task: Task, short_side: int) -> bool:
+    entry = read_entry(record_file(task.folder, short_side, task.name))
+    return entry is not None and entry.is_of(task.source, task.kept, task.quality)
 
 
 def estimate_bytes(item: Item) -> float:

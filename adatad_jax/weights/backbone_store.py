@@ -1,6 +1,7 @@
 """Converted backbones: written to disk, read without torch, and inserted into a model's parameters."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -8,15 +9,17 @@ import flax.traverse_util
 import numpy as np
 
 from adatad_jax.conversion import folders
+from adatad_jax.conversion.beside import Beside
 from adatad_jax.conversion.detector_backbone import Adapters
-from adatad_jax.conversion.dimensions import adapters_words
+from adatad_jax.conversion.dimensions import adapters_words, backbone_size
 from adatad_jax.conversion.folders import PARAMS_FOLDER, SUMMARY_FILE, UNUSED_FILE
+from adatad_jax.conversion.names import Layout
 from adatad_jax.conversion.torch_file import CONFIG_FILE, TensorFile, read_tensors, write_tensors
 from adatad_jax.conversion.videomae import PRE_TRAINED, ConvertedBackbone, convert_backbone
 from adatad_jax.errors import UserError, one_line
 from adatad_jax.files import write_text
 from adatad_jax.models.layers import Params
-from adatad_jax.models.sizes import CHUNK_TUBELETS, ViTConfig
+from adatad_jax.models.sizes import CHUNK_TUBELETS, IMAGE_SIZE, SIZES, ViTConfig
 
 ADAPTERS = "tia"  # key of the adapters beside the backbone's parameters
 
@@ -29,21 +32,35 @@ class LoadedBackbone:
       params: parameters of a `Backbone` without adapters, all blocks in one stack, float32.
       summary: the conversion summary, as text.
       norm_eps: epsilon of every LayerNorm.
-      unused: unused tensors kept for export, unchanged (`ConvertedBackbone`).
+      unused: tensors beside the encoder, unchanged (`ConvertedBackbone`): a decoder or a classifier, if it has one.
+      beside: what is known of these tensors.
       heads, image_size: number of attention heads, and side of the pre-training frames in pixels; None if the file does
         not show them.
       adapters: of the detector that the backbone comes from; None without any.
       is_pre_trained: whether the weights are known to come from pre-training without fine-tuning.
+      origin: what they are, in words.
     """
 
     params: Params
     summary: str
     norm_eps: float
     unused: dict[str, np.ndarray]
+    beside: Beside
     heads: int | None
     image_size: int | None
     adapters: Adapters | None = None
     is_pre_trained: bool = False
+    origin: str = ""
+
+    @property
+    def vit(self) -> ViTConfig:
+        """Returns the encoder's dimensions; heads and image size are placeholders, 1 and 224, where not known."""
+        _, patch, _, _, width = self.params["patch_embed"]["kernel"].shape
+        blocks = next(value for name, value in self.params.items() if name.startswith("blocks_"))
+        depth, _, hidden = blocks["mlp"]["fc1"]["kernel"].shape
+        return ViTConfig(
+            width, depth, self.heads or 1, hidden, patch, self.image_size or IMAGE_SIZE, norm_eps=self.norm_eps
+        )
 
 
 def save_backbone(folder: Path, backbone: ConvertedBackbone) -> None:
@@ -107,9 +124,11 @@ def backbone_of(file: TensorFile) -> LoadedBackbone:
         backbone.summary(),
         backbone.config.norm_eps,
         backbone.unused,
+        backbone.beside,
         backbone.heads,
         backbone.image_size,
         is_pre_trained=backbone.layout.endswith(PRE_TRAINED),
+        origin=backbone.layout,
     )
 
 
@@ -121,15 +140,18 @@ def _load_folder(path: Path) -> LoadedBackbone:
     adapters = None
     if kept := record.get("adapters"):  # folders of earlier versions have no such entry
         adapters = Adapters(params.pop(ADAPTERS), tuple(kept["blocks"]), kept["side"], kept["hidden"])
+    layout = next(layout for layout in Layout if record["layout"].startswith(layout.value))
     return LoadedBackbone(
         params,
         record["account"],
         record["norm_eps"],
         unused,
+        Beside.of_record(record, path) if "beside" in record else Beside.of_layout(layout),
         record["heads"],
         record["image_size"],
         adapters,
         record["layout"].endswith(PRE_TRAINED),
+        f"converted from {record['source']}, {record['layout']}",
     )
 
 
@@ -149,8 +171,24 @@ def insert_backbone(params: Params, backbone: LoadedBackbone, vit: ViTConfig, so
       UserError: the weights have other sizes, or were trained with other heads, positions or norms. Every leaf and
         field that does not fit is listed.
     """
+    merged, problems = fit_backbone(params["backbone"], backbone, vit)
+    refuse(problems, vit, source)
+    return {**params, "backbone": merged}
+
+
+def fit_backbone(tree: Params, backbone: LoadedBackbone, vit: ViTConfig) -> tuple[Params, list[str]]:
+    """Replaces the parameters of a model's backbone, or encoder, by converted ones.
+
+    Args:
+      tree: of the model's backbone; arrays, or their shapes.
+      backbone: from `load_backbone`.
+      vit: dimensions of the model's backbone.
+
+    Returns:
+      A new tree, whose leaves that come from the weights are float32; and what does not fit, one line each.
+    """
     stacked = flax.traverse_util.flatten_dict(backbone.params)
-    wanted = flax.traverse_util.flatten_dict(params["backbone"])
+    wanted = flax.traverse_util.flatten_dict(tree)
     found = {}
     for path, value in stacked.items():
         if not path[0].startswith("blocks_"):
@@ -159,17 +197,9 @@ def insert_backbone(params: Params, backbone: LoadedBackbone, vit: ViTConfig, so
         for first, last, _ in vit.runs():
             name = f"blocks_{first}_{last}"
             # Nothing reads the blocks after the last side adapter, so a model may lack them.
-            if name in params["backbone"] or not vit.side:
+            if name in tree or not vit.side:
                 found[(name, *path[1:])] = value[first : last + 1]
-    problems = _insert_adapters(found, backbone.adapters, vit)
-    for field in ("norm_eps", "heads", "image_size"):
-        theirs, ours = getattr(backbone, field), getattr(vit, field)
-        if theirs not in (None, ours):
-            remedy = "" if field == "heads" else f"; set --config.model.{field}={theirs:g}"
-            problems.append(f"{field}: the weights were trained with {theirs:g}, the model has {ours:g}{remedy}")
-    depth = next(value.shape[0] for path, value in stacked.items() if path[0].startswith("blocks_"))
-    if depth != vit.depth:
-        problems.append(f"depth: found {depth} blocks, the model has {vit.depth}")
+    problems = _wrong_settings(backbone, vit) + _insert_adapters(found, backbone.adapters, vit)
     frozen = {path for path in wanted if ADAPTERS not in path}
     problems += [f"missing: {'/'.join(path)}" for path in sorted(frozen - found.keys())]
     for path, value in found.items():
@@ -178,14 +208,34 @@ def insert_backbone(params: Params, backbone: LoadedBackbone, vit: ViTConfig, so
             shape = (CHUNK_TUBELETS * (vit.image_size // vit.patch) ** 2, vit.width)
         if value.shape != shape:
             problems.append(f"{'/'.join(path)}: found {value.shape}, the model needs {shape}")
+    merged = {**wanted, **{path: np.asarray(value, np.float32) for path, value in found.items()}}
+    return flax.traverse_util.unflatten_dict(merged), problems
+
+
+def refuse(problems: Sequence[str], vit: ViTConfig, source: Path) -> None:
+    """Raises `UserError` if weights from `source` do not fit a model with this backbone; lists all `problems`."""
     if problems:
         raise UserError(
             f"{source}: the weights do not fit the configuration's backbone (width {vit.width}, depth {vit.depth}, "
             f"heads {vit.heads}, MLP {vit.mlp_hidden}, patch {vit.patch}, image_size {vit.image_size}, "
             f"norm_eps {vit.norm_eps:g}); set config.model to match, or give other weights:\n  " + "\n  ".join(problems)
         )
-    merged = {**wanted, **{path: np.asarray(value, np.float32) for path, value in found.items()}}
-    return {**params, "backbone": flax.traverse_util.unflatten_dict(merged)}
+
+
+def _wrong_settings(backbone: LoadedBackbone, vit: ViTConfig) -> list[str]:
+    """Returns what does not fit of a backbone's size, and of what no shape shows."""
+    theirs, problems = backbone.vit, []
+    for name, known in SIZES.items():
+        if backbone_size(known) == backbone_size(theirs) != backbone_size(vit):
+            problems.append(f"size: the weights are of size {name}; set --config.model.size={name}")
+    for field in ("norm_eps", "heads", "image_size"):
+        before, now = getattr(backbone, field), getattr(vit, field)
+        if before not in (None, now):
+            remedy = "" if field == "heads" else f"; set --config.model.{field}={before:g}"
+            problems.append(f"{field}: the weights were trained with {before:g}, the model has {now:g}{remedy}")
+    if theirs.depth != vit.depth:
+        problems.append(f"depth: found {theirs.depth} blocks, the model has {vit.depth}")
+    return problems
 
 
 def _insert_adapters(found: dict[tuple[str, ...], np.ndarray], adapters: Adapters | None, vit: ViTConfig) -> list[str]:

@@ -1,4 +1,7 @@
-"""Export of detectors in the format of the PyTorch release: both states in full, keys with the prefix `module.`."""
+"""Export for PyTorch: of detectors as the release has them, and of VideoMAEs (`weights.export_network`).
+
+A detector's file has both states in full, keys with the prefix `module.`.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -19,6 +22,7 @@ from adatad_jax.conversion.detector import (
 )
 from adatad_jax.conversion.dimensions import POSITIONS
 from adatad_jax.conversion.layout import BACKBONE_PREFIX
+from adatad_jax.conversion.names import Layout
 from adatad_jax.conversion.torch_file import write_tensors
 from adatad_jax.errors import UserError
 from adatad_jax.models.layers import Params
@@ -28,6 +32,7 @@ from adatad_jax.training import choosing
 from adatad_jax.training.parameters import merge
 from adatad_jax.training.retention import LATEST, Choice
 from adatad_jax.weights import detector_store
+from adatad_jax.weights.export_network import export_network, is_network
 from adatad_jax.weights.frozen import read_frozen
 from adatad_jax.weights.restore import restore_config
 from adatad_jax.weights.run_folder import read_config
@@ -35,27 +40,39 @@ from adatad_jax.weights.run_folder import read_config
 SUFFIXES = (".pth", ".safetensors")
 
 
-def export(source: Path, output: Path, step: Choice = LATEST) -> str:
-    """Writes a trained detector as a checkpoint of the PyTorch release.
+def export(source: Path, output: Path, step: Choice = LATEST, layout: Layout | None = None) -> str:
+    """Writes what a folder holds for PyTorch: a detector, or a VideoMAE with what is beside it.
 
     Args:
-      source: folder of a run, or of a converted detector.
-      output: the file, `.pth` (needs torch) or `.safetensors`; it must not exist.
+      source: folder of a run, or of a converted checkpoint.
+      output: the file, `.pth` (needs torch) or `.safetensors`; it must not exist. For a VideoMAE in the layout of
+        Hugging Face, a name without suffix is a folder.
       step: which checkpoint of a run, as for `read_chosen`.
+      layout: of a VideoMAE; None: mmaction's. A detector has one layout, that of the release.
 
     Returns:
       The conversion summary, as text.
 
     Raises:
-      UserError: there is no detector in the folder, or one with plain adapters; or the output exists or cannot be
-        written.
+      UserError: the folder holds nothing to export, or a detector with plain adapters; it has no such layout; or the
+        output exists or cannot be written.
     """
-    if output.suffix not in SUFFIXES:
+    is_folder = layout is Layout.HUGGING_FACE and not output.suffix
+    if output.suffix not in SUFFIXES and not is_folder:
         raise UserError(f"{output}: expected a name that ends in {' or '.join(SUFFIXES)}")
     if output.exists():
         raise UserError(f"{output}: exists already; remove it or name another output")
     if not source.is_dir():
-        raise UserError(f"{source}: no run here: expected the folder of a run or of a converted detector")
+        raise UserError(f"{source}: no run here: expected the folder of a run or of a converted checkpoint")
+    if is_network(source):
+        return export_network(source, output, step, layout or Layout.MMACTION)
+    if layout is not None:
+        raise UserError(f"{source}: a detector has one layout, that of the PyTorch release: leave --layout out")
+    return _export_detector(source, output, step)
+
+
+def _export_detector(source: Path, output: Path, step: Choice) -> str:
+    """Writes a trained detector as a checkpoint of the PyTorch release; arguments and errors as of `export`."""
     converted = detector_store.is_converted(source)
     if converted and step != LATEST:
         raise UserError(f"{source}: no run, but one detector: a step ({step}) can be chosen of a run alone")
@@ -94,8 +111,8 @@ def _check_adapters(config: Config, source: Path) -> None:
     """Raises `UserError` for a detector with plain adapters, which the release's detectors cannot hold."""
     if config.model.adaptation == "adapter":
         raise UserError(
-            f"{source}: a detector with plain adapters (config.model.adaptation='adapter'): the PyTorch release has "
-            "none, its adapters have a convolution over time; evaluate and detect read it from its folder"
+            f"{source}: a detector with plain adapters (config.model.adaptation='adapter'), which no model of the "
+            "PyTorch release has: its adapters have a convolution over time; evaluate and detect read the folder itself"
         )
 
 

@@ -15,12 +15,13 @@ import numpy as np
 
 from adatad_jax.config.build import make_vit
 from adatad_jax.config.fields import Config
+from adatad_jax.conversion.beside import Beside
 from adatad_jax.conversion.detector import CLASSIFIER_NORM, STATE, Tensors, convert_detector
 from adatad_jax.conversion.detector_backbone import Adapters
 from adatad_jax.conversion.dimensions import POSITIONS, Shown, adapters_words, read_dimensions
 from adatad_jax.conversion.folders import SUMMARY_FILE
 from adatad_jax.conversion.layout import BACKBONE_PREFIX
-from adatad_jax.conversion.names import DETECTORS, recognise
+from adatad_jax.conversion.names import DETECTORS, Layout, recognise
 from adatad_jax.conversion.torch_file import TensorFile, read_tensors
 from adatad_jax.errors import UserError, few
 from adatad_jax.models.adatad import AdaTAD
@@ -36,6 +37,7 @@ from adatad_jax.weights.backbone_store import (
     insert_backbone,
     load_backbone,
 )
+from adatad_jax.weights.clip_run import backbone_of_run, is_clip_run, read_clip_run
 from adatad_jax.weights.detector_store import Stored, is_converted, read_unused
 from adatad_jax.weights.load import load_trained
 from adatad_jax.weights.restore import restore_config
@@ -78,6 +80,8 @@ class Detector(NamedTuple):
 def read_weights(path: Path, step: str = LATEST) -> LoadedBackbone | Detector:
     """Reads what a run may start from: a backbone, or a whole detector.
 
+    Runs of pre-training and of clip classification give a backbone.
+
     Args:
       path: a folder that `convert/pth_to_flax.py` has written, the folder of a run, or a checkpoint file.
       step: which checkpoint of a run: `latest`, `best`, or a number of steps.
@@ -88,17 +92,40 @@ def read_weights(path: Path, step: str = LATEST) -> LoadedBackbone | Detector:
     """
     if step not in (LATEST, BEST) and not (step.isascii() and step.isdecimal()):
         raise UserError(f"config.weights_step={step!r}: expected {LATEST}, {BEST} or a number of steps")
-    if (path / CONFIG_FILE).is_file() and any(
-        (path / name).exists() for name in (CHECKPOINTS_FOLDER, SUMMARY_FILE, LOCK_FILE)
-    ):
-        return _of_folder(path, int(step) if step.isdecimal() else step)
-    _refuse_part_of_run(path)
+    if not _has_run_or_detector(path):
+        _refuse_part_of_run(path)
+        if step != LATEST:
+            raise UserError(
+                f"config.weights_step={step!r}: {path} is no run, so there is one set of weights; leave it out"
+            )
+    return read_trained(path, int(step) if step.isdecimal() else step)
+
+
+def read_trained(path: Path, step: Choice = LATEST) -> LoadedBackbone | Detector:
+    """Reads a backbone, with what is beside it, or a whole detector.
+
+    Args:
+      path: as for `read_weights`.
+      step: which checkpoint of a run, as for `read_chosen`.
+
+    Raises:
+      UserError: as `read_weights`.
+    """
+    if _has_run_or_detector(path):
+        return backbone_of_run(read_clip_run(path, step)) if is_clip_run(path) else _of_folder(path, step)
     if step != LATEST:
-        raise UserError(f"config.weights_step={step!r}: {path} is no run, so there is one set of weights; leave it out")
+        raise UserError(f"{path}: no run, but one set of weights: a step ({step}) can be chosen of a run alone")
     if path.is_dir() and not (path / CONFIG_FILE).is_file():
         return load_backbone(path)
     file = read_tensors(path)
     return _of_file(file) if recognise(file.tensors, path).layout in DETECTORS else backbone_of(file)
+
+
+def _has_run_or_detector(path: Path) -> bool:
+    """Tells whether a path is the folder of a run, or of a converted detector."""
+    return (path / CONFIG_FILE).is_file() and any(
+        (path / name).exists() for name in (CHECKPOINTS_FOLDER, SUMMARY_FILE, LOCK_FILE)
+    )
 
 
 def _refuse_part_of_run(path: Path) -> None:
@@ -259,6 +286,7 @@ def _loaded(detector: Detector) -> LoadedBackbone:
         summary="",
         norm_eps=vit.norm_eps,
         unused=detector.unused,
+        beside=Beside.of_layout(Layout.MMACTION),
         heads=vit.heads,
         image_size=vit.image_size if "pos_embed" in backbone else None,
         adapters=adapters,
@@ -294,10 +322,10 @@ def _take_head(model: Params, detector: Detector, classes: tuple[str, ...], sour
         for new, old in kept:
             value[..., new] = found[path][..., old]
         found[path] = value
-    return _nested(found), "\n".join(_about_classes(before, classes, outputs))
+    return _nested(found), "\n".join(about_classes(before, classes, outputs))
 
 
-def _about_classes(before: tuple[str, ...] | None, now: tuple[str, ...], outputs: int) -> Iterator[str]:
+def about_classes(before: tuple[str, ...] | None, now: tuple[str, ...], outputs: int) -> Iterator[str]:
     """Yields what becomes of the outputs of the classes."""
     if before is None:
         yield (

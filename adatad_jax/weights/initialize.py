@@ -1,21 +1,20 @@
 """Parameters before the first step: a VideoMAE backbone with random adapters and detector, or a whole detector's."""
 
+import functools
 import logging
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import flax.traverse_util
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from adatad_jax.config.fields import Config
-from adatad_jax.devices.compilation import uncollected
 from adatad_jax.models.adatad import AdaTAD
 from adatad_jax.models.layers import Params
 from adatad_jax.models.sizes import CHUNK_FRAMES
 from adatad_jax.weights.backbone_store import ADAPTERS, LoadedBackbone, adapters_note, insert_backbone
+from adatad_jax.weights.drawing import draw
 from adatad_jax.weights.from_detector import Detector, is_left_open, read_weights, take_detector
 
 _logger = logging.getLogger(__name__)
@@ -49,35 +48,17 @@ def initialize(model: AdaTAD, config: Config, classes: tuple[str, ...]) -> Initi
     """
     weights = Path(config.weights)
     backbone = read_weights(weights, config.weights_step)
+    init = functools.partial(_init, model, config)
     if isinstance(backbone, Detector):
-        params = _drawn(model, config, lambda path: is_left_open(path, backbone, model.vit, classes))
+        params = draw(init, config.seed, lambda path: is_left_open(path, backbone, model.vit, classes))
         whole, account = take_detector(params, backbone, model, config, classes)
         return Initial(whole, account, backbone.unused)
     with_adapters = backbone.adapters is not None
-    params = _drawn(model, config, lambda path: path[0] != "backbone" or (ADAPTERS in path and not with_adapters))
+    params = draw(init, config.seed, lambda path: path[0] != "backbone" or (ADAPTERS in path and not with_adapters))
     summary = "\n".join(filter(None, (backbone.summary, adapters_note(backbone, model.vit))))
     inserted = insert_backbone(params, backbone, model.vit, weights)
     warn_of_pre_training(backbone, config)
     return Initial(inserted, summary, backbone.unused)
-
-
-def _drawn(model: AdaTAD, config: Config, wanted: Callable[[tuple[str, ...]], bool]) -> Params:
-    """Returns the tree of a model's parameters: those that are wanted are drawn, the others are shapes and dtypes."""
-    leaves: dict[tuple[str, ...], Any] = {}
-
-    def draw(key: jax.Array) -> dict[tuple[str, ...], jax.Array]:
-        whole = flax.traverse_util.flatten_dict(_init(model, config, key))
-        leaves.update({path: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for path, leaf in whole.items()})
-        return {path: leaf for path, leaf in whole.items() if wanted(path)}
-
-    # Traced once, and compiled as one function, so that XLA drops draws that nothing reads: up to a billion parameters.
-    key = jax.random.key(config.seed)
-    with uncollected():
-        traced = jax.jit(draw).trace(key)
-    if traced.out_info:
-        leaves |= jax.device_get(traced.lower().compile()(key))
-    params: Params = flax.traverse_util.unflatten_dict(leaves)
-    return params
 
 
 def warn_of_pre_training(backbone: LoadedBackbone, config: Config) -> None:

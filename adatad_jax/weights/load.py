@@ -21,6 +21,7 @@ from adatad_jax.weights.run_folder import check_config, read_config
 
 # These configurations are tried for a checkpoint without --config. An installed package has none of them.
 PUBLISHED = Path(__file__).parents[2] / "configs"
+ON_CLIPS = ("pretrain_", "finetune_")  # how files of configurations begin that are not of detectors
 
 
 class Trained(NamedTuple):
@@ -99,6 +100,7 @@ def load_trained(
 
 
 def published_configs() -> list[Path]:
-    """Returns the configuration files of the repository, sorted, relative to the working folder if possible."""
+    """Returns the detectors' configuration files of the repository, relative to the working folder if possible."""
     here = Path.cwd()
-    return sorted(path.relative_to(here) if path.is_relative_to(here) else path for path in PUBLISHED.glob("*.py"))
+    found = sorted(path for path in PUBLISHED.glob("*.py") if not path.name.startswith(ON_CLIPS))
+    return [path.relative_to(here) if path.is_relative_to(here) else path for path in found]

@@ -1,39 +1,53 @@
 """Saved configurations and class lists: restored for this version, and compared with those of a command."""
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any, TypeVar
 
 from adatad_jax.config.fields import Config
-from adatad_jax.config.load import config_from_fields
+from adatad_jax.config.load import record_from_fields
 from adatad_jax.config.open_fields import take_open_fields
+from adatad_jax.config.records import Record
 from adatad_jax.config.validation import validate
 from adatad_jax.data.subset import load_classes
 from adatad_jax.errors import UserError
 from adatad_jax.weights.run_folder import CONFIG_FILE, MEMORY_FIELDS, read_config
 
+RecordT = TypeVar("RecordT", bound=Record)
+
 # How a model is computed, not what it is.
 MODEL_FREE_FIELDS = {"model.dtype", "model.frozen_dtype", "model.stream_dtype", *MEMORY_FIELDS}
 
 
-def restore_config(fields: dict[str, object], folder: Path) -> Config:
-    """Restores the configuration of a run or a converted detector; fields that were not saved have today's defaults.
+def restore_config(fields: Mapping[str, Any], folder: Path) -> Config:
+    """Restores the configuration of a detector's run, or of a converted detector; see `restore_record`."""
+    return restore_record(fields, folder, Config, validate)
+
+
+def restore_record(
+    fields: Mapping[str, Any], folder: Path, kind: type[RecordT], check: Callable[[RecordT], None]
+) -> RecordT:
+    """Restores a saved configuration; fields that were not saved have today's defaults.
 
     Args:
       fields: dotted field -> value, as JSON holds it.
       folder: where the configuration was saved, for messages.
+      kind: of the configuration.
+      check: raises `UserError` if values are invalid.
 
     Raises:
       UserError: a field is unknown to this version, or a value is invalid.
     """
-    unknown = sorted(set(fields) - set(Config().flat()))
+    unknown = sorted(set(fields) - set(kind().flat()))
     if unknown:
         raise UserError(
             f"{folder / CONFIG_FILE}: made by another version: unknown configuration fields {', '.join(unknown)}"
         )
     try:
-        config = config_from_fields(fields)
+        config = record_from_fields(fields, kind)
     except (TypeError, ValueError) as error:
         raise UserError(f"{folder / CONFIG_FILE}: {error}") from error
-    validate(config)
+    check(config)
     return config
 
 

@@ -109,7 +109,7 @@ class Difference(NamedTuple):
         return f"{self.field}: the run has {self.before!r}, the configuration now {self.now!r}"
 
 
-def check_config(workdir: Path, config: Config) -> None:
+def check_config(workdir: Path, config: RunConfig) -> None:
     """Checks that a command's configuration is that of the folder's run (`write_config`), where it matters.
 
     Args:
@@ -121,7 +121,7 @@ def check_config(workdir: Path, config: Config) -> None:
         holds checkpoints without a configuration.
     """
     if holds_run(workdir):
-        different = [str(one) for one in differences(read_config(workdir)[0], config) if not one.is_free]
+        different = [str(one) for one in differences(read_config(workdir, config.task)[0], config) if not one.is_free]
         if different:
             raise UserError(
                 f"{workdir}: this folder holds a run of another configuration; give another --workdir, or the same "

@@ -5,9 +5,9 @@ setup, in steps, in saves and in evaluations, each followed by a restart with th
 checkpoint and its history must be those of the first one, bit by bit, but for seconds. If it is done before it was
 struck so often, the strikes go on in another folder.
 
-The detector is the demo's, on a small data set; all processes share the programs that JAX compiles. The exit code is 1
-if anything differs, if a SIGTERM ends with another code than 75 (while Python starts: that of any program), in more
-than `train.grace` seconds, or costs more than one step.
+The detector is the demo's, on a small data set; with --pretrain, a small masked autoencoder learns from its videos. All
+processes share the programs that JAX compiles. The exit code is 1 if anything differs, if a SIGTERM ends with another
+code than 75 (while Python starts: that of any program), takes more than `train.grace` seconds, or costs over one step.
 """
 
 import argparse
@@ -19,8 +19,9 @@ import statistics
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -34,6 +35,21 @@ from benchmarks.kills.watched import ENDING, PHASES, STARTING
 from benchmarks.results import add_write_option, dated, write_between
 
 GRACE = 30.0
+PRETRAINING = Path("configs/pretrain_s.py")
+# A pre-training that takes seconds.
+SMALL = {
+    "data.stride": 2,
+    "data.clips": 2,
+    "data.short_side": 52,
+    "data.crop": 48,
+    "data.in_memory": True,
+    "data.threads": 2,
+    "model.size": "tiny",
+    "model.image_size": 48,
+    "model.mask_ratio": 0.6,
+    "model.dtype": "float32",
+    "train.batch_size": 4,
+}
 NAMES = {signal.SIGKILL: "kill -9", signal.SIGTERM: "SIGTERM"}
 
 
@@ -48,19 +64,30 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--test-videos", type=int, default=6)
     parser.add_argument("--epochs", type=int, default=24)
     parser.add_argument("--checkpoint-steps", type=int, default=3, help="steps between checkpoints inside an epoch")
+    parser.add_argument("--pretrain", action="store_true", help="kill a masked pre-training on the same videos instead")
     add_write_option(parser)
     return parser
 
 
 def arguments_of(args: argparse.Namespace) -> list[str]:
-    """Returns the arguments of `adatad train`, without the folder."""
+    """Returns the arguments of `adatad`, without the folder."""
     data = args.workdir / "data"
+    if args.pretrain:
+        return _arguments("pretrain", PRETRAINING, {**SMALL, **_often(args), "data.videos": data / "videos"})
     fields = {
         "weights": args.workdir / "weights",
-        "seed": args.seed,
         "data.videos": data / "videos",
         "data.annotations": data / "annotations.json",
         "data.classes": data / "classes.txt",
+        **_often(args),
+    }
+    return _arguments("train", CONFIG, fields)
+
+
+def _often(args: argparse.Namespace) -> dict[str, Any]:
+    """Returns the fields that make short epochs end in a checkpoint and an evaluation each."""
+    return {
+        "seed": args.seed,
         "train.epochs": args.epochs,
         "train.schedule_epochs": args.epochs,
         "train.warmup_epochs": 1,
@@ -70,7 +97,10 @@ def arguments_of(args: argparse.Namespace) -> list[str]:
         "train.eval_every": 1,
         "train.grace": GRACE,
     }
-    return ["--config", str(CONFIG), *(f"--config.{name}={value}" for name, value in fields.items())]
+
+
+def _arguments(command: str, config: Path, fields: Mapping[str, Any]) -> list[str]:
+    return [command, "--config", str(config), *(f"--config.{name}={value}" for name, value in fields.items())]
 
 
 def strike(args: argparse.Namespace, console: Console) -> tuple[list[Struck], list[str]]:
@@ -183,7 +213,8 @@ def main() -> None:
     console.print(summary)
     if args.write:
         lines = [f"| {' | '.join(cells)} |" for cells in (titles, ["---"] * len(titles), *rows)]
-        write_between("benchmarks.kills", "\n".join([dated("benchmarks.kills"), summary + ".", "", *lines]))
+        name = "benchmarks.kills: pretraining" if args.pretrain else "benchmarks.kills"
+        write_between(name, "\n".join([dated("benchmarks.kills"), summary + ".", "", *lines]))
     sys.exit(bool(wrong))
 
 

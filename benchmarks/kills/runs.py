@@ -65,7 +65,7 @@ class Training:
 
         Args:
           folder: of the run; notes and output lie beside it.
-          arguments: of `adatad train`, without the folder.
+          arguments: of `adatad`: a command that trains, and its arguments without the folder.
           environment: of the processes.
         """
         self.folder, self.output = folder, folder.with_suffix(".txt")

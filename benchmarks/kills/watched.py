@@ -1,6 +1,6 @@
 """The command that trains, with a thread that notes where it is.
 
-    python -m benchmarks.kills.watched NOTES ARGUMENT...
+    python -m benchmarks.kills.watched NOTES COMMAND ARGUMENT...
 
 The notes are a file of fixed size, which another process reads at any time: the phase of the main thread, as told by
 the modules on its stack, and how many steps this process has started.
@@ -26,7 +26,7 @@ STARTING, SETUP, STEPS, SAVE, EVALUATION, ENDING = "starting", "setup", "steps",
 PHASES = (STARTING, SETUP, STEPS, SAVE, EVALUATION, ENDING)
 # Where one of these is on the stack, the process is in its phase; the first that is found counts.
 MODULES = {"training/evaluating.py": EVALUATION, "training/saving.py": SAVE, "training/loop.py": STEPS}
-TRAIN = "pipelines/train_detector.py"
+TRAIN = "pipelines/training.py"
 PAUSE = 0.003  # seconds between two looks
 
 
@@ -79,13 +79,18 @@ def _files(frame: FrameType | None) -> set[str]:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Trains with the arguments after the first one, the file for the notes."""
-    notes = Notes(Path(arguments[0]))
+    """Runs a command that trains.
+
+    Args:
+      arguments: the file for the notes, the command (train, pretrain or finetune), and its arguments.
+    """
+    path, command, *rest = arguments
+    notes = Notes(Path(path))
     map_step = steps.map_step
     steps.map_step = lambda *args, **named: notes.count(map_step(*args, **named))
     threading.Thread(target=notes.keep, args=(threading.get_ident(),), daemon=True).start()
-    sys.argv = ["adatad train", *arguments[1:]]
-    runpy.run_module("adatad_jax.train", run_name="__main__", alter_sys=True)
+    sys.argv = [f"adatad {command}", *rest]
+    runpy.run_module(f"adatad_jax.{command}", run_name="__main__", alter_sys=True)
 
 
 if __name__ == "__main__":

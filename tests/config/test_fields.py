@@ -10,11 +10,12 @@ from adatad_jax.config.build import make_model, make_vit, tia_blocks
 from adatad_jax.config.fields import Config
 from adatad_jax.config.load import load_config
 from adatad_jax.errors import UserError
+from adatad_jax.weights.load import published_configs
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
 
-@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.py")), ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", published_configs(), ids=lambda p: p.stem)
 def test_every_config_builds(path: Path) -> None:
     config = load_config(path)
     if not config.propose:  # otherwise fields of the model are open

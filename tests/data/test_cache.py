@@ -22,6 +22,7 @@ from adatad_jax.data.cache import (
     Task,
     WriteError,
     cache_video,
+    cached_names,
     checksum,
     decode_strip,
     encode_strip,
@@ -234,6 +235,15 @@ def test_an_entry_of_another_format_is_none(cached: Cached, tmp_path: Path) -> N
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs the full device of Linux")
+def test_names_in_a_cache(kept: KeptFrames, video: Path, tmp_path: Path) -> None:
+    for name in ("b", "run/a.1"):
+        cache_video(Task(tmp_path, name, video, (20,), kept, 90))
+    cache_video(Task(tmp_path, "c", video, (SHORT_SIDE,), kept, 90))
+    assert cached_names(tmp_path, (20,)) == ["b", "run/a.1"]
+    assert cached_names(tmp_path, (20, SHORT_SIDE)) == ["b", "c", "run/a.1"]
+    assert cached_names(tmp_path / "none", (20,)) == []
+
+
 def test_a_full_disk_leaves_nothing_behind(kept: KeptFrames, video: Path, tmp_path: Path) -> None:
     (tmp_path / str(SHORT_SIDE)).mkdir()
     (tmp_path / str(SHORT_SIDE) / f".clip.array_record.{os.getpid()}.partial").symlink_to("/dev/full")

@@ -69,6 +69,8 @@ def test_a_box_of_the_scaled_frames_is_read(config: Config) -> None:
     config = config.with_fields({"data.in_memory": True})
     kept = FrameSource(subset.files, config.data, subset.sampling, SIDE)
     np.testing.assert_array_equal(kept.read(name, indices, (3, 5, 20, 20), 20), whole[:, 3:23, 5:25])
+    for one in (source, kept):
+        np.testing.assert_array_equal(one.read_whole(name, indices), whole)
 
 
 def test_windows_from_a_cache_equal_those_from_the_videos_which_may_be_gone(config: Config, cached: Config) -> None:

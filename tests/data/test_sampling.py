@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from adatad_jax.config.fields import Config
+from adatad_jax.config.fields import Config, DataConfig
 from adatad_jax.data.annotations import Video
-from adatad_jax.data.sampling import RegularGrid, ResizedVideo, Sampling, Window, make_sampling
+from adatad_jax.data.sampling import EveryFrame, RegularGrid, ResizedVideo, Sampling, Window, make_sampling
 
 
 def video_of(*segments: tuple[float, float], duration: float, frames: int, fixed_fps: float | None = None) -> Video:
@@ -71,3 +71,15 @@ def test_a_short_video_repeats_frames_and_each_is_loadable_once() -> None:
     assert set(frames.tolist()) == {0, 1, 2}
     assert mask.all()
     assert sampling.loadable(3).tolist() == [0, 1, 2]
+
+
+def test_what_a_cache_keeps() -> None:
+    """A cache of a detector whose grid loads every frame serves clips too."""
+    assert make_sampling(DataConfig(stride=4)).rule() == {"sampling": "windows", "step": 4}
+    assert make_sampling(DataConfig(stride=4, frames_per_position=2)).rule() == {"sampling": "windows", "step": 2}
+    whole = make_sampling(DataConfig(sampling="resize", window=192, frames_per_position=4))
+    assert whole.rule() == {"sampling": "resize", "frames": 768}
+    assert EveryFrame().rule() == make_sampling(DataConfig(stride=1)).rule()
+    assert (
+        EveryFrame().loadable(5).tolist() == make_sampling(DataConfig(stride=1)).loadable(5).tolist() == [0, 1, 2, 3, 4]
+    )

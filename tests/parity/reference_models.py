@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from adatad_jax.conversion.assembly import assemble
 from adatad_jax.conversion.layout import backbone_leaves, detector_leaves
-from adatad_jax.conversion.videomae import assemble
 from adatad_jax.models.adatad import ActionFormer
 from adatad_jax.models.backbone import Backbone
 from adatad_jax.models.sizes import CHUNK_FRAMES, DetectorConfig, ViTConfig
