@@ -10,10 +10,11 @@ from adatad_jax.annotations.recognise import read_annotations
 from adatad_jax.annotations.records import Options
 from adatad_jax.files import write_text
 from adatad_jax.video.probe import probe
-from benchmarks.real_clips.footage import GMDCSA, RATE, Clip
+from benchmarks.real_clips.footage import BACKGROUND, GMDCSA, RATE, Clip
 
 FOLDS = 4  # as many as GMDCSA24 has subjects
 TRAINING, TEST = "training", "validation"
+MOST_BACKGROUND = 2  # clips of background of a sequence that are classified; all are pre-trained on
 # GMDCSA24's labels that every subject has; the ways of falling, which it writes in two ways, are one class.
 ACTIONS = {
     "Sitting": "sitting",
@@ -31,7 +32,7 @@ class Fold(NamedTuple):
       number: from 0.
       folder: of all that belongs to it.
       videos: folder of the videos to pre-train on: all but those held out.
-      labels: CSV of UT-Interaction's clips, with their subsets.
+      labels: CSV of UT-Interaction's clips that are classified, with their subsets.
       annotations, classes: of GMDCSA24's videos, with their subsets.
     """
 
@@ -46,6 +47,20 @@ class Fold(NamedTuple):
 def fold_of(clip: Clip) -> int:
     """Returns the fold that holds a clip out: sequences 1, 5, 9, ... and subject 1 are those of fold 0."""
     return (clip.group - 1) % FOLDS
+
+
+def classified(clips: Sequence[Clip]) -> list[Clip]:
+    """Returns UT-Interaction's clips, of background only the first few of a sequence: about as many as of the others.
+
+    Args:
+      clips: all, by name.
+    """
+    kept: list[Clip] = []
+    for clip in clips:
+        before = sum(one.label == clip.label and one.group == clip.group for one in kept)
+        if clip.label and (clip.label != BACKGROUND or before < MOST_BACKGROUND):
+            kept.append(clip)
+    return kept
 
 
 def subset_of(clip: Clip, number: int) -> str:
@@ -79,7 +94,7 @@ def make_fold(clips: Sequence[Clip], number: int, folder: Path, data: Path) -> F
             target.parent.mkdir(parents=True, exist_ok=True)
             if not target.exists():
                 shutil.copy(clip.path, target)
-    rows = [f"{clip.path.name},{clip.label},{subset_of(clip, number)}\n" for clip in clips if clip.label]
+    rows = [f"{clip.path.name},{clip.label},{subset_of(clip, number)}\n" for clip in classified(clips)]
     write_text(fold.labels, "".join(["video,label,subset\n", *rows]))
     write_text(fold.classes, "".join(f"{name}\n" for name in CLASSES))
     segments = read_segments(data / GMDCSA)

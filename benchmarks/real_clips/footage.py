@@ -23,7 +23,8 @@ from adatad_jax.files import whole_file
 from adatad_jax.video.steady import open_steady
 
 UT, GMDCSA = "ut_interaction", "gmdcsa24"  # folders of the data
-LABELS = ("shake hands", "hug", "kick", "point", "punch", "push", "background")  # by the number in a file's name
+BACKGROUND = "background"
+LABELS = ("shake hands", "hug", "kick", "point", "punch", "push", BACKGROUND)  # by the number in a file's name
 RATE, SIDE = 10, 128  # frames per second; short side, pixels
 PIECE = 16  # frames of a video that are in memory at full size
 _UT_NAME = re.compile(r"set\d_\d+_(\d+)_([0-6])")

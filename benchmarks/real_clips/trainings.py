@@ -19,7 +19,7 @@ from benchmarks.real_clips.footage import GMDCSA, RATE, UT
 
 FRAME, LARGER = 64, 72  # side of the model's frames; short side from which training frames are cropped; pixels
 MASK_RATIO = 0.75  # 12 of the 16 patches of a frame; of 0.9, a single one would be visible
-CLIP_BATCH, WINDOW_BATCH = 32, 4
+CLIP_BATCH, WINDOW_BATCH = 16, 4
 WINDOW = 128  # frames of a detector's window: 12.8 s, as long as the longest video
 PRETRAINED, RANDOM = "masked pre-training", "random weights"  # what the classifiers start from
 
@@ -32,7 +32,7 @@ class Epochs(NamedTuple):
     detection: int
 
 
-FULL, QUICK = Epochs(100, 60, 60), Epochs(6, 6, 8)
+FULL, QUICK = Epochs(16, 36, 50), Epochs(2, 4, 8)
 
 
 class Classified(NamedTuple):
@@ -151,7 +151,7 @@ def _of_clips(epochs: int, rate: float) -> dict[str, Any]:
 def pretraining_config(fold: Fold, epochs: int) -> PretrainingConfig:
     """Returns the configuration of masked pre-training."""
     fields = {
-        **_of_clips(epochs, 1e-3),
+        **_of_clips(epochs, 3e-3),
         "data.videos": str(fold.videos),
         "data.short_side": LARGER,
         "data.clips": 4,
@@ -165,7 +165,7 @@ def pretraining_config(fold: Fold, epochs: int) -> PretrainingConfig:
 def finetuning_config(fold: Fold, clips: Path, weights: str, epochs: int) -> FinetuningConfig:
     """Returns the configuration of classification, the same for all weights that it may start from."""
     fields = {
-        **_of_clips(epochs, 1e-3),
+        **_of_clips(epochs, 2e-3),
         "weights": weights,
         "data.videos": str(clips / UT),
         "data.labels": str(fold.labels),
@@ -173,8 +173,10 @@ def finetuning_config(fold: Fold, clips: Path, weights: str, epochs: int) -> Fin
         "data.test_subset": TEST,
         "data.short_side": LARGER,
         "data.clips": 2,
+        "data.random_resized_crop": False,
         "data.rand_augment": False,
         "data.color_jitter": False,
+        "model.drop_path": 0.0,
         "train.layer_decay": 1.0,
         "train.mixup": False,
         "test.crops": 1,
