@@ -82,8 +82,8 @@ def about(found: Sequence[Outcome], budget: Budget, epochs: int) -> str:
     seeds = len({one.seed for one in found})
     return (
         f"The demo's detector and data: {budget.train_videos} training and {budget.test_videos} test videos, {epochs} "
-        f"epochs, {seeds} {'seeds' if seeds > 1 else 'seed'}, of which each has videos, weights of the detector and "
-        "draws of its own. mAP in percent; mean, and in brackets the least and the greatest over seeds. Memory is of "
+        f"epochs, {seeds} {'seeds' if seeds > 1 else 'seed'}, of which each has videos, first parameters and draws "
+        "of its own. mAP in percent; mean, and in brackets the least and the greatest over seeds. Memory is of "
         "the compiled training step (arguments, temporaries and outputs) with all activations kept; the time of a step "
         "is the median of its run, and counts only where nothing else was running."
     )

@@ -39,7 +39,7 @@ class Outcome:
 
     Attributes:
       arm: of `ARMS`.
-      seed: of data, weights and draws.
+      seed: of videos, first parameters and draws.
       map_50, average_map: on the test videos, fractions.
       trained: number of trained parameters.
       step_bytes: memory of the compiled training step on one device; None where the backend does not tell.
@@ -77,7 +77,7 @@ def run_all(
 
     Args:
       arms: of `ARMS`.
-      seeds: of which each makes data and weights of its own, which its arms share.
+      seeds: of which each makes videos of its own, which its arms share.
       budget: of each arm.
       workdir: folder for everything; a start that ended early is continued.
       console: where to report.
