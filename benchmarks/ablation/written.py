@@ -110,7 +110,7 @@ def draw(found: Sequence[Outcome], path: Path = PICTURE) -> None:
     left.set(xlabel="mAP on the test videos, % (points: seeds; lines: means)", xlim=(0, 100))
     left.set_yticks(rows, [ARMS[arm].name for arm in arms])
     left.invert_yaxis()
-    left.legend(loc="lower left", frameon=False)
+    left.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False)
     memory = [(outcomes[0].step_bytes or 0) / MIB for outcomes in arms.values()]
     bars = right.barh(rows, memory, height=0.5, color="#8a8f3c")
     trained = [f"{outcomes[0].trained / 1000:,.0f} k trained" for outcomes in arms.values()]
