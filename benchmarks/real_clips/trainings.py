@@ -213,6 +213,7 @@ def detection_config(fold: Fold, clips: Path, weights: str, epochs: int) -> Conf
         "train.batch_size": WINDOW_BATCH,
         "train.tia_rate": 1e-3,
         "train.head_rate": 1e-3,
+        "train.ema": 0.98,  # of the last 50 steps: a longer average would hold the first parameters
         "train.release_gpus": 1,
         "test.batch_size": WINDOW_BATCH,
     }
