@@ -1,5 +1,6 @@
 # make demo         trains, evaluates and detects on generated videos
 # make demo-weights makes the weights that the demo starts from, anew
+# make ablation     trains the demo's detector in six ways on three seeds, for hours; the same command continues
 # make test         checks style and types, then runs the test suite
 # make test-newest  runs the test suite with the newest release of every library
 # Each installs what it needs: test-newest into .venv-newest, the others into .venv at the versions in constraints.txt.
@@ -11,7 +12,7 @@ BIN := .venv/bin
 NEWEST := .venv-newest/bin
 AT_LEAST_311 := import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, found " + sys.version)
 
-.PHONY: demo demo-controls demo-weights test test-slow test-newest check
+.PHONY: demo demo-controls demo-weights ablation test test-slow test-newest check
 
 demo: .venv/installed
 	$(BIN)/python -m adatad_jax.demo.run $(ARGS)
@@ -21,6 +22,9 @@ demo-controls: .venv/installed
 
 demo-weights: .venv/installed
 	$(BIN)/python -m adatad_jax.demo.backbone $(ARGS)
+
+ablation: .venv/installed
+	$(BIN)/python -m benchmarks.ablation $(ARGS)
 
 test: check
 	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile $(ARGS)

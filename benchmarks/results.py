@@ -4,7 +4,10 @@ import argparse
 import datetime
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+
+import numpy as np
 
 from adatad_jax.errors import UserError
 from adatad_jax.files import write_text
@@ -53,3 +56,10 @@ def replace_between(text: str, name: str, part: str, path: Path) -> str:
 def write_between(name: str, part: str, path: Path = RESULTS) -> None:
     """Writes the part of a benchmark into the results; see `replace_between`."""
     write_text(path, replace_between(path.read_text(encoding="utf-8"), name, part, path))
+
+
+def spread(values: Sequence[float], signed: bool = False) -> str:
+    """Formats values as their mean, and the least and the greatest of them: "86.1 (85.0 to 87.2)"."""
+    form = "+.1f" if signed else ".1f"
+    mean = format(float(np.mean(values)), form)
+    return f"{mean} ({format(min(values), form)} to {format(max(values), form)})" if len(values) > 1 else mean

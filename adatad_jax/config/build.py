@@ -44,15 +44,16 @@ def tia_blocks(text: str, depth: int) -> tuple[int, ...]:
 def make_vit(model: ModelConfig) -> ViTConfig:
     """Returns the backbone's dimensions; raises `UserError` if the adapters do not fit them."""
     size = SIZES[model.size]
-    has_tia = model.adaptation in ("tia", "side")
+    has_adapters = model.adaptation in ("tia", "side", "adapter")
     return dataclasses.replace(
         size,
         image_size=model.image_size,
         norm_eps=model.norm_eps,
-        tia_blocks=tia_blocks(model.tia_blocks, size.depth) if has_tia else (),
-        tia_hidden=int(size.width * model.tia_ratio) if has_tia else 0,
+        tia_blocks=tia_blocks(model.tia_blocks, size.depth) if has_adapters else (),
+        tia_hidden=int(size.width * model.tia_ratio) if has_adapters else 0,
         side=model.adaptation == "side",
-        drop_path=model.backbone_drop_path if model.adaptation in ("tia", "full") else 0.0,
+        temporal=model.adaptation != "adapter",
+        drop_path=model.backbone_drop_path if model.adaptation in ("tia", "adapter", "full") else 0.0,
     )
 
 

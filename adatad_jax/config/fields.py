@@ -85,13 +85,14 @@ class ModelConfig(EncoderConfig):
 
     adaptation: str = setting(
         "tia",
-        "of the backbone: tia (adapters in the blocks), side (adapters beside it), frozen, full (fine-tuning)",
-        one_of=("tia", "side", "frozen", "full"),
+        "of the backbone: tia (adapters in the blocks), side (adapters beside it), adapter (as tia, but plain: without "
+        "the convolution over time), frozen, full (fine-tuning)",
+        one_of=("tia", "side", "adapter", "frozen", "full"),
     )
-    tia_blocks: str = setting("all", "blocks with an adapter, for tia and side: all, or a list such as 0,2,20-39")
+    tia_blocks: str = setting("all", "blocks with an adapter, if there are any: all, or a list such as 0,2,20-39")
     tia_ratio: float = setting(0.25, "hidden size of an adapter, by the backbone's width", above=0)
     backbone_drop_path: float = setting(
-        0.1, "stochastic depth of the backbone, where adaptation is tia or full", at_least=0, below=1
+        0.1, "stochastic depth of the backbone, where adaptation is tia, adapter or full", at_least=0, below=1
     )
     frozen_dtype: str = setting(
         "float32",

@@ -48,7 +48,7 @@ def with_backbone(size: str, adaptation: str, crop: int = 160) -> ConfigDict:
 
     Args:
       size: size of the backbone: S, B, L, H or g.
-      adaptation: tia, side (adapters beside the backbone), frozen or full (fine-tuning).
+      adaptation: tia, side (adapters beside the backbone), frozen or full (fine-tuning), as published.
       crop: side of the model's frames, in pixels: 160, 192 or 224.
 
     Raises:

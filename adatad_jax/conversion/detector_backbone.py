@@ -46,12 +46,14 @@ class Adapters(NamedTuple):
       blocks: the blocks that have one.
       side: whether they are beside the backbone. No file shows their blocks then; they are taken for the last ones.
       hidden: their inner width.
+      temporal: whether they have their temporal convolution, as all in files of the release have.
     """
 
     params: Params
     blocks: tuple[int, ...]
     side: bool
     hidden: int
+    temporal: bool = True
 
 
 def other_head(keys: Collection[str]) -> str | None:

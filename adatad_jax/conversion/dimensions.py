@@ -177,7 +177,8 @@ def adapters_words(vit: ViTConfig) -> str:
     """Describes a backbone's adapters for messages."""
     if not vit.tia_blocks:
         return "no adapters"
-    where = f"{len(vit.tia_blocks)} side adapters" if vit.side else f"TIA in blocks {_ranges(vit.tia_blocks)}"
+    kind = "TIA" if vit.temporal else "plain adapters"
+    where = f"{len(vit.tia_blocks)} side adapters" if vit.side else f"{kind} in blocks {_ranges(vit.tia_blocks)}"
     return f"{where}, hidden {vit.tia_hidden}"
 
 

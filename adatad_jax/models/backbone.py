@@ -60,7 +60,8 @@ class AdaptedBlock(Block):
         window = as_windows(x, self.chunks)
         if side is not None:
             window = jax.lax.stop_gradient(window)
-        change = TIA(self.config.tia_hidden, self.dtype, self.shares, name="tia")(window).reshape(x.shape)
+        adapter = TIA(self.config.tia_hidden, self.dtype, self.shares, self.config.temporal, name="tia")
+        change = adapter(window).reshape(x.shape)
         return (x + change, None) if side is None else (x, side + change)
 
 
@@ -137,7 +138,7 @@ class Backbone(nn.Module):
         if chunk_ids is not None and cfg.drop_path:
             keys = jax.random.split(self.make_rng("dropout"), cfg.depth)
         block = Block(cfg, self.dtype, PYTORCH, self.policy, parent=None)
-        adapter = TIA(cfg.tia_hidden, self.dtype, self.shares, parent=None)
+        adapter = TIA(cfg.tia_hidden, self.dtype, self.shares, cfg.temporal, parent=None)
         total, tokens = jnp.zeros_like(x), x
         for first, last, has_tia in cfg.runs():
             of_run = slice(first, last + 1)

@@ -41,7 +41,8 @@ def blocks_count(vit: ViTConfig) -> Count:
 def adapters_count(vit: ViTConfig) -> Count:
     """Returns the count of all adapters of a backbone."""
     c, h = vit.width, vit.tia_hidden
-    return Count(2 * c * h + 3 * h + h * h, 3 * h + c + 1).times(len(vit.tia_blocks))
+    convolution = Count(3 * h + h * h, 2 * h) if vit.temporal else Count()  # depthwise and pointwise
+    return together(Count(2 * c * h, h + c + 1), convolution).times(len(vit.tia_blocks))
 
 
 def detector_count(config: DetectorConfig, features: int) -> Count:

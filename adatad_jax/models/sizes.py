@@ -27,6 +27,7 @@ class ViTConfig:
       tia_hidden: hidden size of the adapter.
       side: whether adapters are beside the backbone and add to its output (AdaTAD-dagger), instead of ending their
         blocks.
+      temporal: whether adapters have their temporal convolution (TIA); without it, they are plain adapters.
       drop_path: stochastic depth rate of the last block (linear from 0 at the first).
     """
 
@@ -40,6 +41,7 @@ class ViTConfig:
     tia_blocks: tuple[int, ...] = ()
     tia_hidden: int = 0
     side: bool = False
+    temporal: bool = True
     drop_path: float = 0.0
 
     def __post_init__(self) -> None:

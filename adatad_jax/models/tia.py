@@ -1,4 +1,7 @@
-"""The temporal-informative adapter (TIA): the backbone's only connection across chunks, and its only trainable part."""
+"""The temporal-informative adapter (TIA): the backbone's only connection across chunks, and its only trainable part.
+
+Without its temporal convolution it is the plain adapter, to which the paper compares it.
+"""
 
 import flax.linen as nn
 import jax
@@ -26,17 +29,27 @@ class TIA(nn.Module):
       hidden: channels of the bottleneck.
       dtype: in which products compute.
       shares: the devices that share each window; None: this one has it whole.
+      temporal: whether there is the convolution; without it, the adapter is plain: `gamma * up(u)`.
     """
 
     hidden: int
     dtype: Dtype = jnp.float32
     shares: WindowShares | None = None
+    temporal: bool = True
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Computes the output for `[B, t, h*w, C]`, all tubelets that this device has of B windows; keeps the shape."""
         width = x.shape[-1]
         u = gelu(nn.Dense(self.hidden, kernel_init=nn.initializers.normal(0.02), dtype=self.dtype, name="down")(x))
+        if self.temporal:
+            u = u + self._convolved(u)
+        gamma = self.param("gamma", nn.initializers.ones, ()).astype(self.dtype)
+        up = nn.Dense(width, kernel_init=nn.initializers.zeros, dtype=self.dtype, name="up")
+        return up(u) * gamma
+
+    def _convolved(self, u: jax.Array) -> jax.Array:
+        """Convolves the bottleneck's channels `[B, t, h*w, hidden]` over time; keeps the shape."""
         depthwise = DepthwiseConv(
             nn.initializers.normal((2 / 3) ** 0.5), use_bias=True, dtype=self.dtype, name="depthwise"
         )
@@ -46,7 +59,5 @@ class TIA(nn.Module):
             dtype=self.dtype,
             name="pointwise",
         )
-        v = pointwise(depthwise(u, None if self.shares is None else self.shares.borders(u)))
-        gamma = self.param("gamma", nn.initializers.ones, ()).astype(self.dtype)
-        up = nn.Dense(width, kernel_init=nn.initializers.zeros, dtype=self.dtype, name="up")
-        return up(u + v) * gamma
+        result: jax.Array = pointwise(depthwise(u, None if self.shares is None else self.shares.borders(u)))
+        return result

@@ -25,7 +25,7 @@ def levers(config: Config, of_device: bool) -> list[str]:
         },
         "model.dtype=bfloat16: activations of half the size": model.dtype == "float32",
         "model.stream_dtype=bfloat16: what is kept between blocks has half the size": model.stream_dtype == "float32"
-        and model.adaptation in ("tia", "full"),
+        and model.adaptation in ("tia", "adapter", "full"),
         "model.frozen_dtype=bfloat16: frozen weights of half the size": model.frozen_dtype == "float32"
         and model.adaptation != "full",
         f"data.window below {config.data.window}: shorter windows, which see less context": True,

@@ -242,7 +242,9 @@ def _insert_adapters(found: dict[tuple[str, ...], np.ndarray], adapters: Adapter
     """Adds the leaves of adapters to those of the blocks, in a model that has adapters; returns what does not fit."""
     if adapters is None or not vit.tia_blocks:
         return []
-    theirs = replace(vit, tia_blocks=adapters.blocks, tia_hidden=adapters.hidden, side=adapters.side)
+    theirs = replace(
+        vit, tia_blocks=adapters.blocks, tia_hidden=adapters.hidden, side=adapters.side, temporal=adapters.temporal
+    )
     if theirs != vit:
         return [
             f"adapters: the weights have {adapters_words(theirs)}, the model {adapters_words(vit)}; set "

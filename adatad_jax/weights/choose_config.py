@@ -11,6 +11,7 @@ from adatad_jax.config.open_fields import open_fields
 from adatad_jax.conversion.dimensions import Shown, adapters_words, backbone_size, backbone_words
 from adatad_jax.data.subset import load_classes
 from adatad_jax.errors import UserError
+from adatad_jax.models.sizes import ViTConfig
 from adatad_jax.weights.restore import check_classes, restore_config
 
 
@@ -29,7 +30,7 @@ def misfits(shown: Shown, config: Config, classes: int | None) -> list[str]:
     adapters = adapters_words(theirs)
     rows: list[tuple[str, object, object, object]] = [
         ("size", backbone_size(ours), backbone_size(theirs), f"{shown.size} ({backbone_words(theirs)})"),
-        ("adaptation", (ours.side, bool(ours.tia_blocks)), (theirs.side, bool(theirs.tia_blocks)), adapters),
+        ("adaptation", _kind(ours), _kind(theirs), adapters),
     ]
     if shown.has_positions:
         rows.append(("image_size", ours.image_size, theirs.image_size, theirs.image_size))
@@ -51,6 +52,11 @@ def misfits(shown: Shown, config: Config, classes: int | None) -> list[str]:
         value = getattr(config.data, field)
         lines.append(f"config.data.{field}={value!r} ({classes} labels): the file shows {shown.classes} classes")
     return lines
+
+
+def _kind(vit: ViTConfig) -> tuple[bool, bool, bool]:
+    """Returns what tells the kinds of adapters apart: whether there are any, are beside the backbone, are temporal."""
+    return bool(vit.tia_blocks), vit.side, vit.temporal
 
 
 class Choice(NamedTuple):

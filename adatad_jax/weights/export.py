@@ -10,6 +10,7 @@ import flax.traverse_util
 import numpy as np
 
 from adatad_jax.config.build import make_model
+from adatad_jax.config.fields import Config
 from adatad_jax.conversion.detector import (
     CLASSIFIER_NORM,
     NORMALIZER,
@@ -53,7 +54,8 @@ def export(source: Path, output: Path, step: Choice = LATEST, layout: Layout | N
       The conversion summary, as text.
 
     Raises:
-      UserError: the folder holds nothing to export, it has no such layout, or the output exists or cannot be written.
+      UserError: the folder holds nothing to export, or a detector with plain adapters; it has no such layout; or the
+        output exists or cannot be written.
     """
     is_folder = layout is Layout.HUGGING_FACE and not output.suffix
     if output.suffix not in SUFFIXES and not is_folder:
@@ -77,6 +79,7 @@ def _export_detector(source: Path, output: Path, step: Choice) -> str:
         raise UserError(f"{source}: no run, but one detector: a step ({step}) can be chosen of a run alone")
     fields, classes = read_config(source)
     config = restore_config(fields, source)
+    _check_adapters(config, source)
     model = make_model(config, len(classes))
     if converted:
         stored = detector_store.load_detector(source)
@@ -103,6 +106,15 @@ def _export_detector(source: Path, output: Path, step: Choice) -> str:
             *(f"  {key}: {_fate(key, params, unused)}" for key in fresh),
         ]
     )
+
+
+def _check_adapters(config: Config, source: Path) -> None:
+    """Raises `UserError` for a detector with plain adapters, which the release's detectors cannot hold."""
+    if config.model.adaptation == "adapter":
+        raise UserError(
+            f"{source}: a detector with plain adapters (config.model.adaptation='adapter'), which no model of the "
+            "PyTorch release has: its adapters have a convolution over time; evaluate and detect read the folder itself"
+        )
 
 
 def fresh_tensors(vit: ViTConfig, normalizer: np.float32) -> Tensors:

@@ -277,7 +277,8 @@ def _loaded(detector: Detector) -> LoadedBackbone:
     adapters = None
     if vit.tia_blocks:
         own = {path[1:]: value for path, value in whole.items() if path[0] == ADAPTERS}
-        adapters = Adapters(flax.traverse_util.unflatten_dict(own), vit.tia_blocks, vit.side, vit.tia_hidden)
+        leaves = flax.traverse_util.unflatten_dict(own)
+        adapters = Adapters(leaves, vit.tia_blocks, vit.side, vit.tia_hidden, vit.temporal)
     name = f"blocks_0_{vit.depth - 1}"
     blocks = {(name, *path): value for path, value in whole.items() if path[0] != ADAPTERS}
     return LoadedBackbone(

@@ -72,14 +72,25 @@ def plan_case(case: Case, device: jax.Device, *, is_training: bool = True, **mod
     config, sharing = case.config(**model), Sharing((device,))
     jax.config.update("jax_default_matmul_precision", None)  # another case may have been float32
     set_precision(config.model.dtype)
-    plan = make_plan(config, _policy(config, sharing, is_training), sharing, CLASSES, STEPS_PER_EPOCH)
+    policy = _policy(config, sharing, is_training)
+    return plan_config(config, policy, sharing, CLASSES, STEPS_PER_EPOCH, case.windows())
+
+
+def plan_config(
+    config: Config, policy: MemoryPolicy, sharing: Sharing, classes: int, steps_per_epoch: int, windows: Batch
+) -> Shapes:
+    """Returns what the training of a configuration compiles, without making any array.
+
+    Args:
+      config, policy, sharing, classes, steps_per_epoch: as for `make_plan`.
+      windows: a batch of one device.
+    """
+    plan = make_plan(config, policy, sharing, classes, steps_per_epoch)
     shapes = initial_shapes(plan.model, config)
-    shapes = jax.eval_shape(lambda tree: with_frozen_in(tree, config.model.frozen_dtype), shapes)
-    trained, frozen = split(shapes)
-    create = functools.partial(
-        create_state, optimizer=plan.optimizer, normalizer=config.train.normalizer_start, seed=config.seed
-    )
-    batch = jax.tree.map(lambda array: jax.ShapeDtypeStruct(array.shape, array.dtype), case.windows())
+    shapes = jax.eval_shape(lambda tree: with_frozen_in(tree, plan.frozen_dtype, plan.groups), shapes)
+    trained, frozen = split(shapes, plan.groups)
+    create = functools.partial(create_state, optimizer=plan.optimizer, normalizer=plan.normalizer, seed=config.seed)
+    batch = jax.tree.map(lambda array: jax.ShapeDtypeStruct(array.shape, array.dtype), windows)
     return Shapes(plan, jax.eval_shape(create, trained, frozen), batch)
 
 

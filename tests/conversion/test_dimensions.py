@@ -114,6 +114,7 @@ def test_every_field_that_disagrees_is_listed() -> None:
     [
         (TIA, "side", "TIA in blocks 0-2"),
         (TIA, "frozen", "TIA in blocks 0-2"),
+        (TIA, "adapter", "TIA in blocks 0-2"),
         (Release(), "tia", "no adapters"),
         (Release(side_adapters=2), "full", "2 side adapters"),
         (Release(side_adapters=2), "tia", "2 side adapters"),

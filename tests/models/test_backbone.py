@@ -51,6 +51,19 @@ def test_adapters_are_the_only_path_across_chunks() -> None:
         assert not difference[17:].any()
 
 
+def test_plain_adapters_are_no_path_across_chunks() -> None:
+    config = dataclasses.replace(SMALL, temporal=False)
+    params = {"params": moved_params(config)}
+    assert params["params"]["blocks_0_1"]["tia"].keys() == {"gamma", "down", "up"}
+    changed = frames()
+    changed[:, 16:32] = 255 - changed[:, 16:32]
+    apply = jax.jit(Backbone(config).apply)
+    difference = np.abs(apply(params, frames()) - apply(params, changed)).max((0, 2))
+    assert difference[8:16].min() > 0
+    assert not difference[:8].any()
+    assert not difference[16:].any()
+
+
 GROUPS = MemoryPolicy(remat=True, attention_chunks=2, mlp_chunks=1)  # of the 3 chunks of a window: one group of 1
 
 
@@ -59,9 +72,10 @@ GROUPS = MemoryPolicy(remat=True, attention_chunks=2, mlp_chunks=1)  # of the 3 
     [
         ({}, [MemoryPolicy(), GROUPS]),
         ({"side": True}, [GROUPS]),
+        pytest.param({"temporal": False}, [GROUPS], marks=pytest.mark.slow),
         pytest.param({"tia_blocks": (1,), "depth": 3}, [GROUPS], marks=pytest.mark.slow),
     ],
-    ids=["in blocks", "beside", "between plain blocks"],
+    ids=["in blocks", "beside", "plain", "between plain blocks"],
 )
 def test_loops_groups_and_recomputation_change_nothing(changes: dict, policies: list[MemoryPolicy]) -> None:
     """Features, and the gradients of all parameters, against every block by itself with attention as it is defined."""

@@ -16,9 +16,10 @@ def test_levers_come_in_order_and_without_what_is_done_already() -> None:
 
 
 def test_levers_that_do_nothing_are_not_listed() -> None:
-    full, frozen = (Config().with_fields({"model.adaptation": kind}) for kind in ("full", "frozen"))
+    full, frozen, plain = (Config().with_fields({"model.adaptation": kind}) for kind in ("full", "frozen", "adapter"))
     assert "frozen_dtype" not in "\n".join(levers(full, of_device=True))  # nothing is frozen
     assert "stream_dtype" not in "\n".join(levers(frozen, of_device=True))  # nothing is kept between blocks
+    assert "stream_dtype" in "\n".join(levers(plain, of_device=True))
 
 
 def test_the_machines_memory_has_other_levers() -> None:

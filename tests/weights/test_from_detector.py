@@ -19,6 +19,7 @@ from adatad_jax.weights.convert_file import convert_file
 from adatad_jax.weights.export import export
 from adatad_jax.weights.from_detector import Detector, read_weights, take_detector
 from adatad_jax.weights.initialize import Initial, initialize
+from adatad_jax.weights.load import load_trained
 from tests.conversion.release_detectors import Release, behind_module, labels
 from tests.weights.test_export import make_run
 
@@ -124,6 +125,30 @@ def test_adapters_follow_the_new_run(config: Config, tmp_path: Path) -> None:
         assert (leaf == FRESH).all() == ("/tia/" in path), path
     with pytest.raises(UserError, match=r"adapters: the weights have TIA in blocks 0-2, hidden 16, the model"):
         start(tmp_path / "run", config, model__tia_blocks="1")
+
+
+def test_plain_adapters_are_restored_from_a_run_and_are_no_tia(config: Config, tmp_path: Path) -> None:
+    plain = config.with_fields({"model.adaptation": "adapter"})
+    state = make_run(tmp_path / "run", plain, 3, normalizer=5)
+    averages = flat(merge(state.average, state.frozen))
+    assert {path.split("/tia/")[1] for path in averages if "/tia/" in path} == {
+        "gamma",
+        "down/kernel",
+        "down/bias",
+        "up/kernel",
+        "up/bias",
+    }
+    restored, taken = load_trained(tmp_path / "run"), start(tmp_path / "run", plain)
+    assert "plain adapters in blocks 0-2, hidden 16" in taken.summary
+    for found in (flat(restored.params), flat(taken.params)):
+        assert found.keys() == averages.keys()
+        for path, leaf in averages.items():
+            np.testing.assert_array_equal(found[path], leaf, err_msg=path)
+    with pytest.raises(UserError, match=r"the weights have plain adapters in blocks 0-2, hidden 16, the model TIA"):
+        start(tmp_path / "run", config)
+    with pytest.raises(UserError, match=r"run: .*model\.adaptation='adapter'.*convolution over time"):
+        export(tmp_path / "run", tmp_path / "run.safetensors")
+    assert not (tmp_path / "run.safetensors").exists()
 
 
 def test_a_run_is_initialised_with_a_detector(config: Config, tmp_path: Path) -> None:
