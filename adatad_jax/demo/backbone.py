@@ -64,7 +64,7 @@ def main(arguments: Sequence[str]) -> None:
 
 def clip_configs(workdir: Path, epochs: int | None = None) -> tuple[PretrainingConfig, FinetuningConfig]:
     """Loads the configurations of both trainings for this folder, with another number of epochs if given."""
-    changes = {"data.videos": workdir / "clips"}
+    changes: dict[str, Path | int] = {"data.videos": workdir / "clips"}
     if epochs is not None:
         changes |= {"train.epochs": epochs, "train.schedule_epochs": epochs + 1, "train.warmup_epochs": 1}
     common = [f"--config.{field}={value}" for field, value in changes.items()]

@@ -96,7 +96,8 @@ def plan_clip(rng: Rng, label: int, *, frames: int = FRAMES, side: int = SIDE) -
 def _colour(rng: Rng, saturation: tuple[int, int], value: tuple[int, int]) -> np.ndarray:
     """Draws an RGB colour of any hue, `[3]` uint8."""
     hsv = np.array([[[rng.integers(180), rng.integers(*saturation), rng.integers(*value)]]], np.uint8)
-    return np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)[0, 0])
+    rgb: np.ndarray = cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)[0, 0]
+    return rgb
 
 
 def _shading(rng: Rng, side: int) -> np.ndarray:
@@ -106,7 +107,8 @@ def _shading(rng: Rng, side: int) -> np.ndarray:
     depth = column * np.cos(angle) + row * np.sin(angle)
     share = ((depth - depth.min()) / np.ptp(depth))[..., None]
     one, other = _colour(rng, PALE, GROUND), _colour(rng, PALE, GROUND)
-    return np.round(share * one + (1 - share) * other).astype(np.uint8)
+    ground: np.ndarray = np.round(share * one + (1 - share) * other).astype(np.uint8)
+    return ground
 
 
 def _write_clip(job: _Job) -> None:
