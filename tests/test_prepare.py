@@ -288,13 +288,13 @@ from adatad_jax.config.records import defaults_of
 def get_config():
     config = defaults_of({kind})
     config.data.videos, config.data.stride = {videos!r}, 2
-    config.data.short_side, config.data.crop = 24, 16
+    config.data.short_side, config.data.crop = 40, 32
     return config
 """
 
 
 def test_clips_are_cached_whole_at_the_short_sides_that_they_need(tmp_path: Path) -> None:
-    """Pre-training crops frames of short side 24; fine-tuning evaluates its test videos at that of the crop, 16."""
+    """Pre-training crops frames of short side 40; fine-tuning evaluates its test videos at that of the crop, 32."""
     for label in ("run", "jump"):
         for number in range(3):
             write_numbered(tmp_path / f"videos/{label}/{number}.mkv", 33)
@@ -302,8 +302,8 @@ def test_clips_are_cached_whole_at_the_short_sides_that_they_need(tmp_path: Path
     place = Place(tmp_path / "videos", tmp_path / "config.py", tmp_path / "cache")
     place.config.write_text(CLIPS.format(kind="PretrainingConfig", videos=str(place.videos)))
     assert place.run("--lossless", "--workers=1") == 0
-    assert set(cached_names(place.cache, (24,))) == names
-    assert cached_names(place.cache, (16,)) == []
+    assert set(cached_names(place.cache, (40,))) == names
+    assert cached_names(place.cache, (32,)) == []
 
     place = place._replace(cache=tmp_path / "other cache")
     place.config.write_text(CLIPS.format(kind="FinetuningConfig", videos=str(place.videos)))
@@ -311,8 +311,8 @@ def test_clips_are_cached_whole_at_the_short_sides_that_they_need(tmp_path: Path
 
     config = load_record(place.config, [], FinetuningConfig, check_finetuning)
     found = load_labels(config.data)
-    assert cached_names(place.cache, (16,)) == sorted(found.test)
-    assert cached_names(place.cache, (24,)) == sorted(found.training)
+    assert cached_names(place.cache, (32,)) == sorted(found.test)
+    assert cached_names(place.cache, (40,)) == sorted(found.training)
     from_files = finetuning_clips(usable_labelled(found.training, found.classes, config.data), config)
     expected = from_files.load(1, 0)
     tested = ClipViews(usable_labelled(found.test, found.classes, config.data), config.data, 2, 3)

@@ -97,9 +97,8 @@ class ConvertedBackbone:
         """Says what becomes of the adapters."""
         if self.adapters is None:
             return (
-                f"not in the file: TIA adapters, {ADAPTER_TENSORS} tensors per block "
-                f"({ADAPTER_TENSORS * self.config.depth} in all {self.config.depth} blocks): initialised when training "
-                "starts, as is the detector"
+                f"initialised when a detector is trained: TIA adapters, {ADAPTER_TENSORS} tensors per block "
+                f"({ADAPTER_TENSORS * self.config.depth} in all {self.config.depth} blocks), and its head"
             )
         kind = "side adapters of" if self.adapters.side else "TIA adapters in"
         return (

@@ -104,7 +104,10 @@ def _by_folder(data: LabelledClipsConfig) -> dict[str, Labelled]:
     files = find_videos(data)
     folders = {name: PurePosixPath(name).parts[:-1] for name in files}
     subsets = {normal(data.train_subset), normal(data.test_subset)}
-    nested = any(len(parts) == 2 and parts[0] in subsets for parts in folders.values())
+    # Folders of subsets without folders of labels in them would pass for labels.
+    nested = any(len(parts) == 2 and parts[0] in subsets for parts in folders.values()) or all(
+        parts[:1] and parts[0] in subsets for parts in folders.values()
+    )
     depth = 2 if nested else 1
     if odd := [name for name, parts in folders.items() if len(parts) != depth]:
         first = Counter(parts[0] for parts in folders.values() if len(parts) == 2)

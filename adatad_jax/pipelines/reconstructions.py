@@ -22,6 +22,7 @@ from adatad_jax.pretraining.objective import reconstruct, squared_error, targets
 
 CLIPS, DRAWN = 8, 4  # clips that are reconstructed, and those of them that are drawn
 FRAMES = slice(0, 16, 2)  # that are drawn of a clip
+GAP = 2  # pixels between frames in the picture
 GREY = 128  # of pixels that the encoder does not see
 PICTURE = "reconstructions.png"
 _logger = logging.getLogger(__name__)
@@ -100,7 +101,8 @@ class Reconstructions:
         figure = Figure(figsize=(1.3 * count, 1.45 * len(rows)), layout="constrained")
         for number, (title, clip) in enumerate(rows):
             panel = figure.add_subplot(len(rows), 1, number + 1)
-            panel.imshow(np.concatenate(list(clip), axis=1), interpolation="nearest")
+            apart = np.pad(clip, ((0, 0), (0, 0), (0, GAP), (0, 0)), constant_values=255)
+            panel.imshow(np.concatenate(list(apart), axis=1), interpolation="nearest")
             panel.set_title(title, loc="left", fontsize=8)
             panel.set_axis_off()
         with whole_file(self._path) as partial:

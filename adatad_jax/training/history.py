@@ -9,7 +9,7 @@ from rich.console import Console
 
 from adatad_jax.errors import UserError
 from adatad_jax.files import write_text
-from adatad_jax.training.scores import in_words, rank_of
+from adatad_jax.training.scores import in_words, rank_of, score_of
 
 HISTORY_FILE = "history.jsonl"
 # Recorded as sums; the rest as means.
@@ -82,11 +82,13 @@ def print_epoch(record: dict[str, Any], console: Console) -> None:
 
 
 def report_evaluations(workdir: Path, console: Console) -> None:
-    """Prints the score of the last and of the best evaluated epoch, if any was; the test subset chose the best."""
+    """Prints the score of the last and of the best evaluated epoch, if any was."""
     scored = [(rank, record) for record in read_history(workdir) if (rank := rank_of(record)) is not None]
     if scored:
         last, best = scored[-1][1], max(scored, key=lambda pair: pair[0])[1]
+        score = score_of(best)
+        how = ", chosen on the test subset, as published results are" if score is not None and score.is_share else ""
         console.print(
             f"{in_words(last)} after the last epoch evaluated ({last['epoch']}); {in_words(best)} after the best "
-            f"({best['epoch']}, chosen on the test subset, as published results are)"
+            f"({best['epoch']}{how})"
         )

@@ -64,7 +64,7 @@ class LoadedBackbone:
 
 
 def save_backbone(folder: Path, backbone: ConvertedBackbone) -> None:
-    """Writes parameters, unused tensors kept for export, and the conversion summary.
+    """Writes parameters, tensors beside the encoder, and the conversion summary.
 
     The folder appears only once it is whole.
 

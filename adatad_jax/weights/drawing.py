@@ -20,7 +20,7 @@ def draw(init: Callable[[jax.Array], Any], seed: int, wanted: Callable[[tuple[st
     """
     leaves: dict[tuple[str, ...], Any] = {}
 
-    def some(key: jax.Array) -> dict[tuple[str, ...], jax.Array]:
+    def drawn(key: jax.Array) -> dict[tuple[str, ...], jax.Array]:
         whole = flax.traverse_util.flatten_dict(init(key))
         leaves.update({path: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for path, leaf in whole.items()})
         return {path: leaf for path, leaf in whole.items() if wanted(path)}
@@ -28,7 +28,7 @@ def draw(init: Callable[[jax.Array], Any], seed: int, wanted: Callable[[tuple[st
     # Traced once, and compiled as one function, so that XLA drops draws that nothing reads: up to a billion parameters.
     key = jax.random.key(seed)
     with uncollected():
-        traced = jax.jit(some).trace(key)
+        traced = jax.jit(drawn).trace(key)
     if traced.out_info:
         leaves |= jax.device_get(traced.lower().compile()(key))
     params: Params = flax.traverse_util.unflatten_dict(leaves)

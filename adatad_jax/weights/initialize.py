@@ -26,7 +26,7 @@ class Initial(NamedTuple):
     Attributes:
       params: the whole tree, on the host.
       summary: what was taken from the weights, as text.
-      unused: name -> tensor of the backbone's file, unused tensors kept for export.
+      unused: name -> tensor of the backbone's file that the model does not use, kept for export.
     """
 
     params: Params

@@ -24,6 +24,7 @@ from adatad_jax.models.adatad import AdaTAD
 from adatad_jax.models.sizes import DetectorConfig, ViTConfig
 from adatad_jax.training.evaluating import is_evaluated
 from adatad_jax.training.optimizer import make_optimizer_config
+from adatad_jax.weights.load import published_configs
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 TABLE: dict[str, dict[str, Any]] = json.loads((Path(__file__).parents[1] / "published_runs.json").read_text())
@@ -149,7 +150,7 @@ def flatten(entry: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 FIELDS = sorted(set().union(*(flatten(entry) for entry in TABLE.values())) - {"activation_checkpointing"})
 
 
-DOCSTRINGS = {path.stem: path.read_text().split('"""')[1] for path in CONFIGS.glob("*.py")}
+DOCSTRINGS = {path.stem: path.read_text().split('"""')[1] for path in published_configs()}
 
 
 @functools.cache

@@ -78,6 +78,12 @@ def test_folders_that_give_no_labels(tmp_path: Path) -> None:
     assert str(error.value).splitlines()[1:] == ["  d"]
 
 
+def test_folders_of_subsets_are_no_labels(tmp_path: Path) -> None:
+    touch(tmp_path, "training/a.mp4", "validation/b.mp4")
+    with pytest.raises(UserError, match=r"2 of 2 videos\b.*two folder.*SUBSET/LABEL/VIDEO"):
+        load_labels(in_folder(tmp_path))
+
+
 def test_labels_of_a_table(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     touch(tmp_path, "a/x.mp4", "y.avi", "z.mkv", "spare.mp4")
     data = with_table(tmp_path, "video,label,subset\na/x,run,training\ny.avi,jump,training\nz,run,validation\n")

@@ -97,9 +97,9 @@ class AsksToLeave(Console):
 
 def test_each_program_is_compiled_once_and_only_when_it_is_needed(run: Finished) -> None:
     """The first start draws parameters and does not evaluate; the second evaluates twice, in partly filled batches."""
-    of_interest = [[name for name in names if name in ("jit(draw)", "jit(_fun)")] for names in run.compiled]
+    of_interest = [[name for name in names if name in ("jit(drawn)", "jit(_fun)")] for names in run.compiled]
     step = prediction = "jit(_fun)"  # which are mapped over devices
-    assert of_interest == [["jit(draw)", step], [step, prediction]]
+    assert of_interest == [["jit(drawn)", step], [step, prediction]]
 
 
 def test_tensorboard_has_the_values_of_every_step_once(run: Finished) -> None:

@@ -121,8 +121,17 @@ def test_a_batch_gives_the_same_however_it_is_shared(
         assert ours.keys() == alone.keys()
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), ours, alone)
         assert ours["positives"] == alone["positives"]
-    # Sums have another order, and Adam's first steps amplify differences of tiny gradients.
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=2e-5), state.trained, one_device[0].trained)
+    # Sums have another order. An adapter's `down` has hardly any gradient while `up` is near zero: single elements of
+    # 1e-9 among others of 1e-6 are partly rounding, and Adam makes steps of them like any other. So the change of a
+    # tensor is compared as a whole, as with the release's trajectory, and more strictly. What is added to all keys has
+    # no gradient but rounding, which moves it by 1e-7.
+    start = split(trainer.params)[0]
+    changes, expected = (jax.tree.map(np.subtract, one.trained, start) for one in (state, one_device[0]))
+    for (path, change), other in zip(
+        jax.tree_util.tree_leaves_with_path(changes), jax.tree.leaves(expected), strict=True
+    ):
+        limit = 1e-3 * np.linalg.norm(other) + 1e-6
+        assert np.linalg.norm(change - other) <= limit, jax.tree_util.keystr(path)
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """First parameters of the networks on clips: what every kind of weights gives, what is drawn, and what is refused."""
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -85,6 +86,23 @@ def test_encoder_norm_and_decoder_are_taken(
     is_hugging_face = write in (hugging_face, converted_from_hugging_face, exported_again)
     # The one epsilon of transformers that its config.json does not set.
     assert bool(re.search(r"decoder: .*\b1e-05\b.*\b1e-06\b", initial.summary)) == is_hugging_face
+
+
+def test_folders_of_earlier_versions_serve(autoencoder: dict[str, Any], tmp_path: Path) -> None:
+    record = json.loads((converted(tmp_path) / "conversion.json").read_text())
+    del record["beside"]
+    (tmp_path / "flax/conversion.json").write_text(json.dumps(record))
+    same(start_pretraining(tmp_path / "flax").params, autoencoder)
+
+
+def test_adapters_that_come_with_the_weights_are_left(tmp_path: Path) -> None:
+    state = Release(adapters=(0, 1, 2)).state(0)
+    torch.save({"state_dict": state}, tmp_path / "adatad.pth")
+    convert_file(tmp_path / "adatad.pth", tmp_path / "flax", backbone_only=True)
+    initial = start_finetuning(tmp_path / "flax")
+    assert "adapters of the weights are not used" in initial.summary
+    bias = initial.params["encoder"]["blocks_0_2"]["mlp"]["fc2"]["bias"][1]
+    np.testing.assert_array_equal(bias, state["backbone.model.backbone.blocks.1.mlp.layers.1.bias"])
 
 
 def test_a_run_goes_on_from_another(tmp_path: Path) -> None:
