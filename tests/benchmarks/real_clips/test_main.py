@@ -28,12 +28,13 @@ def test_a_fold_is_taken_from_clips_to_tables(tmp_path: Path, capsys: pytest.Cap
         clip = tmp_path / UT / f"set1_{index}_{index // 2 + 1}_{6 * (index % 2)}"
         write_video(clip.with_suffix(".mkv"), own, np.arange(60) / 30)
         clip.with_suffix(".mkv").rename(clip.with_suffix(".avi"))
-    for subject in (1, 2):
-        write_video(tmp_path / "one.mkv", frames, np.arange(60) / 30)
-        (tmp_path / "one.mkv").rename(tmp_path / GMDCSA / f"Subject_{subject}_Fall_01.mp4")
-        (tmp_path / GMDCSA / f"Subject_{subject}_Fall.csv").write_text(
-            "File Name,Length (seconds),Classes\n01.mp4,02,Sitting[0 to 0.9]; Falling (SW)[1 to 2]\n"
-        )
+    for subject, videos in ((1, 1), (2, 5)):
+        lines = ["File Name,Length (seconds),Classes"]
+        for number in range(1, videos + 1):
+            write_video(tmp_path / "one.mkv", frames, np.arange(60) / 30)
+            (tmp_path / "one.mkv").rename(tmp_path / GMDCSA / f"Subject_{subject}_Fall_{number:02d}.mp4")
+            lines.append(f"{number:02d}.mp4,02,Sitting[0 to 0.9]; Falling (SW)[1 to 2]")
+        (tmp_path / GMDCSA / f"Subject_{subject}_Fall.csv").write_text("\n".join([*lines, ""]))
     arguments = ["--data", str(tmp_path), "--workdir", str(tmp_path / "runs"), "--quick"]
     main(arguments)
     tables = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
