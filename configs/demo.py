@@ -44,13 +44,13 @@ def get_config() -> ConfigDict:
     config.model.regression_ranges = ((0, 4), (4, 8), (8, 16), (16, 32), (32, 10000))
 
     config.train.batch_size = 4
-    config.train.epochs = 50
-    config.train.schedule_epochs = 50
+    config.train.epochs = 25
+    config.train.schedule_epochs = 25
     config.train.warmup_epochs = 3
     config.train.tia_rate = 1e-3
     config.train.head_rate = 1e-3
     config.train.release_gpus = 1
-    config.train.checkpoint_every = 10
+    config.train.checkpoint_every = 5
     config.train.keep_checkpoints = 2
     config.test.batch_size = 4
     return config
