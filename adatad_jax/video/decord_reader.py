@@ -39,7 +39,7 @@ _CONTAINERS = ("mov,mp4", "matroska,webm")
 _LIKE = 2  # largest difference of a pixel between two decoders of the same frame
 _CROWDED = 0.1  # times the ordinary step; decord tells frames apart by their stamps
 _SAME_TIME = 1e-3  # seconds; decord has times in float32
-_LAST_READS = 10.0  # seconds that a program which ends waits for the reads in progress
+_LAST_READS = 30.0  # seconds that a program which ends waits for the reads in progress; a busy machine takes some
 
 _gate = threading.Condition()
 _reads = 0

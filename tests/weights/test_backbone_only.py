@@ -93,7 +93,8 @@ def test_a_file_without_averages_gives_the_weights_as_trained(tmp_path: Path) ->
     gammas = [ALL.state(0)[f"{BACKBONE}blocks.{block}.adapter.gamma"].item() for block in range(3)]
     np.testing.assert_array_equal(adapters.params["gamma"], np.float32(gammas))
     record = json.loads((tmp_path / "out/conversion.json").read_text())
-    assert record["adapters"] == {"params": {}, "blocks": [0, 1, 2], "side": False, "hidden": 16}
+    expected = {"params": {}, "blocks": [0, 1, 2], "side": False, "hidden": 16, "temporal": True}
+    assert record["adapters"] == expected
 
 
 def test_adapters_of_another_kind_than_the_models_are_refused(tmp_path: Path) -> None:
