@@ -79,7 +79,7 @@ def main(arguments: Sequence[str]) -> None:
         from benchmarks.run import opponent
 
         opponent.set_up(threads)
-    command = shlex.join(["python", "-m", "benchmarks.run", *arguments])
+    command = shlex.join(["python", "-m", "benchmarks.run", *_without_file(arguments)])
     about, rows = describe(command, device, threads), list[Row]()
     unstarted = Context(device, args.quick, sizes, threads, no_torch, idle, None)  # type: ignore[arg-type]
     with advancing(sum(PARTS[part].expected(unstarted) for part in parts)) as advance:
@@ -116,6 +116,14 @@ def chosen(text: str, known: Sequence[str] | dict[str, Part], option: str, what:
             f"{', '.join(known)}, with commas between"
         )
     return tuple(dict.fromkeys(names))
+
+
+def _without_file(arguments: Sequence[str]) -> list[str]:
+    """Returns the arguments without --json and its file, which say nothing about what was measured."""
+    before = ["", *arguments]
+    return [
+        one for one, last in zip(arguments, before, strict=False) if not one.startswith("--json") and last != "--json"
+    ]
 
 
 def _set_up(name: str | None) -> jax.Device:
