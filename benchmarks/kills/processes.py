@@ -63,7 +63,7 @@ def run(
       saved: whether these count from the first checkpoint that is saved instead.
     """
     before = _newest(folder)
-    command = [sys.executable, "-m", "adatad_jax.train", *arguments, "--workdir", str(folder)]
+    command = [sys.executable, "-m", "adatad_jax", *arguments, "--workdir", str(folder)]
     outputs = [folder.with_suffix(f".{process}.txt") for process in range(processes)]
     started, clock, struck = [], time.monotonic(), None
     for process, path in enumerate(outputs):
