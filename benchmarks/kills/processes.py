@@ -56,7 +56,7 @@ def run(
 
     Args:
       folder: of the run.
-      arguments: of `adatad train`, without the folder.
+      arguments: of `adatad`, without the folder.
       processes: their number.
       victim: to kill; None: none.
       moment: seconds after the start.
