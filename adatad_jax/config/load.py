@@ -70,11 +70,6 @@ def load_one_of(path: Path, overrides: Sequence[str], kinds: Mapping[type[Record
     return config
 
 
-def config_from_fields(fields: Mapping[str, Any]) -> Config:
-    """Returns a detector's configuration of saved fields; see `record_from_fields`."""
-    return record_from_fields(fields, Config)
-
-
 def record_from_fields(fields: Mapping[str, Any], kind: type[RecordT]) -> RecordT:
     """Returns the configuration of saved fields, without validation; other fields have today's defaults.
 

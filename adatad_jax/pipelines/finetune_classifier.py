@@ -38,10 +38,7 @@ from adatad_jax.weights.initialize_clips import initialize_classifier, network_t
 
 def finetune(config: FinetuningConfig, workdir: Path, console: Console, processes: Processes = ALONE) -> TrainState:
     """Trains a classifier to the last epoch; see `training.train`."""
-
-    def open_task() -> Finetuning:
-        return Finetuning(config, workdir, console)
-
+    open_task = functools.partial(Finetuning, config, workdir, console)
     return training.train(open_task, functools.partial(clip_levers, config), config, workdir, console, processes)
 
 

@@ -38,10 +38,7 @@ from adatad_jax.weights.initialize_clips import initialize_autoencoder, network_
 
 def pretrain(config: PretrainingConfig, workdir: Path, console: Console, processes: Processes = ALONE) -> TrainState:
     """Trains a masked autoencoder to the last epoch; see `training.train`."""
-
-    def open_task() -> Pretraining:
-        return Pretraining(config, workdir, console)
-
+    open_task = functools.partial(Pretraining, config, workdir, console)
     return training.train(open_task, functools.partial(clip_levers, config), config, workdir, console, processes)
 
 

@@ -11,8 +11,8 @@ from adatad_jax.classification.objective import cross_entropy, in_top, smoothed
 from adatad_jax.data.clip_batch import ClipBatch
 from adatad_jax.models.classifier import Classifier
 from adatad_jax.models.layers import Params
-from adatad_jax.training.clip_weights import count_clips, normalize_clips
-from adatad_jax.training.step import Loss, Metrics, Normalized
+from adatad_jax.training.mean_over_clips import MeanOverClips
+from adatad_jax.training.step import Loss, Metrics
 
 
 def make_classification_loss(model: Classifier, smoothing: float) -> Loss:
@@ -28,19 +28,11 @@ def make_classification_loss(model: Classifier, smoothing: float) -> Loss:
 
 
 @dataclass(frozen=True)
-class _ClassificationLoss:
+class _ClassificationLoss(MeanOverClips):
     """The loss of a classifier; see `Loss`."""
 
     model: Classifier
     smoothing: float
-
-    def count(self, batch: ClipBatch) -> jax.Array:
-        """Counts the clips."""
-        return count_clips(batch)
-
-    def normalize(self, counted: jax.Array, normalizer: jax.Array) -> Normalized:
-        """Divides by the number of clips."""
-        return normalize_clips(counted, normalizer)
 
     def of_rows(
         self, params: Params, batch: ClipBatch, divisor: jax.Array, key: jax.Array

@@ -9,8 +9,8 @@ from adatad_jax.models.autoencoder import MaskedAutoencoder
 from adatad_jax.models.layers import Params
 from adatad_jax.pretraining.masking import draw_tube_masks
 from adatad_jax.pretraining.objective import squared_error, targets
-from adatad_jax.training.clip_weights import count_clips, normalize_clips
-from adatad_jax.training.step import Loss, Metrics, Normalized
+from adatad_jax.training.mean_over_clips import MeanOverClips
+from adatad_jax.training.step import Loss, Metrics
 
 
 def make_pretraining_loss(model: MaskedAutoencoder, masked: int) -> Loss:
@@ -24,19 +24,11 @@ def make_pretraining_loss(model: MaskedAutoencoder, masked: int) -> Loss:
 
 
 @dataclass(frozen=True)
-class _PretrainingLoss:
+class _PretrainingLoss(MeanOverClips):
     """The loss of an autoencoder; see `Loss`."""
 
     model: MaskedAutoencoder
     masked: int
-
-    def count(self, batch: ClipBatch) -> jax.Array:
-        """Counts the clips."""
-        return count_clips(batch)
-
-    def normalize(self, counted: jax.Array, normalizer: jax.Array) -> Normalized:
-        """Divides by the number of clips."""
-        return normalize_clips(counted, normalizer)
 
     def of_rows(
         self, params: Params, batch: ClipBatch, divisor: jax.Array, key: jax.Array

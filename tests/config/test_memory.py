@@ -8,7 +8,7 @@ import pytest
 
 from adatad_jax.config.build import make_detector, make_vit
 from adatad_jax.config.fields import Config, ModelConfig
-from adatad_jax.config.load import config_from_fields, load_config
+from adatad_jax.config.load import load_config, record_from_fields
 from adatad_jax.config.memory import Budget, budget_of, choose_policy, given_policy, settings
 from adatad_jax.errors import UserError
 from adatad_jax.models.memory_estimate import Work, estimate
@@ -155,6 +155,6 @@ def test_a_run_of_before_these_fields_means_the_same(remat: bool) -> None:
     before = {
         name: value for name, value in Config().flat().items() if name not in ("model.memory", "model.mlp_chunks")
     }
-    config = config_from_fields({**before, "model.remat": remat})
+    config = record_from_fields({**before, "model.remat": remat}, Config)
     assert config.model.remat is remat
     assert (config.model.memory, config.model.mlp_chunks) == ("auto", "auto")
