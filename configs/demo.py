@@ -44,8 +44,8 @@ def get_config() -> ConfigDict:
     config.model.regression_ranges = ((0, 4), (4, 8), (8, 16), (16, 32), (32, 10000))
 
     config.train.batch_size = 4
-    config.train.epochs = 25
-    config.train.schedule_epochs = 25
+    config.train.epochs = 50
+    config.train.schedule_epochs = 50
     config.train.warmup_epochs = 3
     config.train.tia_rate = 1e-3
     config.train.head_rate = 1e-3

@@ -15,7 +15,7 @@ from adatad_jax.models.policy import MemoryPolicy
 FILLED = 0.9  # share of a device's memory that an estimate may fill: allocators leave gaps, and it is an estimate
 CHOSEN = ("remat", "attention_chunks", "mlp_chunks")  # fields of `model` that may be auto
 _GROUPS = (0, 16, 4, 1)  # chunks at once, from most memory to least; 0: all
-_CPU_GROUPS = (4, 2, 1)  # where activations are recomputed on a CPU, whose cache holds few chunks: they take less time
+_CPU_GROUPS = (2, 1)  # the cache of a CPU holds few chunks: small groups take less time, too
 
 
 class Budget(NamedTuple):
@@ -123,7 +123,7 @@ def _candidates(work: Work, stream_dtype: str) -> Iterator[dict[str, Any]]:
     """
     if work.is_training and stream_dtype == "float32":
         yield {"remat": False, "attention_chunks": 0, "mlp_chunks": 0}
-    groups = _CPU_GROUPS if work.is_training and work.platform == "cpu" else _GROUPS
+    groups = _CPU_GROUPS if work.platform == "cpu" else _GROUPS
     for chunks in [chunks for chunks in groups if chunks < work.chunks] or [0]:
         yield {"remat": work.is_training, "attention_chunks": chunks, "mlp_chunks": 0}
 

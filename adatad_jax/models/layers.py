@@ -79,27 +79,40 @@ class DepthwiseConv(nn.Module):
         return out
 
 
-def dropout(
-    x: jax.Array, rate: jax.Array | float, key: jax.Array, sample_ids: jax.Array, shape: Sequence[int]
-) -> jax.Array:
-    """Zeroes random parts of every sample, and divides the rest by the probability of keeping it.
+def keep_factors(rate: jax.Array | float, key: jax.Array, sample_ids: jax.Array, shape: Sequence[int]) -> jax.Array:
+    """Draws the factors of `dropout`: 0, or else one divided by the probability of keeping.
 
     A sample's draw depends only on the key and the sample's id, so several devices that share a batch draw the same as
     one device would.
 
     Args:
-      x: `[B, ...]`.
       rate: probability of dropping, in [0, 1).
       key: one key for the batch.
       sample_ids: `[B]` int, each sample's index in the global batch.
+      shape: of a sample's draw.
+
+    Returns:
+      `[B, *shape]` float32.
+    """
+    keep = jax.vmap(lambda i: jax.random.bernoulli(jax.random.fold_in(key, i), 1 - rate, shape))(sample_ids)
+    return jnp.where(keep, 1 / (1 - rate), 0).astype(jnp.float32)
+
+
+def dropout(
+    x: jax.Array, rate: jax.Array | float, key: jax.Array, sample_ids: jax.Array, shape: Sequence[int]
+) -> jax.Array:
+    """Zeroes random parts of every sample, and divides the rest by the probability of keeping it.
+
+    Args:
+      x: `[B, ...]`.
+      rate, key, sample_ids: as for `keep_factors`.
       shape: shape of a sample's draw, broadcast over the sample: the sample's own shape drops elements, `(1, C)` drops
         whole channels.
 
     Returns:
       An array of the shape and dtype of `x`.
     """
-    keep = jax.vmap(lambda i: jax.random.bernoulli(jax.random.fold_in(key, i), 1 - rate, shape))(sample_ids)
-    return x * jnp.where(keep, 1 / (1 - rate), 0).astype(x.dtype)
+    return x * keep_factors(rate, key, sample_ids, shape).astype(x.dtype)
 
 
 def drop_path(x: jax.Array, rate: jax.Array | float, key: jax.Array, sample_ids: jax.Array) -> jax.Array:

@@ -35,7 +35,7 @@ class StopIfNotFinite(Hook):
         self._in_a_row += 1
         rates = ", ".join(f"{name} {values[done.step]:.3g}" for name, values in self._rates.items())
         what = (
-            f"step {done.step}: loss {done.metrics['loss']}, gradient norm {done.metrics['grad_norm']}: not finite "
+            f"step {done.step + 1}: loss {done.metrics['loss']}, gradient norm {done.metrics['grad_norm']}: not finite "
             f"(learning rates: {rates})"
         )
         videos = done.loaded.videos

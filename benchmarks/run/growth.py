@@ -139,9 +139,10 @@ def draw(directions: tuple[Axis, ...], found: dict[str, list[Row]]) -> Figure:
     panels[0, 0].legend()
     first = directions[0].cases[0][1]
     rest = directions[1].cases[0][1]
+    groups = GROUPS["attention_chunks"]
     figure.suptitle(
-        f"A training step that recomputes, {first.dtype}, batch 1, 4 chunks at once in ours: frames of VideoMAE-S at "
-        f"{first.side} px; pixels and models at {rest.frames} frames",
+        f"A training step that recomputes, {first.dtype}, batch 1, {groups} chunks at once in ours: frames of "
+        f"VideoMAE-S at {first.side} px; pixels and models at {rest.frames} frames",
         fontsize=11,
     )
     return figure

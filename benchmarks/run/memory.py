@@ -19,8 +19,8 @@ BATCH = {"S": 2, "B": 2}  # at full length; else 1
 SECONDS = {"S": 22.0, "B": 22.0, "L": 28.0, "H": 40.0, "g": 50.0}  # to compile the step of a long window, about
 PEAK_SECONDS = 45.0  # of the two processes that measure a peak, about
 # What needs little, whatever the device has.
-GROUPS: dict[str, Any] = {"remat": True, "attention_chunks": 4, "mlp_chunks": 4}
-IN_GROUPS = "recomputed, 4 chunks at once"
+GROUPS: dict[str, Any] = {"remat": True, "attention_chunks": 2, "mlp_chunks": 0}
+IN_GROUPS = f"recomputed, {GROUPS['attention_chunks']} chunks at once"
 
 
 def settings(size: str) -> Iterator[tuple[str, dict[str, Any]]]:
