@@ -5,9 +5,12 @@ them anew, part by part, from the logarithms of the softmax's sums.
 """
 
 import functools
+import logging
 
 import jax
 import jax.numpy as jnp
+
+_logger = logging.getLogger(__name__)
 
 
 def plain_attention(qkv: jax.Array, heads: int) -> jax.Array:
@@ -166,9 +169,21 @@ def _flash_backward(qkv: jax.Array, out: jax.Array, log_sums: jax.Array, gradien
 
 
 def _has_flash(qkv: jax.Array, heads: int) -> bool:
-    """Tells whether cuDNN is here and takes the dtype and the size of the heads."""
+    """Tells whether cuDNN is here and takes the dtype and the size of the heads; says once if not, on a GPU."""
     try:
         jax.eval_shape(functools.partial(_flash, heads=heads), qkv)
-    except RuntimeError:  # a NotImplementedError is one, too
+    except RuntimeError as error:  # a NotImplementedError is one, too
+        if jax.default_backend() == "gpu" and qkv.dtype != jnp.float32:
+            _say_without_flash(str(qkv.dtype), str(error))
         return False
     return True
+
+
+@functools.cache
+def _say_without_flash(dtype: str, why: str) -> None:
+    _logger.warning(
+        "attention in %s is computed without cuDNN's flash attention (%s): the results are the same, and a step takes "
+        "longer; if it is missing, install JAX with NVIDIA's libraries, jax[cuda13]",
+        dtype,
+        why,
+    )

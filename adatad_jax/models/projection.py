@@ -98,6 +98,25 @@ class MaskedAttention(nn.Module):
         return jnp.where(mask[..., None], out, 0)
 
 
+def max_pool(x: jax.Array, stride: int) -> jax.Array:
+    """Takes the maximum over windows of 3 positions, with padding 1.
+
+    The gradient goes to the first position that has the maximum, as in torch. It is a sum of shifted sequences, which
+    is the same each time; that of XLA's own pooling is not on a GPU.
+
+    Args:
+      x: `[B, T, C]`.
+      stride: positions from one window to the next.
+
+    Returns:
+      `[B, ceil(T/stride), C]`.
+    """
+    padded = jnp.pad(x, ((0, 0), (1, 1), (0, 0)), constant_values=-jnp.inf)
+    first, second, third = (padded[:, tap : tap + x.shape[1] : stride] for tap in range(3))
+    most = jnp.where(second > first, second, first)
+    return jnp.where(third > most, third, most)
+
+
 class AffineDropPath(nn.Module):
     """A learned scale per channel, then stochastic depth per sample."""
 
@@ -141,7 +160,7 @@ class TransformerBlock(nn.Module):
         attention = MaskedAttention(self.heads, self.stride, self.window, self.dropout, self.dtype, name="attn")
         y = attention(y, mask, sample_ids)
         if self.stride > 1:
-            x = nn.max_pool(x, (3,), (self.stride,), padding=((1, 1),))
+            x = max_pool(x, self.stride)
         x = jnp.where(mask[..., None], x, 0) + AffineDropPath(name="drop_path_attn")(y, depth_factors[0])
         y = LayerNorm(BLOCK_NORM_EPS, dtype=self.dtype, name="ln2")(x)
         y = drop_elements(self, gelu(conv1x1(4 * width, self.dtype, "fc1")(y)), self.dropout, sample_ids)

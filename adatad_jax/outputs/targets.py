@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from adatad_jax.errors import UserError
 from adatad_jax.files import lock_held, partial_path
-from adatad_jax.video.names import EXTENSIONS, videos_below
+from adatad_jax.video.names import given_videos
 from adatad_jax.video.spelling import normal, shown
 
 WRITTEN = (".json", ".csv", ".srt", ".vtt", ".png")
@@ -49,13 +49,8 @@ def plan(given: Sequence[Path], output: Path) -> list[Job]:
     """
     jobs: list[Job] = []
     for path in given:
-        if not os.path.isdir(path):  # unlike Path.is_dir, it accepts names that are too long
-            jobs.append(Job(path, output / path.name))
-            continue
-        videos = [file for file in videos_below(path) if not file.name.endswith(ANNOTATED)]
-        if not videos:
-            raise UserError(f"{path}: no video in this folder; looked for {' '.join(EXTENSIONS)}")
-        jobs += [Job(file, output / file.relative_to(path)) for file in videos]
+        for file in given_videos(path, ANNOTATED):
+            jobs.append(Job(file, output / (file.name if file == path else file.relative_to(path))))
     unique: dict[tuple[str, Path], Job] = {}
     for job in jobs:  # a file may be given both by itself and in its folder
         unique.setdefault((os.path.realpath(job.source), job.base), job)

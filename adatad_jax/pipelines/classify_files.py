@@ -1,7 +1,6 @@
 """Classification of video files: their most probable classes, printed one video after the other."""
 
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,7 +11,7 @@ from adatad_jax.data.clip_views import FileViews, file_views
 from adatad_jax.data.loader import load_ahead, unwrap
 from adatad_jax.errors import UserError
 from adatad_jax.inference.clip_classifier import ClipClassifier, best
-from adatad_jax.video.names import EXTENSIONS, videos_below
+from adatad_jax.video.names import given_videos
 from adatad_jax.video.spelling import shown
 from adatad_jax.weights.load_classifier import TrainedClassifier
 
@@ -71,7 +70,8 @@ def classify_files(
     def load(path: Path) -> FileViews:
         return file_views(path, data, views.clips, views.crops, views.fps)
 
-    for path, read in load_ahead(list(_files(given)), load, AHEAD, AHEAD):
+    files = [file for path in given for file in given_videos(path)]
+    for path, read in load_ahead(files, load, AHEAD, AHEAD):
         try:
             found = unwrap(read)
         except (UserError, OSError) as error:
@@ -85,15 +85,3 @@ def classify_files(
         console.print(f"{shown(str(path))}: {named}", highlight=False)
         classified.probabilities[str(path)] = dict(zip(trained.classes, probabilities.tolist(), strict=True))
     return classified
-
-
-def _files(given: Sequence[Path]) -> Iterator[Path]:
-    """Yields the files, and the videos of the folders; raises `UserError` if a folder holds none."""
-    for path in given:
-        if not os.path.isdir(path):  # unlike Path.is_dir, it accepts names that are too long
-            yield path
-            continue
-        videos = videos_below(path)
-        if not videos:
-            raise UserError(f"{path}: no video in this folder; looked for {' '.join(EXTENSIONS)}")
-        yield from videos

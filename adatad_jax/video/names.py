@@ -109,6 +109,24 @@ def videos_below(folder: Path) -> list[Path]:
     return sorted(found)
 
 
+def given_videos(path: Path, written: str | None = None) -> list[Path]:
+    """Returns what a path of the command line means: a file, which need not exist, or the videos below a folder.
+
+    Args:
+      path: of a file or a folder.
+      written: end of the names of files in folders that this package has written, and that are not meant.
+
+    Raises:
+      UserError: the folder holds no video.
+    """
+    if not os.path.isdir(path):  # unlike Path.is_dir, it accepts names that are too long
+        return [path]
+    videos = [file for file in videos_below(path) if written is None or not file.name.endswith(written)]
+    if not videos:
+        raise UserError(f"{path}: no video in this folder; looked for {' '.join(EXTENSIONS)}")
+    return videos
+
+
 def name_hint(strangers: Iterable[str], known: Iterable[str]) -> str:
     """Returns a hint about unknown names that differ from known ones only in spelling; an empty text if there are none.
 

@@ -203,7 +203,10 @@ def read_config(workdir: Path, task: str = Config.task) -> tuple[dict[str, Any],
     """
     content = _read_content(workdir)
     if (found := content["task"]) != task:
-        raise UserError(f"{workdir}: a run of {found}; expected one of {task}: give the folder of such a run")
+        raise UserError(
+            f"{workdir}: a run of {found}; expected one of {task}: give the folder of such a run, or use the commands "
+            f"of {found} (`python -m adatad_jax` lists all)"
+        )
     return content["config"], tuple(map(normal, content["classes"]))
 
 

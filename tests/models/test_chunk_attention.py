@@ -84,3 +84,14 @@ def test_without_flash_attention_the_weights_of_one_clip_exist_at_most(
     """The last case: bfloat16 for CUDA where there is no cuDNN, as on this machine."""
     shapes = set(re.findall(r"tensor<((?:\d+x)+800x800)x", lowered(platform, dtype, 64)))
     assert shapes == {f"{at_once}x800x800"}
+
+
+def test_a_gpu_without_flash_attention_is_said_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    for dtype in (jnp.float32, jnp.bfloat16, jnp.bfloat16):  # float32 has no flash attention anywhere
+        jax.eval_shape(lambda x: attend(x, 6), jax.ShapeDtypeStruct((4, 800, 3 * 6 * 64), dtype))
+    (record,) = caplog.records
+    assert "bfloat16" in record.getMessage()
+    assert "cuDNN" in record.getMessage()
