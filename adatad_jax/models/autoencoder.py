@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from adatad_jax.models.encoder import XAVIER, Block, Encoder, drop_path_rates, position_table, run_blocks
+from adatad_jax.models.encoder import XAVIER, Block, Encoder, position_table, run_blocks
 from adatad_jax.models.layers import Dtype, LayerNorm
 from adatad_jax.models.policy import MemoryPolicy
 from adatad_jax.models.sizes import TUBELET, AutoencoderConfig
@@ -29,7 +29,7 @@ class Decoder(nn.Module):
         cfg = self.config.decoder
         kind = nn.remat(Block, prevent_cse=False) if self.policy.remat else Block
         block = kind(cfg, self.dtype, XAVIER, self.policy, self.unroll, name=f"blocks_0_{cfg.depth - 1}")
-        x = run_blocks(block, x, drop_path_rates(cfg), None, self.unroll)
+        x = run_blocks(block, x, cfg.depth, unroll=self.unroll)
         x = LayerNorm(self.config.head_norm_eps, dtype=self.dtype, name="norm")(x[:, -masked:])
         values = TUBELET * cfg.patch**2 * 3
         head = nn.Dense(values, kernel_init=XAVIER.kernel, dtype=self.dtype, name="head")

@@ -17,7 +17,7 @@ from adatad_jax.models.encoder import (
     PYTORCH,
     Block,
     PatchEmbed,
-    drop_path_rates,
+    depth_factors,
     patchify,
     position_table,
     run_blocks,
@@ -35,10 +35,10 @@ class PlainBlock(Block):
     """A block without an adapter."""
 
     @nn.compact
-    def __call__(self, carry: Stream, rate: jax.Array, chunk_ids: jax.Array | None) -> Stream:  # type: ignore[override]
+    def __call__(self, carry: Stream, factors: jax.Array | None) -> Stream:  # type: ignore[override]
         """Maps the tokens of the stream, and passes the adapters' sum on; see `Block`."""
         x, side = carry
-        return super().__call__(x, rate, chunk_ids), side
+        return super().__call__(x, factors), side
 
 
 class AdaptedBlock(Block):
@@ -53,10 +53,10 @@ class AdaptedBlock(Block):
     shares: WindowShares | None = None
 
     @nn.compact
-    def __call__(self, carry: Stream, rate: jax.Array, chunk_ids: jax.Array | None) -> Stream:  # type: ignore[override]
+    def __call__(self, carry: Stream, factors: jax.Array | None) -> Stream:  # type: ignore[override]
         """Maps the tokens of the stream, then applies the adapter to the whole window; see `Block`."""
         x, side = carry
-        x = super().__call__(x, rate, chunk_ids)
+        x = super().__call__(x, factors)
         window = as_windows(x, self.chunks)
         if side is not None:
             window = jax.lax.stop_gradient(window)
@@ -116,10 +116,8 @@ class Backbone(nn.Module):
         x = PatchEmbed(cfg.width, cfg.patch, self.dtype, name="patch_embed")(patchify(x, cfg.patch)).astype(jnp.float32)
         learned: jax.Array | None = self.get_variable("params", "pos_embed")
         x = x + position_table(cfg, height // cfg.patch, width // cfg.patch, learned)
-        chunk_ids = None
-        if sample_ids is not None:
-            chunk_ids = self._chunk_ids(sample_ids, chunks)
-        x = self._blocks(x, chunks, chunk_ids)
+        chunk_ids = None if sample_ids is None else self._chunk_ids(sample_ids, chunks)
+        x = self._blocks(x, chunks, depth_factors(self, cfg, chunk_ids))
         features = x.reshape(batch, chunks * CHUNK_TUBELETS, -1, cfg.width).mean(2)
         return features if self.shares is None else self.shares.gather(features)
 
@@ -130,21 +128,18 @@ class Backbone(nn.Module):
             own, per_window = own + self.shares.index() * chunks, chunks * self.shares.count
         return (sample_ids[:, None] * per_window + own).reshape(-1)
 
-    def _blocks(self, x: jax.Array, chunks: int, chunk_ids: jax.Array | None) -> jax.Array:
+    def _blocks(self, x: jax.Array, chunks: int, factors: jax.Array | None) -> jax.Array:
         """Runs all blocks with their adapters on tokens `[B*N, 8*h*w, C]`."""
         if self.unroll or self.is_initializing():
-            return self._plain_blocks(x, chunks, chunk_ids)
-        cfg, rates, keys = self.config, drop_path_rates(self.config), None
-        if chunk_ids is not None and cfg.drop_path:
-            keys = jax.random.split(self.make_rng("dropout"), cfg.depth)
+            return self._plain_blocks(x, chunks, factors)
+        cfg = self.config
         block = Block(cfg, self.dtype, PYTORCH, self.policy, parent=None)
         adapter = TIA(cfg.tia_hidden, self.dtype, self.shares, cfg.temporal, parent=None)
         total, tokens = jnp.zeros_like(x), x
         for first, last, has_tia in cfg.runs():
-            of_run = slice(first, last + 1)
             params: Params = self.get_variable("params", f"blocks_{first}_{last}")
-            its_keys = None if keys is None else keys[of_run]
-            run = BlockRun(block, adapter, params, rates[of_run], chunks, chunk_ids, its_keys, self.policy)
+            its_factors = None if factors is None else factors[first : last + 1]
+            run = BlockRun(block, adapter, params, last + 1 - first, chunks, its_factors, self.policy)
             if not has_tia:
                 x = run.plain(x)
             elif cfg.side:
@@ -155,9 +150,9 @@ class Backbone(nn.Module):
         # Beside the backbone, the last adapter's block is the last that is seen.
         return jax.lax.stop_gradient(tokens) + total if cfg.side else x
 
-    def _plain_blocks(self, x: jax.Array, chunks: int, chunk_ids: jax.Array | None) -> jax.Array:
+    def _plain_blocks(self, x: jax.Array, chunks: int, factors: jax.Array | None) -> jax.Array:
         """Runs all blocks as they are defined; makes their parameters."""
-        cfg, rates = self.config, drop_path_rates(self.config)
+        cfg = self.config
         carry: Stream = (x, jnp.zeros_like(x) if cfg.side else None)
         for first, last, has_tia in cfg.runs():
             name = f"blocks_{first}_{last}"
@@ -167,7 +162,8 @@ class Backbone(nn.Module):
                 )
             else:
                 block = PlainBlock(cfg, self.dtype, PYTORCH, plain=True, name=name)
-            carry = run_blocks(block, carry, rates[first : last + 1], chunk_ids, self.unroll)
+            its_factors = None if factors is None else factors[first : last + 1]
+            carry = run_blocks(block, carry, last + 1 - first, its_factors, self.unroll)
             if cfg.side and last == cfg.tia_blocks[-1]:
                 tokens, side = carry
                 assert side is not None

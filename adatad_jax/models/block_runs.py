@@ -11,7 +11,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from adatad_jax.models.encoder import Block
 from adatad_jax.models.half_precision import layer
@@ -28,26 +27,24 @@ class BlockRun:
     Attributes:
       block, adapter: the modules.
       params: of the blocks, stacked on a leading layer axis; under `tia` those of the adapters, if there are any.
-      rates: `[blocks]` float32, rates of stochastic depth.
+      count: number of blocks.
       chunks: N, the number of chunks per window that this device has.
-      chunk_ids: as in `Block`.
-      keys: `[blocks]` random keys of stochastic depth, if there are ids.
+      factors: `[blocks, B*N, 2]` float32, theirs of `depth_factors`, if there is stochastic depth.
       policy: as in `Backbone`.
     """
 
     block: Block
     adapter: TIA
     params: Params
-    rates: np.ndarray
+    count: int
     chunks: int
-    chunk_ids: jax.Array | None
-    keys: jax.Array | None
+    factors: jax.Array | None
     policy: MemoryPolicy
 
     def plain(self, x: jax.Array) -> jax.Array:
         """Maps tokens `[B*N, 8*h*w, C]` float32 by blocks without adapters."""
         step = recomputed(self._block, self.policy, in_loop=True)
-        x, _ = jax.lax.scan(lambda x, block: (step(x, (block, self.chunk_ids)), None), x, self._blocks())
+        x, _ = jax.lax.scan(lambda x, block: (step(x, block), None), x, self._blocks())
         return x
 
     def adapted(self, x: jax.Array) -> jax.Array:
@@ -58,18 +55,18 @@ class BlockRun:
         """
         blocks, adapters = self._blocks(), self.params["tia"]
         first = recomputed(self._block, self.policy, in_loop=False)
-        x = first(x, (layer(blocks, jnp.int32(0)), self.chunk_ids))
+        x = first(x, layer(blocks, jnp.int32(0)))
 
-        def adapt_and_map(x: jax.Array, of_step: tuple[Params, Any, jax.Array, jax.Array | None]) -> jax.Array:
-            adapter, stacked, index, chunk_ids = of_step
-            return self._block(x + self._adapt(x, adapter), (layer(stacked, index), chunk_ids))
+        def adapt_and_map(x: jax.Array, of_step: tuple[Params, Any, jax.Array]) -> jax.Array:
+            adapter, stacked, index = of_step
+            return self._block(x + self._adapt(x, adapter), layer(stacked, index))
 
         step = recomputed(adapt_and_map, self.policy, in_loop=True)
         before = jax.tree.map(lambda leaf: leaf[:-1], adapters)
         x, _ = jax.lax.scan(
-            lambda x, of_step: (step(x, (of_step[0], blocks, of_step[1], self.chunk_ids)), None),
+            lambda x, of_step: (step(x, (of_step[0], blocks, of_step[1])), None),
             x,
-            (before, jnp.arange(1, len(self.rates))),
+            (before, jnp.arange(1, self.count)),
         )
         return x + self._adapt(x, jax.tree.map(lambda leaf: leaf[-1], adapters))
 
@@ -80,23 +77,22 @@ class BlockRun:
         def step(carry: tuple[jax.Array, jax.Array], of_step: Any) -> tuple[tuple[jax.Array, jax.Array], None]:
             x, total = carry
             adapter, block = of_step
-            x = jax.lax.stop_gradient(self._block(x, (block, self.chunk_ids)))
+            x = jax.lax.stop_gradient(self._block(x, block))
             return (x, total + adapt(x, adapter)), None
 
         (x, total), _ = jax.lax.scan(step, (x, total), (self.params["tia"], self._blocks()))
         return x, total
 
-    def _blocks(self) -> tuple[Params, jax.Array, jax.Array | None]:
-        """Returns parameters, rates and keys. What products take is cast to their dtype here, not in the loop."""
+    def _blocks(self) -> tuple[Params, jax.Array | None]:
+        """Returns parameters and factors. What products take is cast to their dtype here, not in the loop."""
         blocks = {name: leaves for name, leaves in self.params.items() if name != "tia"}
         products = {name: narrowed(blocks[name], self.block.dtype) for name in ("attn", "mlp")}
-        return {**blocks, **products}, jnp.asarray(self.rates), self.keys
+        return {**blocks, **products}, self.factors
 
-    def _block(self, x: jax.Array, of_block: tuple[Any, jax.Array | None]) -> jax.Array:
+    def _block(self, x: jax.Array, of_block: tuple[Params, jax.Array | None]) -> jax.Array:
         """Maps tokens by one block, of `_blocks`."""
-        (params, rate, key), chunk_ids = of_block
-        rngs = {} if key is None else {"dropout": key}
-        return jnp.asarray(self.block.apply({"params": params}, x, rate, chunk_ids, rngs=rngs))
+        params, factors = of_block
+        return jnp.asarray(self.block.apply({"params": params}, x, factors))
 
     def _adapt(self, x: jax.Array, params: Params) -> jax.Array:
         """Computes an adapter's output for tokens `[B*N, 8*h*w, C]`, over whole windows; keeps the shape."""

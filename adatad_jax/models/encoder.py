@@ -4,7 +4,7 @@ Tokens attend only to tokens of their own clip. Code that is specific to long wi
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import flax.linen as nn
 import jax
@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from adatad_jax.models.chunk_attention import chunk_attention, plain_attention
-from adatad_jax.models.layers import Dtype, Initializer, LayerNorm, drop_path, gelu, uniform_bias, uniform_fan_in
+from adatad_jax.models.layers import Dtype, Initializer, LayerNorm, gelu, keep_factors, uniform_bias, uniform_fan_in
 from adatad_jax.models.policy import MemoryPolicy
 from adatad_jax.models.positions import resize_positions, sinusoid_table
 from adatad_jax.models.recompute import in_groups
@@ -180,26 +180,23 @@ class Block(nn.Module):
     plain: bool = False
 
     @nn.compact
-    def __call__(self, x: jax.Array, rate: jax.Array, clip_ids: jax.Array | None) -> jax.Array:
+    def __call__(self, x: jax.Array, factors: jax.Array | None) -> jax.Array:
         """Maps tokens to tokens.
 
         Args:
           x: `[N, t*h*w, C]` float32, the residual stream of N clips.
-          rate: float32 scalar, the rate of stochastic depth of this block.
-          clip_ids: in training, `[N]` int, each clip's index in the global batch; None outside training.
+          factors: `[N, 2]` float32, this block's of `depth_factors`; None draws no stochastic depth.
         """
-
-        drops = clip_ids is not None and self.config.drop_path > 0
-        keys = (self.make_rng("dropout"), self.make_rng("dropout")) if drops else None
         size = 0 if self.plain else self.policy.attention_chunks
-        return in_groups(Block._map, self, size, (x, clip_ids), (rate, keys))
+        return in_groups(Block._map, self, size, (x, factors), None)
 
-    def _map(self, clips: tuple[jax.Array, Any], shared: Any) -> jax.Array:
+    def _map(self, clips: tuple[jax.Array, jax.Array | None], shared: None) -> jax.Array:
         """Maps the tokens of some clips."""
-        (x, clip_ids), (rate, keys) = clips, shared
+        del shared
+        x, factors = clips
 
         def drop(y: jax.Array, branch: int) -> jax.Array:
-            return y if keys is None else drop_path(y, rate, keys[branch], clip_ids)
+            return y if factors is None else y * factors[:, branch, None, None].astype(y.dtype)
 
         y = LayerNorm(self.config.norm_eps, dtype=self.dtype, name="norm1")(x)
         attention = Attention(self.config.heads, self.dtype, self.linear_init, self.plain, name="attn")
@@ -218,34 +215,51 @@ def drop_path_rates(config: ViTConfig) -> np.ndarray:
     return np.linspace(0, config.drop_path, config.depth, dtype=np.float32)
 
 
+def depth_factors(module: nn.Module, config: ViTConfig, clip_ids: jax.Array | None) -> jax.Array | None:
+    """Draws the stochastic depth of all blocks at once: in a block, each draw would have loops to compile.
+
+    Args:
+      module: that provides the key.
+      config: of the blocks.
+      clip_ids: in training, `[N]` int, each clip's index in the global batch; None outside training.
+
+    Returns:
+      `[depth, N, 2]` float32, by what a block's attention and its MLP are multiplied for a clip; None if by nothing.
+    """
+    if clip_ids is None or config.drop_path == 0:
+        return None
+    rates = drop_path_rates(config)[:, None]
+    factors = keep_factors(rates, module.make_rng("dropout"), clip_ids, (config.depth, 2))
+    return factors.swapaxes(0, 1)
+
+
 def run_blocks(
-    block: nn.Module, carry: Carry, rates: np.ndarray, clip_ids: jax.Array | None, unroll: bool = False
+    block: nn.Module, carry: Carry, blocks: int, factors: jax.Array | None = None, unroll: bool = False
 ) -> Carry:
     """Runs consecutive blocks as a loop over parameters that are stacked on a leading layer axis.
 
     Args:
-      block: the body of the loop; called with the carry, the block's rate and the ids, it returns the next carry.
+      block: the body of the loop; called with the carry and the block's factors, it returns the next carry.
       carry: what each block passes to the next: the tokens, or a tree that contains them.
-      rates: `[blocks]` float32, rates of stochastic depth.
-      clip_ids: as in `Block`.
+      blocks: their number.
+      factors: `[blocks, N, 2]` float32, theirs of `depth_factors`.
       unroll: whether to compile every block by itself instead of a loop (longer to compile; lets XLA drop more).
 
     Returns:
       The carry after the last block.
     """
 
-    def body(block: nn.Module, carry: Carry, rate: jax.Array, clip_ids: jax.Array | None) -> tuple[Carry, None]:
-        return block(carry, rate, clip_ids), None
+    def body(block: nn.Module, carry: Carry, factors: jax.Array | None) -> tuple[Carry, None]:
+        return block(carry, factors), None
 
     loop = nn.scan(
         body,
         variable_axes={"params": 0, "intermediates": 0},
-        split_rngs={"params": True, "dropout": True},
-        in_axes=(0, nn.broadcast),
-        length=len(rates),
-        unroll=len(rates) if unroll else 1,
+        split_rngs={"params": True},
+        length=blocks,
+        unroll=blocks if unroll else 1,
     )
-    carry, _ = loop(block, carry, jnp.asarray(rates), clip_ids)
+    carry, _ = loop(block, carry, factors)
     return carry
 
 
@@ -304,5 +318,5 @@ class Encoder(nn.Module):
         kind = nn.remat(Block, prevent_cse=False) if self.policy.remat else Block
         name = f"blocks_0_{cfg.depth - 1}"
         block = kind(cfg, self.dtype, self.linear_init, self.policy, self.unroll, name=name)
-        x = run_blocks(block, x, drop_path_rates(cfg), sample_ids, self.unroll)
+        x = run_blocks(block, x, cfg.depth, depth_factors(self, cfg, sample_ids), self.unroll)
         return LayerNorm(cfg.norm_eps, name="norm")(x) if self.norm else x

@@ -7,6 +7,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 Dtype = Any  # anything that JAX accepts as a dtype
 Params = dict[str, Any]  # nested; the leaves are arrays
@@ -79,14 +80,14 @@ class DepthwiseConv(nn.Module):
         return out
 
 
-def keep_factors(rate: jax.Array | float, key: jax.Array, sample_ids: jax.Array, shape: Sequence[int]) -> jax.Array:
+def keep_factors(rate: np.ndarray | float, key: jax.Array, sample_ids: jax.Array, shape: Sequence[int]) -> jax.Array:
     """Draws the factors of `dropout`: 0, or else one divided by the probability of keeping.
 
     A sample's draw depends only on the key and the sample's id, so several devices that share a batch draw the same as
     one device would.
 
     Args:
-      rate: probability of dropping, in [0, 1).
+      rate: probability of dropping, in [0, 1), of all or of each element of a draw.
       key: one key for the batch.
       sample_ids: `[B]` int, each sample's index in the global batch.
       shape: of a sample's draw.
@@ -98,9 +99,7 @@ def keep_factors(rate: jax.Array | float, key: jax.Array, sample_ids: jax.Array,
     return jnp.where(keep, 1 / (1 - rate), 0).astype(jnp.float32)
 
 
-def dropout(
-    x: jax.Array, rate: jax.Array | float, key: jax.Array, sample_ids: jax.Array, shape: Sequence[int]
-) -> jax.Array:
+def dropout(x: jax.Array, rate: float, key: jax.Array, sample_ids: jax.Array, shape: Sequence[int]) -> jax.Array:
     """Zeroes random parts of every sample, and divides the rest by the probability of keeping it.
 
     Args:
@@ -113,8 +112,3 @@ def dropout(
       An array of the shape and dtype of `x`.
     """
     return x * keep_factors(rate, key, sample_ids, shape).astype(x.dtype)
-
-
-def drop_path(x: jax.Array, rate: jax.Array | float, key: jax.Array, sample_ids: jax.Array) -> jax.Array:
-    """Applies stochastic depth: `dropout` of whole samples of a branch's output `[B, ...]`."""
-    return dropout(x, rate, key, sample_ids, (1,) * (x.ndim - 1))

@@ -4,6 +4,7 @@ import dataclasses
 import re
 from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,7 +14,8 @@ from adatad_jax.devices.mapping import AXIS
 from adatad_jax.devices.window_shares import WindowShares
 from adatad_jax.errors import UserError
 from adatad_jax.models.backbone import Backbone
-from adatad_jax.models.layers import LayerNorm, drop_path, dropout
+from adatad_jax.models.encoder import PYTORCH, Block, depth_factors
+from adatad_jax.models.layers import LayerNorm, dropout
 from adatad_jax.models.policy import MemoryPolicy
 from adatad_jax.models.sizes import SIZES, ViTConfig
 
@@ -211,16 +213,35 @@ def test_layer_norm_keeps_its_digits_far_from_zero() -> None:
     np.testing.assert_allclose(y, [[-1, 1]], atol=1e-3)
 
 
-def test_drop_path_depends_on_the_sample_alone_and_keeps_the_mean() -> None:
-    x = jnp.ones((4000, 3))
-    ids = jnp.arange(4000)
-    dropped = drop_path(x, 0.25, jax.random.key(1), ids)
-    # Kept samples are divided by 0.75; a whole sample is kept or dropped.
-    np.testing.assert_allclose(np.unique(dropped), [0, 1 / 0.75], rtol=1e-6)
-    assert (dropped == dropped[:, :1]).all()
-    assert abs(float(dropped.mean()) - 1) < 0.04  # standard error 0.009
-    parts = [drop_path(x[i : i + 1000], 0.25, jax.random.key(1), ids[i : i + 1000]) for i in range(0, 4000, 1000)]
-    np.testing.assert_array_equal(jnp.concatenate(parts), dropped)
+def test_stochastic_depth_depends_on_the_clip_alone_and_drops_more_of_later_blocks() -> None:
+    config = dataclasses.replace(SMALL, drop_path=0.4)
+
+    def draw(clips: jax.Array) -> np.ndarray:
+        factors = nn.apply(lambda module: depth_factors(module, config, clips), Backbone(config))
+        return np.asarray(factors({}, rngs={"dropout": jax.random.key(1)}))
+
+    drawn = draw(jnp.arange(4000))
+    assert drawn.shape == (config.depth, 4000, 2)
+    for block, factors in enumerate(drawn):
+        keep = 1 - 0.4 * block / (config.depth - 1)
+        np.testing.assert_allclose(np.unique(factors), [1 / keep] if block == 0 else [0, 1 / keep], rtol=1e-6)
+        np.testing.assert_allclose((factors > 0).mean(0), keep, atol=0.04)  # five standard deviations
+    parts = [draw(jnp.arange(first, first + 1000)) for first in range(0, 4000, 1000)]
+    np.testing.assert_array_equal(np.concatenate(parts, 1), drawn)
+
+
+def test_stochastic_depth_multiplies_what_a_block_adds() -> None:
+    """A block whose factors are 0 changes nothing; one whose factors are 1 is the block outside training."""
+    block = Block(SMALL, jnp.float32, PYTORCH)
+    x = jax.random.normal(jax.random.key(0), (3, 4, SMALL.width))
+    variables = block.init(jax.random.key(1), x, None)
+    plain = block.apply(variables, x, None)
+    mixed = block.apply(variables, x, jnp.array([[1, 1], [0, 0], [1, 1]], jnp.float32))
+    np.testing.assert_array_equal(mixed[1], x[1])
+    np.testing.assert_allclose(mixed[::2], plain[::2], rtol=1e-6)
+    attention_alone = block.apply(variables, x, jnp.array([[1, 0]] * 3, jnp.float32))
+    assert np.abs(attention_alone - plain).max() > 1e-3
+    assert np.abs(attention_alone - x).max() > 1e-3
 
 
 def test_dropout_of_channels_is_the_same_at_all_times() -> None:
