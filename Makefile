@@ -1,7 +1,10 @@
 # make demo         trains, evaluates and detects on generated videos
+# make demo-controls  the demo, then the same without adapters and with shuffled frames
 # make demo-weights makes the weights that the demo starts from, anew
 # make ablation     trains the demo's detector in six ways on three seeds, for hours; the same command continues
 # make test         checks style and types, then runs the test suite
+# make test-slow    the same for the tests that take minutes
+# make check        checks style and types alone
 # make test-newest  runs the test suite with the newest release of every library
 # Each installs what it needs: test-newest into .venv-newest, the others into .venv at the versions in constraints.txt.
 # The two workers share the tests by files, as the tests of a file share what they compile and train.

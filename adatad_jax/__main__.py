@@ -30,7 +30,7 @@ COMMANDS = {
     "doctor": Command("adatad_jax.doctor", "check a data set before a run"),
     "annotations": Command("adatad_jax.annotations.__main__", "convert annotations, from and to labelling tools"),
     "convert": Command("adatad_jax.commands.convert", "convert a PyTorch checkpoint to Flax parameters"),
-    "export": Command("adatad_jax.commands.export", "write a trained detector for PyTorch"),
+    "export": Command("adatad_jax.commands.export", "write a trained model for PyTorch"),
     "demo": Command("adatad_jax.demo.run", "train, evaluate and detect on generated videos"),
 }
 

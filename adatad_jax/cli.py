@@ -61,13 +61,16 @@ def _end(code: Exit) -> NoReturn:
     os._exit(code)
 
 
-def config_parser(description: str, required: bool = True, kind: type[Record] = Config) -> argparse.ArgumentParser:
+def config_parser(
+    description: str, required: bool = True, kind: type[Record] = Config, example: str = "thumos_s"
+) -> argparse.ArgumentParser:
     """Makes a parser with `--config` and `--workdir`, whose help explains every field of a configuration.
 
     Args:
       description: of the command.
       required: whether `--config` must be given.
       kind: of the configuration.
+      example: of a configuration's name, for the help.
     """
     parser = argparse.ArgumentParser(
         description=description,
@@ -76,7 +79,7 @@ def config_parser(description: str, required: bool = True, kind: type[Record] = 
         allow_abbrev=False,
     )
     parser.add_argument(
-        "--config", required=required, type=Path, help="configuration file, such as configs/thumos_s.py"
+        "--config", required=required, type=Path, help=f"configuration file, such as configs/{example}.py"
     )
     parser.add_argument(
         "--workdir", type=Path, help="folder of the run, or gs://, s3:// (default: runs/NAME_OF_CONFIG)"

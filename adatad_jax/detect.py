@@ -29,7 +29,7 @@ def main(arguments: Sequence[str]) -> None:
       UserError: the arguments, the detector or the output folder cannot be used.
     """
     parser = argparse.ArgumentParser(
-        description="Find actions in videos with a trained detector. For each, OUT gets NAME.json and NAME.csv (all "
+        description="Find actions in videos with a trained detector. For each, OUTPUT gets NAME.json and NAME.csv (all "
         "detections), NAME.srt and NAME.vtt (subtitles that show the good ones in any player) and NAME.png (a "
         "timeline). Videos that an earlier run finished with the same detector and options are skipped.",
         allow_abbrev=False,
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str]) -> None:
     which.add_argument(
         "--checkpoint",
         type=Path,
-        help="a detector checkpoint of the PyTorch release, or a folder of convert/pth_to_flax.py",
+        help="a run's folder, a detector checkpoint of the PyTorch release, or a folder of convert/pth_to_flax.py",
     )
     parser.add_argument(
         "--config",

@@ -89,9 +89,9 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--checkpoint",
         type=Path,
-        help="a detector checkpoint of the PyTorch release, or a folder of convert/pth_to_flax.py, in place of the "
-        "run; results go to --workdir (default then: runs/NAME_OF_CHECKPOINT); --config is not needed if the "
-        "checkpoint determines it",
+        help="a run's folder, a detector checkpoint of the PyTorch release, or a folder of convert/pth_to_flax.py, in "
+        "place of the run of --workdir; results go to --workdir (default then: runs/NAME_OF_CHECKPOINT); --config is "
+        "not needed if the checkpoint determines it",
     )
     cli.add_step_option(parser)
     group = parser.add_argument_group("detections of any tool")

@@ -27,7 +27,7 @@ def main(arguments: Sequence[str]) -> None:
         failed, or are not there.
     """
     what = "Fine-tune a VideoMAE encoder to classify clips; the same command on the same folder continues a run."
-    parser = cli.config_parser(what, kind=FinetuningConfig)
+    parser = cli.config_parser(what, kind=FinetuningConfig, example="finetune_s")
     load = functools.partial(load_record, kind=FinetuningConfig, check=check_finetuning)
     args, config = cli.parse_with(parser, arguments, load)
     run_training(finetune, config, args.workdir)

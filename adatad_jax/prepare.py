@@ -54,7 +54,7 @@ def main(arguments: Sequence[str]) -> None:
     codec.add_argument(
         "--quality", type=int, default=DEFAULT_QUALITY, help="of the JPEG frames, 1 to 100 (default: %(default)s)"
     )
-    codec.add_argument("--lossless", action="store_true", help="store frames without loss: five times the space")
+    codec.add_argument("--lossless", action="store_true", help="store frames without loss: six times the space")
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="videos at a time (default: one per core)")
     parser.add_argument("--check", action="store_true", help="only compare the cache's files with their checksums")
     checks = {kind: check_kind for kind, (check_kind, _) in KINDS.items()}

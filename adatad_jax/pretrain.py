@@ -27,7 +27,7 @@ def main(arguments: Sequence[str]) -> None:
         failed, or are not there.
     """
     what = "Pre-train a VideoMAE encoder by masking; the same command on the same folder continues a run."
-    parser = cli.config_parser(what, kind=PretrainingConfig)
+    parser = cli.config_parser(what, kind=PretrainingConfig, example="pretrain_s")
     load = functools.partial(load_record, kind=PretrainingConfig, check=check_pretraining)
     args, config = cli.parse_with(parser, arguments, load)
     run_training(pretrain, config, args.workdir)

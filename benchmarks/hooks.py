@@ -2,7 +2,7 @@
 
 Takes steps of the demo's detector on one of its batches, in turns with all hooks of a training and with none, and
 prints the ratio of their times. A turn with hooks writes one checkpoint with its checksums, and lasts until it is
-written: four times as often as the demo does. On a machine with other work, the ratio is mostly noise; the time of the
+written: twice as often as the demo does. On a machine with other work, the ratio is mostly noise; the time of the
 loop's thread in the hooks, which is printed too, is not. WORKDIR is a folder of the demo
 (`python -m adatad_jax.demo.run`); without it, data of the demo is made in a temporary folder. With `--write`, the
 figures are written into `benchmarks/RESULTS.md`.

@@ -13,6 +13,8 @@ from adatad_jax.errors import UserError
 from adatad_jax.files import write_text
 
 RESULTS = Path(__file__).parent / "RESULTS.md"
+DATA = "--data"
+PATHS = (DATA, "--workdir", "--json")  # options whose values are paths
 
 
 def add_write_option(parser: argparse.ArgumentParser) -> None:
@@ -22,8 +24,21 @@ def add_write_option(parser: argparse.ArgumentParser) -> None:
 
 def dated(module: str) -> str:
     """Returns the day and the command of a measurement, for its record."""
-    command = shlex.join(["python", "-m", module, *(one for one in sys.argv[1:] if one != "--write")])
-    return f"{datetime.datetime.now(datetime.UTC).date().isoformat()}, `{command}`:"
+    return f"{datetime.datetime.now(datetime.UTC).date().isoformat()}, `{command(module, sys.argv[1:])}`:"
+
+
+def command(module: str, arguments: Sequence[str]) -> str:
+    """Returns the command of a measurement without what says nothing about it: where its files lie."""
+    kept, rest = [], iter(arguments)
+    for one in rest:
+        option, equals, _ = one.partition("=")
+        if option in PATHS and not equals:
+            next(rest, None)
+        if option == DATA:
+            kept += [DATA, "DIR"]
+        elif option not in (*PATHS, "--write"):
+            kept.append(one)
+    return shlex.join(["python", "-m", module, *kept])
 
 
 def markers(name: str) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""Writes a detector for PyTorch; `--help` says how."""
+"""Writes a trained model for PyTorch; `--help` says how."""
 
 from adatad_jax.commands.export import entry, main
 

@@ -65,15 +65,15 @@ class Loaded(NamedTuple):
       batch: B samples, or those of this process. Processes that share a sample all load it.
       unmatched: number of windows that were drawn 200 times without keeping a segment; they are used as they are. The
         first of the processes that share a window counts it, so that sums over processes are right.
-      skipped: why videos of the batch could not be read, one message per video; samples of weight 0 replace them.
-        Processes that share a sample each say why they could not read it.
+      skipped: why samples could not be read: their rows of the global batch, and messages; samples of weight 0 replace
+        them. Processes that share a sample each say why they could not read it.
       videos: names of the videos of the batch's samples.
       repeated: how many reads had to be repeated.
     """
 
     batch: AnyBatch
     unmatched: int
-    skipped: tuple[str, ...]
+    skipped: tuple[tuple[int, str], ...]
     videos: tuple[str, ...] = ()
     repeated: int = 0
 
@@ -188,7 +188,7 @@ class Batches(Generic[SampleT]):
             self._stack(samples, self._rows),
             unmatched=sum(not sample.matched for row, sample in own.items() if row >= self._counted_from),
             # A partner that cannot be read is told by the process whose row it is.
-            skipped=tuple(str(error) for row, error in failures.items() if row in self._rows),
+            skipped=tuple((row, str(error)) for row, error in failures.items() if row in self._rows),
             videos=tuple(sample.video for sample in own.values()),
             repeated=sum(sample.repeated for sample in samples.values() if sample is not None),
         )

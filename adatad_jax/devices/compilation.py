@@ -21,18 +21,20 @@ _VARIABLES = {
 }
 # JAX's own names: of its lock, of a program's file, and of the file beside it that says when it was last used.
 _LOCK, _PROGRAM, _USED = ".lockfile", "-cache", "-atime"
+_STORES = ("gs://", "s3://")
 _PATIENCE = 2.0  # seconds for which another process may hold the lock
 _logger = logging.getLogger(__name__)
 
 
-def keep_compiled(place: str = "") -> Path | None:
+def keep_compiled(place: str = "") -> str | None:
     """Makes JAX keep what it compiles in a folder, and take from there what another process has compiled.
 
     A program is found by its operations, shapes, compiler options, versions, and kind of device; of a CPU by its
     instructions too. So another machine, another version or a change of the code finds nothing wrong there. Of the
     processes of a run, all read, and the first one writes.
 
-    JAX's own variables count: `JAX_COMPILATION_CACHE_DIR` names the folder where `place` is empty.
+    JAX's own variables count: `JAX_COMPILATION_CACHE_DIR` names the folder where `place` is empty. One of an object
+    store, `gs://...`, is left to JAX, which does not limit its size.
 
     Args:
       place: the folder; empty: that of JAX's variable, else `compiled` in the user's cache folder; `off`: none.
@@ -44,7 +46,10 @@ def keep_compiled(place: str = "") -> Path | None:
     if place == OFF or not jax.config.jax_enable_compilation_cache:  # type: ignore[attr-defined]
         jax.config.update("jax_enable_compilation_cache", False)
         return None
-    given = place or jax.config.jax_compilation_cache_dir  # type: ignore[attr-defined]
+    given: str = place or jax.config.jax_compilation_cache_dir or ""  # type: ignore[attr-defined]
+    if given.startswith(_STORES):
+        jax.config.update("jax_compilation_cache_dir", given)
+        return given
     try:
         folder = Path(given).expanduser().absolute() if given else _own_folder()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # what lies there is run: it is nobody else's to write
@@ -63,7 +68,7 @@ def keep_compiled(place: str = "") -> Path | None:
     for name, value in _VARIABLES.items():
         if name.upper() not in os.environ:
             jax.config.update(name, value)
-    return folder
+    return str(folder)
 
 
 def _own_folder() -> Path:

@@ -9,6 +9,7 @@ from rich.console import Console
 from adatad_jax.config.clip_fields import ClipsConfig
 from adatad_jax.data.clip_views import FileViews, file_views
 from adatad_jax.data.loader import load_ahead, unwrap
+from adatad_jax.devices.choice import set_precision
 from adatad_jax.errors import UserError
 from adatad_jax.inference.clip_classifier import ClipClassifier, best
 from adatad_jax.video.names import given_videos
@@ -62,6 +63,7 @@ def classify_files(
     Raises:
       UserError: a folder holds no video.
     """
+    set_precision("float32")
     console.print(trained.origin, highlight=False)
     data = ClipsConfig(stride=views.stride, crop=trained.crop)
     classifier = ClipClassifier(trained.model, trained.params, batch)

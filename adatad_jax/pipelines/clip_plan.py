@@ -66,7 +66,7 @@ def make_clip_plan(
         groups=CLIP_GROUPS._replace(names=(FROZEN, *groups)),
         optimizer=optimizer,
         rates=dict.fromkeys(groups, rates),
-        peaks=dict.fromkeys(groups, float(rates.max())),
+        peaks=dict.fromkeys(groups, float(rates.max(initial=0))),
         weight_decay=train.weight_decay,
         step=map_step(step, sharing.devices),
         normalizer=1.0,

@@ -13,6 +13,7 @@ from adatad_jax.config.clip_fields import FinetuningConfig
 from adatad_jax.conversion.networks import check_network
 from adatad_jax.data.clip_batch import ClipBatch, clip_batches, stack_clips
 from adatad_jax.data.clip_labels import load_labels, usable_labelled
+from adatad_jax.data.clip_views import ClipViews
 from adatad_jax.data.clips import finetuning_clips
 from adatad_jax.data.fingerprint import clip_fingerprints
 from adatad_jax.data.paths import check_finetuning_paths
@@ -61,18 +62,20 @@ class Finetuning(Task[Classifier]):
         labelled = load_labels(config.data, with_test=config.train.eval_from > 0)
         classes = labelled.classes
         videos = usable_labelled(labelled.training, classes, config.data)
-        self._test = usable_labelled(labelled.test, classes, config.data) if labelled.test else {}
+        test = usable_labelled(labelled.test, classes, config.data) if labelled.test else {}
+        self._views = ClipViews(test, config.data, config.test.clips, config.test.crops) if test else None
         self._config, self._clips = config, finetuning_clips(videos, config)
         self.sharing = share_devices(jax.devices(), config.train.batch_size, config.train.accumulate, chunks=1)
         mixed, process = config.train.mixup, jax.process_index()
         self.batches = clip_batches(self._clips, config.data, self.sharing, process, mixed)
         known = clip_fingerprints(videos, classes)
         self.run = make_run(workdir, config, classes, known, self.batches.steps_per_epoch)
-        self.fingerprints = {"training": known, "test": clip_fingerprints(self._test, classes)}
+        self.fingerprints = {"training": known, "test": clip_fingerprints(test, classes)}
         self.samples, self.frames, self.segments = len(self._clips.order(0)), CHUNK_FRAMES, config.data.videos
 
     def describe(self) -> str:
-        videos = f"{len(self.run.videos)} videos, {len(self._test)} to test"
+        tested = 0 if self._views is None else len(self._views.names)
+        videos = f"{len(self.run.videos)} videos, {tested} to test"
         return f"{videos}, {len(self.run.classes)} classes, {self.samples} clips per epoch"
 
     def planner(
@@ -104,7 +107,7 @@ class Finetuning(Task[Classifier]):
         return stack_clips({0: None}, range(1), self._clips.filler, mixed_size=int(self._config.train.mixup))
 
     def measuring(self, plan: Plan[Classifier], console: Console, processes: Processes) -> Measuring | None:
-        if not self._config.train.eval_from:
+        if self._views is None:
             return None
-        tested = TestedVideos(self._test, self.run.classes, self._config, self.run.workdir, console, processes)
+        tested = TestedVideos(self._views, self.run.classes, self._config, self.run.workdir, console, processes)
         return Measuring(functools.partial(tested.measure, plan.model), tested.pictures)

@@ -1,6 +1,7 @@
 """Masked pre-training of an encoder on videos without labels: its inputs, its plan, and how it is evaluated."""
 
 import functools
+import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from adatad_jax.data.fingerprint import clip_fingerprints
 from adatad_jax.data.paths import check_pretraining_paths
 from adatad_jax.devices.choice import share_devices
 from adatad_jax.devices.processes import ALONE, Processes, is_first
+from adatad_jax.errors import UserError
 from adatad_jax.models.autoencoder import MaskedAutoencoder
 from adatad_jax.models.layers import Params
 from adatad_jax.models.sizes import CHUNK_FRAMES
@@ -34,6 +36,8 @@ from adatad_jax.training.pretraining_loss import make_pretraining_loss
 from adatad_jax.training.state import TrainState
 from adatad_jax.weights.initialize import Initial
 from adatad_jax.weights.initialize_clips import initialize_autoencoder, network_tree
+
+_logger = logging.getLogger(__name__)
 
 
 def pretrain(config: PretrainingConfig, workdir: Path, console: Console, processes: Processes = ALONE) -> TrainState:
@@ -105,8 +109,21 @@ class Pretraining(Task[MaskedAutoencoder]):
         return Measuring(shown.measure, shown.pictures)
 
     def _some_clips(self) -> tuple[Images, list[str]]:
-        """Loads clips, spread evenly over the videos, as they are in the first epoch."""
-        count = len(self._clips)
-        places = np.linspace(0, count - 1, min(CLIPS, count)).round().astype(int).tolist()
-        samples = [self._clips.load(0, place) for place in places]
+        """Loads clips, spread evenly over the videos, as they are in the first epoch.
+
+        With `data.skip_broken`, those that cannot be read are left out and named.
+
+        Raises:
+          UserError: one cannot be read and may not be skipped, or none can.
+        """
+        count, samples = len(self._clips), []
+        for place in np.linspace(0, count - 1, min(CLIPS, count)).round().astype(int).tolist():
+            try:
+                samples.append(self._clips.load(0, place))
+            except UserError as error:
+                if not self._config.data.skip_broken:
+                    raise
+                _logger.warning("skipped: %s; its clip is not reconstructed", error)
+        if not samples:
+            raise UserError(f"{self._config.data.videos}: no clip to reconstruct can be read; see the list above")
         return np.stack([sample.frames for sample in samples]), [sample.video for sample in samples]

@@ -13,6 +13,7 @@ import numpy as np
 
 from adatad_jax.data.cache import Images
 from adatad_jax.devices.placing import replicate
+from adatad_jax.errors import UserError
 from adatad_jax.files import whole_file
 from adatad_jax.models.autoencoder import MaskedAutoencoder
 from adatad_jax.models.layers import Params
@@ -82,7 +83,7 @@ class Reconstructions:
         if self._draws:
             try:
                 self._draw(frames[:DRAWN], np.asarray(masked)[:DRAWN], np.asarray(found)[:DRAWN], names)
-            except OSError as problem:
+            except (UserError, OSError) as problem:
                 _logger.warning("%s: not drawn (%s)", self._path, problem)
         return {"reconstruction_error": float(error)}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,6 @@ from rich.console import Console
 from adatad_jax.config.clip_fields import FinetuningConfig
 from adatad_jax.console import progress_bar
 from adatad_jax.data.cache import Images
-from adatad_jax.data.clip_videos import ClipVideo
 from adatad_jax.data.clip_views import ClipViews
 from adatad_jax.data.loader import unwrap
 from adatad_jax.devices.processes import Processes, is_first
@@ -39,7 +38,7 @@ class TestedVideos:
 
     def __init__(
         self,
-        videos: Mapping[str, ClipVideo],
+        views: ClipViews,
         classes: Sequence[str],
         config: FinetuningConfig,
         workdir: Path,
@@ -49,17 +48,16 @@ class TestedVideos:
         """Prepares to evaluate.
 
         Args:
-          videos: with labels.
+          views: of the videos, which have labels.
           classes: class names.
           config: of the run.
           workdir: the run's folder, for table and picture.
           console: where to report.
           processes: that share the videos.
         """
-        self._videos, self._classes, self._config, self._folder = videos, classes, config, workdir
+        self._views, self._classes, self._config, self._folder = views, classes, config, workdir
         self._console, self._processes = console, processes
         self._classifier: ClipClassifier | None = None
-        self._views = ClipViews(videos, config.data, config.test.clips, config.test.crops)
         self.pictures: dict[str, Path] = {}
 
     def measure(self, model: Classifier, params: Params) -> dict[str, Any]:
@@ -79,7 +77,7 @@ class TestedVideos:
             self._classifier = ClipClassifier(model, params, self._config.test.batch_size)
         else:
             self._classifier.load(params)
-        own = list(self._videos)[self._processes.index :: self._processes.count]
+        own = self._views.names[self._processes.index :: self._processes.count]
         found = {}
         with progress_bar(self._console) as bar:
             task = bar.add_task("classifying, videos", total=len(own))
@@ -90,10 +88,9 @@ class TestedVideos:
             found |= json.loads(part)
         if not found:
             raise UserError(f"{self._config.data.videos}: no test video can be read; see the list above")
-        names = [name for name in self._videos if name in found]
-        measured = accuracy(
-            np.array([found[name] for name in names]), np.array([self._videos[name].label for name in names])
-        )
+        names = [name for name in self._views.names if name in found]
+        labels = np.array([self._views.videos[name].label for name in names])
+        measured = accuracy(np.array([found[name] for name in names]), labels)
         if is_first():
             self._write(measured)
         shares = zip(self._classes, measured.recalls.tolist(), strict=True)
@@ -114,7 +111,7 @@ class TestedVideos:
             write_text(self._folder / CONFUSION_TABLE, confusion_csv(measured.confusion, self._classes))
             draw_confusion(self._folder / CONFUSION_PICTURE, measured.confusion, self._classes)
             self.pictures["confusion"] = self._folder / CONFUSION_PICTURE
-        except OSError as problem:
+        except (UserError, OSError) as problem:
             _logger.warning("%s: the confusion table is not written (%s)", self._folder, problem)
 
 

@@ -14,8 +14,8 @@ import jax
 from adatad_jax.config.run_fields import RunConfig
 from adatad_jax.devices.processes import Processes, is_first
 from adatad_jax.errors import UserError
+from adatad_jax.files import write_text
 from adatad_jax.pipelines.start import Start
-from adatad_jax.training.checkpoints import CHECKPOINTS_FOLDER
 from adatad_jax.training.checksums import of_arrays
 from adatad_jax.weights.run_folder import locked
 
@@ -106,8 +106,6 @@ def locked_together(workdir: Path, processes: Processes) -> Iterator[None]:
       UserError: another training is running in the folder, it cannot be written, or it is not the same folder for all.
     """
     with locked(workdir) if is_first() else nullcontext():
-        if is_first():  # before the others look into it
-            (workdir / CHECKPOINTS_FOLDER).mkdir(exist_ok=True)
         _check_shared(workdir, processes)
         yield
 
@@ -118,7 +116,7 @@ def _check_shared(workdir: Path, processes: Processes) -> None:
         return
     path, written = workdir / _TOKEN_FILE, secrets.token_hex()
     if is_first():
-        path.write_text(written)
+        write_text(path, written)
     token, *_ = processes.post("token of the folder", written)()
     deadline = time.monotonic() + _VISIBLE
     while not (seen := _reads(path, token)) and time.monotonic() < deadline:

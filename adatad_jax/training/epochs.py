@@ -31,7 +31,7 @@ class CountEpoch(Hook):
         self._console, self._segments = console, segments
 
     def after_step(self, done: Done) -> None:
-        for problem in done.loaded.skipped:
+        for _, problem in done.loaded.skipped:
             self._console.print(f"skipped: {problem}", style="red")
         learned = is_finite(done)
         self._tally.add(

@@ -189,8 +189,8 @@ def run(
 def _together(processes: Processes, loaded: Loaded, leaving: Leaving) -> Loaded:
     """Returns what happened in all processes while a batch was loaded; and these agree on whether they leave.
 
-    The devices compute meanwhile. Processes that share a window may each say that it could not be read, in the same
-    words.
+    The devices compute meanwhile. Of processes that share a sample, each may say that it could not be read; it counts
+    once.
 
     Raises:
       UserError: another process has failed, or is gone.
@@ -202,7 +202,7 @@ def _together(processes: Processes, loaded: Loaded, leaving: Leaving) -> Loaded:
     leaving.agree(any(one["leaves"] for one in told))
     return loaded._replace(
         unmatched=sum(one["unmatched"] for one in told),
-        skipped=tuple(dict.fromkeys(text for one in told for text in one["skipped"])),
+        skipped=tuple({row: (row, text) for one in told for row, text in one["skipped"]}.values()),
         videos=tuple(dict.fromkeys(name for one in told for name in one["videos"])),
         repeated=sum(one["repeated"] for one in told),
     )

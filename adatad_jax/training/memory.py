@@ -33,10 +33,7 @@ def levers(config: Config, of_device: bool) -> list[str]:
     if not of_device:
         found = _of_machine(config)
     found |= _of_batch(config, of_device)
-    found[f"test.batch_size below {config.test.batch_size}, if it happened in an evaluation"] = (
-        config.test.batch_size > 1
-    )
-    return _listed(found)
+    return _listed(found | _of_test(config.test.batch_size))
 
 
 def clip_levers(config: PretrainingConfig | FinetuningConfig, of_device: bool) -> list[str]:
@@ -45,7 +42,15 @@ def clip_levers(config: PretrainingConfig | FinetuningConfig, of_device: bool) -
         "model.remat=True: the encoder's activations are computed twice, not kept": not config.model.remat,
         "model.dtype=bfloat16: activations of half the size": config.model.dtype == "float32",
     }
-    return _listed({**(found if of_device else _of_machine(config)), **_of_batch(config, of_device)})
+    found = {**(found if of_device else _of_machine(config)), **_of_batch(config, of_device)}
+    if isinstance(config, FinetuningConfig):
+        found |= _of_test(config.test.batch_size)
+    return _listed(found)
+
+
+def _of_test(batch_size: int) -> dict[str, bool]:
+    """Returns what makes an evaluation need less memory -> whether it is left to do."""
+    return {f"test.batch_size below {batch_size}, if it happened in an evaluation": batch_size > 1}
 
 
 def _of_machine(config: RunConfig) -> dict[str, bool]:

@@ -65,9 +65,14 @@ class TensorBoard:
 
     def pictures(self, step: int, files: Mapping[str, Path]) -> None:
         for name, path in files.items():
-            with Image.open(path) as picture:
-                width, height = picture.size
-            png = Summary.Image(height=height, width=width, colorspace=4, encoded_image_string=path.read_bytes())
+            try:
+                with Image.open(path) as picture:
+                    width, height = picture.size
+                content = path.read_bytes()
+            except OSError as error:  # no fault of a log may end a training
+                _logger.warning("%s: cannot be read (%s), and is missing in TensorBoard", path, error)
+                continue
+            png = Summary.Image(height=height, width=width, colorspace=4, encoded_image_string=content)
             self._add(Event(step=step, summary=Summary(value=[Summary.Value(tag=name, image=png)])))
 
     def text(self, name: str, content: str) -> None:

@@ -3,7 +3,7 @@
 import importlib.util
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -59,10 +59,10 @@ class WeightsAndBiases:
         self._warned = False
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
-        self._log(step, dict(values))
+        self._log(step, values, float)
 
     def pictures(self, step: int, files: Mapping[str, Path]) -> None:
-        self._log(step, {name: self._image(str(path)) for name, path in files.items()})
+        self._log(step, files, lambda path: self._image(str(path)))
 
     def text(self, name: str, content: str) -> None:
         """Does nothing: the configuration is the run's."""
@@ -73,9 +73,10 @@ class WeightsAndBiases:
         except Exception as error:
             self._warn(error)
 
-    def _log(self, step: int, values: dict[str, Any]) -> None:
+    def _log(self, step: int, values: Mapping[str, Any], make: Callable[[Any], Any]) -> None:
+        """Logs what is made of values."""
         try:
-            self._run.log(values, step=step)
+            self._run.log({name: make(value) for name, value in values.items()}, step=step)
         except Exception as error:  # no fault of a log may end a training
             self._warn(error)
 

@@ -251,7 +251,9 @@ def read_policy(workdir: Path) -> dict[str, Any] | None:
 
 @contextmanager
 def locked(workdir: Path) -> Iterator[None]:
-    """Creates a run's folder and locks it for one training, until the block or the process ends.
+    """Creates a run's folder, with that of its checkpoints, and locks it for one training.
+
+    It is locked until the block or the process ends.
 
     Raises:
       UserError: another process trains in the folder, or the folder cannot be written.
@@ -260,6 +262,7 @@ def locked(workdir: Path) -> Iterator[None]:
         try:
             workdir.mkdir(parents=True, exist_ok=True)
             ours = stack.enter_context(lock_held(workdir / LOCK_FILE))
+            (workdir / CHECKPOINTS_FOLDER).mkdir(exist_ok=True)
         except OSError as error:
             raise UserError(f"{workdir}: cannot be written ({error.strerror}); choose another --workdir") from error
         if not ours:

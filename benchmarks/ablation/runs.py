@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
+from filelock import FileLock
 from rich.console import Console
 
 from adatad_jax.annotations.records import AUTO
@@ -104,7 +105,8 @@ def make_seed(folder: Path, seed: int, budget: Budget, console: Console) -> None
       UserError: the folder holds another number of videos.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    make_data(folder, seed, budget.train_videos, budget.test_videos, console)
+    with FileLock(folder / ".lock"):  # several starts may share a folder, each with arms of its own
+        make_data(folder, seed, budget.train_videos, budget.test_videos, console)
     database = json.loads((folder / "data/annotations.json").read_text())["database"]
     counts = Counter(entry["subset"] for entry in database.values())
     if [counts[subset] for subset in SUBSETS] != [budget.train_videos, budget.test_videos]:

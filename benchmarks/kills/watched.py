@@ -46,6 +46,7 @@ class Notes:
             self._count += 1
             return found
 
+        counted.lower = mapped.lower  # type: ignore[attr-defined]  # compiled ahead of the first call
         return counted
 
     def keep(self, thread: int) -> None:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from adatad_jax.annotations.recognise import read_annotations
 from adatad_jax.annotations.records import Options
-from adatad_jax.files import write_text
+from adatad_jax.files import whole_file, write_text
 from adatad_jax.video.probe import probe
 from benchmarks.real_clips.footage import BACKGROUND, GMDCSA, RATE, Clip
 
@@ -93,7 +93,8 @@ def make_fold(clips: Sequence[Clip], number: int, folder: Path, data: Path) -> F
             target = fold.videos / clip.path.parent.name / clip.path.name
             target.parent.mkdir(parents=True, exist_ok=True)
             if not target.exists():
-                shutil.copy(clip.path, target)
+                with whole_file(target) as partial:  # a copy that was killed must not pass for the clip
+                    shutil.copy(clip.path, partial)
     rows = [f"{clip.path.name},{clip.label},{subset_of(clip, number)}\n" for clip in classified(clips)]
     write_text(fold.labels, "".join(["video,label,subset\n", *rows]))
     write_text(fold.classes, "".join(f"{name}\n" for name in CLASSES))

@@ -7,7 +7,6 @@ are printed instead.
 
 import argparse
 import os
-import shlex
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +16,7 @@ import jax
 from adatad_jax import cli
 from adatad_jax.errors import UserError
 from adatad_jax.models.sizes import SIZES
+from benchmarks.results import command
 from benchmarks.run import data, flops, growth, memory, speed, startup
 from benchmarks.run.context import Context, advancing, find_device, threads_here, why_no_torch
 from benchmarks.run.rows import Row, write_json
@@ -79,8 +79,7 @@ def main(arguments: Sequence[str]) -> None:
         from benchmarks.run import opponent
 
         opponent.set_up(threads)
-    command = shlex.join(["python", "-m", "benchmarks.run", *_without_file(arguments)])
-    about, rows = describe(command, device, threads), list[Row]()
+    about, rows = describe(command("benchmarks.run", arguments), device, threads), list[Row]()
     unstarted = Context(device, args.quick, sizes, threads, no_torch, idle, None)  # type: ignore[arg-type]
     with advancing(sum(PARTS[part].expected(unstarted) for part in parts)) as advance:
         context = unstarted._replace(advance=advance)
@@ -116,14 +115,6 @@ def chosen(text: str, known: Sequence[str] | dict[str, Part], option: str, what:
             f"{', '.join(known)}, with commas between"
         )
     return tuple(dict.fromkeys(names))
-
-
-def _without_file(arguments: Sequence[str]) -> list[str]:
-    """Returns the arguments without --json and its file, which say nothing about what was measured."""
-    before = ["", *arguments]
-    return [
-        one for one, last in zip(arguments, before, strict=False) if not one.startswith("--json") and last != "--json"
-    ]
 
 
 def _set_up(name: str | None) -> jax.Device:

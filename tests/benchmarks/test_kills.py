@@ -5,6 +5,7 @@ import signal
 from collections import Counter
 from pathlib import Path
 
+import jax
 import numpy as np
 
 from adatad_jax.training import checkpoints
@@ -13,6 +14,7 @@ from adatad_jax.training.state import TrainState
 from benchmarks.kills.__main__ import wrong_ends
 from benchmarks.kills.compare import differences
 from benchmarks.kills.runs import STRUCK, Moment, Struck, draw_moments
+from benchmarks.kills.watched import NOTES, Notes
 
 
 def write_run(folder: Path, value: np.float32, loss: float, seconds: float) -> Path:
@@ -39,6 +41,13 @@ def test_one_bit_is_found_and_seconds_do_not_count(tmp_path: Path) -> None:
     assert "trained/scale" in bit
     (loss,) = differences(reference, write_run(tmp_path / "loss", np.float32(2), np.nextafter(0.5, 1), 10))
     assert "epoch 1" in loss
+
+
+def test_a_counted_step_can_be_compiled_ahead(tmp_path: Path) -> None:
+    (tmp_path / "notes").write_bytes(bytes(NOTES.size))
+    counted = Notes(tmp_path / "notes").count(jax.jit(lambda state, batch: (state + batch, {})))
+    counted.lower(1, 2).compile()  # type: ignore[attr-defined]
+    assert counted(1, 2) == (3, {})  # type: ignore[arg-type,comparison-overlap]
 
 
 def test_both_signals_come_in_all_phases() -> None:

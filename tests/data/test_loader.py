@@ -148,7 +148,7 @@ def test_a_broken_video_ends_the_run_or_is_skipped_by_name(config: Config, tmp_p
     config = config.with_fields({"data.skip_broken": True})
     found = list(TrainingBatches(windows, config).from_step(0, 3))
     assert sum(one.batch.weight.sum() for one in found) == 4
-    (message,) = [message for one in found for message in one.skipped]
+    (message,) = [message for one in found for _, message in one.skipped]
     assert "train_000.mp4" in message
 
 

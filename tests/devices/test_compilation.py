@@ -89,3 +89,14 @@ def test_nothing_is_kept_where_it_is_off_or_fails(tmp_path: Path, place: str) ->
     for line in lines:
         assert str(given) in line
         assert "--config.compilation_cache=" in line
+
+
+def test_a_folder_of_an_object_store_is_left_to_jax(tmp_path: Path) -> None:
+    """It is no folder of the working directory."""
+    program = (
+        "from adatad_jax.devices.compilation import keep_compiled; import jax; keep_compiled('gs://bucket/compiled'); "
+        "print(jax.config.jax_compilation_cache_dir)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout == "gs://bucket/compiled\n"
+    assert not list(tmp_path.iterdir())

@@ -7,12 +7,13 @@ import jax
 import numpy as np
 import pytest
 
+from adatad_jax.devices.processes import ALONE
 from adatad_jax.errors import UserError
 from adatad_jax.pipelines.finetune_classifier import finetune
-from adatad_jax.pipelines.pretrain_autoencoder import pretrain
+from adatad_jax.pipelines.pretrain_autoencoder import Pretraining, pretrain
+from adatad_jax.pipelines.training import train
 from adatad_jax.training.history import read_history
 from adatad_jax.training.step_log import read_steps
-from tests.pipelines import clip_runs
 from tests.pipelines.clip_trainings import finetuning, make_videos, pretraining, recording
 
 pytestmark = pytest.mark.usefixtures("quickly_compiled")
@@ -52,6 +53,24 @@ def test_a_pretraining_that_was_stopped_continues_bit_by_bit(videos: Path, pretr
     assert "after step 5" in console.export_text()
     whole = pretrain(pretraining(videos), pretrained, recording())  # is done: nothing is computed again
     jax.tree.map(np.testing.assert_array_equal, two, whole)
+
+
+def test_an_evaluation_goes_on_without_a_video_that_is_gone_and_without_a_picture_that_cannot_be_written(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    videos = make_videos(tmp_path / "videos", 3)
+    (tmp_path / "run" / "reconstructions.png").mkdir(parents=True)
+    fields = {"data__skip_broken": True, "data__in_memory": False, "train__epochs": 1}
+    config = pretraining(videos, **fields)
+    task = Pretraining(config, tmp_path / "run", recording())
+    (videos / "down" / "1.mkv").unlink()
+    train(lambda: task, lambda _: [], config, tmp_path / "run", recording(), ALONE)
+    (record,) = read_history(tmp_path / "run")
+    assert record["windows_skipped"] == 1
+    assert 0 < record["reconstruction_error"] < 10
+    warnings = [one.getMessage() for one in caplog.records]
+    assert any("down/1" in one and "not reconstructed" in one for one in warnings)
+    assert any("reconstructions.png" in one and "not drawn" in one for one in warnings)
 
 
 def test_accumulated_batches_learn_the_same(videos: Path, pretrained: Path, tmp_path: Path) -> None:
@@ -104,5 +123,5 @@ def test_what_is_missing_is_named_before_anything_is_written(
     fields: dict[str, str], said: str, videos: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(UserError, match=said):
-        pretrain(clip_runs.pretraining(videos, **fields), tmp_path / "run", recording())
+        pretrain(pretraining(videos, **fields), tmp_path / "run", recording())
     assert not (tmp_path / "run").exists()

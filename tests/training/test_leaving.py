@@ -171,9 +171,9 @@ def test_a_wish_that_python_drops_is_granted_at_the_next_place() -> None:
 
 
 def test_a_bad_step_is_never_saved() -> None:
-    """Step 6 has started when the signal comes, and its loss is read before anything is saved."""
+    """The 7th step has started when the signal comes, and its loss is read before anything is saved."""
     saves, guard = Saves(), StopIfNotFinite(group_rates(records.optimizer_config()), (), 0, QUIET)
-    with pytest.raises(UserError, match=r"\bstep 6\b"), leaves_when_asked(30, QUIET) as leaving:
+    with pytest.raises(UserError, match=r"\bstep 7\b"), leaves_when_asked(30, QUIET) as leaving:
         run(count_step, 0, loads(9), 0, 3, [guard, saves, Signals(5)], leaving)  # type: ignore[arg-type]
     assert not saves.saved
 

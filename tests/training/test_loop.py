@@ -24,7 +24,7 @@ from tests import records
 from tests.training.states import STATE
 
 
-def loads(count: int, skipped: tuple[str, ...] = ()) -> Iterator[Loaded]:
+def loads(count: int, skipped: tuple[tuple[int, str], ...] = ()) -> Iterator[Loaded]:
     for _ in range(count):
         yield Loaded(None, 0, skipped)  # type: ignore[arg-type]
 
@@ -72,9 +72,9 @@ def step_of(number: int, norm: float) -> Done:
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_a_loss_that_is_not_finite_names_its_step_videos_and_rates(value: float) -> None:
-    """At step 17 of 50 of warm-up, the rates are 17/49 of the highest."""
+    """At the 18th of 50 steps of warm-up, the rates are 17/49 of the highest."""
     config = records.optimizer_config(tia_rate=4.9, head_rate=0.49, warmup_steps=50, schedule_steps=100, steps=90)
-    with pytest.raises(UserError, match=rf"\bstep 17\b.*\b1\.5\b.*\b{value}\b") as error:
+    with pytest.raises(UserError, match=rf"\bstep 18\b.*\b1\.5\b.*\b{value}\b") as error:
         StopIfNotFinite(group_rates(config), ("--config.train.head_rate",), 0, Console(quiet=True)).after_step(
             step_of(17, value)
         )
@@ -86,7 +86,7 @@ def test_so_many_bad_steps_in_a_row_are_skipped_and_one_more_ends_the_run() -> N
     guard = StopIfNotFinite(group_rates(records.optimizer_config()), (), 2, Console(quiet=True))
     for number, norm in enumerate([np.nan, np.inf, 1.0, np.nan, np.nan]):
         guard.after_step(step_of(number, norm))
-    with pytest.raises(UserError, match=r"\bstep 5\b"):
+    with pytest.raises(UserError, match=r"\bstep 6\b"):
         guard.after_step(step_of(5, np.nan))
 
 
@@ -143,7 +143,7 @@ def count(windows: int, skipped: int, losses: Sequence[float] = (0.0, 2.0)) -> d
     console = Console(quiet=True)
     hook = CountEpoch(Tally(), windows, console, "a.json")
     for step, loss in enumerate(losses):
-        load = Loaded(None, 1, ("broken.mp4",) * skipped, repeated=3)  # type: ignore[arg-type]
+        load = Loaded(None, 1, ((0, "broken.mp4"),) * skipped, repeated=3)  # type: ignore[arg-type]
         hook.after_step(Done(step, load, {"loss": loss, "grad_norm": 1.0}, 0.5))
     record: dict[str, Any] = {}
     hook.pause(Place(2, 1, 0), None, record)  # type: ignore[arg-type]

@@ -45,8 +45,9 @@ def taken(process: int, asked_after: int | None) -> Noted:
             leaving.ask(signal.SIGTERM)
         return state + 1, {"loss": np.array([float(state)])}
 
-    # Both say of one window, which they share, that it cannot be read.
-    batches = [Loaded(None, 2 - process, ("a.mp4: gone",), (f"v{process}",), process) for _ in range(STEPS)]  # type: ignore[arg-type]
+    # Both say of row 0, which they share, that it cannot be read; row 1 + process is of the same video.
+    gone = tuple((row, "a.mp4: gone") for row in (0, 1 + process))
+    batches = [Loaded(None, 2 - process, gone, (f"v{process}",), process) for _ in range(STEPS)]  # type: ignore[arg-type]
     with suppress(Left):
         run(step, 0, batches, 0, STEPS, [noted], leaving, Processes(process, 2, links))  # type: ignore[arg-type]
     links.close()
@@ -64,7 +65,7 @@ def both(asked_after: int | None = None) -> list[Noted]:
 def test_every_process_knows_what_all_have_loaded() -> None:
     for noted in both():
         assert [(one.unmatched, one.skipped, one.videos, one.repeated) for one in noted.loaded] == [
-            (3, ("a.mp4: gone",), ("v0", "v1"), 1)
+            (3, tuple((row, "a.mp4: gone") for row in range(3)), ("v0", "v1"), 1)
         ] * STEPS
         assert noted.left_at == -1
 
