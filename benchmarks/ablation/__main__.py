@@ -18,7 +18,7 @@ from adatad_jax.devices.launch import require_one_process
 from adatad_jax.errors import UserError
 from adatad_jax.files import check_output_folder
 from benchmarks.ablation.arms import ARMS
-from benchmarks.ablation.runs import Budget, Outcome, run_all
+from benchmarks.ablation.runs import TURNS, Budget, Outcome, run_all, time_steps
 from benchmarks.ablation.written import PICTURE, draw, report
 from benchmarks.results import RESULTS, add_write_option, dated, write_between
 
@@ -41,10 +41,13 @@ def main(arguments: Sequence[str]) -> None:
         raise UserError("--seeds: expected numbers from 0; --epochs: from 2; --train-videos, --test-videos: from 1")
     check_output_folder(args.workdir, checkpoints=True)
     console, budget = make_console(), Budget(args.epochs, args.train_videos, args.test_videos)
-    config = demo_config(args.workdir, seeds[0], args.epochs)
+    first = args.workdir / f"seed_{seeds[0]}"
+    config = demo_config(first, seeds[0], args.epochs)
     keep_compiled(config.compilation_cache)
     found = list(run_all(arms, seeds, budget, args.workdir, console))
-    text = "\n\n".join([about(found, budget, config.train.epochs), report(found)])
+    console.print("timing steps")
+    seconds = time_steps(arms, config, first)
+    text = "\n\n".join([about(found, budget, config.train.epochs), report(found, seconds)])
     console.print(text)
     if args.write:
         draw(found)
@@ -85,7 +88,7 @@ def about(found: Sequence[Outcome], budget: Budget, epochs: int) -> str:
         f"epochs, {seeds} {'seeds' if seeds > 1 else 'seed'}, of which each has videos, first parameters and draws "
         "of its own. mAP in percent; mean, and in brackets the least and the greatest over seeds. Memory is of "
         "the compiled training step (arguments, temporaries and outputs) with all activations kept; the time of a step "
-        "is the median of its run, and counts only where nothing else was running."
+        f"is the median of {TURNS}, of all arms in turns."
     )
 
 

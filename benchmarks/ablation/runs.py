@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -16,7 +16,7 @@ from rich.console import Console
 from adatad_jax.annotations.records import AUTO
 from adatad_jax.config.fields import Config
 from adatad_jax.config.memory import given_policy
-from adatad_jax.data.loader import training_batch
+from adatad_jax.data.batch import Batch
 from adatad_jax.demo.dataset import SUBSETS
 from adatad_jax.demo.run import demo_config, make_data
 from adatad_jax.devices.choice import Sharing
@@ -25,13 +25,13 @@ from adatad_jax.errors import UserError
 from adatad_jax.files import write_text
 from adatad_jax.pipelines.evaluate_detector import evaluate
 from adatad_jax.pipelines.train_detector import check_inputs, train
-from adatad_jax.training.step_log import read_steps
 from adatad_jax.weights.run_folder import check_config
 from benchmarks.ablation.arms import ARMS, arm_config
-from benchmarks.run.ours import compile_step, plan_config
+from benchmarks.run.ours import Shapes, Step, compile_step, plan_config
 
 OUTCOME_FILE = "outcome.json"
 TIOU = 0.5
+TURNS = 40  # of timed steps
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +44,6 @@ class Outcome:
       map_50, average_map: on the test videos, fractions.
       trained: number of trained parameters.
       step_bytes: memory of the compiled training step on one device; None where the backend does not tell.
-      step_seconds: median time of a step.
       seconds: that training and evaluation took, in the start that finished them.
     """
 
@@ -54,7 +53,6 @@ class Outcome:
     average_map: float
     trained: int
     step_bytes: int | None
-    step_seconds: float
     seconds: float
 
 
@@ -144,7 +142,8 @@ def outcome(arm: str, config: Config, folder: Path, console: Console) -> Outcome
     path = folder / OUTCOME_FILE
     if path.exists():
         check_config(folder, config)
-        before = Outcome(**json.loads(path.read_text()))
+        content = json.loads(path.read_text())  # one of an earlier version may have more
+        before = Outcome(**{field.name: content[field.name] for field in dataclasses.fields(Outcome)})
         console.print(f"{path}: finished before, average mAP {100 * before.average_map:.2f}")
         return before
     start = time.perf_counter()
@@ -159,7 +158,6 @@ def outcome(arm: str, config: Config, folder: Path, console: Console) -> Outcome
         average_map=metrics.average_map,
         trained=trained,
         step_bytes=step_bytes,
-        step_seconds=float(np.median(read_steps(folder)["seconds"])),
         seconds=round(seconds, 1),
     )
     write_text(path, json.dumps(dataclasses.asdict(done), indent=1) + "\n")
@@ -172,11 +170,34 @@ def measure_step(config: Config, folder: Path) -> tuple[int, int | None]:
     Returns:
       The number of trained parameters, and the bytes that the step needs; None where the backend does not tell.
     """
-    assert AUTO not in (config.model.remat, config.model.attention_chunks, config.model.mlp_chunks)
-    inputs = check_inputs(config, folder, Console(quiet=True))
-    windows = training_batch([None] * config.train.batch_size, config, inputs.windows.segment_rows)
-    sharing, classes = Sharing((jax.devices()[0],)), len(inputs.classes)
-    shapes = plan_config(config, given_policy(config.model), sharing, classes, inputs.batches.steps_per_epoch, windows)
+    shapes, _ = step_shapes(config, folder)
     need = memory_needed(compile_step(shapes).call)
     trained = sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(shapes.state.trained))
     return trained, None if need is None else need.total
+
+
+def step_shapes(config: Config, folder: Path) -> tuple[Shapes, Batch]:
+    """Returns what a run compiles for one device, and its first batch."""
+    assert AUTO not in (config.model.remat, config.model.attention_chunks, config.model.mlp_chunks)
+    inputs = check_inputs(config, folder, Console(quiet=True))
+    batch: Any = next(inputs.batches.from_step(0, 1)).batch
+    sharing, classes = Sharing((jax.devices()[0],)), len(inputs.classes)
+    steps_per_epoch = inputs.batches.steps_per_epoch
+    return plan_config(config, given_policy(config.model), sharing, classes, steps_per_epoch, batch), batch
+
+
+def time_steps(arms: Sequence[str], demo: Config, folder: Path) -> dict[str, float]:
+    """Times the training step of each arm on one device, in turns: arm -> median, seconds.
+
+    Args:
+      arms: of `ARMS`.
+      demo: the demo's configuration, of a seed.
+      folder: of the seed, with the runs of these arms.
+    """
+    steps = {}
+    for arm in arms:
+        shapes, batch = step_shapes(arm_config(demo, ARMS[arm], folder), folder / arm)
+        steps[arm] = Step(compile_step(shapes), shapes, batch)
+        steps[arm](1)  # the first is slower
+    seconds = [{arm: step(1) for arm, step in steps.items()} for _ in range(TURNS)]
+    return {arm: float(np.median([turn[arm] for turn in seconds])) for arm in arms}

@@ -133,7 +133,7 @@ class Step:
         """Places parameters and windows on the device."""
         devices, plan = shapes.plan.devices, shapes.plan
         params = random_parameters(merge(shapes.state.trained, shapes.state.frozen))
-        self._state = replicate(create_state(*split(params), plan.optimizer, 100.0, 0), devices)
+        self._state = replicate(create_state(*split(params, plan.groups), plan.optimizer, 100.0, 0), devices)
         self._batch = place([batch], devices)
         self._call = program.call
         jax.block_until_ready((self._state, self._batch))
