@@ -6,7 +6,7 @@ Once that has run, the same training by hand:
 
     python -m adatad_jax.train --config configs/demo.py --workdir runs/demo_by_hand
 
-Expected: mAP@0.5 of 75 to 90 on the test videos; benchmarks/RESULTS.md has what was measured on three seeds.
+Expected: mAP@0.5 of 85 to 95 on the test videos; benchmarks/RESULTS.md has what was measured on three seeds.
 Files: all under runs/demo, written by the demo.
 """
 
