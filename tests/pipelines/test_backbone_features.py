@@ -132,7 +132,7 @@ def test_a_video_that_is_gone_is_named_or_skipped(config: Config, folder: Path, 
     gone.write_bytes(kept)
     run = Run(config.with_fields({"data.skip_broken": True}), tmp_path / "run", gone)
     assert len(list((tmp_path / "run/features").iterdir())) == VIDEOS - 1
-    skipped = [message for loaded in run.batches.from_step(0, 3) for message in loaded.skipped]
+    skipped = [message for loaded in run.batches.from_step(0, 3) for _, message in loaded.skipped]
     assert len(skipped) == 1
     assert "train_002" in skipped[0]
 
