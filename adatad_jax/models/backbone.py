@@ -17,12 +17,12 @@ from adatad_jax.models.encoder import (
     PYTORCH,
     Block,
     PatchEmbed,
-    depth_factors,
+    drop_path_rates,
     patchify,
     position_table,
     run_blocks,
 )
-from adatad_jax.models.layers import Dtype, Params
+from adatad_jax.models.layers import Dtype, Params, depth_factors
 from adatad_jax.models.policy import MemoryPolicy
 from adatad_jax.models.sizes import CHUNK_FRAMES, CHUNK_TUBELETS, ViTConfig
 from adatad_jax.models.tia import TIA, as_windows
@@ -117,7 +117,7 @@ class Backbone(nn.Module):
         learned: jax.Array | None = self.get_variable("params", "pos_embed")
         x = x + position_table(cfg, height // cfg.patch, width // cfg.patch, learned)
         chunk_ids = None if sample_ids is None else self._chunk_ids(sample_ids, chunks)
-        x = self._blocks(x, chunks, depth_factors(self, cfg, chunk_ids))
+        x = self._blocks(x, chunks, depth_factors(self, drop_path_rates(cfg), chunk_ids))
         features = x.reshape(batch, chunks * CHUNK_TUBELETS, -1, cfg.width).mean(2)
         return features if self.shares is None else self.shares.gather(features)
 
@@ -139,7 +139,7 @@ class Backbone(nn.Module):
         for first, last, has_tia in cfg.runs():
             params: Params = self.get_variable("params", f"blocks_{first}_{last}")
             its_factors = None if factors is None else factors[first : last + 1]
-            run = BlockRun(block, adapter, params, last + 1 - first, chunks, its_factors, self.policy)
+            run = BlockRun(block, adapter, params, chunks, its_factors, self.policy)
             if not has_tia:
                 x = run.plain(x)
             elif cfg.side:

@@ -27,7 +27,6 @@ class BlockRun:
     Attributes:
       block, adapter: the modules.
       params: of the blocks, stacked on a leading layer axis; under `tia` those of the adapters, if there are any.
-      count: number of blocks.
       chunks: N, the number of chunks per window that this device has.
       factors: `[blocks, B*N, 2]` float32, theirs of `depth_factors`, if there is stochastic depth.
       policy: as in `Backbone`.
@@ -36,7 +35,6 @@ class BlockRun:
     block: Block
     adapter: TIA
     params: Params
-    count: int
     chunks: int
     factors: jax.Array | None
     policy: MemoryPolicy
@@ -63,10 +61,11 @@ class BlockRun:
 
         step = recomputed(adapt_and_map, self.policy, in_loop=True)
         before = jax.tree.map(lambda leaf: leaf[:-1], adapters)
+        count = len(jax.tree.leaves(adapters)[0])
         x, _ = jax.lax.scan(
             lambda x, of_step: (step(x, (of_step[0], blocks, of_step[1])), None),
             x,
-            (before, jnp.arange(1, self.count)),
+            (before, jnp.arange(1, count)),
         )
         return x + self._adapt(x, jax.tree.map(lambda leaf: leaf[-1], adapters))
 

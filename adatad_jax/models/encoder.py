@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from adatad_jax.models.chunk_attention import chunk_attention, plain_attention
-from adatad_jax.models.layers import Dtype, Initializer, LayerNorm, gelu, keep_factors, uniform_bias, uniform_fan_in
+from adatad_jax.models.layers import Dtype, Initializer, LayerNorm, depth_factors, gelu, uniform_bias, uniform_fan_in
 from adatad_jax.models.policy import MemoryPolicy
 from adatad_jax.models.positions import resize_positions, sinusoid_table
 from adatad_jax.models.recompute import in_groups
@@ -215,24 +215,6 @@ def drop_path_rates(config: ViTConfig) -> np.ndarray:
     return np.linspace(0, config.drop_path, config.depth, dtype=np.float32)
 
 
-def depth_factors(module: nn.Module, config: ViTConfig, clip_ids: jax.Array | None) -> jax.Array | None:
-    """Draws the stochastic depth of all blocks at once: in a block, each draw would have loops to compile.
-
-    Args:
-      module: that provides the key.
-      config: of the blocks.
-      clip_ids: in training, `[N]` int, each clip's index in the global batch; None outside training.
-
-    Returns:
-      `[depth, N, 2]` float32, by what a block's attention and its MLP are multiplied for a clip; None if by nothing.
-    """
-    if clip_ids is None or config.drop_path == 0:
-        return None
-    rates = drop_path_rates(config)[:, None]
-    factors = keep_factors(rates, module.make_rng("dropout"), clip_ids, (config.depth, 2))
-    return factors.swapaxes(0, 1)
-
-
 def run_blocks(
     block: nn.Module, carry: Carry, blocks: int, factors: jax.Array | None = None, unroll: bool = False
 ) -> Carry:
@@ -318,5 +300,6 @@ class Encoder(nn.Module):
         kind = nn.remat(Block, prevent_cse=False) if self.policy.remat else Block
         name = f"blocks_0_{cfg.depth - 1}"
         block = kind(cfg, self.dtype, self.linear_init, self.policy, self.unroll, name=name)
-        x = run_blocks(block, x, cfg.depth, depth_factors(self, cfg, sample_ids), self.unroll)
+        factors = depth_factors(self, drop_path_rates(cfg), sample_ids)
+        x = run_blocks(block, x, cfg.depth, factors, self.unroll)
         return LayerNorm(cfg.norm_eps, name="norm")(x) if self.norm else x

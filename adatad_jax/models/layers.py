@@ -99,6 +99,23 @@ def keep_factors(rate: np.ndarray | float, key: jax.Array, sample_ids: jax.Array
     return jnp.where(keep, 1 / (1 - rate), 0).astype(jnp.float32)
 
 
+def depth_factors(module: nn.Module, rates: np.ndarray, sample_ids: jax.Array | None) -> jax.Array | None:
+    """Draws the stochastic depth of consecutive blocks at once: in a block, each draw would have loops to compile.
+
+    Args:
+      module: that provides the key.
+      rates: `[blocks]`, probabilities of dropping, in [0, 1).
+      sample_ids: in training, `[B]` int, each sample's index in the global batch; None outside training.
+
+    Returns:
+      `[blocks, B, 2]` float32, by what a block's attention and its MLP are multiplied for a sample; None if by nothing.
+    """
+    if sample_ids is None or not rates.any():
+        return None
+    factors = keep_factors(rates[:, None], module.make_rng("dropout"), sample_ids, (len(rates), 2))
+    return factors.swapaxes(0, 1)
+
+
 def dropout(x: jax.Array, rate: float, key: jax.Array, sample_ids: jax.Array, shape: Sequence[int]) -> jax.Array:
     """Zeroes random parts of every sample, and divides the rest by the probability of keeping it.
 

@@ -1,21 +1,17 @@
 """ActionFormer's projection from window features to a temporal feature pyramid (arXiv 2202.07925, section 3.3)."""
 
-from collections.abc import Iterator
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from adatad_jax.models.attention import global_attention, local_attention
-from adatad_jax.models.layers import DepthwiseConv, Dtype, LayerNorm, dropout, gelu, keep_factors, uniform_fan_in
+from adatad_jax.models.layers import DepthwiseConv, Dtype, LayerNorm, depth_factors, dropout, gelu, uniform_fan_in
 from adatad_jax.models.positions import linear_weights, sinusoid_table
 from adatad_jax.models.sizes import DetectorConfig
 
 CONV_NORM_EPS = 1e-6  # norms after convolutions, and the neck's
 BLOCK_NORM_EPS = 1e-5  # norms inside transformer blocks
-
-Pair = tuple[jax.Array | None, jax.Array | None]  # `[B]` each, of attention and of the MLP of a block
 
 
 def conv1x1(features: int, dtype: Dtype, name: str) -> nn.Dense:
@@ -142,7 +138,7 @@ class TransformerBlock(nn.Module):
         x: jax.Array,
         mask: jax.Array,
         sample_ids: jax.Array | None = None,
-        depth_factors: Pair = (None, None),
+        factors: jax.Array | None = None,
     ) -> jax.Array:
         """Applies the block.
 
@@ -150,23 +146,24 @@ class TransformerBlock(nn.Module):
           x: `[B, T, C]` float32.
           mask: `[B, T/stride]` bool, valid positions of the output.
           sample_ids: `[B]` int in training, each window's index in the global batch; None outside training.
-          depth_factors: `[B]` float32 each, factors of stochastic depth of attention and of the MLP, if there is any.
+          factors: `[B, 2]` float32, this block's of `depth_factors`; None draws no stochastic depth.
 
         Returns:
           `[B, T/stride, C]` float32.
         """
         width = x.shape[-1]
+        of_attention, of_mlp = (None, None) if factors is None else (factors[:, 0], factors[:, 1])
         y = LayerNorm(BLOCK_NORM_EPS, dtype=self.dtype, name="ln1")(x)
         attention = MaskedAttention(self.heads, self.stride, self.window, self.dropout, self.dtype, name="attn")
         y = attention(y, mask, sample_ids)
         if self.stride > 1:
             x = max_pool(x, self.stride)
-        x = jnp.where(mask[..., None], x, 0) + AffineDropPath(name="drop_path_attn")(y, depth_factors[0])
+        x = jnp.where(mask[..., None], x, 0) + AffineDropPath(name="drop_path_attn")(y, of_attention)
         y = LayerNorm(BLOCK_NORM_EPS, dtype=self.dtype, name="ln2")(x)
         y = drop_elements(self, gelu(conv1x1(4 * width, self.dtype, "fc1")(y)), self.dropout, sample_ids)
         y = drop_elements(self, conv1x1(width, self.dtype, "fc2")(y), self.dropout, sample_ids)
         y = jnp.where(mask[..., None], y, 0)
-        return x + AffineDropPath(name="drop_path_mlp")(y, depth_factors[1])
+        return x + AffineDropPath(name="drop_path_mlp")(y, of_mlp)
 
 
 class Projection(nn.Module):
@@ -202,30 +199,21 @@ class Projection(nn.Module):
         if cfg.absolute_positions:
             x = x + jnp.where(mask[..., None], self._positions(x.shape[1]), 0)
 
-        pairs = self._depth_factors(sample_ids)
+        factors = depth_factors(self, np.full(cfg.stem + cfg.branch, cfg.drop_path), sample_ids)
 
-        def block(name: str, level: int, x: jax.Array) -> jax.Array:
-            """Applies the next block: a stem block for level 0, else a downsampling block."""
+        def block(name: str, number: int, level: int, x: jax.Array) -> jax.Array:
+            """Applies a block: a stem block for level 0, else a downsampling block."""
             stride, window = 2 if level else 1, cfg.windows[level]
             made = TransformerBlock(cfg.heads, stride, window, cfg.dropout, self.dtype, name=name)
-            return jnp.asarray(made(x, masks[level], sample_ids, next(pairs)))
+            own = None if factors is None else factors[number]
+            return jnp.asarray(made(x, masks[level], sample_ids, own))
 
         for i in range(cfg.stem):
-            x = block(f"stem_{i}", 0, x)
+            x = block(f"stem_{i}", i, 0, x)
         levels = [x]
         for i in range(cfg.branch):
-            levels.append(block(f"branch_{i}", i + 1, levels[-1]))
+            levels.append(block(f"branch_{i}", cfg.stem + i, i + 1, levels[-1]))
         return levels
-
-    def _depth_factors(self, sample_ids: jax.Array | None) -> Iterator[Pair]:
-        """Yields each block's factors of stochastic depth, drawn at once: a draw's loops take time to compile."""
-        blocks = self.config.stem + self.config.branch
-        if sample_ids is None or self.config.drop_path == 0:
-            yield from [(None, None)] * blocks
-            return
-        key = self.make_rng("dropout")
-        for pair in keep_factors(self.config.drop_path, key, sample_ids, (blocks, 2)).transpose(1, 2, 0):
-            yield pair[0], pair[1]
 
     def _positions(self, length: int) -> np.ndarray:
         """Returns the sinusoid table of this length, interpolated beyond the training length."""

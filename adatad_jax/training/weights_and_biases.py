@@ -59,10 +59,10 @@ class WeightsAndBiases:
         self._warned = False
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
-        self._log(step, values, float)
+        self._log(step, lambda: dict(values))
 
     def pictures(self, step: int, files: Mapping[str, Path]) -> None:
-        self._log(step, files, lambda path: self._image(str(path)))
+        self._log(step, lambda: {name: self._image(str(path)) for name, path in files.items()})
 
     def text(self, name: str, content: str) -> None:
         """Does nothing: the configuration is the run's."""
@@ -73,10 +73,10 @@ class WeightsAndBiases:
         except Exception as error:
             self._warn(error)
 
-    def _log(self, step: int, values: Mapping[str, Any], make: Callable[[Any], Any]) -> None:
-        """Logs what is made of values."""
+    def _log(self, step: int, make: Callable[[], dict[str, Any]]) -> None:
+        """Logs what is made."""
         try:
-            self._run.log({name: make(value) for name, value in values.items()}, step=step)
+            self._run.log(make(), step=step)
         except Exception as error:  # no fault of a log may end a training
             self._warn(error)
 

@@ -14,8 +14,8 @@ from adatad_jax.devices.mapping import AXIS
 from adatad_jax.devices.window_shares import WindowShares
 from adatad_jax.errors import UserError
 from adatad_jax.models.backbone import Backbone
-from adatad_jax.models.encoder import PYTORCH, Block, depth_factors
-from adatad_jax.models.layers import LayerNorm, dropout
+from adatad_jax.models.encoder import PYTORCH, Block, drop_path_rates
+from adatad_jax.models.layers import LayerNorm, depth_factors, dropout
 from adatad_jax.models.policy import MemoryPolicy
 from adatad_jax.models.sizes import SIZES, ViTConfig
 
@@ -217,7 +217,7 @@ def test_stochastic_depth_depends_on_the_clip_alone_and_drops_more_of_later_bloc
     config = dataclasses.replace(SMALL, drop_path=0.4)
 
     def draw(clips: jax.Array) -> np.ndarray:
-        factors = nn.apply(lambda module: depth_factors(module, config, clips), Backbone(config))
+        factors = nn.apply(lambda module: depth_factors(module, drop_path_rates(config), clips), Backbone(config))
         return np.asarray(factors({}, rngs={"dropout": jax.random.key(1)}))
 
     drawn = draw(jnp.arange(4000))
