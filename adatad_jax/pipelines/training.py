@@ -122,8 +122,9 @@ def _train(task: Task[Any], workdir: Path, console: Console, leaving: Leaving, p
                 _compiler(task, plan, start, processes),
             )
     report_evaluations(workdir, console)
-    console.print(f"trained for {config.train.epochs} epochs; checkpoints are in {manager.directory}")
     result: TrainState = jax.device_get(state)
+    # A run that was made shorter has taken more steps than its epochs now have.
+    console.print(f"trained: {int(result.step):,} steps in all; checkpoints are in {manager.directory}")
     return result
 
 
