@@ -4,7 +4,7 @@
 
     detections = load("runs/demo")("video.mp4")
 
-`detector.Detector` says what it takes and gives.
+`inference.detector.Detector` says what it takes and gives.
 """
 
 from typing import TYPE_CHECKING, Any

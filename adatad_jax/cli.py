@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
-from adatad_jax.annotations.recognise import KEYS
+from adatad_jax.annotations.format_keys import KEYS
 from adatad_jax.annotations.records import finite_number
 from adatad_jax.config.fields import Config
 from adatad_jax.config.load import load_config

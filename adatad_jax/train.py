@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from adatad_jax import cli
 from adatad_jax.console import make_console
 from adatad_jax.devices.compilation import keep_compiled
+from adatad_jax.devices.launch import require_one_process
 from adatad_jax.pipelines.dry_run import PLATFORMS, dry_run
 from adatad_jax.pipelines.launched import run_training
 from adatad_jax.pipelines.train_detector import train
@@ -40,6 +41,7 @@ def main(arguments: Sequence[str]) -> None:
     if args.platform and not args.dry_run:
         parser.error("--platform: only with --dry_run; a training takes the devices that JAX finds")
     if args.dry_run:
+        require_one_process("train --dry_run")
         keep_compiled(config.compilation_cache)
         address = address_of(args.workdir)
         dry_run(config, scratch_folder(address) if address else args.workdir, make_console(), args.platform)

@@ -1,11 +1,11 @@
 """What guards, sums, logs and checkpoints cost: `python -m benchmarks.hooks [WORKDIR]`.
 
 Takes steps of the demo's detector on one of its batches, in turns with all hooks of a training and with none, and
-prints the ratio of their times. A turn with hooks writes one checkpoint with its checksums, and lasts until it is
-written: twice as often as the demo does. On a machine with other work, the ratio is mostly noise; the time of the
-loop's thread in the hooks, which is printed too, is not. WORKDIR is a folder of the demo
-(`python -m adatad_jax.demo.run`); without it, data of the demo is made in a temporary folder. With `--write`, the
-figures are written into `benchmarks/RESULTS.md`.
+prints the ratio of their times. A turn has three epochs of the demo's length, whose ends are logged, drawn and shown in
+TensorBoard; it writes one checkpoint with its checksums, and lasts until that is written. On a machine with other work,
+the ratio is mostly noise; the time of the loop's thread in the hooks, which is printed too, is not. WORKDIR is a folder
+of the demo (`python -m adatad_jax.demo.run`); without it, data of the demo is made in a temporary folder. With
+`--write`, the figures are written into `benchmarks/RESULTS.md`.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from adatad_jax.devices.placing import replicate
 from adatad_jax.pipelines.train_detector import check_inputs, make_plan
 from adatad_jax.pipelines.watching import Watched, watch
 from adatad_jax.training import checkpoints, loop
-from adatad_jax.training.epochs import CountEpoch
+from adatad_jax.training.epochs import CountEpoch, LogEpoch
 from adatad_jax.training.guards import StopIfNotFinite
 from adatad_jax.training.history import Tally
 from adatad_jax.training.parameters import split, trained_groups
@@ -39,8 +39,8 @@ from adatad_jax.training.writing import CheckpointWriter
 from adatad_jax.weights.initialize import initialize
 from benchmarks.results import add_write_option, dated, write_between
 
-TURNS, STEPS = 5, 200  # turns with and turns without, and the steps of each
-NO_END = 10**9  # steps per epoch: none ends
+EPOCH = 80  # steps of an epoch of the demo
+TURNS, STEPS = 7, 3 * EPOCH  # turns with and turns without, and the steps of each
 
 
 class Charged(loop.Hook):
@@ -95,7 +95,8 @@ def main() -> None:
     own = 1e3 * found.in_hooks / (TURNS * STEPS)
     ratios = with_hooks / without
     lines = [
-        f"{jax.devices()[0].device_kind}: {TURNS} turns of {STEPS} steps of the demo each, a checkpoint per turn",
+        f"{jax.devices()[0].device_kind}: {TURNS} turns of {STEPS} steps of the demo each, with {STEPS // EPOCH} ends "
+        "of epochs and a checkpoint",
         f"step without hooks {np.median(without):.1f} ms, with all of them {np.median(with_hooks):.1f} ms (medians)",
         f"ratio {np.median(ratios):.4f} ({ratios.min():.4f} to {ratios.max():.4f})",
         f"this thread in the hooks {own:.3f} ms per step, {100 * own / np.median(without):.2f}%",
@@ -114,7 +115,8 @@ def measure(data: Path, workdir: Path) -> Measured:
     """
     quiet = Console(quiet=True)
     long = dict.fromkeys(("train.epochs", "train.schedule_epochs"), TURNS * STEPS)  # at least a step per epoch
-    config = demo_config(data, 0, None).with_fields({"train.checkpoint_steps": STEPS, **long})
+    saved = {"train.checkpoint_steps": STEPS, "train.checkpoint_every": TURNS * STEPS}
+    config = demo_config(data, 0, None).with_fields({**saved, **long})
     inputs = check_inputs(config, workdir, quiet)
     policy = given_policy(config.model)
     plan = make_plan(config, policy, inputs.sharing, len(inputs.classes), inputs.batches.steps_per_epoch)
@@ -124,7 +126,7 @@ def measure(data: Path, workdir: Path) -> Measured:
     (batch,) = placed_ahead(inputs.batches.from_step(0, 1), inputs.sharing)
     rates = {group: plan.rates[group] for group in trained_groups(trained)}
     frames = config.train.batch_size * config.data.window
-    run = Watched(config, plan.memory, workdir, plan.devices, rates, frames, 0, inputs.batches.steps_per_epoch, {})
+    run = Watched(config, plan.memory, workdir, plan.devices, rates, frames, 0, EPOCH, {})
     retention, tally = Retention(config.train.keep_checkpoints, False), Tally()
     with (
         checkpoints.open_manager(workdir, retention) as manager,
@@ -133,12 +135,13 @@ def measure(data: Path, workdir: Path) -> Measured:
     ):
         saving = SaveCheckpoint(writer, retention, config.train, tally, inputs.run.order)
         guard = StopIfNotFinite(plan.rates, plan.rate_fields, 0, quiet)
-        charged = Charged([guard, CountEpoch(tally, 1, quiet, ""), *watching.steps, saving])
+        before = [guard, CountEpoch(tally, 1, quiet, ""), *watching.steps]
+        charged = Charged([*before, saving, LogEpoch(workdir, quiet), *watching.epochs])
 
         def turn(first: int, hooks: Sequence[loop.Hook]) -> float:
             nonlocal state
             start = time.perf_counter()
-            state = loop.run(plan.step, state, itertools.repeat(batch, STEPS), first, NO_END, hooks)
+            state = loop.run(plan.step, state, itertools.repeat(batch, STEPS), first, EPOCH, hooks)
             writer.finish()
             jax.block_until_ready(state)
             return time.perf_counter() - start

@@ -13,7 +13,6 @@ from adatad_jax.config.fields import Config
 from tests.tiny_run import make_data, run_config
 
 TIME_LIMIT = 900.0  # seconds; the machine may be loaded
-QUICK = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"  # compiled in a third of the time
 
 
 def make_run(folder: Path, videos: int = 6, tested: int = 3, **fields: Any) -> Path:
@@ -63,7 +62,7 @@ def start(
       program: what Python runs.
     """
     environment = {**os.environ, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(Path(__file__).parents[1])}
-    environment["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={devices} {QUICK}"
+    environment["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={devices}"
     if count > 1:
         environment |= {"JAX_COORDINATOR_ADDRESS": f"localhost:{free_port()}", "JAX_NUM_PROCESSES": str(count)}
     started = []

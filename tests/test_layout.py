@@ -81,6 +81,27 @@ def test_imports_run_down() -> None:
     assert not up, "\n".join(["imports that run up, or across a floor:", *up])
 
 
+def test_reading_a_configuration_loads_little() -> None:
+    """A file in `configs/` needs the fields, and what their bounds are made of."""
+    graph = arrows()
+    reached, left = set[str](), ["config"]
+    while left:
+        module = left.pop()
+        if module not in reached:
+            reached.add(module)
+            left += graph[module]
+    assert reached <= {
+        "config",
+        "config.fields",
+        "config.records",
+        "config.run_fields",
+        "config.settings",
+        "annotations.format_keys",
+        "models.sizes",
+        "errors",
+    }
+
+
 def test_no_module_imports_itself_through_others() -> None:
     graph = arrows()
     circles = [" -> ".join(path) for module in graph if (path := circle(graph, module))]
@@ -99,3 +120,14 @@ def circle(graph: dict[str, set[str]], start: str) -> list[str]:
                 seen.add(target)
                 ways.append([*way, target])
     return []
+
+
+def test_functions_are_short() -> None:
+    """At most 60 lines, docstrings included."""
+    long = [
+        f"{name}.{node.name}: {node.end_lineno - node.lineno + 1} lines"
+        for name, path in modules().items()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef) and node.end_lineno and node.end_lineno - node.lineno >= 60
+    ]
+    assert not long

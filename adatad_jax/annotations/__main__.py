@@ -12,8 +12,9 @@ from rich.console import Console
 
 from adatad_jax import cli
 from adatad_jax.annotations.convert import videos_of, without_low_scores
+from adatad_jax.annotations.format_keys import AUTO
 from adatad_jax.annotations.recognise import FORMATS, read_annotations
-from adatad_jax.annotations.records import AUTO, AnnotationFile, Length, Options
+from adatad_jax.annotations.records import AnnotationFile, Length, Options
 from adatad_jax.annotations.write import (
     AnnotatedVideo,
     labelling_config,

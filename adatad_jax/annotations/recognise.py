@@ -22,8 +22,9 @@ from adatad_jax.annotations import (
     thumos,
     via,
 )
+from adatad_jax.annotations.format_keys import AUTO, KEYS
 from adatad_jax.annotations.names import plain_name
-from adatad_jax.annotations.records import AUTO, AnnotationFile, Found, Options, Row
+from adatad_jax.annotations.records import AnnotationFile, Found, Options, Row
 from adatad_jax.annotations.source import Source
 from adatad_jax.errors import UserError, few, listed
 
@@ -72,7 +73,6 @@ FORMATS = (
     Format("soccernet", "SoccerNet labels", soccernet.fits, soccernet.read),
     Format("gmdcsa24", "GMDCSA24 CSV", gmdcsa24.fits, gmdcsa24.read),
 )
-KEYS = tuple(one.key for one in FORMATS)
 
 
 def read_annotations(path: Path, options: Options) -> AnnotationFile:

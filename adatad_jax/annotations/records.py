@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from adatad_jax.annotations.format_keys import AUTO
 from adatad_jax.annotations.names import plain_name
 from adatad_jax.annotations.times import parse_seconds
 from adatad_jax.errors import UserError, listed
 
 ROUNDED_BY = 1.0  # seconds; a segment may end this much after its video, as in tables of whole seconds
-AUTO = "auto"  # the format that stands for any: the content tells
 
 
 class Unit(Enum):

@@ -10,8 +10,7 @@ from typing import ClassVar
 
 from ml_collections import ConfigDict
 
-from adatad_jax.annotations.recognise import KEYS
-from adatad_jax.annotations.records import AUTO
+from adatad_jax.annotations.format_keys import AUTO, KEYS
 from adatad_jax.config.records import defaults_of
 from adatad_jax.config.run_fields import EncoderConfig, ReadingConfig, RunConfig, StepsConfig
 from adatad_jax.config.settings import setting

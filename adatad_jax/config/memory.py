@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
-from adatad_jax.annotations.records import AUTO
+from adatad_jax.annotations.format_keys import AUTO
 from adatad_jax.config.fields import ModelConfig
 from adatad_jax.devices.memory import GIB
 from adatad_jax.errors import UserError, listed
@@ -103,7 +103,7 @@ def choose_policy(
     Raises:
       UserError: it does not fit; the message says what would.
     """
-    candidates = list(_candidates(work, model.stream_dtype))
+    candidates = list(_candidates(work, model))
     chosen = candidates if kept is None else [kept]
     allowed = list(dict.fromkeys(given_policy(model, one) for one in chosen))
     how = "as the run was computed so far" if kept is not None else "chosen" if len(allowed) > 1 else "given"
@@ -115,13 +115,14 @@ def choose_policy(
     return Choice(work, fitting[0], estimates[fitting[0]], budget, how)
 
 
-def _candidates(work: Work, stream_dtype: str) -> Iterator[dict[str, Any]]:
+def _candidates(work: Work, model: ModelConfig) -> Iterator[dict[str, Any]]:
     """Yields the values of the fields of `CHOSEN`, from the fastest, which needs the most memory.
 
     Activations that are kept are not computed in groups, in which they would be recomputed all the same. Without
-    recomputation there is no stream that is kept by itself, for which a dtype could be wanted.
+    recomputation there is no stream that is kept by itself, for which a dtype could be wanted. Where recomputation is
+    given, the groups are those that suit it.
     """
-    if work.is_training and stream_dtype == "float32":
+    if work.is_training and model.stream_dtype == "float32" and model.remat is not True:
         yield {"remat": False, "attention_chunks": 0, "mlp_chunks": 0}
     groups = _CPU_GROUPS if work.platform == "cpu" else _GROUPS
     for chunks in [chunks for chunks in groups if chunks < work.chunks] or [0]:

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from adatad_jax.annotations.records import AUTO
+from adatad_jax.annotations.format_keys import AUTO
 
 T = TypeVar("T")
 

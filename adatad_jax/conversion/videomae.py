@@ -181,8 +181,7 @@ def convert_backbone(file: TensorFile) -> ConvertedBackbone:
             groups["positions"] = 1
             notes.append(f"the file's own positions are used: they differ from the fixed sinusoid table by {apart:.1e}")
     kind = _kind(unused, naming)
-    if kind == PRE_TRAINED:
-        notes.append(NOT_FINE_TUNED)
+    notes += [NOT_FINE_TUNED] * (kind == PRE_TRAINED)
     return ConvertedBackbone(
         params=params,
         source=file.path.name,

@@ -17,10 +17,11 @@ from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection, wait
 from typing import Any, NamedTuple
 
-from adatad_jax.errors import Exit, UserError
+from adatad_jax.errors import Exit, Left, UserError
 
 # Seconds in which a process must end by itself after another one has failed: process 0 may be writing a checkpoint.
 UNWINDING, UNWINDING_FIRST = 5.0, 15.0
+LEFT = "left "  # how the message of a process begins that was asked to leave
 _POLL = 0.5  # seconds between looks at the clock
 
 
@@ -37,8 +38,10 @@ class End(NamedTuple):
     message: str
     code: Exit
 
-    def error(self) -> UserError:
-        """Returns the error that ends this process."""
+    def error(self) -> UserError | Left:
+        """Returns what ends this process: it leaves where the other one was asked to."""
+        if self.code is Exit.CONTINUE:
+            return Left(self.message.removeprefix(LEFT))
         error = UserError(str(self))
         error.exit_code = self.code
         return error

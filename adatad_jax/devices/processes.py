@@ -12,7 +12,7 @@ from typing import Any
 import jax
 
 from adatad_jax.devices.launch import Launch
-from adatad_jax.devices.links import Links
+from adatad_jax.devices.links import LEFT, Links
 from adatad_jax.devices.meeting import meet
 from adatad_jax.errors import Exit, Left, UserError, listed, one_line
 
@@ -143,7 +143,7 @@ def _message(error: BaseException) -> str:
         case UserError():
             return str(error)
         case Left():
-            return f"left {error}"
+            return f"{LEFT}{error}"
         case KeyboardInterrupt():
             return "interrupted"
         case Exception():

@@ -121,11 +121,7 @@ def draw_timeline(
         centres.append(top + height / 2)
         top += height
     rows_height = 0.8 * max(top, 0.5)
-    axes.set_yticks(centres, names, parse_math=False, font=FontProperties(fname=font, size=10))
-    axes.tick_params(axis="y", length=0)
-    axes.set_ylim(max(top, 0.5), 0)
-    if not rows:
-        axes.text(0.5, 0.5, "nothing found", transform=axes.transAxes, ha="center", va="center", color="0.4")
+    _name_rows(axes, centres, names, font, bottom=max(top, 0.5))
     _draw_time(axes, start, duration, damaged)
     no_room = [f"no room for {left_out} of {len(shown)} detections"] * (left_out > 0)
     _add_notes(axes, [*_notes(len(labels), bool(damaged)), *no_room])
@@ -135,6 +131,15 @@ def draw_timeline(
     figure.set_size_inches(WIDTH, strip_height + rows_height + 1)
     with whole_file(output) as partial:
         figure.savefig(partial, dpi=110, format="png")
+
+
+def _name_rows(axes: Any, centres: Sequence[float], names: Sequence[str], font: Path, bottom: float) -> None:
+    """Writes the names of rows beside them, or that there are none."""
+    axes.set_yticks(centres, names, parse_math=False, font=FontProperties(fname=font, size=10))
+    axes.tick_params(axis="y", length=0)
+    axes.set_ylim(bottom, 0)
+    if not names:
+        axes.text(0.5, 0.5, "nothing found", transform=axes.transAxes, ha="center", va="center", color="0.4")
 
 
 def _notes(classes: int, is_damaged: bool) -> list[str]:

@@ -22,11 +22,11 @@ from adatad_jax.devices.memory import GIB
 from adatad_jax.devices.placing import replicate
 from adatad_jax.devices.processes import Processes
 from adatad_jax.errors import UserError, listed
+from adatad_jax.inference.fitting import inference_policy
 from adatad_jax.models.adatad import AdaTAD
 from adatad_jax.models.backbone import Backbone
 from adatad_jax.models.layers import Params
 from adatad_jax.models.sizes import CHUNK_FRAMES, CHUNK_TUBELETS, SIZES
-from adatad_jax.pipelines.fitting import evaluated
 from adatad_jax.video import transforms
 from adatad_jax.weights.frozen import checksum
 
@@ -89,8 +89,10 @@ def store_features(
     missing = _missing(windows.folder, {name: wanted[name] for name in own}, config, frames, weights)
     lacking = sum(len(one.chunks) for one in missing)
     console.print(f"{_described(windows, config, wanted, count)}; {lacking:,} to compute")
+    everywhere = sum(processes.post("features to compute", lacking)())
+    if everywhere:
+        _check_room(windows.folder, everywhere * _bytes_per_chunk(config))
     if missing:
-        _check_room(windows.folder, lacking * _bytes_per_chunk(config))
         encode = _encoder(model, frozen, config)
         with progress_bar(console) as bar:
             task = bar.add_task("features, chunks", total=lacking)
@@ -194,7 +196,8 @@ def _encoder(model: AdaTAD, frozen: Params, config: Config) -> tuple[Encode, int
     """
     devices = jax.local_devices()
     each = config.test.batch_size * config.data.window * config.data.frames_per_position // CHUNK_FRAMES
-    backbone = Backbone(model.vit, model.dtype, evaluated(model, config).policy)
+    fitting = inference_policy(config, model.detector_config.classes, config.test.batch_size)
+    backbone = Backbone(model.vit, model.dtype, fitting.policy)
     apply = map_over_devices(lambda params, frames: backbone.apply({"params": params}, frames), devices, (None, 0))
     params = replicate(frozen["backbone"], devices)
 

@@ -168,7 +168,7 @@ def _programs(plan: Plan[AdaTAD], sharing: Sharing, config: Config, shapes: Shap
     windows = _rows((shapes.test_window.frames, shapes.test_window.mask), config.test.batch_size)
     prediction = Program(
         "evaluation step",
-        map_prediction(evaluated(plan.model, config), everywhere),
+        map_prediction(evaluated(plan.model, config, sharing), everywhere),
         len(everywhere),
         (shapes.params, *_on_each(windows, len(everywhere))),
         lambda: (

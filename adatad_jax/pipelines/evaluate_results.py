@@ -6,7 +6,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from adatad_jax.annotations.records import AUTO, Options
+from adatad_jax.annotations.format_keys import AUTO
+from adatad_jax.annotations.records import Options
 from adatad_jax.errors import UserError
 from adatad_jax.evaluation.actions import combine
 from adatad_jax.evaluation.mean_ap import Metrics

@@ -16,6 +16,7 @@ from adatad_jax.devices.processes import ALONE, Processes
 from adatad_jax.inference.fitting import inference_policy
 from adatad_jax.models.adatad import AdaTAD
 from adatad_jax.models.memory_estimate import Work
+from adatad_jax.models.sizes import CHUNK_FRAMES
 from adatad_jax.training.memory import levers
 
 
@@ -53,18 +54,29 @@ def training_policy(
     return choice
 
 
-def evaluated(model: AdaTAD, config: Config) -> AdaTAD:
-    """Returns the model as evaluations inside a training, and the storing of features, compute it.
+def evaluated(model: AdaTAD, config: Config, sharing: Sharing) -> AdaTAD:
+    """Returns the model as evaluations inside a training compute it.
 
-    Its policy is that of the training, which needs more, unless the training reads stored features in place of frames.
+    Its policy is that of the training, which needs more. A device that trains on a share of a window evaluates whole
+    windows: of these, no more chunks pass a block at once than in training. A training that reads stored features in
+    place of frames has no such policy: one is chosen.
+
+    Args:
+      model: as it is trained.
+      config: of the run, without open fields.
+      sharing: how devices share a batch in training.
 
     Raises:
       UserError: it does not fit; the message says what would.
     """
-    if not config.train.cache_features:
+    classes = model.detector_config.classes
+    if config.train.cache_features:
+        return dataclasses.replace(model, policy=inference_policy(config, classes, config.test.batch_size).policy)
+    trained = training_work(config, sharing, classes, jax.default_backend()).chunks
+    chunks = config.test.batch_size * config.data.window * config.data.frames_per_position // CHUNK_FRAMES
+    if model.policy.attention_chunks or chunks <= trained:
         return model
-    fitting = inference_policy(config, model.detector_config.classes, config.test.batch_size)
-    return dataclasses.replace(model, policy=fitting.policy)
+    return dataclasses.replace(model, policy=dataclasses.replace(model.policy, attention_chunks=trained))
 
 
 def training_work(config: Config, sharing: Sharing, classes: int, backend: str) -> Work:

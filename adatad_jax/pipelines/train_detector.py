@@ -136,7 +136,7 @@ class DetectorTraining(Task[AdaTAD]):
         if evaluation is None:
             return None
         samples = SampleWindows(evaluation, self.run.workdir) if is_first() else None
-        measure = _measure(evaluation, evaluated(plan.model, self._config), samples, console, processes)
+        measure = _measure(evaluation, evaluated(plan.model, self._config, self.sharing), samples, console, processes)
         return Measuring(measure, {} if samples is None else samples.pictures)
 
 

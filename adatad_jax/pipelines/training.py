@@ -99,8 +99,9 @@ def _train(task: Task[Any], workdir: Path, console: Console, leaving: Leaving, p
         console.print(groups_table(parameter_groups(whole, plan.peaks, plan.weight_decay, plan.groups)))
         retention.epochs |= {record["step"]: record for record in _cut_history(workdir, start)}
         measuring = task.measuring(plan, console, processes)
+        pictures = {} if measuring is None else measuring.pictures
         with (
-            watch(_watched(task, plan, start), {} if measuring is None else measuring.pictures, console) as watching,
+            watch(_watched(task, plan, start), pictures, console, leaving) as watching,
             CheckpointWriter(manager, config.train.failed_saves) as writer,
         ):
             save = SaveCheckpoint(writer, retention, config.train, start.tally, {**run.order, "shift": start.shift})

@@ -15,6 +15,7 @@ from adatad_jax.config.run_fields import RunConfig
 from adatad_jax.console import progress_bar
 from adatad_jax.devices.processes import is_first
 from adatad_jax.training.curves import DrawCurves
+from adatad_jax.training.leaving import Leaving
 from adatad_jax.training.loop import Hook
 from adatad_jax.training.meter import Meter
 from adatad_jax.training.profiling import profiled_steps
@@ -67,7 +68,9 @@ class Watching(NamedTuple):
 
 
 @contextlib.contextmanager
-def watch(run: Watched, pictures: Mapping[str, Path], console: Console) -> Iterator[Watching]:
+def watch(
+    run: Watched, pictures: Mapping[str, Path], console: Console, leaving: Leaving | None = None
+) -> Iterator[Watching]:
     """Yields what shows a run, and ends all that it has begun, however the block ends.
 
     Processes other than the first show nothing.
@@ -76,6 +79,7 @@ def watch(run: Watched, pictures: Mapping[str, Path], console: Console) -> Itera
       run: that is watched.
       pictures: name -> PNG file of the latest evaluation.
       console: where to report.
+      leaving: of the run; None: nothing asks it to leave.
 
     Raises:
       UserError: the run's folder cannot be written, or Weights & Biases does not start.
@@ -102,7 +106,7 @@ def watch(run: Watched, pictures: Mapping[str, Path], console: Console) -> Itera
         steps += stack.enter_context(profiled_steps(workdir, config.train.profile_steps, meter, console))
         facts = {**facts_of(devices, config.seed, run.same_data), "memory": dict(run.memory)}
         # Last, so that the end is recorded first: what leaves has little time.
-        stack.enter_context(recorded(workdir, record, facts, meter))
+        stack.enter_context(recorded(workdir, record, facts, meter, leaving))
         yield Watching(steps, epochs)
 
 

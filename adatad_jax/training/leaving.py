@@ -16,7 +16,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from types import FrameType
 from typing import NoReturn
@@ -27,19 +27,24 @@ from rich.console import Console
 from adatad_jax.errors import Exit, Left
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+FAREWELL = 1.0  # seconds
 START_GRACE = 2.0  # seconds in which a run before its first step must end by itself
 REMINDER = 1.0  # seconds after which a run that a signal should have interrupted is interrupted again
 ONE_SIGNAL = 0.5  # seconds within which a repeated signal is the same one: a parent may pass on what its group got
 
 
 class Leaving:
-    """The wish that a run leave, and where the run can."""
+    """The wish that a run leave, and where the run can.
+
+    Attributes:
+      farewell: called in another thread where the process must be ended, whatever it does; it has `FAREWELL` seconds.
+    """
 
     def __init__(self) -> None:
         """Starts as a run does: nothing is lost if it leaves at once."""
         self._asked: signal.Signals | None = None  # set by the watching thread too, at any time
-        self._agreed: bool | None = None  # None: this process decides alone
         self._where: str | None = "before its first step"  # None: a signal must not interrupt what is going on
+        self.farewell: Callable[[], None] | None = None
         self._started = self._raised = False
 
     @property
@@ -57,11 +62,6 @@ class Leaving:
         """Tells whether a step has been taken."""
         return self._started
 
-    @property
-    def alone(self) -> bool:
-        """Tells whether this process leaves without asking others."""
-        return self._agreed is None
-
     def start(self) -> None:
         """Notes that the first step has been taken: from now on there is something to save."""
         self._started, self._where = True, None
@@ -69,10 +69,6 @@ class Leaving:
     def ask(self, number: int) -> None:
         """Notes a signal."""
         self._asked = self._asked or signal.Signals(number)
-
-    def agree(self, wish: bool) -> None:
-        """Notes whether any process wants to leave: with several, steps end together or not at all."""
-        self._agreed = bool(self._agreed) or wish
 
     @contextmanager
     def at_once(self, where: str) -> Iterator[None]:
@@ -87,7 +83,7 @@ class Leaving:
         """
         before, self._where = self._where, self._where or where
         try:
-            if self._asked is not None or self._agreed:
+            if self._asked is not None:
                 self._raised = False  # what was raised before was lost, as in a finalizer: Python drops it there
                 self._leave()
             yield
@@ -98,18 +94,15 @@ class Leaving:
     def after_step(self, step: int) -> Iterator[None]:
         """Lets the run leave after `step` steps, or while the block waits for the next batch.
 
-        All processes must enter it after every step; they leave after the same one. A notice of preemption that JAX
-        gets counts like a signal.
+        All processes must enter it after every step. A notice of preemption that JAX gets counts like a signal; all
+        processes see it after the same step.
 
         Raises:
           Left, KeyboardInterrupt: as `at_once`.
         """
-        if ocp.multihost.reached_preemption(step) or self._agreed:
+        if ocp.multihost.reached_preemption(step):
             raise Left(f"after step {step}")
-        if self.alone:
-            with self.at_once(f"after step {step}"):
-                yield
-        else:
+        with self.at_once(f"after step {step}"):
             yield
 
     def remind(self) -> bool:
@@ -228,4 +221,8 @@ def _end(leaving: Leaving, why: str) -> NoReturn:
     else:
         text = f"left at once ({why}): the checkpoint before is whole, and the same command continues there"
     os.write(2, f"{text}\n".encode())
+    if leaving.farewell is not None:
+        last = threading.Thread(target=leaving.farewell, daemon=True)
+        last.start()
+        last.join(FAREWELL)
     os._exit(leaving.code)

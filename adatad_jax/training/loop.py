@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from adatad_jax.data.loader import Loaded
+from adatad_jax.devices.links import End
 from adatad_jax.devices.placing import first_value
 from adatad_jax.devices.processes import ALONE, Processes
-from adatad_jax.errors import Left, UserError
+from adatad_jax.errors import Exit, Left, UserError
 from adatad_jax.training.leaving import Leaving
 from adatad_jax.training.state import TrainState
 from adatad_jax.training.step import Metrics, Step
@@ -134,8 +135,8 @@ def run(
     """Takes one step per batch.
 
     A step's metrics are read after the next step has started, so that the devices never wait for the host. Before
-    a hook pauses the run, and before the run is left, the metrics of all steps so far are read: what is saved then has
-    seen no step that a hook objects to.
+    a hook pauses the run, and before the run is left, those of all steps so far are read: what is saved then has seen
+    no step that a hook objects to.
 
     Args:
       step: mapped over the devices; it donates the state.
@@ -154,28 +155,23 @@ def run(
 
     Raises:
       Left: the run was asked to leave; its hooks have saved.
-      UserError: a hook objects to a step; or a batch cannot be loaded, and then the hooks of a process that trains
-        alone have saved.
+      UserError: a hook objects to a step; or a batch of any process cannot be loaded, and the hooks have saved.
     """
-    leaving = leaving or Leaving()
-    if processes.count > 1:
-        leaving.agree(False)
-    steps, supply = _Steps(hooks), iter(batches)
+    leaving, steps, supply = leaving or Leaving(), _Steps(hooks), iter(batches)
     place = Place(first, *divmod(first + shift, steps_per_epoch))
     compiled(state)
     while True:
-        try:
-            with leaving.after_step(place.step):
-                loaded = steps.next_batch(supply)
-        except (Left, UserError, MemoryError) as end:
-            if place.step > first and (isinstance(end, Left) or leaving.alone):
+        loaded, end = _agreed(processes, *_next_batch(steps, supply, leaving, place.step))
+        if end is not None:
+            if place.step > first:
                 steps.leave(place, state, end)
-            raise
+                processes.post("saved", True)()  # by process 0, which must not be ended before
+            raise end
         if loaded is None:
             return state
         state, metrics = step(state, loaded.batch)
         leaving.start()
-        steps.add(place.step, _together(processes, loaded, leaving), metrics)
+        steps.add(place.step, loaded, metrics)
         place = Place(place.step + 1, *divmod(place.step + 1 + shift, steps_per_epoch))
         due = [hook for hook in hooks if hook.due(place)]
         steps.finish(all_but=0 if due else 1)
@@ -186,23 +182,49 @@ def run(
             steps.restart_clock()
 
 
-def _together(processes: Processes, loaded: Loaded, leaving: Leaving) -> Loaded:
-    """Returns what happened in all processes while a batch was loaded; and these agree on whether they leave.
+def _next_batch(
+    steps: _Steps, supply: Iterator[Loaded], leaving: Leaving, step: int
+) -> tuple[Loaded | None, BaseException | None]:
+    """Waits for the next batch, which is None after the last one; or returns why there is no other step."""
+    try:
+        with leaving.after_step(step):
+            return steps.next_batch(supply), None
+    except (Left, UserError, MemoryError) as end:
+        return None, end
 
-    The devices compute meanwhile. Of processes that share a sample, each may say that it could not be read; it counts
-    once.
+
+def _agreed(
+    processes: Processes, loaded: Loaded | None, end: BaseException | None
+) -> tuple[Loaded | None, BaseException | None]:
+    """Returns a batch with what happened in all processes while it was loaded, or why all of them end before its step.
+
+    The devices compute the step before meanwhile. Of processes that share a sample, each may say that it could not be
+    read; it counts once.
 
     Raises:
       UserError: another process has failed, or is gone.
     """
     if processes.count == 1:
-        return loaded
-    own = loaded._replace(batch=None)._asdict()  # type: ignore[arg-type]
-    told = processes.post("a step", {**own, "leaves": leaving.asked is not None})()
-    leaving.agree(any(one["leaves"] for one in told))
+        return loaded, end
+    code = end.exit_code if isinstance(end, UserError) else Exit.PARTLY
+    failed = None if end is None or isinstance(end, Left) else [str(end) or type(end).__name__, code]
+    left = str(end) if isinstance(end, Left) else None
+    own = None if loaded is None else loaded._replace(batch=None)._asdict()  # type: ignore[arg-type]
+    told = processes.post("a step", {"loaded": own, "left": left, "failed": failed})()
+    if end is not None:
+        return None, end
+    for index, one in enumerate(told):
+        if one["failed"]:
+            message, code = one["failed"]
+            return None, End(index, message, Exit(code)).error()
+    if any(one["left"] for one in told):
+        return None, Left(next(one["left"] for one in told if one["left"]))
+    if loaded is None:
+        return None, None
+    found = [one["loaded"] for one in told]
     return loaded._replace(
-        unmatched=sum(one["unmatched"] for one in told),
-        skipped=tuple({row: (row, text) for one in told for row, text in one["skipped"]}.values()),
-        videos=tuple(dict.fromkeys(name for one in told for name in one["videos"])),
-        repeated=sum(one["repeated"] for one in told),
-    )
+        unmatched=sum(one["unmatched"] for one in found),
+        skipped=tuple({row: (row, text) for one in found for row, text in one["skipped"]}.values()),
+        videos=tuple(dict.fromkeys(name for one in found for name in one["videos"])),
+        repeated=sum(one["repeated"] for one in found),
+    ), None

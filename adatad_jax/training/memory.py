@@ -1,6 +1,6 @@
 """What makes a training need less memory."""
 
-from adatad_jax.annotations.records import AUTO
+from adatad_jax.annotations.format_keys import AUTO
 from adatad_jax.config.clip_fields import FinetuningConfig, PretrainingConfig
 from adatad_jax.config.fields import Config
 from adatad_jax.config.run_fields import RunConfig

@@ -1,6 +1,7 @@
 """The record of a run, `run.json`: with what each start computed, from which step, and how it ended."""
 
 import contextlib
+import functools
 import importlib.metadata
 import json
 import logging
@@ -19,6 +20,7 @@ import jax
 
 from adatad_jax.errors import UserError, one_line
 from adatad_jax.files import write_text
+from adatad_jax.training.leaving import Leaving
 from adatad_jax.training.meter import Meter
 from adatad_jax.training.step_log import last_step
 
@@ -95,7 +97,9 @@ class Record(NamedTuple):
 
 
 @contextlib.contextmanager
-def recorded(workdir: Path, record: Record, facts: Mapping[str, Any], meter: Meter) -> Iterator[None]:
+def recorded(
+    workdir: Path, record: Record, facts: Mapping[str, Any], meter: Meter, leaving: Leaving | None = None
+) -> Iterator[None]:
     """Adds a start to a run's record, and writes how it ended when the block ends.
 
     A start has finished if all steps are taken; else it was left as asked, or ended by an error. If the start before
@@ -106,6 +110,7 @@ def recorded(workdir: Path, record: Record, facts: Mapping[str, Any], meter: Met
       record: of the run before this start.
       facts: of this start, as from `facts_of`.
       meter: knows the steps taken.
+      leaving: may end the process inside the block.
 
     Raises:
       UserError: the record cannot be written at the start.
@@ -116,6 +121,13 @@ def recorded(workdir: Path, record: Record, facts: Mapping[str, Any], meter: Met
     started = {"when": _now(), "step": meter.step, **facts, "end": None}
     starts = [*starts, started]
     _write(workdir, identity, starts)
+
+    def note(end: Mapping[str, Any]) -> None:
+        started["end"] = {**end, "step": meter.step, "when": _now()}
+        _write(workdir, identity, starts)
+
+    if leaving is not None:
+        leaving.farewell = functools.partial(note, {"how": LEFT})
     end: dict[str, Any] = {}
     try:
         yield
@@ -128,9 +140,8 @@ def recorded(workdir: Path, record: Record, facts: Mapping[str, Any], meter: Met
         end = {"how": ERROR, "message": f"{kind}{one_line(error, MESSAGE_LENGTH)}"}  # type: ignore[arg-type]
         raise
     finally:
-        started["end"] = {**end, "step": meter.step, "when": _now()}
         try:
-            _write(workdir, identity, starts)
+            note(end)
         except UserError as error:  # must not hide how the run ended
             _logger.warning("%s", error)
 

@@ -17,7 +17,7 @@ from adatad_jax.training.retention import LATEST, Choice
 from adatad_jax.weights import detector_store
 from adatad_jax.weights.frozen import read_frozen
 from adatad_jax.weights.restore import check_classes, check_model_fields, restore_config
-from adatad_jax.weights.run_folder import check_config, read_config
+from adatad_jax.weights.run_folder import MEMORY_FIELDS, check_config, read_config
 
 # These configurations are tried for a checkpoint without --config. An installed package has none of them.
 PUBLISHED = Path(__file__).parents[2] / "configs"
@@ -81,13 +81,13 @@ def load_trained(
         if config is not None:
             check_model_fields(path, own, config)
             check_classes(path, classes, config)
-        config = config or own
+        config = config or as_default(own)
         stored = detector_store.load_detector(path)
         params, name, source = stored.averaged(), stored.source, f"{path}: converted from {stored.source}"
     else:
         fields, classes = read_config(path)
         if config is None:
-            config = restore_config(fields, path)
+            config = as_default(restore_config(fields, path))
         else:
             check_config(path, config)
             check_classes(path, classes, config)
@@ -97,6 +97,12 @@ def load_trained(
         source = f"{path}: {name}"
     check_parameters(params, make_model(config, len(classes)), path)
     return Trained(config, classes, params, name, source)
+
+
+def as_default(config: Config) -> Config:
+    """Returns a configuration with the default settings of memory: they were chosen for the device of the training."""
+    default = Config().flat()
+    return config.with_fields({name: default[name] for name in MEMORY_FIELDS})
 
 
 def published_configs() -> list[Path]:

@@ -13,7 +13,7 @@ import numpy as np
 from filelock import FileLock
 from rich.console import Console
 
-from adatad_jax.annotations.records import AUTO
+from adatad_jax.annotations.format_keys import AUTO
 from adatad_jax.config.fields import Config
 from adatad_jax.config.memory import given_policy
 from adatad_jax.data.batch import Batch

@@ -6,8 +6,9 @@ checkpoint and its history must be those of the first one, bit by bit, but for s
 struck so often, the strikes go on in another folder.
 
 The detector is the demo's, on a small data set; with --pretrain, a small masked autoencoder learns from its videos. All
-processes share the programs that JAX compiles. The exit code is 1 if anything differs, if a SIGTERM ends with another
-code than 75 (while Python starts: that of any program), takes more than `train.grace` seconds, or costs over one step.
+processes share the programs that JAX compiles. The exit code is 1 if anything differs, if a phase was never struck, if
+a SIGTERM ends with another code than 75 (while Python starts: that of any program), takes more than `train.grace`
+seconds, or costs over one step.
 """
 
 import argparse
@@ -103,11 +104,11 @@ def _arguments(command: str, config: Path, fields: Mapping[str, Any]) -> list[st
     return [command, "--config", str(config), *(f"--config.{name}={value}" for name, value in fields.items())]
 
 
-def strike(args: argparse.Namespace, console: Console) -> tuple[list[Struck], list[str]]:
+def strike(args: argparse.Namespace, console: Console) -> tuple[list[Struck], list[str], int]:
     """Trains undisturbed, then under strikes.
 
     Returns:
-      What each strike did, and what differs between the runs.
+      What each strike did, what differs between the runs, and in how many folders trainings were struck.
     """
     console.print(f"data and weights into {args.workdir}")
     shutil.rmtree(args.workdir, ignore_errors=True)
@@ -148,7 +149,7 @@ def strike(args: argparse.Namespace, console: Console) -> tuple[list[Struck], li
         found = run.start(None, spans)
         differing += [f"{run.folder}: code {found.code}: {found.said}"] if found.code else []
         differing += [f"{run.folder}: {text}" for text in differences(reference.folder, run.folder)]
-    return struck, differing
+    return struck, differing, folder
 
 
 def wrong_ends(struck: Sequence[Struck]) -> list[str]:
@@ -166,6 +167,13 @@ def wrong_ends(struck: Sequence[Struck]) -> list[str]:
         if one.code not in allowed:
             wrong.append(f"strike {number}: code {one.code} after {one.moment.signal.name} in {one.phase}: {one.said}")
     return wrong
+
+
+def unstruck(struck: Sequence[Struck]) -> list[str]:
+    """Lists where a signal was to strike, and never did."""
+    planned = {(one.moment.signal, one.moment.phase) for one in struck if one.moment}
+    done = {(one.moment.signal, one.phase) for one in struck if one.moment}
+    return sorted(f"{NAMES[number]} never struck in {phase}" for number, phase in planned - done)
 
 
 def rows_of(struck: Sequence[Struck]) -> list[tuple[str, ...]]:
@@ -194,19 +202,20 @@ def main() -> None:
     """Strikes as often as asked, prints what happened, and ends with code 1 if anything was lost."""
     args = make_parser().parse_args()
     console, clock = make_console(), time.monotonic()
-    struck, differing = strike(args, console)
+    struck, differing, folders = strike(args, console)
     titles, *rows = rows_of(struck)
     table = Table(*titles)
     for row in rows:
         table.add_row(*row)
     console.print(table)
-    wrong = [*wrong_ends(struck), *differing]
+    wrong = [*wrong_ends(struck), *unstruck(struck), *differing]
     for line in wrong:
         console.print(line)
     terms = [one for one in struck if one.moment and one.moment.signal is signal.SIGTERM]
+    runs, minutes = "one run" if folders == 1 else f"{folders} runs", (time.monotonic() - clock) / 60
     summary = (
-        f"{len(struck) - len(terms)} kill -9 and {len(terms)} SIGTERM, {len(struck)} restarts in "
-        f"{(time.monotonic() - clock) / 60:.1f} min: last checkpoint and history "
+        f"{len(struck) - len(terms)} kill -9 and {len(terms)} SIGTERM, {len(struck)} restarts of {runs} in "
+        f"{minutes:.1f} min: last checkpoint and history "
         f"{'differ' if differing else 'bit-identical'}; at most {max((one.again for one in terms), default=0)} steps "
         f"again and {max((one.seconds for one in terms), default=0):.1f} s to leave after SIGTERM"
     )

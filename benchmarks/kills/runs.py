@@ -135,6 +135,9 @@ class Training:
             started = self._await(process, lambda phase, steps: phase == moment.phase and steps >= moment.steps)
         while process.poll() is None and time.monotonic() < started + moment.share * span:
             time.sleep(POLL)
+        # Checkpoints are written while steps go on, but a step is to be struck by itself, too.
+        while process.poll() is None and moment.phase == STEPS and self._phase() != STEPS:
+            time.sleep(POLL)
 
     def _await(self, process: subprocess.Popen[bytes], reached: Callable[[str, int], bool]) -> float:
         """Waits until a place is reached, or for the end of the process; returns the time."""

@@ -1,8 +1,8 @@
 """Time, memory, operations and start-up, beside PyTorch on the same work: `python -m benchmarks.run`.
 
 Both sides have the same weights, windows, threads and device, and take samples in turns while the machine is otherwise
-idle. The tables of `benchmarks/RESULTS.md` are written by this command. With --quick, which takes two minutes, they
-are printed instead.
+idle. The tables of `benchmarks/RESULTS.md`, those of a CPU and those of a GPU, are written by this command. With
+--quick, which takes two minutes, and with --sizes they are printed instead.
 """
 
 import argparse
@@ -90,10 +90,11 @@ def main(arguments: Sequence[str]) -> None:
                 if args.json:  # a run that is ended leaves what it has found
                     write_json(args.json, rows)
             found = rows[first:]
-            if args.quick:
-                print(f"## {part}\n\n{about} Quick: not for the record.\n\n{render(found)}\n")
+            if args.quick or args.sizes:
+                print(f"## {part}\n\n{about} Not for the record.\n\n{render(found)}\n")
             else:
-                write_tables(part, found, PARTS[part].picture + about)
+                name = f"{part} on a GPU" if context.is_gpu else part
+                write_tables(name, found, PARTS[part].picture + about)
 
 
 def chosen(text: str, known: Sequence[str] | dict[str, Part], option: str, what: str) -> tuple[str, ...]:

@@ -61,6 +61,7 @@ def _analysed(context: Context, case: Case, setting: str, fields: dict[str, Any]
     theirs = pytorch_needs(case, shapes, recompute=True) if context.has_torch else None
     row = Row("", case.size, case.frames, case.batch, case.dtype, setting, "GiB", None)
     own = (program.need.arguments, program.need.temporaries) if program.need else (None, None)
+    other_weights = "PyTorch's frozen weights are float32" if "frozen_dtype" in fields and theirs else ""
     for index, what in enumerate((ARGUMENTS, TEMPORARIES)):
         found, other = own[index], theirs[index] if theirs else None
         remark = "" if found is not None else "this backend does not tell"
@@ -69,7 +70,7 @@ def _analysed(context: Context, case: Case, setting: str, fields: dict[str, Any]
             ours=None if found is None else found / GIB,
             pytorch=None if other is None else other / GIB,
             ratio=found / other if found is not None and other else None,
-            remark=remark or context.no_torch,
+            remark=remark or context.no_torch or other_weights,
         )
     yield row._replace(what=COMPILE, setting=f"{setting}, train step", unit="s", ours=program.seconds)
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 from rich.console import Console
 
-from adatad_jax.annotations.records import AUTO
+from adatad_jax.annotations.format_keys import AUTO
 from adatad_jax.config.fields import Config
 from adatad_jax.config.memory import CHOSEN, given_policy
 from adatad_jax.data.batch import Batch

@@ -15,7 +15,14 @@ PACKAGES = ("jax", "flax", "torch")
 
 
 def write_tables(part: str, rows: Sequence[Row], about: str, path: Path = RESULTS) -> None:
-    """Writes the tables of a part into the results; see `write_between`."""
+    """Writes the tables of a part into the results; see `write_between`.
+
+    Args:
+      part: its name, with that of the device where it is no CPU.
+      rows: of the tables.
+      about: what they were measured with.
+      path: of the results.
+    """
     write_between(f"benchmarks.run: {part}", f"{about}\n\n{render(rows)}", path)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from adatad_jax.training import checkpoints
 from adatad_jax.training.history import write_history
 from adatad_jax.training.state import TrainState
-from benchmarks.kills.__main__ import wrong_ends
+from benchmarks.kills.__main__ import unstruck, wrong_ends
 from benchmarks.kills.compare import differences
 from benchmarks.kills.runs import STRUCK, Moment, Struck, draw_moments
 from benchmarks.kills.watched import NOTES, Notes
@@ -53,6 +53,14 @@ def test_a_counted_step_can_be_compiled_ahead(tmp_path: Path) -> None:
 def test_both_signals_come_in_all_phases() -> None:
     drawn = Counter((moment.signal, moment.phase) for moment in draw_moments(20, 20, random.Random(0)))
     assert drawn == {(number, phase): 5 for number in (signal.SIGKILL, signal.SIGTERM) for phase in STRUCK}
+
+
+def test_a_phase_that_was_never_struck_is_named() -> None:
+    term, kill = (Moment(number, "steps", 1, 0.5) for number in (signal.SIGTERM, signal.SIGKILL))
+    struck = [Struck(term, "steps", 75, 1.0, 1, ""), Struck(kill, "save", -9, 0.1, 1, "")]
+    (text,) = unstruck(struck)
+    assert "kill -9" in text
+    assert "steps" in text
 
 
 def test_wrong_ends_are_named() -> None:

@@ -49,6 +49,8 @@ def test_few_chunks_at_once_are_faster_on_a_cpu() -> None:
     assert choose_policy(MODEL, work, Budget(limit, ""), None, []).policy == KEPT
     found = choose_policy(MODEL, work, Budget(limit - 1, ""), None, []).policy
     assert (found.remat, found.attention_chunks) == (True, 2)
+    given = choose_policy(ModelConfig(remat=True), work, Budget(limit, ""), None, []).policy
+    assert (given.remat, given.attention_chunks) == (True, 2)
     prediction = dataclasses.replace(work, is_training=False)
     assert choose_policy(MODEL, prediction, Budget(limit, ""), None, []).policy.attention_chunks == 2
     short = dataclasses.replace(work, windows=1, frames=16)  # one chunk

@@ -19,6 +19,8 @@ from adatad_jax.models.backbone import Backbone
 from adatad_jax.models.sizes import ViTConfig
 from tests.conversion import live_models
 
+pytestmark = pytest.mark.usefixtures("fully_compiled")
+
 ATOL = 5e-5  # as tests/golden/README.md for features
 
 

@@ -9,10 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from adatad_jax.devices.launch import Launch
-from adatad_jax.devices.links import Links
+from adatad_jax.devices.links import End, Links
 from adatad_jax.devices.meeting import meet
 from adatad_jax.devices.processes import ALONE, Processes
-from adatad_jax.errors import Exit, UserError
+from adatad_jax.errors import Exit, Left, UserError
 from tests.processes import free_port
 
 TIMEOUT = 60.0
@@ -134,3 +134,10 @@ def test_a_single_process_never_waits() -> None:
     assert ALONE.post("a step", 3)() == [3]
     assert ALONE.gather("detections", b"x") == [b"x"]
     ALONE.agree({"a": 1})
+
+
+def test_the_end_of_a_process_that_was_asked_to_leave_is_no_error() -> None:
+    end = End(1, "left in the evaluation after epoch 3", Exit.CONTINUE).error()
+    assert (type(end), str(end)) == (Left, "in the evaluation after epoch 3")
+    failed = End(1, "a.mp4: gone", Exit.MACHINE).error()
+    assert (type(failed), str(failed)) == (UserError, "process 1: a.mp4: gone")

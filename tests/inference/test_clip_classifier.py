@@ -12,9 +12,9 @@ MODEL = Classifier(ClassifierConfig(ViTConfig(16, 1, 2, 32, patch=8, image_size=
 
 def test_batches_and_their_filling_change_nothing() -> None:
     views = np.random.default_rng(0).integers(0, 256, (5, 16, 16, 16, 3), np.uint8)
-    params = MODEL.init(jax.random.key(0), views[:1])["params"]
+    params = jax.jit(MODEL.init)(jax.random.key(0), views[:1])["params"]
     params["head"]["kernel"] = jax.random.normal(jax.random.key(1), params["head"]["kernel"].shape)
-    logits = np.asarray(MODEL.apply({"params": params}, views), np.float64)
+    logits = np.asarray(jax.jit(MODEL.apply)({"params": params}, views), np.float64)
     expected = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     one = ClipClassifier(MODEL, params, per_device=1)
     found = one.probabilities(views)  # 5 views in batches of as many as there are devices

@@ -183,13 +183,14 @@ def test_devices_that_share_windows_compute_as_one(changes: dict) -> None:
 
 def test_side_adapters_add_to_the_last_chosen_block_and_send_no_gradient_into_the_blocks() -> None:
     config = dataclasses.replace(SMALL, depth=3, side=True)  # blocks 0 and 1 of 3
-    fresh = Backbone(config).init(jax.random.key(0), frames())["params"]
+    fresh = jax.jit(Backbone(config).init)(jax.random.key(0), frames())["params"]
     plain = dataclasses.replace(SMALL, tia_blocks=(), tia_hidden=0)  # 2 blocks
     blocks = {"patch_embed": fresh["patch_embed"], "blocks_0_1": {**fresh["blocks_0_1"]}}
     del blocks["blocks_0_1"]["tia"]
-    expected = Backbone(plain).apply({"params": blocks}, frames())
+    expected = jax.jit(Backbone(plain).apply)({"params": blocks}, frames())
     # Adapters have no effect at the start, and blocks after the last adapter have none at all.
-    np.testing.assert_allclose(Backbone(config).apply({"params": fresh}, frames()), expected, atol=1e-6)
+    found = jax.jit(Backbone(config).apply)({"params": fresh}, frames())
+    np.testing.assert_allclose(found, expected, atol=1e-6)
 
     moved = moved_params(config)
     gradient = jax.jit(jax.grad(lambda p: Backbone(config).apply({"params": p}, frames()).sum()))(moved)

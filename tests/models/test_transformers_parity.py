@@ -66,7 +66,7 @@ def test_vit_with_tia_at_its_start_equals_live_torch_model() -> None:
 
     backbone = convert_backbone(TensorFile(Path("live model"), to_mmaction(live), {}, {}))
     ours = ViTConfig(width=64, depth=3, heads=4, mlp_hidden=192, image_size=48, tia_blocks=(0, 1, 2), tia_hidden=16)
-    fresh = Backbone(ours).init(jax.random.key(0), frames)["params"]
+    fresh = jax.jit(Backbone(ours).init)(jax.random.key(0), frames)["params"]
     blocks = {**backbone.params["blocks_0_2"], "tia": fresh["blocks_0_2"]["tia"]}
     params = {"patch_embed": backbone.params["patch_embed"], "blocks_0_2": blocks}
     features = jax.jit(Backbone(ours).apply)({"params": params}, frames)

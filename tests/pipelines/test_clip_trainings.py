@@ -16,7 +16,6 @@ from adatad_jax.training.history import read_history
 from adatad_jax.training.step_log import read_steps
 from tests.pipelines.clip_trainings import finetuning, make_videos, pretraining, recording
 
-pytestmark = pytest.mark.usefixtures("quickly_compiled")
 EACH = 5  # videos of a label
 
 

@@ -8,13 +8,15 @@ import jax
 import numpy as np
 import pytest
 
+from adatad_jax.config.build import make_model
+from adatad_jax.devices.choice import Sharing
 from adatad_jax.errors import UserError
+from adatad_jax.models.policy import MemoryPolicy
+from adatad_jax.pipelines.fitting import evaluated
 from adatad_jax.training.choosing import read_chosen
 from adatad_jax.weights.frozen import read_frozen
 from adatad_jax.weights.run_folder import read_policy
 from tests.tiny_run import annotate, make_data, run_config, trained
-
-pytestmark = pytest.mark.usefixtures("quickly_compiled")
 
 FIELDS = {"model__remat": "auto", "model__frozen_dtype": "bfloat16"}
 
@@ -54,6 +56,19 @@ def test_a_run_keeps_its_policy_and_its_frozen_weights_in_bfloat16(data: Path, t
     assert "activations recomputed" in printed
     assert json.loads((run / "run.json").read_text())["starts"][-1]["memory"]["remat"] is True
     assert "model.remat" not in printed
+
+
+def test_a_device_that_trains_on_a_share_evaluates_as_many_chunks_at_once(data: Path) -> None:
+    """Two windows of 4 chunks on 4 devices, two of which share a window: 2 chunks each in training, 8 in evaluation."""
+    config = run_config(data, data / "four.json", data__window=64, test__batch_size=2)
+    whole, shared = Sharing((jax.devices()[0],)), Sharing(tuple(jax.devices()[:4]), groups=2, shares=2)
+
+    def at_once(policy: MemoryPolicy, sharing: Sharing) -> int:
+        return evaluated(make_model(config, 2, policy), config, sharing).policy.attention_chunks
+
+    assert at_once(MemoryPolicy(), whole) == 0
+    assert at_once(MemoryPolicy(), shared) == 2
+    assert at_once(MemoryPolicy(attention_chunks=1), shared) == 1
 
 
 def test_nothing_is_written_where_a_training_does_not_fit(data: Path, tmp_path: Path) -> None:

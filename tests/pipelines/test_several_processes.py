@@ -66,6 +66,19 @@ def test_several_processes_learn_the_same_as_one(config: Path, tmp_path: Path, c
     assert json.loads((tmp_path / "several" / "config.json").read_text())["config"]["distributed.process"] == -1
 
 
+@pytest.mark.slow
+def test_several_processes_that_share_windows_learn_the_same_as_one(config: Path, tmp_path: Path) -> None:
+    """Two windows of two chunks on four processes: neighbours exchange the border of a window, and its features."""
+    fields = ("--config.data.window=32", "--config.train.batch_size=2", "--config.train.epochs=4")
+    more = (*fields, "--config.train.schedule_epochs=6", "--config.train.eval_from=4")
+    [(code, _, errors)] = run(config, tmp_path / "one", 1, 1, *more)
+    assert code == 0, errors
+    ended = run(config, tmp_path / "several", 4, 1, *more)
+    assert [code for code, _, _ in ended] == [0] * 4, ended
+    assert "4 of 4 cpu device(s) used" in ended[0][1]
+    assert_same_histories(read_history(tmp_path / "one"), read_history(tmp_path / "several"))
+
+
 def wait_for_epoch(workdir: Path, processes: Sequence[subprocess.Popen[str]]) -> None:
     while not read_history(workdir) and all(one.poll() is None for one in processes):
         time.sleep(0.05)
@@ -128,3 +141,5 @@ def test_a_video_that_one_process_cannot_read_ends_all_with_its_message(config: 
     assert str(videos) in second[2].splitlines()[-1]
     assert str(videos) in first[2].splitlines()[-1]
     assert "process 1" in first[2]
+    steps = [int(path.name) for path in (tmp_path / "run" / "checkpoints").iterdir() if path.name.isdecimal()]
+    assert f"the state after step {max(steps)} is saved" in first[1] + first[2]

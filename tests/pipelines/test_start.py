@@ -16,8 +16,6 @@ from adatad_jax.weights.load import load_trained
 from adatad_jax.weights.run_folder import read_config
 from tests.tiny_run import annotate, epochs_of, make_data, run_config, same, trained
 
-pytestmark = pytest.mark.usefixtures("quickly_compiled")
-
 FLAG = "--config.train.resume_with_changes=True"
 LEAVE = {"train__resume_with_changes": True}
 
@@ -112,3 +110,16 @@ def test_a_run_of_before_fingerprints_goes_on_with_a_note(data: Path, run: Path)
     assert "no record of its training videos" in trained(config_of(data), run)[1]
     assert list(json.loads((run / "training_videos.json").read_text())) == ["v0", "v1", "v2", "v3"]
     assert "no record" not in trained(config_of(data), run)[1]
+
+
+def test_a_run_that_was_killed_inside_an_epoch_ends_as_without(
+    data: Path, base: Path, run: Path, tmp_path: Path
+) -> None:
+    """At step 3 of 4, the first of the second epoch."""
+    shutil.rmtree(run / "checkpoints/4")
+    resumed, printed = trained(config_of(data), run)
+    assert re.search(r"after step 3 \(epoch 1\.5\)", printed)
+    whole, _ = trained(config_of(data), Path(shutil.copytree(base, tmp_path / "whole")))  # nothing is left to do
+    same(whole, resumed)
+    one, other = ([{**record, "seconds": 0} for record in read_history(folder)] for folder in (base, run))
+    assert one == other

@@ -35,12 +35,13 @@ def clips(count: int = 4) -> ClipBatch:
 def autoencoder() -> tuple[MaskedAutoencoder, Any]:
     model = MaskedAutoencoder(AutoencoderConfig(VIT, dataclasses.replace(VIT, width=8, depth=1)))
     masks = draw_tube_masks(KEY, jnp.arange(1), 4, 2)
-    return model, model.init(jax.random.key(0), clips(1).frames, masks.visible, masks.masked)["params"]
+    init = jax.jit(model.init)
+    return model, init(jax.random.key(0), clips(1).frames, masks.visible, masks.masked)["params"]
 
 
 def classifier(drop_path: float = 0.0) -> tuple[Classifier, Any]:
     model = Classifier(ClassifierConfig(dataclasses.replace(VIT, drop_path=drop_path), CLASSES))
-    params = model.init(jax.random.key(0), clips(1).frames)["params"]
+    params = jax.jit(model.init)(jax.random.key(0), clips(1).frames)["params"]
     kernel = jax.random.normal(jax.random.key(1), params["head"]["kernel"].shape)
     return model, {**params, "head": {**params["head"], "kernel": kernel}}
 
@@ -50,7 +51,8 @@ def value_of(loss: Loss, params: Any, batch: ClipBatch, parts: int = 1) -> tuple
     size = len(batch.weight) // parts
     cut = [batch.part(slice(start, start + size), slice(None)) for start in range(0, parts * size, size)]
     whole = loss.normalize(sum(loss.count(part) for part in cut), jnp.float32(1))
-    found = [loss.of_rows(params, part, whole.divisor, KEY) for part in cut]
+    of_rows = jax.jit(loss.of_rows)
+    found = [of_rows(params, part, whole.divisor, KEY) for part in cut]
     metrics = jax.tree.map(lambda *values: sum(map(float, values)), *[metrics for _, metrics in found])
     return sum(float(value) for value, _ in found), metrics
 
@@ -61,7 +63,8 @@ def test_error_of_masked_tubelets_by_hand() -> None:
     batch = clips()
     value, _ = value_of(make_pretraining_loss(model, masked=3), params, batch)
     masks = draw_tube_masks(KEY, batch.sample_ids, positions=4, masked=3)
-    predictions = np.asarray(model.apply({"params": params}, batch.frames, masks.visible, masks.masked))
+    apply = jax.jit(model.apply)
+    predictions = np.asarray(apply({"params": params}, batch.frames, masks.visible, masks.masked))
     expected = np.mean((predictions - np.asarray(targets(batch.frames, masks.masked, 8))) ** 2)
     np.testing.assert_allclose(value, expected, rtol=1e-5)
 
@@ -71,7 +74,7 @@ def test_cross_entropy_by_hand() -> None:
     model, params = classifier()
     batch = clips()
     value, metrics = value_of(make_classification_loss(model, smoothing=0.2), params, batch)
-    logits = np.asarray(model.apply({"params": params}, batch.frames), np.float64)
+    logits = np.asarray(jax.jit(model.apply)({"params": params}, batch.frames), np.float64)
     logs = logits - np.log(np.exp(logits).sum(1, keepdims=True))
     wanted = np.full((4, 3), 0.2 / 3)
     wanted[np.arange(4), batch.labels] += 0.8

@@ -10,6 +10,8 @@ from adatad_jax.training.clip_optimizer import make_clip_optimizer
 from adatad_jax.training.clip_parameters import CLIP_GROUPS, decays, label
 from adatad_jax.training.parameters import split
 
+pytestmark = pytest.mark.usefixtures("fully_compiled")
+
 
 def test_updates_are_those_of_torch() -> None:
     """Three steps of beta2 0.95, in which a matrix decays and a bias does not; the first rate is 0."""

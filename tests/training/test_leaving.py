@@ -219,23 +219,6 @@ def test_a_thread_listens_to_no_signal() -> None:
     assert found == [(None, signal.getsignal(signal.SIGTERM))]
 
 
-def test_several_processes_leave_by_agreement_alone() -> None:
-    """The signal of this process waits, also where it waits for a batch, until all are told of it."""
-    saves = Saves()
-
-    class Agrees(Hook):
-        def __init__(self, leaving: Leaving) -> None:
-            self.leaving = leaving
-            leaving.agree(False)
-
-        def after_step(self, done: Done) -> None:
-            self.leaving.agree(done.step == 5)
-
-    with pytest.raises(Left, match="step 7"), leaves_when_asked(30, QUIET) as leaving:
-        run(count_step, 0, loads(9), 0, 9, [Signals(1), Agrees(leaving), saves], leaving)  # type: ignore[arg-type]
-    assert [place.step for place, _ in saves.saved] == [7]
-
-
 # Each case is a child that hangs in C, where no handler of Python's runs: its main thread blocks the signals, so that
 # they do not interrupt the call. It prints how the child ended, and after how many seconds.
 HANGING = """

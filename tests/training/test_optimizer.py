@@ -26,6 +26,8 @@ from adatad_jax.training.parameters import (
 from adatad_jax.training.schedule import FLOOR, warmup_cosine
 from tests import records
 
+pytestmark = pytest.mark.usefixtures("fully_compiled")
+
 CONFIG = records.optimizer_config(tia_rate=2e-3, head_rate=1e-3)
 FULL = dataclasses.replace(CONFIG, backbone_rate=1e-4)
 PARAMS = {

@@ -13,7 +13,7 @@ import pytest
 from adatad_jax.errors import Left, UserError
 from adatad_jax.training.loop import Done
 from adatad_jax.training.meter import Meter
-from adatad_jax.training.run_record import RUN_FILE, code_state, facts_of, read_record, recorded
+from adatad_jax.training.run_record import LEFT, RUN_FILE, code_state, facts_of, read_record, recorded
 
 ROOT = Path(__file__).parents[2]
 
@@ -36,6 +36,26 @@ with recorded(workdir, read_record(workdir), {"seed": 7}, meter):
 """
 
 
+# A start that is ended from outside of its main thread, which hangs, as in a compilation.
+HANGING = """
+import os, signal, sys, time
+from pathlib import Path
+from rich.console import Console
+from adatad_jax.training.leaving import SIGNALS, leaves_when_asked
+from adatad_jax.training.meter import Meter
+from adatad_jax.training.run_record import read_record, recorded
+
+workdir = Path(sys.argv[1])
+with leaves_when_asked(0.1, Console()) as leaving, recorded(
+    workdir, read_record(workdir), {"seed": 7}, Meter(10, 0, 1), leaving
+):
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    leaving.start()
+    os.write(signal.set_wakeup_fd(-1), bytes([signal.SIGTERM]))
+    time.sleep(100)
+"""
+
+
 def starts_of(workdir: Path) -> list[dict[str, Any]]:
     starts: list[dict[str, Any]] = json.loads((workdir / RUN_FILE).read_text())["starts"]
     return starts
@@ -53,6 +73,12 @@ def start(workdir: Path, first: int, steps: int, error: BaseException | None = N
 def test_a_start_of_a_run_with_more_steps_than_it_shall_have_has_finished(tmp_path: Path) -> None:
     start(tmp_path, 12, 0)
     assert starts_of(tmp_path)[0]["end"]["how"] == "finished"
+
+
+def test_a_start_that_hung_as_it_was_asked_to_leave_was_left(tmp_path: Path) -> None:
+    ended = subprocess.run([sys.executable, "-c", HANGING, tmp_path], cwd=ROOT, check=False, timeout=60)
+    assert ended.returncode == 75
+    assert starts_of(tmp_path)[0]["end"]["how"] == LEFT
 
 
 def test_a_killed_start_is_found_by_the_next(tmp_path: Path) -> None:

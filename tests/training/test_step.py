@@ -208,21 +208,35 @@ def test_full_fine_tuning_moves_the_whole_backbone() -> None:
         assert not [path for path, leaf in jax.tree_util.tree_leaves_with_path(still) if leaf]
 
 
-def test_average_follows_its_formula(trainer: Trainer) -> None:
+def test_average_follows_its_formula() -> None:
+    """By hand, in numbers without rounding: 5 moves to 3 and 1; 0.75 * 5 + 0.25 * 3 = 4.5, then 3.625."""
+    optimizer, devices = optax.sgd(0.5), jax.devices()[:1]
+    step = map_step(make_train_step(WeightedMean(), optimizer, 0.75), devices)
+    frozen = {"table": np.arange(3, dtype=np.float32)}
+    state = replicate(create_state({"point": np.float32(5)}, frozen, optimizer, normalizer=1.0, seed=0), devices)
+    for mean, point, average in ((3, 3, 4.5), (1, 1, 3.625)):  # the point moves by the gradient's half, to the mean
+        rows = {"x": np.float32([mean - 1, mean + 1]), "weight": np.ones(2, np.float32)}
+        state, _ = step(state, shard(rows, 1))
+        assert (float(state.trained["point"]), float(state.average["point"])) == (point, average)
+    averaged = jax.device_get(state).averaged()
+    assert float(averaged["point"]) == 3.625
+    np.testing.assert_array_equal(averaged["table"], frozen["table"])
+
+
+def test_average_is_of_all_that_is_trained(trainer: Trainer) -> None:
     """Compares the average after two steps with 0.9 * (0.9 p0 + 0.1 p1) + 0.1 p2 in float64."""
     steps = [trainer.run([batch(i) for i in range(n)])[0] for n in (1, 2)]
-    before = split(trainer.params)[0]
-    after = [state.trained for state in steps]
+    before, frozen = split(trainer.params)
 
     def expected(p0: np.ndarray, p1: np.ndarray, p2: np.ndarray) -> np.ndarray:
         p0, p1, p2 = (np.asarray(p, np.float64) for p in (p0, p1, p2))
         return EMA * (EMA * p0 + (1 - EMA) * p1) + (1 - EMA) * p2
 
-    wanted = jax.tree.map(expected, before, *after)
-    # Two float32 roundings, relative to the value; near zero, to the terms.
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1.2e-7, atol=3e-8), steps[1].average, wanted)
-    averaged = steps[1].averaged()
-    jax.tree.map(np.testing.assert_array_equal, split(averaged)[1], split(trainer.params)[1])
+    wanted = jax.tree.map(expected, before, *(state.trained for state in steps))
+    # Of each step, the roundings of the factor, the products and the sum; near zero, relative to the terms.
+    bound = 8 * 2.0**-24
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=bound, atol=3e-8), steps[1].average, wanted)
+    jax.tree.map(np.testing.assert_array_equal, split(steps[1].averaged())[1], frozen)
 
 
 def test_windows_that_fill_up_a_batch_count_for_nothing(trainer: Trainer) -> None:
@@ -260,7 +274,8 @@ def test_checkpoint_of_another_size_is_refused(
         checkpoints.save(manager, 1, one_device[0], {})
     model = AdaTAD(dataclasses.replace(VIT, tia_hidden=8), DETECTOR)
     first = batch(0)
-    wider = jax.device_get(jax.jit(model.init)(jax.random.key(0), first.frames, first.mask)["params"])
+    shapes = jax.eval_shape(model.init, jax.random.key(0), first.frames, first.mask)["params"]
+    wider = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
     saved = choosing.read_chosen(tmp_path)
     with pytest.raises(
         UserError, match=r"step 1: (.|\n)*average/backbone/blocks_0_1/tia/up/kernel: .*\(2, 4, 16\).*\(2, 8, 16\)"

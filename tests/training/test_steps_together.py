@@ -1,8 +1,8 @@
 """The training loop in two processes, here two threads with links: what they tell each other, and when they leave."""
 
 import signal
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from adatad_jax.data.loader import Loaded
 from adatad_jax.devices.launch import Launch
 from adatad_jax.devices.meeting import meet
 from adatad_jax.devices.processes import Processes
-from adatad_jax.errors import Left
+from adatad_jax.errors import Exit, Left, MachineError, UserError
 from adatad_jax.training.leaving import Leaving
 from adatad_jax.training.loop import Done, Hook, Place, run
 from tests.processes import free_port
@@ -24,6 +24,7 @@ class Noted(Hook):
 
     def __init__(self, process: int) -> None:
         self.process, self.loaded, self.left_at = process, list[Loaded](), -1
+        self.end: BaseException | None = None
 
     def after_step(self, done: Done) -> None:
         self.loaded.append(done.loaded)
@@ -35,21 +36,39 @@ class Noted(Hook):
         self.left_at = place.step
 
 
-def taken(process: int, asked_after: int | None) -> Noted:
-    """Takes six steps as one of two processes; `asked_after` so many, a signal asks process 1 to leave."""
+Happens = Callable[[Leaving], None]
+
+
+def taken(process: int, after: int | None, in_step: Happens | None, in_wait: Happens | None) -> Noted:
+    """Takes six steps as one of two processes.
+
+    Args:
+      process: 0 or 1.
+      after: number of steps; None: nothing happens.
+      in_step: what happens in process 1 in the last of these steps.
+      in_wait: what happens in process 1 as it waits for the batch of the step that follows.
+    """
     links = meet(Launch("a test", ADDRESS, 2, process), 60.0, 0.0)
     noted, leaving = Noted(process), Leaving()
 
     def step(state: int, batch: Any) -> tuple[int, dict[str, np.ndarray]]:
-        if process == 1 and state + 1 == asked_after:
-            leaving.ask(signal.SIGTERM)
+        if process == 1 and in_step and state + 1 == after:
+            in_step(leaving)
         return state + 1, {"loss": np.array([float(state)])}
 
     # Both say of row 0, which they share, that it cannot be read; row 1 + process is of the same video.
     gone = tuple((row, "a.mp4: gone") for row in (0, 1 + process))
-    batches = [Loaded(None, 2 - process, gone, (f"v{process}",), process) for _ in range(STEPS)]  # type: ignore[arg-type]
-    with suppress(Left):
-        run(step, 0, batches, 0, STEPS, [noted], leaving, Processes(process, 2, links))  # type: ignore[arg-type]
+
+    def batches() -> Iterator[Loaded]:
+        for number in range(STEPS):
+            if process == 1 and in_wait and number == after:
+                in_wait(leaving)
+            yield Loaded(None, 2 - process, gone, (f"v{process}",), process)  # type: ignore[arg-type]
+
+    try:
+        run(step, 0, batches(), 0, STEPS, [noted], leaving, Processes(process, 2, links))  # type: ignore[arg-type]
+    except (Left, UserError) as end:
+        noted.end = end
     links.close()
     return noted
 
@@ -57,9 +76,9 @@ def taken(process: int, asked_after: int | None) -> Noted:
 ADDRESS = f"localhost:{free_port()}"
 
 
-def both(asked_after: int | None = None) -> list[Noted]:
+def both(after: int | None = None, in_step: Happens | None = None, in_wait: Happens | None = None) -> list[Noted]:
     with ThreadPoolExecutor(2) as pool:
-        return list(pool.map(taken, (0, 1), (asked_after, asked_after)))
+        return list(pool.map(lambda process: taken(process, after, in_step, in_wait), (0, 1)))
 
 
 def test_every_process_knows_what_all_have_loaded() -> None:
@@ -71,5 +90,33 @@ def test_every_process_knows_what_all_have_loaded() -> None:
 
 
 def test_both_leave_after_the_step_in_which_one_was_asked() -> None:
-    for noted in both(asked_after=3):
+    for noted in both(3, in_step=lambda leaving: leaving.ask(signal.SIGTERM)):
         assert (noted.left_at, len(noted.loaded)) == (3, 3)
+        assert isinstance(noted.end, Left)
+
+
+def test_both_leave_where_one_was_asked_as_it_waited_for_a_batch() -> None:
+    """What the handler of the signal raises ends the wait."""
+    for noted in both(3, in_wait=lambda leaving: leaving.handle(signal.SIGTERM, None)):
+        assert (noted.left_at, len(noted.loaded)) == (3, 3)
+        assert (type(noted.end), str(noted.end)) == (Left, "after step 3")
+
+
+def unreadable(leaving: Leaving) -> None:
+    raise MachineError("a.mp4: its disk is gone")
+
+
+def test_both_save_and_end_where_one_cannot_read() -> None:
+    first, second = both(4, in_wait=unreadable)
+    for noted in (first, second):
+        assert (noted.left_at, len(noted.loaded)) == (4, 4)
+        assert isinstance(noted.end, UserError)
+        assert noted.end.exit_code is Exit.MACHINE
+    assert str(first.end) == "process 1: a.mp4: its disk is gone"
+    assert str(second.end) == "a.mp4: its disk is gone"
+
+
+def test_nothing_is_saved_where_no_step_was_taken() -> None:
+    for noted in both(0, in_wait=unreadable):
+        assert noted.left_at == -1
+        assert isinstance(noted.end, UserError)

@@ -55,6 +55,15 @@ def test_checkpoint_and_converted_folder_give_the_averages(checkpoint: Path, con
         assert "adatad.pth" in trained.origin
 
 
+def test_settings_of_memory_are_those_of_the_device_that_trained(config: Config, tmp_path: Path) -> None:
+    """Another device may read the run; what the command gives itself counts."""
+    small = config.with_fields({"model.memory": 2.5, "model.remat": True, "model.attention_chunks": 1})
+    make_run(tmp_path / "run", small, 3, normalizer=5)
+    read = load_trained(tmp_path / "run").config.model
+    assert (read.memory, read.remat, read.attention_chunks) == ("auto",) * 3
+    assert load_trained(tmp_path / "run", small).config.model.memory == 2.5
+
+
 def test_a_run_gives_the_averages_of_its_latest_epoch(config: Config, tmp_path: Path) -> None:
     state = make_run(tmp_path / "run", config, 3, normalizer=5)
     trained = load_trained(tmp_path / "run")

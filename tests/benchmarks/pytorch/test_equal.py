@@ -24,6 +24,8 @@ from benchmarks.pytorch import training as theirs  # noqa: E402 - needs torch
 from benchmarks.pytorch.weights import tensors  # noqa: E402
 
 FRAMES, SIDE, CLASSES = 32, 32, 5
+pytestmark = pytest.mark.usefixtures("fully_compiled")
+
 CONFIG = Config().with_fields(
     {
         "data.window": FRAMES,

@@ -1,0 +1,8 @@
+"""The release is compared with what users have."""
+
+import pytest
+
+
+@pytest.fixture(scope="module", autouse=True)
+def as_users_have_them(fully_compiled: None) -> None:
+    """Compiles all programs of these tests with the usual optimisation."""
