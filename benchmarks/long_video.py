@@ -1,4 +1,4 @@
-"""Memory and speed of detection in a long video: `python benchmarks/long_video.py --workdir runs/demo`.
+"""Memory and speed of detection in a long video: `python -m benchmarks.long_video --workdir runs/demo`.
 
 Makes an H.264 file of an hour (320x180, 25 frames per second, a key frame every 250 frames) and one of two minutes,
 runs `python -m adatad_jax.detect` on each, and records the memory of the process. Memory does not grow with the length
@@ -16,8 +16,11 @@ from pathlib import Path
 import av
 import numpy as np
 
+from benchmarks.results import add_write_option, dated, write_between
+
 RATE, WIDTH, HEIGHT = 25, 320, 180
 EVERY = 0.2  # seconds between two measurements of the memory
+TITLES = "| video | seconds | seconds of video a second | peak MiB | in each quarter of the time |"
 
 
 def make_video(path: Path, seconds: int) -> None:
@@ -71,20 +74,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workdir", type=Path, default=Path("runs/demo"), help="folder of a trained run")
     parser.add_argument("--minutes", type=int, default=60, help="length of the long video")
+    add_write_option(parser)
     args = parser.parse_args()
+    lines = [TITLES, "|---|---|---|---|---|"]
     with tempfile.TemporaryDirectory() as scratch:
-        peaks = []
         for minutes in (2, args.minutes):
             video = Path(scratch) / f"{minutes}_minutes.mp4"
             make_video(video, 60 * minutes)
             seconds, seen = detect(video, args.workdir, Path(scratch) / "found")
-            quarters = [max(part) / 2**20 for part in np.array_split(seen, 4)]
-            peaks.append(max(seen) / 2**20)
-            print(
-                f"{minutes:3d} minutes: {seconds:.1f} s, {60 * minutes / seconds:.0f} s of video per second; "
-                f"peak {peaks[-1]:.0f} MiB, in each quarter of the time {', '.join(f'{q:.0f}' for q in quarters)}"
-            )
-    print(f"peak of {args.minutes} minutes / 2 minutes: {peaks[1] / peaks[0]:.2f}")
+            quarters = ", ".join(f"{max(part) / 2**20:.0f}" for part in np.array_split(seen, 4))
+            rate, peak = 60 * minutes / seconds, max(seen) / 2**20
+            lines.append(f"| {minutes} minutes | {seconds:.1f} | {rate:.0f} | {peak:.0f} | {quarters} |")
+    text = "\n".join(lines)
+    print(text)
+    if args.write:
+        write_between("benchmarks.long_video", f"{dated('benchmarks.long_video')}\n\n{text}")
 
 
 if __name__ == "__main__":

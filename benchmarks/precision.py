@@ -1,6 +1,6 @@
 """The demo's loss curve with less precision, beside the one in float32.
 
-`python benchmarks/precision.py [--folder DIR] [--steps 200] [--modes products frozen]` makes the demo's data and
+`python -m benchmarks.precision [--folder DIR] [--steps 200] [--modes products frozen]` makes the demo's data and
 weights in a folder, if they are not there yet, and takes the first steps of the demo's training in float32 and in each
 mode: the same windows, draws and rates. It compares the losses step by step, and as running means over 20 steps, which
 have less of the noise from window to window. The modes: `products` computes in bfloat16 (`model.dtype`); `frozen` keeps
@@ -8,6 +8,7 @@ the frozen weights in bfloat16 (`model.frozen_dtype`), and computes in float32.
 """
 
 import argparse
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -27,8 +28,17 @@ from adatad_jax.pipelines.train_detector import check_inputs, make_plan
 from adatad_jax.training.parameters import split, with_frozen_in
 from adatad_jax.training.state import create_state
 from adatad_jax.weights.initialize import initialize
+from benchmarks.results import add_write_option, dated, write_between
 
 SPAN = 20  # steps of a running mean
+TITLES = (
+    "relative difference",
+    "single steps: mean",
+    "most",
+    f"running means over {SPAN}: mean",
+    "most",
+    "allowed",
+)
 
 
 class Mode(NamedTuple):
@@ -72,40 +82,48 @@ def running_means(values: np.ndarray, span: int) -> np.ndarray:
     return np.convolve(values, np.full(span, 1 / span), mode="valid")
 
 
-def compare(name: str, mode: Mode, full: np.ndarray, less: np.ndarray) -> None:
-    """Prints how far the losses of a mode are from those in float32, both `[steps]`."""
+def compare(name: str, mode: Mode, full: np.ndarray, less: np.ndarray) -> tuple[list[str], bool]:
+    """Compares the losses of a mode with those in float32, both `[steps]`.
+
+    Returns:
+      The row of the table, and whether the running means are as near as the mode allows.
+    """
     apart = np.abs(less - full) / full
     smooth_full, smooth_less = running_means(full, SPAN), running_means(less, SPAN)
     smooth = np.abs(smooth_less - smooth_full) / smooth_full
-    print(f"{name} ({mode.field}=bfloat16), against float32:")
-    print(f"  single steps: {apart.mean():.2%} on average, {np.median(apart):.2%} median, {apart.max():.2%} at most")
-    print(
-        f"  running means over {SPAN} steps: {smooth.mean():.2%} on average, {smooth.max():.2%} at most: "
-        f"{'ok' if smooth.max() <= mode.allowed else f'TOO MUCH, more than {mode.allowed:.0%}'}"
-    )
+    figures = (apart.mean(), apart.max(), smooth.mean(), smooth.max(), mode.allowed)
+    return [f"{name}: {mode.field}=bfloat16", *(f"{figure:.2%}" for figure in figures)], smooth.max() <= mode.allowed
 
 
 def main() -> None:
-    """Takes the steps in float32 and in each mode, and prints how far the losses differ."""
+    """Takes the steps in float32 and in each mode, and prints how far the losses differ; code 1 if they are too far."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, help="of a demo's data and weights; default: one that is removed again")
     parser.add_argument("--steps", type=int, default=200, help=f"to take, at least {SPAN}")
     parser.add_argument("--train-videos", type=int, default=320, help="videos to make for training")
     parser.add_argument("--modes", nargs="+", choices=MODES, default=list(MODES), help="to compare with float32")
+    add_write_option(parser)
     args = parser.parse_args()
+    rows, is_near = [list(TITLES), ["---"] * len(TITLES)], True
     with tempfile.TemporaryDirectory() as temporary:
         folder = args.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
         make_data(folder, 0, args.train_videos, 1, make_console())
         config = demo_config(folder, seed=0, epochs=None)
         full = losses("float32", config, folder, args.steps)
-        print(
-            f"float32: loss {full[0]:.4f} at the first step, {running_means(full, SPAN)[-1]:.4f} over the last {SPAN}"
-        )
         for name in args.modes:
-            mode = MODES[name]
-            less = losses(name, config.with_fields({mode.field: "bfloat16"}), folder, args.steps)
-            compare(name, mode, full, less)
+            less = losses(name, config.with_fields({MODES[name].field: "bfloat16"}), folder, args.steps)
+            row, fits = compare(name, MODES[name], full, less)
+            rows.append(row)
+            is_near = is_near and fits
+    about = (
+        f"{args.steps} steps of the demo; loss {full[0]:.4f} at first, {full[-SPAN:].mean():.4f} over the last {SPAN}."
+    )
+    text = "\n".join([about, "", *(f"| {' | '.join(row)} |" for row in rows)])
+    print(text)
+    if args.write:
+        write_between("benchmarks.precision", f"{dated('benchmarks.precision')} {text}")
+    sys.exit(not is_near)
 
 
 if __name__ == "__main__":

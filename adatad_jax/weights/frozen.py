@@ -13,6 +13,10 @@ from adatad_jax.training.checkpoints import Saved
 
 FROZEN_FOLDER = "frozen"
 CHECKSUM_FILE = "crc32"
+_AGAIN = (
+    "copy it again, or make it anew: a run that starts from the same weights (config.json) in another folder writes "
+    f"the same, if its {FROZEN_FOLDER}/{CHECKSUM_FILE} is the same"
+)
 
 
 def write_frozen(workdir: Path, frozen: Params) -> None:
@@ -56,7 +60,7 @@ def read_frozen(workdir: Path, saved: Saved) -> Params:
     if not folder.is_dir():
         raise UserError(
             f"{folder}: the {wanted} frozen arrays of this run are missing; a checkpoint holds the trained ones alone: "
-            f"copy the run with this folder"
+            "copy the run with this folder"
         )
     try:
         checksums.check_list(folder)  # folders of earlier versions have no list
@@ -67,14 +71,12 @@ def read_frozen(workdir: Path, saved: Saved) -> Params:
         if written != (found := checksum(frozen)):
             raise ValueError(f"the arrays' CRC-32 is {found:08x}, expected {written:08x}")
     except checksums.Damaged as error:
-        raise UserError(f"{error}; copy this folder of the run again") from error
+        raise UserError(f"{error}; {_AGAIN}") from error
     except UserError:
         raise
     # The library raises many types for damaged files.
     except Exception as error:
-        raise UserError(
-            f"{folder}: damaged ({type(error).__name__}: {one_line(error)}); copy this folder of the run again"
-        ) from error
+        raise UserError(f"{folder}: damaged ({type(error).__name__}: {one_line(error)}); {_AGAIN}") from error
     return frozen
 
 

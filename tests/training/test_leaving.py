@@ -206,6 +206,16 @@ def test_signals_that_a_process_ignores_stay_ignored() -> None:
         signal.signal(signal.SIGHUP, before)
 
 
+def test_a_notice_of_preemption_counts_like_a_signal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Orbax asks JAX's preemption service after every step; no signal reaches this process."""
+    monkeypatch.setattr("orbax.checkpoint.multihost.reached_preemption", lambda step: step == 4)
+    saves = Saves()
+    with pytest.raises(Left, match="after step 4"), leaves_when_asked(30, QUIET) as leaving:
+        run(count_step, 0, loads(6), 0, 6, [saves], leaving)
+    assert [(place.step, state) for place, state in saves.saved] == [(4, 4)]
+    assert leaving.asked is None
+
+
 def test_a_thread_listens_to_no_signal() -> None:
     found = []
 
