@@ -115,8 +115,7 @@ def measure(data: Path, workdir: Path) -> Measured:
     """
     quiet = Console(quiet=True)
     long = dict.fromkeys(("train.epochs", "train.schedule_epochs"), TURNS * STEPS)  # at least a step per epoch
-    saved = {"train.checkpoint_steps": STEPS, "train.checkpoint_every": TURNS * STEPS}
-    config = demo_config(data, 0, None).with_fields({**saved, **long})
+    config = demo_config(data, 0, None).with_fields({"train.checkpoint_every": STEPS // EPOCH, **long})
     inputs = check_inputs(config, workdir, quiet)
     policy = given_policy(config.model)
     plan = make_plan(config, policy, inputs.sharing, len(inputs.classes), inputs.batches.steps_per_epoch)
@@ -148,6 +147,8 @@ def measure(data: Path, workdir: Path) -> Measured:
 
         turn(0, [])  # compiles
         pairs = [(turn(0, []), turn(number * STEPS, [charged])) for number in range(TURNS)]
+        if manager.latest_step() != TURNS * STEPS:
+            raise RuntimeError(f"the last checkpoint is of step {manager.latest_step()}, not {TURNS * STEPS}")
     without, with_hooks = map(list, zip(*pairs, strict=True))
     return Measured(without, with_hooks, charged.seconds)
 

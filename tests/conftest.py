@@ -27,7 +27,8 @@ keep_compiled()
 
 @pytest.fixture(scope="module")
 def fully_compiled() -> Iterator[None]:
-    """Programs that are compiled as users have them."""
+    """Programs that are compiled as users have them, also those that earlier tests have compiled otherwise."""
+    jax.clear_caches()
     jax.config.update("jax_disable_most_optimizations", False)
     yield
     jax.config.update("jax_disable_most_optimizations", True)

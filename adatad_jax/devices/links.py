@@ -84,7 +84,7 @@ class Links:
         self._thread = threading.Thread(target=self._listen, name="links of processes", daemon=True)
         self._thread.start()
 
-    def post(self, name: str, payload: bytes) -> Callable[[], list[bytes]]:
+    def post(self, name: str, payload: bytes) -> Callable[..., list[bytes]]:
         """Gives this process's part of an exchange, and does not wait.
 
         Args:
@@ -92,8 +92,9 @@ class Links:
           payload: the part.
 
         Returns:
-          A function that waits for the parts of all processes, in their order. It raises `UserError` if the run ends
-          before, because a process failed or is gone.
+          A function that waits for the parts of all processes, in their order, for as many seconds as it is told
+          (default: as long as it takes). It raises `UserError` or `Left` if the run ends before, because a process
+          failed, is gone or was asked to leave, and `TimeoutError`.
         """
         with self._changed:
             number, self._number = self._number, self._number + 1
@@ -102,12 +103,13 @@ class Links:
         else:
             self._send(0, {"kind": "part", "number": number, "name": name}, payload)
 
-        def result() -> list[bytes]:
+        def result(within: float | None = None) -> list[bytes]:
             with self._changed:
-                self._changed.wait_for(lambda: number in self._results or self._ended is not None)
+                self._changed.wait_for(lambda: number in self._results or self._ended is not None, within)
                 if number in self._results:
                     return self._results.pop(number)
-                assert self._ended is not None
+                if self._ended is None:
+                    raise TimeoutError
                 raise self._ended.error()
 
         return result

@@ -34,7 +34,7 @@ class Processes:
         """Describes a single process, or one of several that have links."""
         self.index, self.count, self._links = index, count, links
 
-    def post(self, name: str, value: Any) -> Callable[[], list[Any]]:
+    def post(self, name: str, value: Any) -> Callable[..., list[Any]]:
         """Tells the others a value, and does not wait.
 
         All processes post in the same order.
@@ -44,13 +44,12 @@ class Processes:
           value: what JSON can hold.
 
         Returns:
-          A function that waits for the values of all processes, in their order. It raises `UserError` if another
-          process fails or is gone before.
+          A function that waits for the values of all processes, in their order; see `Links.post`.
         """
         if self._links is None:
-            return lambda: [value]
+            return lambda within=None: [value]
         result = self._links.post(name, json.dumps(value).encode())
-        return lambda: [json.loads(part) for part in result()]
+        return lambda within=None: [json.loads(part) for part in result(within)]
 
     def gather(self, name: str, payload: bytes) -> list[bytes]:
         """Returns the bytes that all processes give, in their order; like `post`, and waits."""
@@ -128,7 +127,10 @@ def joined(launch: Launch | None, timeout: float, grace: float) -> Iterator[Proc
         backstop.start()
         if cause is None or not isinstance(error, Exception) or (isinstance(error, UserError) and not of_runtime):
             raise
-        raise cause.error() from error
+        end = cause.error()
+        if isinstance(end, Left):
+            print(f"{cause}; nothing is lost: the same command continues", file=sys.stderr)
+        raise end from error
 
 
 def _is_of_runtime(error: BaseException) -> bool:

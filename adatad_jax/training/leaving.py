@@ -17,7 +17,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from types import FrameType
 from typing import NoReturn
 
@@ -220,9 +220,17 @@ def _end(leaving: Leaving, why: str) -> NoReturn:
         text = "left before its first step: nothing is lost, and the same command continues"
     else:
         text = f"left at once ({why}): the checkpoint before is whole, and the same command continues there"
-    os.write(2, f"{text}\n".encode())
-    if leaving.farewell is not None:
-        last = threading.Thread(target=leaving.farewell, daemon=True)
-        last.start()
-        last.join(FAREWELL)
-    os._exit(leaving.code)
+    try:
+        os.write(2, f"{text}\n".encode())
+        if (farewell := leaving.farewell) is not None:
+            last = threading.Thread(target=_undisturbed, args=(farewell,), daemon=True)
+            last.start()
+            last.join(FAREWELL)
+    finally:
+        os._exit(leaving.code)
+
+
+def _undisturbed(act: Callable[[], None]) -> None:
+    """Does what may fail: nobody is left to hear of it."""
+    with suppress(Exception):
+        act()

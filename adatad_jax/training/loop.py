@@ -15,6 +15,8 @@ from adatad_jax.training.leaving import Leaving
 from adatad_jax.training.state import TrainState
 from adatad_jax.training.step import Metrics, Step
 
+PATIENCE = 60.0  # seconds that a process which cannot go on waits for the others, to save together
+
 _logger = logging.getLogger(__name__)
 
 
@@ -161,7 +163,7 @@ def run(
     place = Place(first, *divmod(first + shift, steps_per_epoch))
     compiled(state)
     while True:
-        loaded, end = _agreed(processes, *_next_batch(steps, supply, leaving, place.step))
+        loaded, end = _agreed(processes, *_next_batch(steps, supply, leaving, place.step), place.step == first)
         if end is not None:
             if place.step > first:
                 steps.leave(place, state, end)
@@ -194,31 +196,42 @@ def _next_batch(
 
 
 def _agreed(
-    processes: Processes, loaded: Loaded | None, end: BaseException | None
+    processes: Processes, loaded: Loaded | None, end: BaseException | None, is_first: bool
 ) -> tuple[Loaded | None, BaseException | None]:
     """Returns a batch with what happened in all processes while it was loaded, or why all of them end before its step.
 
     The devices compute the step before meanwhile. Of processes that share a sample, each may say that it could not be
-    read; it counts once.
+    read; it counts once. A process that is asked to leave before its first step waits for nobody.
 
     Raises:
-      UserError: another process has failed, or is gone.
+      UserError, Left: another process has failed or is gone, or is asked to leave before its first step; or this one
+        ends, and the others are not heard of.
     """
-    if processes.count == 1:
+    if processes.count == 1 or (is_first and isinstance(end, Left)):
         return loaded, end
-    code = end.exit_code if isinstance(end, UserError) else Exit.PARTLY
-    failed = None if end is None or isinstance(end, Left) else [str(end) or type(end).__name__, code]
-    left = str(end) if isinstance(end, Left) else None
-    own = None if loaded is None else loaded._replace(batch=None)._asdict()  # type: ignore[arg-type]
-    told = processes.post("a step", {"loaded": own, "left": left, "failed": failed})()
-    if end is not None:
-        return None, end
+    left = end if isinstance(end, Left) else None
+    failed = None if left else end
+    code = failed.exit_code if isinstance(failed, UserError) else Exit.USER_ERROR
+    own = {
+        "loaded": None if loaded is None else loaded._replace(batch=None)._asdict(),  # type: ignore[arg-type]
+        "left": str(left) if left else None,
+        "failed": None if failed is None else [str(failed) or "out of memory", code],
+    }
+    posted = processes.post("a step", own)
+    if failed is not None:
+        _logger.warning("%s (the other processes are awaited, to save together)", failed)
+    try:
+        told = posted(None if end is None else PATIENCE)
+    except TimeoutError:  # another one hangs
+        raise end from None  # type: ignore[misc]
+    if failed is not None:
+        return None, failed
     for index, one in enumerate(told):
         if one["failed"]:
             message, code = one["failed"]
             return None, End(index, message, Exit(code)).error()
-    if any(one["left"] for one in told):
-        return None, Left(next(one["left"] for one in told if one["left"]))
+    if where := [one["left"] for one in told if one["left"]]:
+        return None, left or Left(where[0])
     if loaded is None:
         return None, None
     found = [one["loaded"] for one in told]

@@ -140,6 +140,8 @@ def recorded(
         end = {"how": ERROR, "message": f"{kind}{one_line(error, MESSAGE_LENGTH)}"}  # type: ignore[arg-type]
         raise
     finally:
+        if leaving is not None:
+            leaving.farewell = None
         try:
             note(end)
         except UserError as error:  # must not hide how the run ended

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from adatad_jax.annotations.format_keys import KEYS
 from adatad_jax.annotations.recognise import FORMATS
 from adatad_jax.annotations.source import Source
 from adatad_jax.config.fields import Config
@@ -116,6 +117,10 @@ def test_a_format_that_is_asked_for_must_fit(tmp_path: Path) -> None:
 def test_files_of_no_format(content: str | bytes, told: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=rf"(?s)x\.dat.*{told}"):
         read(tmp_path / "x.dat", content)
+
+
+def test_each_format_has_its_key() -> None:
+    assert tuple(one.key for one in FORMATS) == KEYS
 
 
 def test_each_public_case_fits_one_format_only() -> None:

@@ -57,6 +57,16 @@ def test_all_get_what_all_give_in_their_order() -> None:
     close(links)
 
 
+def test_a_wait_may_be_bounded() -> None:
+    links = met(2)
+    result = links[0].post("a step", b"1")
+    with pytest.raises(TimeoutError):
+        result(0.05)
+    links[1].post("a step", b"2")
+    assert result(TIMEOUT) == [b"1", b"2"]
+    close(links)
+
+
 def test_processes_that_differ_are_named_in_all() -> None:
     links = met(2)
     one, other = (Processes(index, 2, own) for index, own in enumerate(links))

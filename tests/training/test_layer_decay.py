@@ -44,6 +44,7 @@ def test_published_decay_of_the_base_model() -> None:
     np.testing.assert_allclose(blocks[1:] / blocks[:-1], 4 / 3, rtol=1e-6)
 
 
+@pytest.mark.usefixtures("fully_compiled")
 def test_decay_of_weights_is_scaled_too() -> None:
     """As torch's AdamW with one group per layer, whose rate scales both the step and the decay."""
     values, gradients = np.array([[1.0, -2.0], [3.0, 0.5]], np.float32), np.array([[0.1, 0.2], [-0.3, 0.4]], np.float32)

@@ -1,6 +1,7 @@
 """The training loop in two processes, here two threads with links: what they tell each other, and when they leave."""
 
 import signal
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -25,6 +26,7 @@ class Noted(Hook):
     def __init__(self, process: int) -> None:
         self.process, self.loaded, self.left_at = process, list[Loaded](), -1
         self.end: BaseException | None = None
+        self.saved_at = self.ended_at = 0.0
 
     def after_step(self, done: Done) -> None:
         self.loaded.append(done.loaded)
@@ -33,7 +35,9 @@ class Noted(Hook):
         return self.process == 0 or place.step == STEPS
 
     def leave(self, place: Place, state: Any) -> None:
-        self.left_at = place.step
+        if self.process == 0:  # which saves
+            time.sleep(0.3)
+        self.left_at, self.saved_at = place.step, time.monotonic()
 
 
 Happens = Callable[[Leaving], None]
@@ -68,7 +72,7 @@ def taken(process: int, after: int | None, in_step: Happens | None, in_wait: Hap
     try:
         run(step, 0, batches(), 0, STEPS, [noted], leaving, Processes(process, 2, links))  # type: ignore[arg-type]
     except (Left, UserError) as end:
-        noted.end = end
+        noted.end, noted.ended_at = end, time.monotonic()
     links.close()
     return noted
 
@@ -112,6 +116,7 @@ def test_both_save_and_end_where_one_cannot_read() -> None:
         assert (noted.left_at, len(noted.loaded)) == (4, 4)
         assert isinstance(noted.end, UserError)
         assert noted.end.exit_code is Exit.MACHINE
+    assert second.ended_at >= first.saved_at  # process 0 is not ended as it saves
     assert str(first.end) == "process 1: a.mp4: its disk is gone"
     assert str(second.end) == "a.mp4: its disk is gone"
 
