@@ -1,7 +1,7 @@
 """What guards, sums, logs and checkpoints cost: `python -m benchmarks.hooks [WORKDIR]`.
 
 Takes steps of the demo's detector on one of its batches, in turns with all hooks of a training and with none, and
-prints the ratio of their times. A turn has three epochs of the demo's length, whose ends are logged, drawn and shown in
+prints the ratio of their times. A turn has five epochs of the demo's length, whose ends are logged, drawn and shown in
 TensorBoard; it writes one checkpoint with its checksums, and lasts until that is written. On a machine with other work,
 the ratio is mostly noise; the time of the loop's thread in the hooks, which is printed too, is not. WORKDIR is a folder
 of the demo (`python -m adatad_jax.demo.run`); without it, data of the demo is made in a temporary folder. With
@@ -40,7 +40,7 @@ from adatad_jax.weights.initialize import initialize
 from benchmarks.results import add_write_option, dated, write_between
 
 EPOCH = 80  # steps of an epoch of the demo
-TURNS, STEPS = 7, 3 * EPOCH  # turns with and turns without, and the steps of each
+TURNS, STEPS = 5, 5 * EPOCH  # turns with and turns without, and the steps of each: the demo saves every five epochs
 
 
 class Charged(loop.Hook):

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 CURVES_FILE = "curves.png"
 MOST_POINTS = 300  # of a line; of more steps, each point is a mean, and a band shows the least and greatest values
-SHARE = 0.02  # of the time that drawing may take
+SHARE = 0.005  # of the time that drawing may take
 COLOURS = ("#3b82c4", "#d9822b", "#2f9e6e")  # legible on white and on black
 WHOLE: Mapping[str, Any] = {"linewidth": 4, "alpha": 0.35}  # below lines that it may coincide with
 GROUPS = {
@@ -58,7 +58,7 @@ def read_curves(workdir: Path) -> Curves | None:
 
 
 class DrawCurves(Hook):
-    """Draws `curves.png` at the end of every epoch, or every few where epochs are short: drawing takes 2% at most."""
+    """Draws `curves.png` at the end of every epoch, or every few where epochs are short: that takes 0.5% at most."""
 
     def __init__(self, workdir: Path) -> None:
         """Prepares to draw into a run's folder; `draw` draws what was not drawn at the end."""
