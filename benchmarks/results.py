@@ -14,7 +14,7 @@ from adatad_jax.files import write_text
 
 RESULTS = Path(__file__).parent / "RESULTS.md"
 DATA = "--data"
-PATHS = (DATA, "--workdir", "--json")  # options whose values are paths
+PATHS = (DATA, "--workdir", "--json", "--folder")  # options whose values are paths
 
 
 def add_write_option(parser: argparse.ArgumentParser) -> None:
