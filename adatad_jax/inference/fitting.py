@@ -7,6 +7,12 @@ from adatad_jax.config.fields import Config
 from adatad_jax.config.memory import Choice, budget_of, choose_policy
 from adatad_jax.devices.memory import least_available
 from adatad_jax.models.memory_estimate import Work
+from adatad_jax.models.sizes import CHUNK_FRAMES
+
+
+def evaluated_chunks(config: Config) -> int:
+    """Returns the number of 16-frame chunks that a device evaluates at once, of all windows."""
+    return config.test.batch_size * config.data.window * config.data.frames_per_position // CHUNK_FRAMES
 
 
 def inference_policy(config: Config, classes: int, windows: int) -> Choice:

@@ -22,7 +22,7 @@ from adatad_jax.devices.memory import GIB
 from adatad_jax.devices.placing import replicate
 from adatad_jax.devices.processes import Processes
 from adatad_jax.errors import UserError, listed
-from adatad_jax.inference.fitting import inference_policy
+from adatad_jax.inference.fitting import evaluated_chunks, inference_policy
 from adatad_jax.models.adatad import AdaTAD
 from adatad_jax.models.backbone import Backbone
 from adatad_jax.models.layers import Params
@@ -195,7 +195,7 @@ def _encoder(model: AdaTAD, frozen: Params, config: Config) -> tuple[Encode, int
     A call takes as much memory as an evaluation step.
     """
     devices = jax.local_devices()
-    each = config.test.batch_size * config.data.window * config.data.frames_per_position // CHUNK_FRAMES
+    each = evaluated_chunks(config)
     fitting = inference_policy(config, model.detector_config.classes, config.test.batch_size)
     backbone = Backbone(model.vit, model.dtype, fitting.policy)
     apply = map_over_devices(lambda params, frames: backbone.apply({"params": params}, frames), devices, (None, 0))

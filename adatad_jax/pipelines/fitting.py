@@ -13,10 +13,9 @@ from adatad_jax.config.memory import Choice, budget_of, choose_policy
 from adatad_jax.devices.choice import Sharing
 from adatad_jax.devices.memory import least_available
 from adatad_jax.devices.processes import ALONE, Processes
-from adatad_jax.inference.fitting import inference_policy
+from adatad_jax.inference.fitting import evaluated_chunks, inference_policy
 from adatad_jax.models.adatad import AdaTAD
 from adatad_jax.models.memory_estimate import Work
-from adatad_jax.models.sizes import CHUNK_FRAMES
 from adatad_jax.training.memory import levers
 
 
@@ -73,8 +72,7 @@ def evaluated(model: AdaTAD, config: Config, sharing: Sharing) -> AdaTAD:
     if config.train.cache_features:
         return dataclasses.replace(model, policy=inference_policy(config, classes, config.test.batch_size).policy)
     trained = training_work(config, sharing, classes, jax.default_backend()).chunks
-    chunks = config.test.batch_size * config.data.window * config.data.frames_per_position // CHUNK_FRAMES
-    if model.policy.attention_chunks or chunks <= trained:
+    if model.policy.attention_chunks or evaluated_chunks(config) <= trained:
         return model
     return dataclasses.replace(model, policy=dataclasses.replace(model.policy, attention_chunks=trained))
 

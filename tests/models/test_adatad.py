@@ -40,7 +40,7 @@ def test_size_s_has_the_published_number_of_parameters() -> None:
 
 @settings(max_examples=25, deadline=None)
 @given(
-    length=st.sampled_from([1, 2, 8, 19, 36, 64, 70]),  # each is compiled
+    length=st.integers(1, 70),
     window=st.sampled_from([3, 5, 9, 37, 81]),
     valid=st.integers(1, 70),
     seed=st.integers(0, 99),
@@ -62,10 +62,7 @@ def test_local_attention_equals_masked_full_attention(length: int, window: int, 
 
 
 def test_invalid_positions_do_not_reach_valid_outputs() -> None:
-    ranges, windows = ((0.0, 4.0), (4.0, 8.0), (8.0, 10000.0)), (9, 9, None)
-    config = records.detector_config(
-        2, width=16, heads=2, max_length=64, regression_ranges=ranges, branch=2, windows=windows
-    )
+    config = records.detector_config(2, width=16, heads=2, max_length=64)
     rng = np.random.default_rng(0)
     features = rng.normal(size=(1, 64, 8)).astype(np.float32)
     mask = np.arange(64)[None] < 40
