@@ -7,6 +7,7 @@ else should run.
 """
 
 import argparse
+import itertools
 import os
 import statistics
 import subprocess
@@ -31,24 +32,50 @@ VIDEOS = 16, 4  # of training and of the test
 WARM_STARTS = 3
 
 
-class Seconds(NamedTuple):
-    """Seconds from a process's start to the dispatch of its first step.
+class Start(NamedTuple):
+    """Seconds of a start, from the process's beginning to the dispatch of its first step, one stage after the other.
+
+    Attributes:
+      imports: of Python and all libraries.
+      state: inputs are checked, weights read, and what they lack is drawn.
+      step: the training step is traced, and compiled or read.
+      dispatch: the first batch is there, and the step is dispatched.
+    """
+
+    imports: float
+    state: float
+    step: float
+    dispatch: float
+
+    @property
+    def total(self) -> float:
+        """Returns the sum."""
+        return sum(self)
+
+
+class Starts(NamedTuple):
+    """Starts of one training.
 
     Attributes:
       cold: with an empty compilation cache.
-      warm: with the cache that the cold start has filled, of each start.
+      warm: with the cache that the cold start has filled.
     """
 
-    cold: float
-    warm: tuple[float, ...]
+    cold: Start
+    warm: tuple[Start, ...]
 
     @property
     def median(self) -> float:
-        """The median of the warm starts."""
-        return statistics.median(self.warm)
+        """Returns the median of the warm starts, in seconds."""
+        return statistics.median(start.total for start in self.warm)
+
+    def stages(self) -> str:
+        """Returns the medians of the stages of the warm starts, in words."""
+        medians = [statistics.median(stage) for stage in zip(*self.warm, strict=True)]
+        return ", ".join(f"{name} {seconds:.1f} s" for name, seconds in zip(Start._fields, medians, strict=True))
 
 
-def measure(size: str, folder: Path, starts: int = WARM_STARTS) -> Seconds:
+def measure(size: str, folder: Path, starts: int = WARM_STARTS) -> Starts:
     """Measures the start of a training.
 
     Args:
@@ -66,7 +93,7 @@ def measure(size: str, folder: Path, starts: int = WARM_STARTS) -> Seconds:
         convert_file(folder / f"videomae_{size}.pth", weights)
     compiled = tempfile.mkdtemp(prefix=f"compiled_{size}_", dir=folder)
     seconds = [_start(size, folder, weights, compiled) for _ in range(1 + starts)]
-    return Seconds(seconds[0], tuple(seconds[1:]))
+    return Starts(seconds[0], tuple(seconds[1:]))
 
 
 def random_state(vit: ViTConfig) -> dict[str, np.ndarray]:
@@ -101,8 +128,8 @@ def random_state(vit: ViTConfig) -> dict[str, np.ndarray]:
     return {name: rng.normal(0, 0.02, shape).astype(np.float32) for name, shape in shapes.items()}
 
 
-def _start(size: str, folder: Path, weights: Path, compiled: str) -> float:
-    """Starts a training in a process of its own, and returns the seconds to its first step."""
+def _start(size: str, folder: Path, weights: Path, compiled: str) -> Start:
+    """Starts a training in a process of its own, and returns its seconds to the first step."""
     data = folder / "data"
     fields = {
         "weights": weights,
@@ -122,7 +149,8 @@ def _start(size: str, folder: Path, weights: Path, compiled: str) -> float:
             text=True,
             check=True,
         )
-    return float(ended.stdout.rpartition(MARK)[2].split()[0]) - started
+    times = [started, *map(float, ended.stdout.rpartition(MARK)[2].split())]
+    return Start(*(after - before for before, after in itertools.pairwise(times)))
 
 
 def main() -> None:
@@ -135,8 +163,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         for size in [args.only] if args.only else CONFIGS:
             found = measure(size, args.folder or Path(scratch), args.starts)
-            warm = ", ".join(f"{seconds:.1f}" for seconds in found.warm)
-            print(f"{size}: {found.cold:.1f} s with an empty compilation cache; with a full one {warm} s")
+            warm = ", ".join(f"{start.total:.1f}" for start in found.warm)
+            print(f"{size}: {found.cold.total:.1f} s with an empty compilation cache; with a full one {warm} s")
+            print(f"  of which {found.stages()}")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from typing import Any
 
 from adatad_jax.annotations.records import Found, Row, finite_number
 from adatad_jax.annotations.source import Source
-from adatad_jax.annotations.text import read_json, read_text
+from adatad_jax.annotations.text import read_text
 from adatad_jax.errors import UserError, listed
 
 # BMN's ActivityNet file is a JSON object keyed by video name. It names durations and frame counts like this, and a
@@ -39,7 +39,7 @@ def read(source: Source, found: Found) -> None:
     Raises:
       UserError: the file is not JSON of this form.
     """
-    content, repeated = source.parsed or read_json(source.path)
+    content, repeated = source.whole_json
     found.problems += [f'key "{key}" occurs more than once in one JSON object' for key in repeated]
     database = by_video(content, source.path)
     found.name = kind_of(content, database)

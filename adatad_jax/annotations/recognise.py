@@ -25,7 +25,7 @@ from adatad_jax.annotations import (
 from adatad_jax.annotations.format_keys import AUTO, KEYS
 from adatad_jax.annotations.names import plain_name
 from adatad_jax.annotations.records import AnnotationFile, Found, Options, Row
-from adatad_jax.annotations.source import Source
+from adatad_jax.annotations.source import Source, open_source
 from adatad_jax.errors import UserError, few, listed
 
 # Files of a folder that may hold annotations.
@@ -94,7 +94,7 @@ def read_annotations(path: Path, options: Options) -> AnnotationFile:
     if path.is_dir():
         file = _read_folder(path, options)
     else:
-        source = Source(path)
+        source = open_source(path)
         file = _read(source, _the_format(source, options), options)
     if not file.rows and not file.problems:
         notes = "".join(f"\n  {note}" for note in file.notes)
@@ -104,7 +104,7 @@ def read_annotations(path: Path, options: Options) -> AnnotationFile:
 
 def format_of(path: Path, options: Options) -> Format | None:
     """Returns the format of a file; None for a folder. Raises `UserError` as `read_annotations`."""
-    return None if path.is_dir() else _the_format(Source(path), options)
+    return None if path.is_dir() else _the_format(open_source(path), options)
 
 
 def _the_format(source: Source, options: Options) -> Format:

@@ -6,13 +6,13 @@ import csv
 import io
 import re
 from collections.abc import Iterator
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
 from adatad_jax.annotations.records import Found
-from adatad_jax.annotations.text import parse_json, read_text
+from adatad_jax.annotations.text import parse_json, read_json, read_text
 from adatad_jax.errors import UserError, one_line
 
 DELIMITERS = ",;\t"
@@ -71,6 +71,11 @@ class Source:
             return parse_json(self.text, self.path)
         except UserError:
             return None
+
+    @property
+    def whole_json(self) -> tuple[Any, list[str]]:
+        """Returns what `parsed` does; raises `UserError` as `read_json` if the file is not JSON."""
+        return self.parsed or read_json(self.path)
 
     @property
     def json(self) -> Any:
@@ -146,6 +151,30 @@ class Source:
                 found.wrong(f"{line.where}: {count} values, expected {expected}: {hint}", line.fields.get(video, ""))
             else:
                 yield line
+
+
+def open_source(path: Path) -> Source:
+    """Returns an annotation file; the last one stays parsed as long as it does not change, until `close_sources`.
+
+    Raises:
+      UserError: as `read_text`.
+    """
+    try:
+        status = path.stat()
+    except OSError:  # told when the file is read
+        return Source(path)
+    return _opened(path, (status.st_size, status.st_mtime_ns))
+
+
+@lru_cache(maxsize=1)
+def _opened(path: Path, changed: tuple[int, int]) -> Source:
+    """Opens a file; `changed` only makes the cache miss when the file has changed."""
+    return Source(path)
+
+
+def close_sources() -> None:
+    """Frees what `open_source` has kept."""
+    _opened.cache_clear()
 
 
 def table_of(number: int, line: str, delimiter: str) -> Table:

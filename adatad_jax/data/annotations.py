@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from adatad_jax.annotations.database import Entry, by_video, entry_of, kind_of
 from adatad_jax.annotations.records import Length
-from adatad_jax.annotations.text import read_json, read_text
+from adatad_jax.annotations.source import open_source
+from adatad_jax.annotations.text import read_text
 from adatad_jax.errors import UserError, listed
 from adatad_jax.video.spelling import normal
 
@@ -128,8 +129,8 @@ def _load(
     lengths: tuple[tuple[str, float, int, float], ...],
 ) -> tuple[dict[str, Video], str, tuple[str, ...]]:
     """Reads the videos of a file, its kind and what is odd; of an unchanged file (size, time of change) once."""
-    content, repeated = read_json(path)
-    database = by_video(content, path)
+    content, repeated = open_source(path).whole_json
+    database = dict(by_video(content, path))  # the file's own stays as it is
     for name, duration, frames, fps in lengths:
         database[name] = _filled(database[name], duration, frames, fps)
     problems = [f'key "{key}" occurs more than once in one JSON object' for key in repeated]

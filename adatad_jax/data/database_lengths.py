@@ -12,7 +12,7 @@ import numpy as np
 
 from adatad_jax.annotations.database import by_video
 from adatad_jax.annotations.records import Length
-from adatad_jax.annotations.text import read_json
+from adatad_jax.annotations.source import open_source
 from adatad_jax.config.fields import DataConfig
 from adatad_jax.data.annotation_table import read_lengths
 from adatad_jax.errors import UserError, listed
@@ -48,7 +48,7 @@ def lengths_of_lacking(data: DataConfig, with_frames: bool) -> Mapping[str, Leng
 def _lengths(data: DataConfig, with_frames: bool, state: tuple[tuple[Path, int, int], ...]) -> Mapping[str, Length]:
     """Reads as `lengths_of_lacking` does; `state` only makes the cache miss when a file has changed."""
     path, folder = Path(data.annotations), Path(data.videos)
-    content, _ = read_json(path)
+    content, _ = open_source(path).whole_json
     needed = {"frame", "fps"} if with_frames and not data.fps else set()
     lacking = [
         name

@@ -9,7 +9,8 @@ import numpy as np
 
 from adatad_jax.annotations.recognise import DATABASE, Format, format_of
 from adatad_jax.annotations.records import Options
-from adatad_jax.config.fields import Config
+from adatad_jax.annotations.source import close_sources
+from adatad_jax.config.fields import Config, DataConfig
 from adatad_jax.data.annotation_table import load_table, options_of
 from adatad_jax.data.annotations import (
     ACTION,
@@ -53,7 +54,7 @@ class Subset:
 
 
 def load_videos(config: Config) -> dict[str, Video]:
-    """Reads the annotations of all subsets of the configuration's data set.
+    """Reads the annotations of all subsets of the configuration's data set; as long as they do not change, once.
 
     Args:
       config: of the run.
@@ -68,7 +69,14 @@ def load_videos(config: Config) -> dict[str, Video]:
     data = config.data
     if not data.annotations:
         raise UserError("config.data.annotations is not set; expected an annotation file or a folder of them")
-    path = Path(data.annotations)
+    try:
+        return _read_videos(data, Path(data.annotations))
+    finally:
+        close_sources()  # the videos are kept, and what they were made from is not needed again
+
+
+def _read_videos(data: DataConfig, path: Path) -> dict[str, Video]:
+    """Reads the videos as `load_videos` does."""
     status = path.stat() if path.is_file() else None
     changed = (status.st_size, status.st_mtime_ns) if status else (0, 0)
     if path.is_dir() or _format_of(path, options_of(data), changed) is not DATABASE:

@@ -198,7 +198,7 @@ class Links:
                 self._end(End(head["process"], head["message"], Exit(head["code"])))
 
     def _take(self, process: int, number: int, name: str, payload: bytes) -> None:
-        """In process 0: takes a part of an exchange, and sends all of them out when the last one has come."""
+        """Takes, as process 0, a part of an exchange, and sends all of them out when the last one has come."""
         with self._changed:
             posted = self._posted.setdefault(number, {})
             posted[process] = name, payload

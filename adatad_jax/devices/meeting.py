@@ -44,7 +44,7 @@ def _name() -> str:
 
 
 def _gather(launch: Launch, deadline: float, timeout: float) -> tuple[dict[int, Connection], dict[int, str]]:
-    """As process 0, waits for all others, and tells them that all are there, or why the run ends."""
+    """Waits, as process 0, for all others, and tells them that all are there, or why the run ends."""
     come: list[Connection] = []
     here: dict[int, Connection] = {}
     names: dict[int, str] = {}
@@ -160,7 +160,7 @@ def _greet(launch: Launch, host: str, port: int, timeout: float, patience: float
 
 
 def _go(launch: Launch, deadline: float, timeout: float) -> tuple[Connection, str]:
-    """As another process, connects to process 0, and waits until all are there."""
+    """Connects, as another process, to process 0, and waits until all are there."""
     host, _, port = launch.coordinator.rpartition(":")
     reason: object = "no answer"
     while time.monotonic() < deadline:

@@ -29,11 +29,10 @@ from adatad_jax.data.loader import unwrap
 from adatad_jax.data.sampling import Window
 from adatad_jax.devices.choice import set_precision
 from adatad_jax.errors import UserError, one_line
-from adatad_jax.inference.fitting import inference_policy
+from adatad_jax.inference.fitting import inference_policy, kept_dtype, kept_params
 from adatad_jax.inference.predictor import Predictor, detect_windows
 from adatad_jax.models.layers import Params
 from adatad_jax.postprocessing.detections import Detection, named
-from adatad_jax.training.parameters import detector_groups, with_frozen_in
 from adatad_jax.training.retention import LATEST, Choice
 from adatad_jax.video.spelling import normal
 from adatad_jax.weights.load import Trained, load_trained
@@ -99,11 +98,9 @@ class Detector:
         self.config = trained.config
         self.fingerprint = fingerprint(trained.params)
         set_precision(self.config.model.dtype)
-        fitting = inference_policy(self.config, len(self.classes), batch)
+        fitting = inference_policy(self.config, len(self.classes), batch, kept_dtype(self.config.model))
         _logger.info("%s", fitting.describe())
-        params = with_frozen_in(
-            trained.params, self.config.model.frozen_dtype, detector_groups(self.config.model.adaptation == "full")
-        )
+        params = kept_params(trained.params, self.config.model)
         self._predictor = Predictor(make_model(self.config, len(self.classes), fitting.policy), params, batch)
         self._settings = make_post_processing(self.config)
 

@@ -1,13 +1,15 @@
-"""How a detector fits its devices in evaluation and detection: what of a batch is computed at once."""
+"""How a detector fits its devices in evaluation and detection: its weights, and what of a batch is computed at once."""
 
 import jax
 
 from adatad_jax.config.build import make_detector, make_vit
-from adatad_jax.config.fields import Config
+from adatad_jax.config.fields import Config, ModelConfig
 from adatad_jax.config.memory import Choice, budget_of, choose_policy
 from adatad_jax.devices.memory import least_available
+from adatad_jax.models.layers import Params
 from adatad_jax.models.memory_estimate import Work
 from adatad_jax.models.sizes import CHUNK_FRAMES
+from adatad_jax.training.parameters import detector_groups, with_frozen_in
 
 
 def evaluated_chunks(config: Config) -> int:
@@ -15,13 +17,24 @@ def evaluated_chunks(config: Config) -> int:
     return config.test.batch_size * config.data.window * config.data.frames_per_position // CHUNK_FRAMES
 
 
-def inference_policy(config: Config, classes: int, windows: int) -> Choice:
+def kept_dtype(model: ModelConfig) -> str:
+    """Returns the dtype of a frozen backbone's matrices: that of products, which would cast them at every call."""
+    return model.dtype if model.dtype == "bfloat16" else model.frozen_dtype
+
+
+def kept_params(params: Params, model: ModelConfig) -> Params:
+    """Returns a detector's parameters as devices keep them for inference."""
+    return with_frozen_in(params, kept_dtype(model), detector_groups(model.adaptation == "full"))
+
+
+def inference_policy(config: Config, classes: int, windows: int, frozen_dtype: str = "") -> Choice:
     """Chooses how a detector fits this process's devices.
 
     Args:
       config: of the detector.
       classes: number of classes.
       windows: that each device computes at once.
+      frozen_dtype: `kept_dtype`; empty inside a training, whose own arrays are used.
 
     Raises:
       UserError: they do not fit; the message says what would.
@@ -34,7 +47,7 @@ def inference_policy(config: Config, classes: int, windows: int) -> Choice:
         frames=config.data.window * config.data.frames_per_position,
         side=config.data.crop,
         dtype=config.model.dtype,
-        frozen_dtype=config.model.frozen_dtype,
+        frozen_dtype=frozen_dtype or config.model.frozen_dtype,
         platform=jax.default_backend(),
     )
     fewer = [f"fewer windows at once than {windows} (evaluate: --config.test.batch_size)"] if windows > 1 else []

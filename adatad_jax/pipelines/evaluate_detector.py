@@ -12,12 +12,11 @@ from adatad_jax.devices.choice import set_precision
 from adatad_jax.evaluation.mean_ap import Metrics
 from adatad_jax.evaluation.summary import METRICS_FILE, RESULTS_FILE, write_results
 from adatad_jax.files import check_output_folder
-from adatad_jax.inference.fitting import inference_policy
+from adatad_jax.inference.fitting import inference_policy, kept_dtype, kept_params
 from adatad_jax.inference.predictor import Predictor
 from adatad_jax.inference.test_set import load_evaluation
 from adatad_jax.report.evaluated import evaluate_detections, print_evaluated
 from adatad_jax.report.page import REPORT_FILE, write_evaluated
-from adatad_jax.training.parameters import detector_groups, with_frozen_in
 from adatad_jax.training.retention import LATEST, Choice
 from adatad_jax.video.names import find_files
 from adatad_jax.weights.load import load_trained
@@ -55,10 +54,10 @@ def evaluate(
     set_precision(config.model.dtype)
     console.print(origin)
     evaluation = load_evaluation(config, classes)
-    fitting = inference_policy(config, len(classes), config.test.batch_size)
+    fitting = inference_policy(config, len(classes), config.test.batch_size, kept_dtype(config.model))
     console.print(fitting.describe(), highlight=False)
-    params = with_frozen_in(params, config.model.frozen_dtype, detector_groups(config.model.adaptation == "full"))
-    predictor = Predictor(make_model(config, len(classes), fitting.policy), params, config.test.batch_size)
+    model = make_model(config, len(classes), fitting.policy)
+    predictor = Predictor(model, kept_params(params, config.model), config.test.batch_size)
     results = evaluation.detect(predictor, console)
     # Written at once, because the detections took the longest: a later error must not lose them.
     write_results(workdir, results, evaluation.classes)

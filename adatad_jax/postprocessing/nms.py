@@ -58,7 +58,7 @@ def soft_nms(
     t2: float = 0.0,
     max_num: int | None = None,
 ) -> tuple[Array, Array]:
-    """Repeatedly takes the best segment and lowers the scores of those that overlap it (soft-NMS; release rules).
+    """Takes the best segment again and again, and lowers the scores of those that overlap it (soft-NMS; release rules).
 
     With o the tIoU with the segment just taken, the scores of the others are multiplied by
 

@@ -81,7 +81,7 @@ class Track:
 
     @property
     def all_marked_keys(self) -> bool:
-        """Whether every packet is marked as a key frame, of a codec whose key frames only the container marks."""
+        """Tells whether every packet is marked as a key frame, of a codec whose key frames only the container marks."""
         return self.codec in UNMARKED and len(self.keys) > 1 and bool(self.keys.all())
 
     @property

@@ -71,7 +71,7 @@ class Layout(NamedTuple):
 
     @property
     def as_it_is(self) -> bool:
-        """Whether the video shows each source frame once."""
+        """Tells whether the video shows each source frame once."""
         return np.array_equal(self.indices, np.arange(len(self.indices)))
 
     @property

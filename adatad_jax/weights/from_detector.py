@@ -238,11 +238,11 @@ def take_detector(
             "them, or give other weights:\n  " + "\n  ".join(problems)
         )
     backbone, about_adapters = _take_backbone(params, detector, model.vit, source)
-    head, account = _take_head(params["detector"], detector, classes, source)
+    head, about_head = _take_head(params["detector"], detector, classes, source)
     notes = [
         f"{detector.origin}: a whole detector; optimiser and loss normaliser start afresh",
         about_adapters,
-        account,
+        about_head,
         *(
             f"config.{field}={now[field]!r}: the detector was trained with {detector.fields[field]!r}"
             for field in INPUT_FIELDS

@@ -51,8 +51,8 @@ def initialize(model: AdaTAD, config: Config, classes: tuple[str, ...]) -> Initi
     init = functools.partial(_init, model, config)
     if isinstance(backbone, Detector):
         params = draw(init, config.seed, lambda path: is_left_open(path, backbone, model.vit, classes))
-        whole, account = take_detector(params, backbone, model, config, classes)
-        return Initial(whole, account, backbone.unused)
+        whole, summary = take_detector(params, backbone, model, config, classes)
+        return Initial(whole, summary, backbone.unused)
     with_adapters = backbone.adapters is not None
     params = draw(init, config.seed, lambda path: path[0] != "backbone" or (ADAPTERS in path and not with_adapters))
     summary = "\n".join(filter(None, (backbone.summary, adapters_note(backbone, model.vit))))

@@ -1,6 +1,7 @@
 """A run's folder: its configuration and class list, their comparison with a command's, and its lock."""
 
 import dataclasses
+import importlib.metadata
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
@@ -182,7 +183,13 @@ def write_config(
       config, classes: of the run.
       policy: what was chosen where fields of memory are `auto`, as JSON values.
     """
-    content = {"format": FORMAT, "task": config.task, "config": _plain(config), "classes": list(classes)}
+    content = {
+        "format": FORMAT,
+        "version": _version(),
+        "task": config.task,
+        "config": _plain(config),
+        "classes": list(classes),
+    }
     if policy is not None:
         content["memory"] = dict(policy)
     write_text(workdir / CONFIG_FILE, json.dumps(content, indent=1) + "\n")
@@ -229,10 +236,17 @@ def _read_content(workdir: Path) -> dict[str, Any]:
         ) from error
     if found > FORMAT:
         raise UserError(
-            f"{path}: format {found}, written by a newer version of adatad_jax; this version reads formats 1 to "
-            f"{FORMAT}: update adatad_jax"
+            f"{path}: format {found}, written by adatad_jax {content.get('version', 'of a newer version')}; this is "
+            f"adatad_jax {_version()}, which reads formats 1 to {FORMAT}: update adatad_jax"
         )
     return content
+
+
+def _version() -> str:
+    """Returns the version of this package; empty if it is not installed, but run from its folder."""
+    with suppress(importlib.metadata.PackageNotFoundError):
+        return importlib.metadata.version("adatad-jax")
+    return ""
 
 
 def read_policy(workdir: Path) -> dict[str, Any] | None:

@@ -1,8 +1,8 @@
 """Time, memory, operations and start-up, beside PyTorch on the same work: `python -m benchmarks.run`.
 
 Both sides have the same weights, windows, threads and device, and take samples in turns while the machine is otherwise
-idle. The tables of `benchmarks/RESULTS.md`, those of a CPU and those of a GPU, are written by this command. With
---quick, which takes two minutes, and with --sizes they are printed instead.
+idle. The tables of `benchmarks/RESULTS.md`, those of a CPU and those of a GPU, are written by this command, and on a
+CPU which targets are met. With --quick, which takes two minutes, and with --sizes they are printed instead.
 """
 
 import argparse
@@ -16,12 +16,13 @@ import jax
 from adatad_jax import cli
 from adatad_jax.errors import UserError
 from adatad_jax.models.sizes import SIZES
-from benchmarks.results import command
+from benchmarks.results import command, write_between
 from benchmarks.run import data, flops, growth, memory, speed, startup
 from benchmarks.run.context import Context, advancing, find_device, threads_here, why_no_torch
 from benchmarks.run.rows import Row, write_json
 from benchmarks.run.sampling import Idle
 from benchmarks.run.tables import describe, render, write_tables
+from benchmarks.run.targets import render_targets
 
 PATIENCE, QUICK_PATIENCE = 600.0, 20.0  # seconds in all that samples wait for the machine to be idle
 ALL_SIZES = tuple(size for size in SIZES if size != "tiny")
@@ -42,7 +43,7 @@ class Part(NamedTuple):
 
 
 def _memory_seconds(context: Context) -> float:
-    compiled = sum(memory.SECONDS[size] for size in context.sizes for _ in memory.settings(size))
+    compiled = sum(memory.seconds(context, size) for size in context.sizes for _ in memory.settings(size))
     return compiled + memory.PEAK_SECONDS * len(list(memory.peak_cases(context)))
 
 
@@ -81,6 +82,7 @@ def main(arguments: Sequence[str]) -> None:
         opponent.set_up(threads)
     about, rows = describe(command("benchmarks.run", arguments), device, threads), list[Row]()
     unstarted = Context(device, args.quick, sizes, threads, no_torch, idle, None)  # type: ignore[arg-type]
+    is_partial = args.quick or args.sizes
     with advancing(sum(PARTS[part].expected(unstarted) for part in parts)) as advance:
         context = unstarted._replace(advance=advance)
         for part in parts:
@@ -90,11 +92,13 @@ def main(arguments: Sequence[str]) -> None:
                 if args.json:  # a run that is ended leaves what it has found
                     write_json(args.json, rows)
             found = rows[first:]
-            if args.quick or args.sizes:
+            if is_partial:
                 print(f"## {part}\n\n{about} Not for the record.\n\n{render(found)}\n")
             else:
                 name = f"{part} on a GPU" if context.is_gpu else part
                 write_tables(name, found, PARTS[part].picture + about)
+    if not is_partial and not context.is_gpu and set(UNASKED) <= set(parts):
+        write_between("benchmarks.run: targets", f"{about}\n\n{render_targets(rows)}")
 
 
 def chosen(text: str, known: Sequence[str] | dict[str, Part], option: str, what: str) -> tuple[str, ...]:

@@ -26,6 +26,8 @@ from benchmarks.run.cases import LONG, SHORT, STEPS_PER_EPOCH, random_parameters
 from benchmarks.run.context import Context
 from benchmarks.run.rows import WAITING, Row, spread
 
+TRAINED, CACHE = "training from ", "cache"
+FROM_CACHE = TRAINED + CACHE
 MINUTES = 2  # of the video that is made
 STEPS, ROUNDS = 6, 5  # steps after the first; samples that are loaded apart from training
 MAKING, LOADING, TRAINING = 25.0, 15.0, 45.0  # seconds, about
@@ -43,7 +45,7 @@ def measure(context: Context) -> Iterator[Row]:
             loading.write_video(video, 320, 180, seconds * loading.FPS, "medium")
             config = loading.make_config(folder / "data", [video])
             prepare(config, folder / "cache", DEFAULT_QUALITY, context.threads, console)
-        sources = {"video files": "", "cache": str(folder / "cache")}
+        sources = {"video files": "", CACHE: str(folder / "cache")}
         for source, cache in sources.items():
             with context.advance.piece(f"data: loading from {source}", LOADING):
                 yield _loading_row(context, config.with_fields({"data.cache": cache}), source)
@@ -73,7 +75,7 @@ def _waiting_row(context: Context, config: Config, source: str) -> Row:
     steps = 2 if context.quick else STEPS
     shares = list(waiting_shares(config, context.device, steps))
     train, data = config.train, config.data
-    setting = f"training from {source}, {config.data.threads} threads"
+    setting = f"{TRAINED}{source}, {config.data.threads} threads"
     row = Row(WAITING, "S", data.window, train.batch_size, config.model.dtype, setting, "share of a step", None)
     return row._replace(ours=sum(shares) / len(shares))
 

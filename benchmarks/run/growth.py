@@ -18,7 +18,9 @@ from benchmarks.run.sampling import alternate
 PICTURE = Path(__file__).parents[2] / "docs" / "images" / "growth.png"
 SHOWN = f"![time and memory of a step over frames, pixels and sizes](../docs/images/{PICTURE.name})\n\n"
 FRAMES, PIXELS, SIZES = (64, 192, 384, 768, 1536, 3072), (96, 128, 160, 192, 224), ("S", "B", "L", "H", "g")
-TURNS, LONGEST = 2, 30.0  # samples of each side; seconds of a step beyond which none is taken
+TURNS = 2  # samples of each side
+# Seconds of a step beyond which a single one is taken of each side, the first; and beyond which none is.
+LONG_STEP, LONGEST = 30.0, 60.0
 # Seconds of a step of the smallest work on two cores, and how much more the larger models take: a guess that decides
 # what is timed.
 GUESS, SCALE = 4.0, {"S": 1.0, "B": 3.3, "L": 11.0, "H": 23.0, "g": 40.0}
@@ -64,7 +66,8 @@ def measure(context: Context) -> Iterator[Row]:
 
 def _cost(context: Context, case: Case) -> float:
     step = _guess(context, case)
-    return 10 + SECONDS[case.size] / 2 + (0 if step > LONGEST else 4 * TURNS * step)
+    steps = 0 if step > LONGEST else 2 if step > LONG_STEP else 4 * TURNS
+    return 10 + SECONDS[case.size] / 2 + steps * step
 
 
 def _guess(context: Context, case: Case) -> float:
@@ -99,8 +102,9 @@ def _measure_case(context: Context, axis: str, case: Case) -> Iterator[Row]:
         training = opponent.make_case_training(case, shapes, model)
         sides["pytorch"] = opponent.Step(training, opponent.make_windows(batch, context.torch_device), False)
     calls = {name: call for name, call in sides.items() if callable(call)}
-    seconds = {name: call(1) for name, call in calls.items()}
-    samples = alternate(calls, TURNS, context.idle, seconds)
+    is_long = _guess(context, case) > LONG_STEP
+    seconds = {name: LONG_STEP if is_long else call(1) for name, call in calls.items()}
+    samples = alternate(calls, 1 if is_long else TURNS, context.idle, seconds)
     both = (samples["ours"].seconds, samples["pytorch"].seconds if "pytorch" in samples else [])
     yield compared(row._replace(what=STEP, unit="s", remark=samples["ours"].remark), *both)
 

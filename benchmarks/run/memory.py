@@ -7,18 +7,22 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import jax
+
 from adatad_jax.devices.memory import GIB
 from adatad_jax.errors import one_line
 from benchmarks.run import ours
 from benchmarks.run.cases import LONG, SHORT, Case
 from benchmarks.run.context import Context
-from benchmarks.run.rows import ARGUMENTS, COMPILE, PEAK, TEMPORARIES, Row
+from benchmarks.run.rows import ARGUMENTS, COMPILE, PEAK, TEMPORARIES, Row, compared
+from benchmarks.run.sampling import Samples
 
 ROOT = Path(__file__).parents[2]
 BATCH = {"S": 2, "B": 2}  # at full length; else 1
 SECONDS = {"S": 22.0, "B": 22.0, "L": 28.0, "H": 40.0, "g": 50.0}  # to compile the step of a long window, about
+COMPILED = {"S": 3, "H": 3}  # times that the step is compiled, for the median; else 1
 PEAK_SECONDS = 45.0  # of the two processes that measure a peak, about
-# What needs little, whatever the device has.
+# Settings that need little memory; the same on every device.
 GROUPS: dict[str, Any] = {"remat": True, "attention_chunks": 2, "mlp_chunks": 0}
 IN_GROUPS = f"recomputed, {GROUPS['attention_chunks']} chunks at once"
 
@@ -38,11 +42,16 @@ def measure(context: Context) -> Iterator[Row]:
         frames = SHORT if context.quick else LONG
         case = Case(size, frames, 1 if context.quick else BATCH.get(size, 1), context.dtype)
         for setting, fields in settings(size):
-            with context.advance.piece(f"memory: {size}, {frames} frames, compiling", SECONDS[size]):
+            with context.advance.piece(f"memory: {size}, {frames} frames, compiling", seconds(context, size)):
                 yield from _analysed(context, case, setting, fields)
     for case in peak_cases(context):
         with context.advance.piece(f"memory: {case.size}, {case.frames} frames, peak of a step", PEAK_SECONDS):
             yield _peak_row(context, case)
+
+
+def seconds(context: Context, size: str) -> float:
+    """Returns about how many seconds a setting of a size takes."""
+    return SECONDS[size] * (1 if context.quick else COMPILED.get(size, 1))
 
 
 def peak_cases(context: Context) -> Iterator[Case]:
@@ -56,8 +65,14 @@ def peak_cases(context: Context) -> Iterator[Case]:
 
 def _analysed(context: Context, case: Case, setting: str, fields: dict[str, Any]) -> Iterator[Row]:
     """Yields the rows of a compiled step beside PyTorch's tensors."""
-    shapes = ours.plan_case(case, context.device, **fields)
-    program = ours.compile_step(shapes)
+    times = 1 if context.quick else COMPILED.get(case.size, 1)
+    spent = Samples()
+    for _ in range(times):
+        jax.clear_caches()  # what was traced before would not be traced again
+        quiet = context.idle.wait()
+        shapes = ours.plan_case(case, context.device, **fields)
+        program = ours.compile_step(shapes)
+        spent.add((program.seconds, quiet))
     theirs = pytorch_needs(case, shapes, recompute=True) if context.has_torch else None
     row = Row("", case.size, case.frames, case.batch, case.dtype, setting, "GiB", None)
     own = (program.need.arguments, program.need.temporaries) if program.need else (None, None)
@@ -72,7 +87,8 @@ def _analysed(context: Context, case: Case, setting: str, fields: dict[str, Any]
             ratio=found / other if found is not None and other else None,
             remark=remark or context.no_torch or other_weights,
         )
-    yield row._replace(what=COMPILE, setting=f"{setting}, train step", unit="s", ours=program.seconds)
+    compiled = row._replace(what=COMPILE, setting=f"{setting}, train step", unit="s", remark=spent.remark)
+    yield compared(compiled, spent.seconds, [])
 
 
 def pytorch_needs(case: Case, shapes: ours.Shapes, recompute: bool) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""PyTorch's side of a case. Importing it needs torch; `available` tells whether that is installed."""
+"""PyTorch's side of a case. Importing it needs torch (`context.why_no_torch`)."""
 
 import time
 import warnings

@@ -157,7 +157,7 @@ class Forward:
         self._batch, self._call = batch, program.call
 
     def __call__(self, calls: int) -> float:
-        """Predicts as often; returns the seconds of it. Frames, whose memory a call may take, are placed before."""
+        """Predicts as often; returns the seconds of it. Frames are placed before."""
         placed = [place([(self._batch.frames, self._batch.mask)], self._devices) for _ in range(calls)]
         jax.block_until_ready((self._params, placed))
         start = time.perf_counter()

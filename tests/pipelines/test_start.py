@@ -6,15 +6,20 @@ import re
 import shutil
 from pathlib import Path
 
+import flax.traverse_util
 import pytest
 
 from adatad_jax.config.fields import Config
 from adatad_jax.errors import UserError
+from adatad_jax.training import choosing
 from adatad_jax.training.history import read_history
+from adatad_jax.training.parameters import merge
 from adatad_jax.weights.changes import read_changes
+from adatad_jax.weights.frozen import read_frozen
 from adatad_jax.weights.load import load_trained
 from adatad_jax.weights.run_folder import read_config
 from tests.tiny_run import annotate, epochs_of, make_data, run_config, same, trained
+from tests.training.states import write_old
 
 FLAG = "--config.train.resume_with_changes=True"
 LEAVE = {"train__resume_with_changes": True}
@@ -88,6 +93,30 @@ def test_a_run_goes_on_after_a_loss_that_is_not_finite(data: Path, run: Path) ->
     assert "changed" not in printed
     same(resumed, state)
     assert epochs_of(run) == [(1, 2), (2, 6), (3, 9)]
+
+
+def test_a_run_of_version_0_1_ends_as_a_run_of_today(data: Path, base: Path, run: Path, tmp_path: Path) -> None:
+    """Killed at step 3 of 4. Its checkpoint held the whole tree, and its folder less than today's."""
+    saved = choosing.read_chosen(run, 3)
+    frozen = read_frozen(run, saved)
+    items = {
+        "params": merge(saved.trained, frozen),
+        "ema": flax.traverse_util.flatten_dict(saved.average, sep="/"),
+        "progress": {"opt_state" if key == "optimizer" else key: value for key, value in saved.progress.items()},
+    }
+    known = {"epoch", "tally", "steps_per_epoch", "videos", "videos_sha256"}
+    for folder in ("checkpoints", "frozen"):
+        shutil.rmtree(run / folder)
+    write_old(run, 3, items, {key: value for key, value in saved.metadata.items() if key in known})
+    content = json.loads((run / "config.json").read_text())
+    (run / "config.json").write_text(json.dumps({key: content[key] for key in ("config", "classes")}))
+    (run / "training_videos.json").unlink()
+
+    resumed, printed = trained(config_of(data), run)
+    assert re.search(r"after step 3 \(epoch 1\.5\)", printed)
+    whole, _ = trained(config_of(data), Path(shutil.copytree(base, tmp_path / "whole")))  # nothing is left to do
+    same(whole, resumed)
+    same(read_frozen(run, choosing.read_chosen(run, 4)), frozen)
 
 
 def test_a_change_is_permitted_once_and_for_all(data: Path, run: Path) -> None:

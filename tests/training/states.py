@@ -1,11 +1,12 @@
 """A small training state, and run folders with checkpoints of it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
+import orbax.checkpoint as ocp
 
 from adatad_jax.training import checkpoints
 from adatad_jax.training.history import write_history
@@ -35,6 +36,14 @@ def state_after(step: int, numbers: int = 2) -> TrainState:
     average = {**STATE.average, "step": array(step)}
     trained = {**STATE.trained, "step": array(step)}
     return STATE._replace(step=np.int32(step), trained=trained, average=average, optimizer=[noise])  # type: ignore[arg-type]
+
+
+def write_old(workdir: Path, step: int, items: Mapping[str, Any], metadata: dict[str, Any]) -> None:
+    """Writes a checkpoint as version 0.1 did: `params`, `ema` and `progress`, with the library alone."""
+    handlers = {**{name: ocp.StandardCheckpointHandler() for name in items}, "metadata": ocp.JsonCheckpointHandler()}
+    with ocp.CheckpointManager((workdir / "checkpoints").absolute(), item_handlers=handlers) as manager:
+        args = {name: ocp.args.StandardSave(tree) for name, tree in items.items()}
+        manager.save(step, args=ocp.args.Composite(**args, metadata=ocp.args.JsonSave(metadata)))
 
 
 def write_run(workdir: Path, steps: Iterable[int], scores: dict[int, float] | None = None) -> None:

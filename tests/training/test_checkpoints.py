@@ -5,7 +5,6 @@ from typing import Any
 
 import jax
 import numpy as np
-import orbax.checkpoint as ocp
 import pytest
 
 from adatad_jax.errors import UserError
@@ -13,11 +12,10 @@ from adatad_jax.training import checkpoints, choosing
 from adatad_jax.training.checksums import LIST_FILE
 from adatad_jax.training.parameters import merge
 from adatad_jax.weights.frozen import read_frozen, write_frozen
-from tests.training.states import FROZEN, STATE, TRAINED, array
+from tests.training.states import FROZEN, STATE, TRAINED, array, write_old
 
 
-def write_old(folder: Path) -> None:
-    """Writes a checkpoint in the format of version 0.1."""
+def test_a_checkpoint_of_version_0_1_gives_the_same_state(tmp_path: Path) -> None:
     items: dict[str, Any] = {
         "params": merge(TRAINED, FROZEN),
         "ema": {"backbone/blocks_0_1/tia/gamma": array(11, 12), "detector/head/scale": array(13)},
@@ -28,14 +26,7 @@ def write_old(folder: Path) -> None:
             "key": np.array([0, 1], np.uint32),
         },
     }
-    handlers = {**{name: ocp.StandardCheckpointHandler() for name in items}, "metadata": ocp.JsonCheckpointHandler()}
-    with ocp.CheckpointManager((folder / "checkpoints").absolute(), item_handlers=handlers) as manager:
-        args = {name: ocp.args.StandardSave(tree) for name, tree in items.items()}
-        manager.save(5, args=ocp.args.Composite(**args, metadata=ocp.args.JsonSave({"epoch": 2})))
-
-
-def test_a_checkpoint_of_version_0_1_gives_the_same_state(tmp_path: Path) -> None:
-    write_old(tmp_path)
+    write_old(tmp_path, 5, items, {"epoch": 2})
     saved = choosing.read_chosen(tmp_path)
     state = checkpoints.restore_state(saved, read_frozen(tmp_path, saved), STATE, tmp_path)
     assert jax.tree.structure(state) == jax.tree.structure(STATE)

@@ -1,5 +1,6 @@
 """A run's folder: which commands may continue its run, and which may not."""
 
+import importlib.metadata
 import json
 import re
 import shutil
@@ -102,8 +103,9 @@ def test_one_training_a_folder(tmp_path: Path) -> None:
 def test_a_folder_of_a_newer_version_is_refused(tmp_path: Path, config: Config) -> None:
     write_config(tmp_path, config, CLASSES)
     content = json.loads((tmp_path / "config.json").read_text())
-    (tmp_path / "config.json").write_text(json.dumps({**content, "format": 99}))
-    with pytest.raises(UserError, match=rf"config\.json: format 99.* {FORMAT}\b"):
+    (tmp_path / "config.json").write_text(json.dumps({**content, "format": 99, "version": "7.8.9"}))
+    own = re.escape(importlib.metadata.version("adatad-jax"))
+    with pytest.raises(UserError, match=rf"config\.json: format 99\b.*\b7\.8\.9\b.*\b{own}\b.* {FORMAT}\b"):
         read_config(tmp_path)
     del content["format"]  # as version 0.1 wrote it
     (tmp_path / "config.json").write_text(json.dumps(content))

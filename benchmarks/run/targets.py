@@ -1,0 +1,155 @@
+"""The targets of speed and memory on a CPU, what the rows of a run say of each, and the floor under it."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from benchmarks.run.cases import LONG, SHORT
+from benchmarks.run.data import FROM_CACHE
+from benchmarks.run.flops import REFERENCE, REFERENCE_SETTING
+from benchmarks.run.memory import BATCH, IN_GROUPS, settings
+from benchmarks.run.rows import ARGUMENTS, COMPILE, FLOPS, FORWARD, START, STEP, TEMPORARIES, WAITING, Row
+from benchmarks.run.speed import EAGER, PRODUCT, RECOMPUTED
+from benchmarks.run.startup import WARM
+
+Rows = Sequence[Row]
+TITLES = ("target", "at most", "found", "met", "floor", "what stands between")
+
+
+class Target(NamedTuple):
+    """A target.
+
+    Attributes:
+      name: what it is of, with the unit.
+      limit: the largest value that meets it.
+      found: takes the value from the rows.
+      floor: takes the least value that this machine could reach from the rows: of times, that of the same operations at
+        the rate of the best matrix product, by the time of PyTorch.
+      between: why it is not met, where it is not.
+    """
+
+    name: str
+    limit: float
+    found: Callable[[Rows], float]
+    floor: Callable[[Rows], float | None] = lambda rows: None
+    between: str = ""
+
+
+def one(rows: Rows, what: str, size: str | None, frames: int | None, setting: str) -> Row:
+    """Returns the first row of a work whose setting begins or ends so; raises `LookupError` if there is none."""
+    for row in rows:
+        is_of = (row.what, row.size, row.frames) == (what, size, frames)
+        if is_of and (row.setting.startswith(setting) or row.setting.endswith(setting)):
+            return row
+    raise LookupError(f"no row of {what}, {size}, {frames} frames, {setting}")
+
+
+def value(number: float | None) -> float:
+    """Returns a figure; raises `LookupError` if it is missing."""
+    if number is None:
+        raise LookupError("the row has no figure")
+    return number
+
+
+def _at_the_peak(rows: Rows, what: str, frames: int, said: str, timed: str) -> float:
+    """Returns the seconds of the operations of a work at the rate of the best product, by PyTorch's seconds.
+
+    Args:
+      rows: of the run.
+      what, frames: of the timed work of S.
+      said: setting of the row with its operations, GFLOP of 64 frames.
+      timed: setting of its time.
+    """
+    peak = max(number for number in one(rows, FLOPS, None, None, PRODUCT)[7:9] if isinstance(number, float))
+    operations = value(one(rows, FLOPS, "S", SHORT, said).ours) * frames / SHORT
+    return operations / peak / value(one(rows, what, "S", frames, timed).pytorch)
+
+
+def _ratio(what: str, frames: int, setting: str) -> Callable[[Rows], float]:
+    return lambda rows: value(one(rows, what, "S", frames, setting).ratio)
+
+
+def _of_memory(size: str, setting: str, *parts: str) -> Callable[[Rows], float]:
+    """Returns what sums parts of the memory of a long window's step."""
+    return lambda rows: sum(value(one(rows, part, size, LONG, setting).ours) for part in parts)
+
+
+def targets() -> list[Target]:
+    """Returns the targets, in the order of their table."""
+    recomputed = f"{RECOMPUTED}, {EAGER}"
+    at_peak = "PyTorch runs near the rate of the product itself"
+    forward = [
+        Target(
+            f"forward, S, {frames} frames, by PyTorch's time",
+            0.95,
+            _ratio(FORWARD, frames, EAGER),
+            lambda rows, frames=frames: _at_the_peak(rows, FORWARD, frames, "forward", EAGER),  # type: ignore[misc]
+            at_peak,
+        )
+        for frames in (SHORT, LONG)
+    ]
+    step = Target(
+        f"train step, S, {SHORT} frames, recomputed, by PyTorch's time",
+        0.95,
+        _ratio(STEP, SHORT, recomputed),
+        lambda rows: _at_the_peak(rows, STEP, SHORT, "train step, recomputed", recomputed),
+        "softmax, GELU and norms, which are not in the floor",
+    )
+    counted = Target(
+        "operations of the backbone's step, by the reference's",
+        1.02,
+        lambda rows: value(one(rows, FLOPS, "S", SHORT, REFERENCE_SETTING).ours) / REFERENCE,
+        between="attention's backward pass computes the logits again, so that no weights of attention are kept",
+    )
+    limits = {"S": 2.5, "B": 5.0, "L": 5.0, "H": 8.0}
+    memory = [
+        Target(
+            f"temporaries, {size}, {LONG} frames, batch {BATCH.get(size, 1)}, GiB",
+            limit,
+            _of_memory(size, IN_GROUPS, TEMPORARIES),
+        )
+        for size, limit in limits.items()
+    ]
+    for setting, _ in list(settings("g"))[1:]:
+        name = f"arguments and temporaries, g, {LONG} frames, {setting.removeprefix(IN_GROUPS).lstrip(', ')}, GiB"
+        kept = "the stream that is kept between the 40 blocks in float32"
+        memory.append(Target(name, 12.0, _of_memory("g", setting, ARGUMENTS, TEMPORARIES), between=kept))
+    compiled = [
+        Target(
+            f"compile time of the step, {size}, {LONG} frames, s",
+            limit,
+            lambda rows, size=size: value(one(rows, COMPILE, size, LONG, f"{IN_GROUPS}, train step").ours),  # type: ignore[misc]
+            between="LLVM makes machine code of thousands of fused loops, many of the optimiser for each parameter",
+        )
+        for size, limit in (("S", 20.0), ("H", 40.0))
+    ]
+    start = [
+        Target(
+            f"start to the first step, caches warm, {name}, s",
+            limit,
+            lambda rows, size=size: value(one(rows, START, size, None, WARM).ours),  # type: ignore[misc]
+            between="the remark at its row says what takes the time",
+        )
+        for name, size, limit in (("demo", "tiny", 6.0), ("S", "S", 10.0))
+    ]
+    waiting = Target(
+        "waiting for data in training from the cache, share of a step",
+        0.05,
+        lambda rows: value(one(rows, WAITING, "S", SHORT, FROM_CACHE).ours),
+    )
+    return [*forward, step, counted, *memory, *compiled, *start, waiting]
+
+
+def render_targets(rows: Rows) -> str:
+    """Returns the table of the targets in Markdown; a target whose figures are missing is said to be without."""
+    lines = [TITLES, ("---",) * len(TITLES)]
+    for target in targets():
+        limit = f"{target.limit:g}"
+        try:
+            found, floor = target.found(rows), target.floor(rows)
+        except LookupError:
+            lines.append((target.name, limit, "not measured", "", "", ""))
+            continue
+        met = found <= target.limit
+        shown = "" if floor is None else f"{floor:.3g}"
+        lines.append((target.name, limit, f"{found:.3g}", "yes" if met else "no", shown, "" if met else target.between))
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
