@@ -16,7 +16,7 @@ from adatad_jax.errors import Exit
 from adatad_jax.files import check_output_folder
 from adatad_jax.inference.detector import load
 from adatad_jax.outputs.targets import ANNOTATED, plan
-from adatad_jax.pipelines.detect_in_files import Options, detect_files
+from adatad_jax.pipelines.detect_in_files import DetectionOptions, detect_files
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -76,7 +76,7 @@ def main(arguments: Sequence[str]) -> None:
     detector = load(path, args.config, overrides=overrides, batch=args.batch, step=args.step)
     keep_compiled(detector.config.compilation_cache)
     labels = tuple(args.label) if args.label else None
-    options = Options(args.threshold, args.top, labels, args.fps, args.skip_damaged, args.annotate, args.again)
+    options = DetectionOptions(args.threshold, args.top, labels, args.fps, args.skip_damaged, args.annotate, args.again)
     if detect_files(detector, jobs, options, make_console()):
         sys.exit(Exit.PARTLY)
 

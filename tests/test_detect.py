@@ -16,7 +16,7 @@ from adatad_jax.errors import UserError
 from adatad_jax.inference.detector import Detector
 from adatad_jax.outputs.targets import ANNOTATED, WRITTEN, claimed, plan
 from adatad_jax.pipelines import detect_in_files as module
-from adatad_jax.pipelines.detect_in_files import Options, detect_files
+from adatad_jax.pipelines.detect_in_files import DetectionOptions, detect_files
 from tests.tiny_detector import moving_square, tiny_trained, write_video
 from tests.video.broken_files import write_video as write_noise
 
@@ -39,7 +39,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def detect(detector: Detector, given: list[Path], output: Path, **options: object) -> tuple[list[str], str]:
     said = io.StringIO()
-    failures = detect_files(detector, plan(given, output), Options(**options), Console(file=said, width=1000))  # type: ignore[arg-type]
+    failures = detect_files(detector, plan(given, output), DetectionOptions(**options), Console(file=said, width=1000))  # type: ignore[arg-type]
     return failures, said.getvalue()
 
 

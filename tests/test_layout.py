@@ -65,6 +65,16 @@ def floor_of() -> dict[str, int]:
     return {unit: floor for floor, units in enumerate(FLOORS) for unit in units}
 
 
+def test_a_name_is_of_one_class() -> None:
+    """Of all classes that other files can see."""
+    places: dict[str, list[str]] = {}
+    for module, path in modules().items():
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places.setdefault(node.name, []).append(module)
+    assert not {name: found for name, found in places.items() if len(found) > 1}
+
+
 def test_every_unit_has_its_floor() -> None:
     assert {unit_of(module) for module in modules()} == set(floor_of())
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from adatad_jax.annotations.names import names_of_files, plain_name
 from adatad_jax.annotations.records import AnnotationFile, Length, Row, in_seconds, is_outside
-from adatad_jax.annotations.write import AnnotatedVideo, Segment
+from adatad_jax.annotations.write import AnnotatedVideo, LabelledSegment
 from adatad_jax.errors import UserError, listed
 from adatad_jax.video.names import EXTENSIONS, find_files
 
@@ -122,8 +122,8 @@ def _video(
     problems += _naming_problems(name, parts, bool(file_name))
     told = next((file.lengths[row.video] for file, row in rows if row.video in file.lengths), Length())
     known = length or told
-    segments: list[Segment] = []
-    first: dict[Segment, AnnotationFile] = {}  # the file that has it first
+    segments: list[LabelledSegment] = []
+    first: dict[LabelledSegment, AnnotationFile] = {}  # the file that has it first
     for file, row in rows:
         if row.segment is None:
             continue
@@ -147,7 +147,7 @@ def _video(
             end = min(end, length.duration)
         elif end > told.duration + ROUNDING:
             oddities.beyond.append(f'{place}: {start:g} to {end:g} seconds, video "{name}": {told.duration:g} seconds')
-        segment = Segment(start, end, row.label)
+        segment = LabelledSegment(start, end, row.label)
         if first.setdefault(segment, file) is file:
             segments.append(segment)
         else:

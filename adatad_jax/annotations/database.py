@@ -82,7 +82,7 @@ def kind_of(content: Mapping[str, Any], database: Mapping[str, Any]) -> str:
 
 
 @dataclass
-class Entry:
+class VideoEntry:
     """One video's entry of the file while it is read, and where to put what is wrong with it.
 
     Attributes:
@@ -133,10 +133,10 @@ class Entry:
         return segments, labels
 
 
-def entry_of(name: str, values: Any, problems: list[str]) -> Entry | None:
+def entry_of(name: str, values: Any, problems: list[str]) -> VideoEntry | None:
     """Returns the entry of a video; None, after adding to the problems, if it is no object."""
     if isinstance(values, dict):
-        return Entry(name, values, problems)
+        return VideoEntry(name, values, problems)
     problems.append(f'video "{name}": expected an object, found {_short(values)}')
     return None
 

@@ -29,7 +29,7 @@ ELAN_HEADER = (
 )
 
 
-class Segment(NamedTuple):
+class LabelledSegment(NamedTuple):
     """A labelled segment, with start and end in seconds."""
 
     start: float
@@ -52,7 +52,7 @@ class AnnotatedVideo(NamedTuple):
     file: str
     subset: str
     length: Length
-    segments: tuple[Segment, ...]
+    segments: tuple[LabelledSegment, ...]
 
 
 def to_table(videos: Sequence[AnnotatedVideo]) -> str:
@@ -158,7 +158,7 @@ def _short(seconds: float) -> str:
     return f"{seconds:.{DECIMALS}f}".rstrip("0").rstrip(".")
 
 
-def _steps(segment: Segment, rate: float) -> dict[str, int]:
+def _steps(segment: LabelledSegment, rate: float) -> dict[str, int]:
     """Returns a segment in frames as Label Studio counts them, from 1; it keeps some length."""
     start = max(1, round(segment.start * rate))
     return {"start": start, "end": max(start + 1, math.ceil(segment.end * rate - 0.5))}

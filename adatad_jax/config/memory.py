@@ -30,7 +30,7 @@ class Budget(NamedTuple):
     words: str
 
 
-class Choice(NamedTuple):
+class MemoryChoice(NamedTuple):
     """How work fits a device.
 
     Attributes:
@@ -49,7 +49,7 @@ class Choice(NamedTuple):
 
     def describe(self) -> str:
         """Returns the choice with the estimate, for the start of a run."""
-        words = in_words(self.work, self.policy)
+        words = policy_in_words(self.work, self.policy)
         return f"memory: {words} ({self.how}); estimated {self.estimate.describe()}, {self.budget.words}"
 
 
@@ -86,8 +86,8 @@ def budget_of(model: ModelConfig, available: int | None, device: str) -> Budget:
 
 
 def choose_policy(
-    model: ModelConfig, work: Work, budget: Budget, kept: Mapping[str, Any] | None, levers: Sequence[str]
-) -> Choice:
+    model: ModelConfig, work: Work, budget: Budget, kept: Mapping[str, Any] | None, savings: Sequence[str]
+) -> MemoryChoice:
     """Chooses the fastest policy with which work fits a device, before anything is compiled.
 
     A field of the configuration that is not `auto` stands. Where the budget is not known, nothing is assumed, and the
@@ -98,7 +98,7 @@ def choose_policy(
       work: what is computed.
       budget: of each device.
       kept: what the run was computed with so far, by the fields of `CHOSEN`; None: it is chosen now.
-      levers: what else needs less memory, for the message.
+      savings: what else needs less memory, for the message.
 
     Raises:
       UserError: it does not fit; the message says what would.
@@ -111,8 +111,8 @@ def choose_policy(
     least = min(allowed, key=lambda policy: estimates[policy].total)
     fitting = [least] if budget.limit is None else [p for p in allowed if estimates[p].total <= budget.limit]
     if not fitting:
-        raise UserError(_too_much(work, budget, least, candidates, levers))
-    return Choice(work, fitting[0], estimates[fitting[0]], budget, how)
+        raise UserError(_too_much(work, budget, least, candidates, savings))
+    return MemoryChoice(work, fitting[0], estimates[fitting[0]], budget, how)
 
 
 def _candidates(work: Work, model: ModelConfig) -> Iterator[dict[str, Any]]:
@@ -134,7 +134,7 @@ def _too_much(
     budget: Budget,
     policy: MemoryPolicy,
     candidates: Sequence[Mapping[str, Any]],
-    levers: Sequence[str],
+    savings: Sequence[str],
 ) -> str:
     """Says that work does not fit, and what would.
 
@@ -143,12 +143,12 @@ def _too_much(
       budget: of each device.
       policy: the one that needs the least of those that were allowed.
       candidates: from `_candidates`.
-      levers: what else needs less memory.
+      savings: what else needs less memory.
     """
     limit, own = budget.limit or 0, settings(policy)
     head = (
         f"{'the training step' if work.is_training else 'the prediction'} does not fit the memory: with "
-        f"{in_words(work, policy)}, it needs about {estimate(work, policy).describe()}, {budget.words}; at most "
+        f"{policy_in_words(work, policy)}, it needs about {estimate(work, policy).describe()}, {budget.words}; at most "
         f"{limit / GIB:.1f} GiB can be filled. Nothing was compiled."
     )
     tail = "If you know better than this estimate, say what may be used: --config.model.memory=GIB"
@@ -158,11 +158,11 @@ def _too_much(
             changed = [f"--config.model.{name}={candidate[name]}" for name in CHOSEN if candidate[name] != own[name]]
             fits = f"The next smaller setting that fits, with about {needed / GIB:.1f} GiB: {' '.join(changed)}."
             return f"{head} {fits} {tail}"
-    none = f"No setting of {', '.join(f'model.{name}' for name in CHOSEN)} fits; what needs less:{listed(levers)}"
+    none = f"No setting of {', '.join(f'model.{name}' for name in CHOSEN)} fits; what needs less:{listed(savings)}"
     return f"{head} {none}\n{tail}"
 
 
-def in_words(work: Work, policy: MemoryPolicy) -> str:
+def policy_in_words(work: Work, policy: MemoryPolicy) -> str:
     """Returns what a policy keeps and computes at once, in words; a prediction keeps nothing."""
     words = [f"chunks in a block at once: {policy.attention_chunks or 'all'}"]
     if policy.mlp_chunks:

@@ -73,7 +73,7 @@ class Beside:
         return {**dataclasses.asdict(self), "layout": self.layout.value}
 
 
-class Decoder(NamedTuple):
+class DecoderBeside(NamedTuple):
     """A decoder beside an encoder.
 
     Attributes:
@@ -87,7 +87,7 @@ class Decoder(NamedTuple):
     params: Params
 
 
-class Head(NamedTuple):
+class ClassifierBeside(NamedTuple):
     """A classifier beside an encoder.
 
     Attributes:
@@ -119,7 +119,7 @@ def read_norm(tensors: Tensors) -> Params | None:
     }
 
 
-def read_decoder(encoder: ViTConfig, tensors: Tensors, beside: Beside, source: Path) -> Decoder | None:
+def read_decoder(encoder: ViTConfig, tensors: Tensors, beside: Beside, source: Path) -> DecoderBeside | None:
     """Reads the decoder beside an encoder; None if there is none.
 
     Args:
@@ -143,10 +143,10 @@ def read_decoder(encoder: ViTConfig, tensors: Tensors, beside: Beside, source: P
     )
     shapes = network_shapes(MaskedAutoencoder(config))
     params, _ = assemble(decoder_leaves(config.decoder.depth), shapes, own, source, (), naming)
-    return Decoder(config, beside.decoder_heads or HEADS.get(config.decoder.width), params)
+    return DecoderBeside(config, beside.decoder_heads or HEADS.get(config.decoder.width), params)
 
 
-def read_head(encoder: ViTConfig, tensors: Tensors, beside: Beside, source: Path) -> Head | None:
+def read_head(encoder: ViTConfig, tensors: Tensors, beside: Beside, source: Path) -> ClassifierBeside | None:
     """Reads the classifier beside an encoder; None if there is none. Arguments and errors: see `read_decoder`."""
     if not has_classifier(tensors):
         return None
@@ -155,4 +155,4 @@ def read_head(encoder: ViTConfig, tensors: Tensors, beside: Beside, source: Path
     config = dataclasses.replace(config, head_norm_eps=beside.head_norm_eps)
     shapes = network_shapes(Classifier(config))
     params, _ = assemble(head_leaves(config.mean_pooling), shapes, own, source)
-    return Head(config, params)
+    return ClassifierBeside(config, params)

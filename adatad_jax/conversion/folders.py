@@ -121,7 +121,7 @@ def read_tree(path: Path) -> Any:
         return checkpointer.restore(path.absolute(), shapes)
 
 
-def read_record(folder: Path) -> Mapping[str, Any]:
+def read_conversion(folder: Path) -> Mapping[str, Any]:
     """Reads the conversion summary in `conversion.json`.
 
     Raises:

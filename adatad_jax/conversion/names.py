@@ -55,7 +55,7 @@ OUTER = r"^(?:(?:module|model|backbone)\.)+"  # possible prefix of tensors outsi
 
 
 @dataclass(frozen=True)
-class Passenger:
+class UnusedTensors:
     """Tensors that a file holds beside the encoder. Detectors do not use them; whole networks do.
 
     Attributes:
@@ -69,19 +69,19 @@ class Passenger:
     meaning: str
 
 
-PASSENGERS = (
-    Passenger(r"fc_norm\.(weight|bias)", r"fc_norm.\1", "norm of the classifier, for fine-tuning and classify"),
-    Passenger(
+UNUSED = (
+    UnusedTensors(r"fc_norm\.(weight|bias)", r"fc_norm.\1", "norm of the classifier, for fine-tuning and classify"),
+    UnusedTensors(
         r"(?:cls_head\.fc_cls|head|classifier)\.(weight|bias)",
         r"cls_head.fc_cls.\1",
         "classifier, for fine-tuning and classify",
     ),
-    Passenger(
+    UnusedTensors(
         r"(?:norm|layernorm)\.(?:weight|bias)",
         None,
         "norm after the encoder, for masked pre-training and classifiers without fc_norm",
     ),
-    Passenger(r"decoder\..+|encoder_to_decoder\.weight|mask_token", None, "decoder, for masked pre-training"),
+    UnusedTensors(r"decoder\..+|encoder_to_decoder\.weight|mask_token", None, "decoder, for masked pre-training"),
 )
 
 
@@ -119,7 +119,7 @@ class Naming:
     def unused(self, key: str) -> tuple[str, str] | None:
         """Returns the name under which a tensor beside the encoder is kept, and what it is; None for all others."""
         bare = self.bare(key)
-        for known in PASSENGERS:
+        for known in UNUSED:
             if match := re.fullmatch(known.pattern, bare):
                 return match.expand(known.name) if known.name else key, known.meaning
         return None

@@ -22,7 +22,7 @@ from adatad_jax.errors import UserError, listed
 from adatad_jax.video.limits import within
 from adatad_jax.video.names import EXTENSIONS, find_files, videos_below
 from adatad_jax.video.scan import scan
-from adatad_jax.video.steady import lay_out
+from adatad_jax.video.steady import steady_layout
 
 SPLIT = ("training", "validation")  # subsets where the annotations name none
 _logger = logging.getLogger(__name__)
@@ -197,7 +197,7 @@ def read_lengths(files: Mapping[str, Path], threads: int, time_limit: float) -> 
 
     def read(path: Path) -> Length | str:
         try:
-            layout, clock = within(time_limit, str(path), lambda: (lay_out(path), scan(path).clock()))
+            layout, clock = within(time_limit, str(path), lambda: (steady_layout(path), scan(path).clock()))
         except UserError as error:
             return str(error)
         frames = len(layout.indices)

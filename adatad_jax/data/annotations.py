@@ -18,7 +18,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from adatad_jax.annotations.database import Entry, by_video, entry_of, kind_of
+from adatad_jax.annotations.database import VideoEntry, by_video, entry_of, kind_of
 from adatad_jax.annotations.records import Length
 from adatad_jax.annotations.source import open_source
 from adatad_jax.annotations.text import read_text
@@ -293,7 +293,7 @@ def _video(
     )
 
 
-def _frame_count(entry: Entry, duration: float, fixed_fps: float | None) -> int:
+def _frame_count(entry: VideoEntry, duration: float, fixed_fps: float | None) -> int:
     """Returns the number of source frames; any number after adding what is wrong to the problems."""
     values = entry.values
     if fixed_fps is not None:

@@ -1,8 +1,8 @@
 """The frame cache: for every video, the frames that windows can load, decoded once and resized.
 
 A cache folder holds `SHORT_SIDE/NAME.array_record` with the frames of a video and `SHORT_SIDE/NAME.json` with their
-description (`Entry`). A record is a strip, 24 pixels wide, of 32 frames set side by side, as one JPEG or lossless. A
-window reads only its groups of frames, and a crop reads only its strips: a random resized crop is less than half as
+description (`CacheEntry`). A record is a strip, 24 pixels wide, of 32 frames set side by side, as one JPEG or lossless.
+A window reads only its groups of frames, and a crop reads only its strips: a random resized crop is less than half as
 wide as a 16:9 frame. The JPEGs have chroma at full resolution, because chroma at half resolution would blur across the
 seams between frames; a lower chroma quality makes up for the size. `benchmarks/loading.py` measures the loading.
 """
@@ -29,7 +29,7 @@ from adatad_jax.errors import UserError, listed, one_line
 from adatad_jax.files import write_text
 from adatad_jax.video.decode import VideoReader
 from adatad_jax.video.readers import PYAV
-from adatad_jax.video.steady import lay_out, open_steady
+from adatad_jax.video.steady import open_steady, steady_layout
 from adatad_jax.video.transforms import Box, resize_short_side
 
 Images = NDArray[np.uint8]
@@ -46,7 +46,7 @@ READ = "readahead_buffer_size:0,max_parallelism:0"
 
 
 @dataclass(frozen=True)
-class Entry:
+class CacheEntry:
     """The description of one record file: one video at one short side.
 
     Attributes:
@@ -90,8 +90,8 @@ class Entry:
         return made_of == wanted and self.keeps_time(source)
 
     def keeps_time(self, source: Path) -> bool:
-        """Returns whether the records hold the frames by their time; raises `UserError` as `lay_out`."""
-        return self.by_time or lay_out(source).as_it_is
+        """Returns whether the records hold the frames by their time; raises `UserError` as `steady_layout`."""
+        return self.by_time or steady_layout(source).as_it_is
 
 
 def record_file(folder: Path, short_side: int, name: str) -> Path:
@@ -100,10 +100,10 @@ def record_file(folder: Path, short_side: int, name: str) -> Path:
     return folder.joinpath(str(short_side), *parts[:-1], f"{parts[-1]}.array_record")
 
 
-def read_entry(records: Path) -> Entry | None:
+def read_entry(records: Path) -> CacheEntry | None:
     """Reads a record file's entry; returns None if it is missing, of another format, or gives another file size."""
     try:
-        entry = Entry(**json.loads(records.with_suffix(".json").read_text()))
+        entry = CacheEntry(**json.loads(records.with_suffix(".json").read_text()))
         return entry if entry.format == FORMAT and records.stat().st_size == entry.bytes else None
     except (OSError, ValueError, TypeError):
         return None
@@ -126,7 +126,7 @@ class WriteError(UserError):
 
 
 @dataclass(frozen=True)
-class Task:
+class CacheTask:
     """The job of one call of `cache_video`.
 
     Attributes:
@@ -148,7 +148,7 @@ class Task:
     reader: str = PYAV
 
 
-def cache_video(task: Task) -> int:
+def cache_video(task: CacheTask) -> int:
     """Decodes a video once and writes its record files and entries, each completely or not at all.
 
     Returns:
@@ -182,7 +182,7 @@ def cache_video(task: Task) -> int:
         for frames, writer, path, output in zip(resized, writers, partial, outputs, strict=True):
             with _writing(task):
                 writer.close()
-                entry = Entry(
+                entry = CacheEntry(
                     source=source.name,
                     source_bytes=status.st_size,
                     source_mtime_ns=status.st_mtime_ns,
@@ -215,7 +215,7 @@ def _resized(reader: VideoReader, indices: NDArray[np.int64], short_sides: Seque
 
 
 @contextmanager
-def _writing(task: Task) -> Iterator[None]:
+def _writing(task: CacheTask) -> Iterator[None]:
     """Turns failures to write the cache into `WriteError`."""
     try:
         yield
@@ -276,7 +276,7 @@ def open_cache(folder: Path, kept: KeptFrames, short_side: int, files: Mapping[s
 class FrameCache:
     """Frames read from a cache instead of the videos. Threads may share it: each read opens the record file anew."""
 
-    def __init__(self, folder: Path, kept: KeptFrames, short_side: int, entries: Mapping[str, Entry]) -> None:
+    def __init__(self, folder: Path, kept: KeptFrames, short_side: int, entries: Mapping[str, CacheEntry]) -> None:
         self._folder = folder
         self._short_side = short_side
         self._entries = entries
@@ -329,7 +329,7 @@ class FrameCache:
         assert out is not None
         return out if np.array_equal(back, np.arange(len(out))) else out[back]
 
-    def _places(self, records: Path, entry: Entry, indices: NDArray[np.int64]) -> NDArray[np.int64]:
+    def _places(self, records: Path, entry: CacheEntry, indices: NDArray[np.int64]) -> NDArray[np.int64]:
         """Returns the places of the given frames among the kept ones; raises `UserError` for a frame not kept."""
         kept = self._kept(entry.frame_count)
         places = np.minimum(np.searchsorted(kept, indices), len(kept) - 1)
@@ -385,7 +385,9 @@ def decode_strip(record: bytes, height: int, width: int, quality: int | None) ->
     return image.reshape(height, -1, width, 3)
 
 
-def _read_group(reader: Any, records: Path, entry: Entry, group: int, wanted: NDArray[np.int64], box: Box) -> Images:
+def _read_group(
+    reader: Any, records: Path, entry: CacheEntry, group: int, wanted: NDArray[np.int64], box: Box
+) -> Images:
     """Reads `box` [n, h, w, 3] of the wanted frames of a group; `wanted` are ascending places in it, each once."""
     top, left, height, width = box
     frames = np.empty((len(wanted), height, width, 3), np.uint8)
@@ -401,7 +403,7 @@ def _read_group(reader: Any, records: Path, entry: Entry, group: int, wanted: ND
     return frames
 
 
-def _read_record(reader: Any, records: Path, index: int, entry: Entry, width: int) -> Images:
+def _read_record(reader: Any, records: Path, index: int, entry: CacheEntry, width: int) -> Images:
     """Reads and decodes one record; raises `UserError` if that fails."""
     try:
         if not reader.ok():

@@ -12,8 +12,8 @@ from adatad_jax.config.clip_fields import LabelledClipsConfig
 from adatad_jax.data.annotation_table import SPLIT, split_by_hash
 from adatad_jax.data.annotations import read_classes, select_subset
 from adatad_jax.data.cache import cached_names
-from adatad_jax.data.clip_table import Row, read_table
-from adatad_jax.data.clip_videos import ClipVideo, find_videos, named, only_cached, usable_clips
+from adatad_jax.data.clip_table import ClipRow, read_table
+from adatad_jax.data.clip_videos import ClipVideo, find_clip_videos, only_cached, usable_clips, videos_by_name
 from adatad_jax.errors import UserError, few, listed
 from adatad_jax.video.names import EXTENSIONS, find_files, videos_below
 from adatad_jax.video.spelling import normal
@@ -36,7 +36,7 @@ class Labelled(NamedTuple):
 
 
 class LabelledVideos(NamedTuple):
-    """The labelled videos of a data set; names are those of `find_videos`, ascending.
+    """The labelled videos of a data set; names are those of `find_clip_videos`, ascending.
 
     Attributes:
       classes: K class names, in the order of the classifier's outputs.
@@ -104,7 +104,7 @@ def usable_labelled(
 
 def _by_folder(data: LabelledClipsConfig) -> dict[str, Labelled]:
     """Returns the videos of the folder with the labels that it gives them."""
-    files = find_videos(data)
+    files = find_clip_videos(data)
     folders = {name: PurePosixPath(name).parts[:-1] for name in files}
     subsets = {normal(data.train_subset), normal(data.test_subset)}
     # Folders of subsets without folders of labels in them would pass for labels.
@@ -137,7 +137,7 @@ def _by_table(data: LabelledClipsConfig) -> dict[str, Labelled]:
         _logger.warning("%s: left out, as config.data.skip_broken is set:%s", path, listed(missing))
     else:
         problems += missing
-    own: dict[str, list[Row]] = defaultdict(list)
+    own: dict[str, list[ClipRow]] = defaultdict(list)
     for row in rows:
         if row.video in names:
             own[names[row.video]].append(row)
@@ -172,7 +172,7 @@ def _located(
     folder = Path(data.videos)
     found, problems = find_files(folder, videos)
     written = {path: video for video, path in found.items()}
-    files = named(written, folder)
+    files = videos_by_name(written, folder)
     return {written[path]: name for name, path in files.items()}, files, problems
 
 

@@ -13,7 +13,7 @@ COLUMNS = ("video", "label")
 KINETICS = ("label", "youtube_id", "time_start", "time_end")  # and split
 
 
-class Row(NamedTuple):
+class ClipRow(NamedTuple):
     """A line of a table.
 
     Attributes:
@@ -29,7 +29,7 @@ class Row(NamedTuple):
     subset: str
 
 
-def read_table(path: Path) -> list[Row]:
+def read_table(path: Path) -> list[ClipRow]:
     """Reads a table of labelled videos.
 
     Values are separated by commas, semicolons or tabs; other columns are ignored. Kinetics' lists name a video by
@@ -70,7 +70,7 @@ def read_table(path: Path) -> list[Row]:
     return rows
 
 
-def _row(line: Line, columns: int, video: Callable[[Line], str], subset: str, problems: list[str]) -> Row | None:
+def _row(line: Line, columns: int, video: Callable[[Line], str], subset: str, problems: list[str]) -> ClipRow | None:
     """Returns the row of a line, or None after adding what is wrong to the problems."""
     before = len(problems)
     if len(line.values) != columns:
@@ -78,7 +78,7 @@ def _row(line: Line, columns: int, video: Callable[[Line], str], subset: str, pr
         problems.append(f"{line.where}: {len(line.values)} values, expected {columns}: {hint}")
         return None
     try:
-        row = Row(line.where, video(line), line.fields["label"], line.fields[subset] if subset else "")
+        row = ClipRow(line.where, video(line), line.fields["label"], line.fields[subset] if subset else "")
     except ValueError:
         times = ", ".join(f'{column} "{line.fields[column]}"' for column in KINETICS[2:])
         problems.append(f"{line.where}: {times}, expected whole seconds")

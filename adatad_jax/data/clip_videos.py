@@ -34,7 +34,7 @@ class ClipVideo(NamedTuple):
     label: int = UNLABELLED
 
 
-def find_videos(data: ClipsConfig) -> dict[str, Path | None]:
+def find_clip_videos(data: ClipsConfig) -> dict[str, Path | None]:
     """Finds the videos of the folder `data.videos`, at any depth.
 
     Without such a folder, the cache `data.cache` stands in for it.
@@ -66,7 +66,7 @@ def find_videos(data: ClipsConfig) -> dict[str, Path | None]:
             f"config.data.videos={folder}: no video file in this folder or its subfolders; looked for "
             + " ".join(EXTENSIONS)
         )
-    return dict(sorted(named(found, folder).items()))
+    return dict(sorted(videos_by_name(found, folder).items()))
 
 
 def only_cached(data: ClipsConfig) -> bool:
@@ -74,7 +74,7 @@ def only_cached(data: ClipsConfig) -> bool:
     return bool(data.cache) and not (data.videos and Path(data.videos).is_dir())
 
 
-def named(paths: Iterable[Path], folder: Path) -> dict[str, Path]:
+def videos_by_name(paths: Iterable[Path], folder: Path) -> dict[str, Path]:
     """Returns name -> video file, where a name is the path below the folder, without extension.
 
     Raises:

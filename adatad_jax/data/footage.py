@@ -19,7 +19,7 @@ from adatad_jax.data.sampling import make_sampling
 from adatad_jax.errors import UserError
 from adatad_jax.video.decode import Filling, VideoReader
 from adatad_jax.video.scan import scan
-from adatad_jax.video.steady import check_fps, lay_out, open_steady, steady_frames
+from adatad_jax.video.steady import check_fps, open_steady, steady_frames, steady_layout
 from adatad_jax.video.transforms import Box, crop_resize, resize_short_side, short_side_shape
 
 
@@ -63,7 +63,7 @@ def open_footage(path: Path, config: Config, fps: float | None = None, filling: 
     kept = make_sampling(data)
     frames = FrameSource({path.stem: path}, data, kept, data.test_short_side, onwards=True, open_file=open_file)
     notes = frames.look(path.stem).notes
-    layout = lay_out(path, given, rate)
+    layout = steady_layout(path, given, rate)
     return Footage(_video(path.stem, layout.duration, len(layout.indices)), frames, layout.source_fps, notes)
 
 

@@ -8,7 +8,7 @@ from adatad_jax.config.clip_fields import FinetuningConfig, PretrainingConfig
 from adatad_jax.config.fields import Config
 from adatad_jax.config.run_fields import ReadingConfig
 from adatad_jax.errors import UserError
-from adatad_jax.video.readers import check_installed
+from adatad_jax.video.readers import check_reader
 
 
 class Wanted(NamedTuple):
@@ -78,7 +78,7 @@ def _videos(data: ReadingConfig, source: str = "") -> Wanted:
 def _require(wanted: Sequence[Wanted], data: ReadingConfig) -> None:
     """Raises `UserError` if a path does not exist, or the reader of the videos is not installed."""
     if not data.cache:
-        check_installed(data.reader)
+        check_reader(data.reader)
     missing = [
         f"{one.what}: --config.{one.field}={one.path or '(not set)'}"
         + (f"\n    get it from: {one.source}" if one.source else "")

@@ -26,7 +26,7 @@ FEATURES_FOLDER = "features"  # of a run, where `train.cache_features` is auto
 AUTO = "auto"
 
 
-class Stored(NamedTuple):
+class StoredFeatures(NamedTuple):
     """The features of a video's chunks.
 
     Attributes:
@@ -51,13 +51,13 @@ def features_file(folder: Path, video: str) -> Path:
     return folder / f"{hashlib.sha256(video.encode()).hexdigest()[:24]}.npz"
 
 
-def write_features(path: Path, stored: Stored) -> None:
+def write_features(path: Path, stored: StoredFeatures) -> None:
     """Writes a file whole or not at all; its arrays have checksums (CRC-32). Raises `UserError` if it cannot."""
     with whole_file(path) as partial, partial.open("wb") as file:
         np.savez(file, made_of=json.dumps(stored.made_of), chunks=stored.chunks, features=stored.features)
 
 
-def read_features(path: Path) -> Stored | None:
+def read_features(path: Path) -> StoredFeatures | None:
     """Reads a file, and checks every byte of it; returns None if there is none.
 
     Raises:
@@ -65,7 +65,7 @@ def read_features(path: Path) -> Stored | None:
     """
     try:
         with np.load(path) as arrays:
-            return Stored(json.loads(str(arrays["made_of"])), arrays["chunks"], arrays["features"])
+            return StoredFeatures(json.loads(str(arrays["made_of"])), arrays["chunks"], arrays["features"])
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:

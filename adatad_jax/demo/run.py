@@ -28,7 +28,7 @@ from adatad_jax.inference.detector import load
 from adatad_jax.inference.predictor import Predictor
 from adatad_jax.inference.test_set import load_evaluation
 from adatad_jax.outputs.targets import plan
-from adatad_jax.pipelines.detect_in_files import Options, detect_files
+from adatad_jax.pipelines.detect_in_files import DetectionOptions, detect_files
 from adatad_jax.pipelines.evaluate_detector import evaluate
 from adatad_jax.pipelines.train_detector import train
 from adatad_jax.report.page import REPORT_FILE
@@ -74,7 +74,7 @@ def main(arguments: Sequence[str]) -> None:
     spans = [(*segment, label) for segment, label in zip(video.segments.tolist(), video.labels, strict=True)]
     pictures = args.workdir / "detections"
     jobs = plan([test_set.files[name]], pictures)
-    failures = detect_files(load(args.workdir), jobs, Options(), console, truth={name: spans})
+    failures = detect_files(load(args.workdir), jobs, DetectionOptions(), console, truth={name: spans})
     if failures:
         raise UserError(failures[0])
     path = args.workdir / METRICS_FILE

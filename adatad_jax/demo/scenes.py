@@ -65,7 +65,7 @@ class Shape:
 
 
 @dataclass(frozen=True)
-class Segment:
+class ActionFrames:
     """An action over the frames `[start, end)`."""
 
     start: int
@@ -79,7 +79,7 @@ class Scene:
 
     ground: np.ndarray
     shapes: tuple[Shape, ...]
-    segments: tuple[Segment, ...]
+    segments: tuple[ActionFrames, ...]
 
     @property
     def frames(self) -> int:
@@ -103,7 +103,7 @@ def circuit(kind: str, distances: np.ndarray) -> np.ndarray:
     return walk(closed, np.mod(distances, length))
 
 
-def plan_segments(rng: Rng, frames: int, fps: float) -> tuple[Segment, ...]:
+def plan_segments(rng: Rng, frames: int, fps: float) -> tuple[ActionFrames, ...]:
     """Draws segments with background before, between and after them.
 
     Args:
@@ -114,7 +114,7 @@ def plan_segments(rng: Rng, frames: int, fps: float) -> tuple[Segment, ...]:
     Returns:
       The segments in order; at least one in a video of 3 seconds or more.
     """
-    segments: list[Segment] = []
+    segments: list[ActionFrames] = []
     cursor, shortest, longest = 0.0, *SEGMENT_SECONDS
     while True:
         start = cursor + rng.uniform(*GAP_SECONDS) if cursor else rng.uniform(0.4, 1.2)
@@ -123,7 +123,7 @@ def plan_segments(rng: Rng, frames: int, fps: float) -> tuple[Segment, ...]:
             return tuple(segments)
         cursor = start + np.exp(rng.uniform(np.log(shortest), np.log(min(longest, room))))
         label = str(rng.choice(list(KINDS)))
-        segments.append(Segment(round(start * fps), round(cursor * fps), label))
+        segments.append(ActionFrames(round(start * fps), round(cursor * fps), label))
 
 
 def wander(rng: Rng, start: np.ndarray, steps: np.ndarray, reach: np.ndarray) -> np.ndarray:
@@ -172,7 +172,7 @@ def act(rng: Rng, kind: str, start: np.ndarray, steps: np.ndarray, amplitude: fl
     return best
 
 
-def actor_centres(rng: Rng, segments: tuple[Segment, ...], frames: int, fps: float) -> np.ndarray:
+def actor_centres(rng: Rng, segments: tuple[ActionFrames, ...], frames: int, fps: float) -> np.ndarray:
     """Draws the actor's centres `[T, 2]`: wandering between the segments, the action's path in them, without a jump."""
     reach = np.full(2, 0.5 - MARGIN - AMPLITUDE[1])
     place = rng.uniform(-reach, reach)

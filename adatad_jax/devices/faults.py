@@ -13,11 +13,11 @@ FAULTS = ("INTERNAL", "UNAVAILABLE", "ABORTED", "DATA_LOSS", "DEADLINE_EXCEEDED"
 
 
 @contextmanager
-def faults_explained(levers: Callable[[bool], Sequence[str]] = lambda of_device: ()) -> Iterator[None]:
+def faults_explained(savings: Callable[[bool], Sequence[str]] = lambda of_device: ()) -> Iterator[None]:
     """Turns faults of devices and memory inside the block into errors with a message.
 
     Args:
-      levers: returns what makes a command need less memory, in the order in which to try; takes whether it is the
+      savings: returns what makes a command need less memory, in the order in which to try; takes whether it is the
         device's memory that ran out, not the machine's.
 
     Raises:
@@ -27,11 +27,11 @@ def faults_explained(levers: Callable[[bool], Sequence[str]] = lambda of_device:
     try:
         yield
     except MemoryError as error:
-        raise UserError(_out_of_memory("the machine", error, levers(False))) from error
+        raise UserError(_out_of_memory("the machine", error, savings(False))) from error
     except jax.errors.JaxRuntimeError as error:
         text = str(error)
         if OUT_OF_MEMORY in text:
-            raise UserError(_out_of_memory("the device", error, levers(True))) from error
+            raise UserError(_out_of_memory("the device", error, savings(True))) from error
         if not text.startswith(FAULTS):
             raise
         raise MachineError(
@@ -40,10 +40,10 @@ def faults_explained(levers: Callable[[bool], Sequence[str]] = lambda of_device:
         ) from error
 
 
-def _out_of_memory(whose: str, error: Exception, levers: Sequence[str]) -> str:
+def _out_of_memory(whose: str, error: Exception, savings: Sequence[str]) -> str:
     """Returns the message about memory that ran out."""
     said = f" ({one_line(error)})" if str(error) else ""
-    if not levers:
+    if not savings:
         return f"out of memory of {whose}{said}; use smaller batches or another machine"
-    listing = "".join(f"\n  {number}. {lever}" for number, lever in enumerate(levers, 1))
+    listing = "".join(f"\n  {number}. {saving}" for number, saving in enumerate(savings, 1))
     return f"out of memory of {whose}{said}. What was saved before is whole. What helps, in this order:{listing}"

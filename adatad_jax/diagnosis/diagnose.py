@@ -43,7 +43,7 @@ from adatad_jax.errors import UserError, all_listed
 from adatad_jax.video.limits import map_in_processes
 from adatad_jax.video.names import find_files
 from adatad_jax.video.probe import Probe, probe_throughout
-from adatad_jax.video.readers import DECORD, check_installed, tally
+from adatad_jax.video.readers import DECORD, check_reader, tally
 
 MEASURED = 4  # videos per subset on which decoding is timed
 USUAL_FPS = 30  # assumed where neither the file nor the annotations give the number of frames
@@ -62,7 +62,7 @@ def diagnose(config: Config, console: Console) -> Report:
     Raises:
       UserError: a field of the configuration cannot work, or the reader of videos is not installed.
     """
-    check_installed(config.data.reader)
+    check_reader(config.data.reader)
     report = Report()
     origin = f"; get it from: {config.data.come_from}" if config.data.come_from else ""
     skip_broken = config.data.skip_broken

@@ -23,7 +23,7 @@ MISSING, UNDECODABLE, OTHER_LENGTH, NO_WINDOW = FILE_PROBLEMS = (
 
 
 @dataclass(frozen=True)
-class Finding:
+class Problem:
     """One kind of problem in one subset.
 
     Attributes:
@@ -122,7 +122,7 @@ class Report:
     detector: DetectorConfig | None = None
     window_limit: float = np.inf
     notes: list[str] = field(default_factory=list)
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[Problem] = field(default_factory=list)
     costs: list[Costs] = field(default_factory=list)
 
     @property
@@ -133,12 +133,12 @@ class Report:
     def add(self, subset: str, text: str, lines: list[str], fatal: bool = False) -> None:
         """Adds a finding with one case per line; without lines, adds nothing."""
         if lines:
-            self.findings.append(Finding(subset, text, tuple(lines), fatal))
+            self.findings.append(Problem(subset, text, tuple(lines), fatal))
 
     def tell(self, message: str, subset: str = "", fatal: bool = False) -> None:
         """Adds the message of an error or warning, its first line as text and the others as cases, at most once."""
         text, *lines = message.splitlines()
-        finding = Finding(subset, text.rstrip(":"), tuple(line.strip() for line in lines), fatal)
+        finding = Problem(subset, text.rstrip(":"), tuple(line.strip() for line in lines), fatal)
         if finding not in self.findings:
             self.findings.append(finding)
 

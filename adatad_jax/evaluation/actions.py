@@ -20,7 +20,7 @@ import numpy as np
 
 from adatad_jax.errors import UserError, few
 from adatad_jax.evaluation.ground_truth import segment_tiou
-from adatad_jax.evaluation.results_forms import Parsed, Row
+from adatad_jax.evaluation.results_forms import Parsed, ResultRow
 from adatad_jax.evaluation.results_labels import numbers_of
 
 SAME_EVENT = 0.5
@@ -68,14 +68,14 @@ def combine(verbs: Parsed, nouns: Parsed, known: Sequence[str], paths: tuple[Pat
     return Parsed(videos, rows, [], (*verbs.notes, *nouns.notes, *notes))
 
 
-def _by_video(rows: Sequence[Row]) -> defaultdict[str, list[Row]]:
-    own: defaultdict[str, list[Row]] = defaultdict(list)
+def _by_video(rows: Sequence[ResultRow]) -> defaultdict[str, list[ResultRow]]:
+    own: defaultdict[str, list[ResultRow]] = defaultdict(list)
     for row in rows:
         own[row.video].append(row)
     return own
 
 
-def _pairs(verbs: Sequence[Row], nouns: Sequence[Row], known: frozenset[str]) -> list[Row]:
+def _pairs(verbs: Sequence[ResultRow], nouns: Sequence[ResultRow], known: frozenset[str]) -> list[ResultRow]:
     """Returns the actions of one video, best first."""
     if not verbs or not nouns:
         return []
@@ -85,12 +85,12 @@ def _pairs(verbs: Sequence[Row], nouns: Sequence[Row], known: frozenset[str]) ->
     best = np.argsort(-scores[v, n], kind="stable")[:MOST_ACTIONS]
     segments = (first[v[best]] + second[n[best]]) / 2
     return [
-        Row(verbs[i].video, start, end, _name(verbs[i], nouns[j], known), float(scores[i, j]))
+        ResultRow(verbs[i].video, start, end, _name(verbs[i], nouns[j], known), float(scores[i, j]))
         for i, j, (start, end) in zip(v[best].tolist(), n[best].tolist(), segments.tolist(), strict=True)
     ]
 
 
-def _name(verb: Row, noun: Row, known: frozenset[str]) -> str:
+def _name(verb: ResultRow, noun: ResultRow, known: frozenset[str]) -> str:
     """Returns the label of an action: numbers without zeros in front, names as the annotations join them."""
     parts = [
         str(numbers[0]) if (numbers := numbers_of(row.label)) and len(numbers) == 1 else str(row.label)

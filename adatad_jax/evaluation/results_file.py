@@ -68,10 +68,10 @@ def read_results(
             f"{path}: its detections have one label each, but --task {task} is for an EPIC-Kitchens submission, whose "
             "detections have verb, noun and action; leave out --task"
         )
-    return named(parsed, tuple(annotated), class_list, path)
+    return with_class_names(parsed, tuple(annotated), class_list, path)
 
 
-def named(parsed: Parsed, annotated: tuple[str, ...], class_list: ClassList | None, path: Path) -> Results:
+def with_class_names(parsed: Parsed, annotated: tuple[str, ...], class_list: ClassList | None, path: Path) -> Results:
     """Gives each detection of a parsed file its class name, and groups them by video.
 
     Args:
@@ -85,7 +85,7 @@ def named(parsed: Parsed, annotated: tuple[str, ...], class_list: ClassList | No
     names, notes = name_labels([row.label for row in parsed.rows], annotated, class_list, path)
     classes = dict.fromkeys((*(class_list.names if class_list else ()), *annotated))
     rows = [DetectionRow(*row[:3], name, row.score) for row, name in zip(parsed.rows, names, strict=True)]
-    return Results(*by_video(parsed.videos, rows, classes), (*parsed.notes, *notes))
+    return Results(*detections_by_video(parsed.videos, rows, classes), (*parsed.notes, *notes))
 
 
 def read_rows(path: Path, task: str = "") -> Parsed:
@@ -142,7 +142,7 @@ def _advice(path: Path, kind: BinaryKind) -> str:
     return f"{path}: {kind.words}{why}run this line of Python, then give {wanted}:\n  {line}"
 
 
-def by_video(
+def detections_by_video(
     videos: Iterable[str], rows: Sequence[DetectionRow], classes: Iterable[str]
 ) -> tuple[dict[str, Detections], tuple[str, ...]]:
     """Groups rows into the `Detections` of each video.

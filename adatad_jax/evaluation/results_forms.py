@@ -38,7 +38,7 @@ _OTHER_NAMES = {"video-id": "video", "video_id": "video", "t-start": "start", "t
 _DECIMAL_COMMA = re.compile(r"[-+]?\d*,\d+(?:[eE][-+]?\d+)?")
 
 
-class Row(NamedTuple):
+class ResultRow(NamedTuple):
     """A detection as a results file gives it, with start and end in seconds.
 
     Attributes:
@@ -65,7 +65,7 @@ class Parsed(NamedTuple):
     """
 
     videos: list[str]
-    rows: list[Row]
+    rows: list[ResultRow]
     problems: list[str]
     notes: tuple[str, ...] = ()
     is_submission: bool = False
@@ -155,7 +155,7 @@ def _parse_columns(path: Path, columns: Mapping[str, list[Any]], problems: list[
 def _parse_table(path: Path, text: str) -> Parsed:
     separator = _separator(text)
     reader = csv.reader(io.StringIO(text), delimiter=separator, strict=True)
-    rows: list[Row] = []
+    rows: list[ResultRow] = []
     problems: list[str] = []
     try:
         header = _header(next(reader, []))
@@ -199,7 +199,7 @@ def _pointed(fields: Mapping[str, str], column: str, separator: str) -> str:
     return text.replace(",", ".") if is_number else text
 
 
-def _row(where: str, values: Sequence[Any], problems: list[str]) -> Row | None:
+def _row(where: str, values: Sequence[Any], problems: list[str]) -> ResultRow | None:
     """Returns the detection with the values of `COLUMNS`, or None after adding a line to `problems`."""
     video, start, end, given, score = values
     first, last, value, label = finite_number(start), finite_number(end), finite_number(score), _label(given)
@@ -207,7 +207,7 @@ def _row(where: str, values: Sequence[Any], problems: list[str]) -> Row | None:
         shown = f"video {video!r}, segment [{start!r}, {end!r}], label {given!r}, score {score!r}"
         problems.append(f"{where}: {shown}"[:200])
         return None
-    return Row(video, first, last, label, value)
+    return ResultRow(video, first, last, label, value)
 
 
 def _label(given: Any) -> Label | None:

@@ -4,7 +4,7 @@ import jax
 
 from adatad_jax.config.build import make_detector, make_vit
 from adatad_jax.config.fields import Config, ModelConfig
-from adatad_jax.config.memory import Choice, budget_of, choose_policy
+from adatad_jax.config.memory import MemoryChoice, budget_of, choose_policy
 from adatad_jax.devices.memory import least_available
 from adatad_jax.models.layers import Params
 from adatad_jax.models.memory_estimate import Work
@@ -27,7 +27,7 @@ def kept_params(params: Params, model: ModelConfig) -> Params:
     return with_frozen_in(params, kept_dtype(model), detector_groups(model.adaptation == "full"))
 
 
-def inference_policy(config: Config, classes: int, windows: int, frozen_dtype: str = "") -> Choice:
+def inference_policy(config: Config, classes: int, windows: int, frozen_dtype: str = "") -> MemoryChoice:
     """Chooses how a detector fits this process's devices.
 
     Args:
@@ -51,5 +51,5 @@ def inference_policy(config: Config, classes: int, windows: int, frozen_dtype: s
         platform=jax.default_backend(),
     )
     fewer = [f"fewer windows at once than {windows} (evaluate: --config.test.batch_size)"] if windows > 1 else []
-    levers = [*fewer, f"--config.data.window below {config.data.window}", "a device with more memory"]
-    return choose_policy(config.model, work, budget_of(config.model, *least_available(devices)), None, levers)
+    savings = [*fewer, f"--config.data.window below {config.data.window}", "a device with more memory"]
+    return choose_policy(config.model, work, budget_of(config.model, *least_available(devices)), None, savings)

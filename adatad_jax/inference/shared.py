@@ -28,7 +28,9 @@ def share_videos(windows: Mapping[str, int], parts: int) -> list[list[str]]:
     return [[name for name in windows if part_of[name] == part] for part in range(parts)]
 
 
-def together(results: dict[str, Detections], names: Sequence[str], processes: Processes) -> dict[str, Detections]:
+def joined_detections(
+    results: dict[str, Detections], names: Sequence[str], processes: Processes
+) -> dict[str, Detections]:
     """Joins the detections of all processes.
 
     Args:

@@ -22,9 +22,9 @@ from adatad_jax.errors import UserError
 from adatad_jax.evaluation.ground_truth import GroundTruth, counted, ground_truth_of
 from adatad_jax.evaluation.mean_ap import Metrics, mean_average_precision
 from adatad_jax.inference.predictor import Predictor, detect_windows
-from adatad_jax.inference.shared import share_videos, together
+from adatad_jax.inference.shared import joined_detections, share_videos
 from adatad_jax.postprocessing.detections import Detections
-from adatad_jax.postprocessing.video_classifier import VideoClassifier, check_classes, load_classifier
+from adatad_jax.postprocessing.video_classifier import VideoClassifier, check_annotated_classes, load_video_classifier
 
 _logger = logging.getLogger(__name__)
 
@@ -91,7 +91,7 @@ class Evaluation:
                 if video not in broken:
                     results[video] = found
                 bar.advance(task, count)
-        results = together(results, list(counts), processes)
+        results = joined_detections(results, list(counts), processes)
         if not results:
             raise UserError(f"{self.config.data.videos}: no video of the test subset can be read; see the list above")
         return results
@@ -125,12 +125,12 @@ def load_evaluation(config: Config, classes: tuple[str, ...]) -> Evaluation:
     classifier = None
     if config.test.classifier:
         topk, sqrt = config.test.classifier_topk, config.test.classifier_sqrt
-        classifier = load_classifier(config.test.classifier, subset.videos, topk=topk, sqrt=sqrt)
+        classifier = load_video_classifier(config.test.classifier, subset.videos, topk=topk, sqrt=sqrt)
     truth, names = ground_truth_of(subset.videos, classifier.classes if classifier is not None else classes)
     annotated = {names[label] for label in counted(truth, {}, names).positives}
     others = annotated - {ACTION, *config.data.ignore_labels}
     if classifier is not None:
-        check_classes(classifier, annotated, config.test.classifier)
+        check_annotated_classes(classifier, annotated, config.test.classifier)
     elif config.data.class_agnostic and others:
         raise UserError(
             f'the model is class-agnostic: all it finds is called "{ACTION}", but {config.data.annotations} '

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from adatad_jax.devices.memory import GIB
 from adatad_jax.models.layers import Dtype
-from adatad_jax.models.parameter_counts import Count, adapters_count, blocks_count, detector_count, together
+from adatad_jax.models.parameter_counts import Count, adapters_count, blocks_count, detector_count, sum_of_counts
 from adatad_jax.models.policy import MemoryPolicy
 from adatad_jax.models.sizes import CHUNK_FRAMES, CHUNK_TUBELETS, DetectorConfig, ViTConfig
 
@@ -83,7 +83,7 @@ class Work:
     @property
     def trained(self) -> int:
         """Returns the bytes of the parameters that are trained, or may be."""
-        trained = together(adapters_count(self.vit), detector_count(self.detector, self.vit.width))
+        trained = sum_of_counts(adapters_count(self.vit), detector_count(self.detector, self.vit.width))
         return 4 * (trained.total + (blocks_count(self.vit).total if self.is_full else 0))
 
     @property

@@ -26,7 +26,7 @@ class Count(NamedTuple):
         return Count(number * self.kernels, number * self.rest)
 
 
-def together(*counts: Count) -> Count:
+def sum_of_counts(*counts: Count) -> Count:
     """Returns the sum of counts."""
     return Count(*map(sum, zip(*counts, strict=True))) if counts else Count()
 
@@ -35,14 +35,14 @@ def blocks_count(vit: ViTConfig) -> Count:
     """Returns the count of a backbone without adapters, and without positions of a checkpoint."""
     c, hidden, pixels = vit.width, vit.mlp_hidden, TUBELET * vit.patch**2 * 3
     block = Count(4 * c * c + 2 * c * hidden, 2 * 2 * c + 2 * c + c + hidden + c)  # norms, q and v, proj, fc1, fc2
-    return together(Count(pixels * c, c), block.times(vit.depth))
+    return sum_of_counts(Count(pixels * c, c), block.times(vit.depth))
 
 
 def adapters_count(vit: ViTConfig) -> Count:
     """Returns the count of all adapters of a backbone."""
     c, h = vit.width, vit.tia_hidden
     convolution = Count(3 * h + h * h, 2 * h) if vit.temporal else Count()  # depthwise and pointwise
-    return together(Count(2 * c * h, h + c + 1), convolution).times(len(vit.tia_blocks))
+    return sum_of_counts(Count(2 * c * h, h + c + 1), convolution).times(len(vit.tia_blocks))
 
 
 def detector_count(config: DetectorConfig, features: int) -> Count:
@@ -58,7 +58,7 @@ def detector_count(config: DetectorConfig, features: int) -> Count:
     block = Count(4 * w * w + 8 * w * w + 3 * 3 * w, (4 + 2) * w + 3 * (2 + 1) * w + w + 4 * w + w)
     hidden = Count(3 * w * w, 2 * w).times(2 * config.head_convs)
     outputs = config.classes + 2
-    return together(
+    return sum_of_counts(
         *embed,
         block.times(config.stem + config.branch),
         Count(0, 2 * w * levels),  # the neck

@@ -16,7 +16,7 @@ from adatad_jax.console import progress_bar
 from adatad_jax.data.cache import read_entry, record_file
 from adatad_jax.data.frames import FrameSource
 from adatad_jax.data.loader import load_ahead, unwrap
-from adatad_jax.data.stored_features import FeatureWindows, Stored, features_file, read_features, write_features
+from adatad_jax.data.stored_features import FeatureWindows, StoredFeatures, features_file, read_features, write_features
 from adatad_jax.devices.mapping import map_over_devices
 from adatad_jax.devices.memory import GIB
 from adatad_jax.devices.placing import replicate
@@ -28,7 +28,7 @@ from adatad_jax.models.backbone import Backbone
 from adatad_jax.models.layers import Params
 from adatad_jax.models.sizes import CHUNK_FRAMES, CHUNK_TUBELETS, SIZES
 from adatad_jax.video import transforms
-from adatad_jax.weights.frozen import checksum
+from adatad_jax.weights.frozen import params_checksum
 
 CHUNKS_AT_ONCE = 64  # of a video, which are read together
 FORMAT = 1
@@ -51,7 +51,7 @@ class Missing(NamedTuple):
     video: str
     path: Path
     made_of: dict[str, Any]
-    kept: Stored | None
+    kept: StoredFeatures | None
     chunks: Chunks
 
 
@@ -84,7 +84,7 @@ def store_features(
         windows.subset.probes,
         onwards=True,
     )
-    weights = checksum(frozen["backbone"])
+    weights = params_checksum(frozen["backbone"])
     own = list(wanted)[processes.index :: processes.count]
     missing = _missing(windows.folder, {name: wanted[name] for name in own}, config, frames, weights)
     lacking = sum(len(one.chunks) for one in missing)
@@ -290,4 +290,4 @@ def _write(one: Missing, features: np.ndarray) -> None:
     chunks = one.chunks
     if one.kept is not None:
         chunks, features = np.concatenate([one.kept.chunks, chunks]), np.concatenate([one.kept.features, features])
-    write_features(one.path, Stored(one.made_of, chunks, features.astype(np.float32)))
+    write_features(one.path, StoredFeatures(one.made_of, chunks, features.astype(np.float32)))

@@ -7,7 +7,7 @@ from pathlib import Path
 from adatad_jax.config.clip_fields import FinetuningConfig, PretrainingConfig
 from adatad_jax.devices.processes import is_first
 from adatad_jax.pipelines.task import Run
-from adatad_jax.training.weights_and_biases import check_installed
+from adatad_jax.training.weights_and_biases import check_wandb
 from adatad_jax.weights.changes import Changes, check_fields, check_videos
 from adatad_jax.weights.run_folder import check_unlocked
 
@@ -20,7 +20,7 @@ def check_folder(workdir: Path, config: PretrainingConfig | FinetuningConfig) ->
     """
     if is_first():
         check_unlocked(workdir)
-    check_installed(config.train.wandb)
+    check_wandb(config.train.wandb)
 
 
 def make_run(

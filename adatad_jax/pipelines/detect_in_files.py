@@ -32,7 +32,7 @@ DRAWN = 40  # largest number of detections in a picture
 DONE, DONE_BEFORE, FAILED, LEFT = "done", "done before", "failed", "left to another process"
 
 
-class Options(NamedTuple):
+class DetectionOptions(NamedTuple):
     """Which detections to keep and which files to write.
 
     Attributes:
@@ -57,7 +57,7 @@ class Options(NamedTuple):
 def detect_files(
     detector: Detector,
     jobs: Sequence[Job],
-    options: Options,
+    options: DetectionOptions,
     console: Console,
     truth: Mapping[str, Sequence[Span]] = {},
 ) -> list[str]:
@@ -100,7 +100,7 @@ def detect_files(
 def _detect(
     detector: Detector,
     job: Job,
-    options: Options,
+    options: DetectionOptions,
     choose: Callable[[list[Detection]], list[Detection]],
     console: Console,
     truth: Sequence[Span],
@@ -133,7 +133,7 @@ def _detect(
     return DONE
 
 
-def _header(job: Job, detector: Detector, options: Options) -> dict[str, Any]:
+def _header(job: Job, detector: Detector, options: DetectionOptions) -> dict[str, Any]:
     """Returns what the outputs depend on, as JSON values; raises `UserError` if the file cannot be reached."""
     try:
         status = job.source.stat()
@@ -158,7 +158,7 @@ def _write(
     filling: Filling | None,
     header: Mapping[str, Any],
     found: list[Detection],
-    options: Options,
+    options: DetectionOptions,
     time_limit: float,
     console: Console,
     truth: Sequence[Span],

@@ -15,7 +15,7 @@ from rich.table import Table
 
 from adatad_jax.config.build import learner, make_loss
 from adatad_jax.config.fields import Config
-from adatad_jax.config.memory import Choice
+from adatad_jax.config.memory import MemoryChoice
 from adatad_jax.data.batch import Batch
 from adatad_jax.data.loader import training_batch
 from adatad_jax.devices.choice import Sharing, set_precision
@@ -33,7 +33,7 @@ from adatad_jax.training.choosing import has_checkpoint
 from adatad_jax.training.evaluating import is_evaluated
 from adatad_jax.training.flops import flops_per_window
 from adatad_jax.training.history import HISTORY_FILE
-from adatad_jax.training.memory import levers
+from adatad_jax.training.memory import memory_savings
 from adatad_jax.training.parameters import groups_table, parameter_groups, split, with_frozen_in
 from adatad_jax.training.state import TrainState, create_state
 from adatad_jax.weights.frozen import FROZEN_FOLDER
@@ -237,7 +237,7 @@ def _cost_rows(
     known: Known,
     plan: Plan[AdaTAD],
     flops: float | None,
-    choice: Choice,
+    choice: MemoryChoice,
     step: Measured,
     prediction: Measured,
 ) -> list[tuple[str, str]]:
@@ -251,7 +251,7 @@ def _cost_rows(
         ),
     ]
     if step.seconds is None or prediction.seconds is None:
-        less = ("what needs less memory", "; ".join(levers(config, of_device=True)))
+        less = ("what needs less memory", "; ".join(memory_savings(config, of_device=True)))
         return [*rows, ("time", step.why_not or prediction.why_not), less]
     rate = f", {_amount(flops * config.train.batch_size / step.seconds)}FLOP/s" if flops else ""
     rows.append(

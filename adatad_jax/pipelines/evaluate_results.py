@@ -11,7 +11,7 @@ from adatad_jax.annotations.records import Options
 from adatad_jax.errors import UserError
 from adatad_jax.evaluation.actions import combine
 from adatad_jax.evaluation.mean_ap import Metrics
-from adatad_jax.evaluation.results_file import Results, named, read_results, read_rows
+from adatad_jax.evaluation.results_file import Results, read_results, read_rows, with_class_names
 from adatad_jax.evaluation.results_forms import TASKS
 from adatad_jax.evaluation.results_labels import ClassList, pair_classes, read_class_list
 from adatad_jax.evaluation.summary import METRICS_FILE
@@ -80,7 +80,7 @@ def _read(args: argparse.Namespace, annotated: tuple[str, ...], class_list: Clas
         return read_results(args.results, annotated, class_list, args.task or "")
     paths = args.results, args.nouns
     verbs, nouns = (read_rows(path, task) for path, task in zip(paths, TASKS[:2], strict=True))
-    return named(combine(verbs, nouns, annotated, paths), annotated, class_list, args.results)
+    return with_class_names(combine(verbs, nouns, annotated, paths), annotated, class_list, args.results)
 
 
 def _files(folder: Path, videos: Sequence[str]) -> dict[str, Path]:

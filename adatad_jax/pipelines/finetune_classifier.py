@@ -30,7 +30,7 @@ from adatad_jax.pipelines.tested_videos import TestedVideos
 from adatad_jax.training.classification_loss import make_classification_loss
 from adatad_jax.training.clip_parameters import ENCODER
 from adatad_jax.training.layer_decay import layer_factors
-from adatad_jax.training.memory import clip_levers
+from adatad_jax.training.memory import clip_memory_savings
 from adatad_jax.training.parameters import HEAD
 from adatad_jax.training.state import TrainState
 from adatad_jax.weights.initialize import Initial
@@ -40,7 +40,9 @@ from adatad_jax.weights.initialize_clips import initialize_classifier, network_t
 def finetune(config: FinetuningConfig, workdir: Path, console: Console, processes: Processes = ALONE) -> TrainState:
     """Trains a classifier to the last epoch; see `training.train`."""
     open_task = functools.partial(Finetuning, config, workdir, console)
-    return training.train(open_task, functools.partial(clip_levers, config), config, workdir, console, processes)
+    return training.train(
+        open_task, functools.partial(clip_memory_savings, config), config, workdir, console, processes
+    )
 
 
 class Finetuning(Task[Classifier]):

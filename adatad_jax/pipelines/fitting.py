@@ -9,14 +9,14 @@ from rich.console import Console
 
 from adatad_jax.config.build import make_detector, make_vit
 from adatad_jax.config.fields import Config
-from adatad_jax.config.memory import Choice, budget_of, choose_policy
+from adatad_jax.config.memory import MemoryChoice, budget_of, choose_policy
 from adatad_jax.devices.choice import Sharing
 from adatad_jax.devices.memory import least_available
 from adatad_jax.devices.processes import ALONE, Processes
 from adatad_jax.inference.fitting import evaluated_chunks, inference_policy
 from adatad_jax.models.adatad import AdaTAD
 from adatad_jax.models.memory_estimate import Work
-from adatad_jax.training.memory import levers
+from adatad_jax.training.memory import memory_savings
 
 
 def training_policy(
@@ -27,7 +27,7 @@ def training_policy(
     console: Console,
     processes: Processes = ALONE,
     platform: str | None = None,
-) -> Choice:
+) -> MemoryChoice:
     """Chooses how a training fits its devices, and prints it; a run that is continued keeps what it has.
 
     Args:
@@ -48,7 +48,7 @@ def training_policy(
     smallest = config.with_fields({"model.remat": True, "model.attention_chunks": 1, "model.mlp_chunks": 1})
     backend = jax.default_backend() if platform is None else {"cuda": "gpu"}.get(platform, platform)
     work = training_work(config, sharing, classes, backend)
-    choice = choose_policy(config.model, work, budget, kept, levers(smallest, of_device=True))
+    choice = choose_policy(config.model, work, budget, kept, memory_savings(smallest, of_device=True))
     console.print(choice.describe(), highlight=False)
     return choice
 

@@ -15,7 +15,7 @@ from rich.console import Console
 from adatad_jax.config.fields import Config
 from adatad_jax.config.run_fields import ReadingConfig
 from adatad_jax.console import progress_bar, watched
-from adatad_jax.data.cache import Task, WriteError, cache_video, checksum, read_entry, record_file
+from adatad_jax.data.cache import CacheTask, WriteError, cache_video, checksum, read_entry, record_file
 from adatad_jax.data.paths import check_paths
 from adatad_jax.data.propose import resolve
 from adatad_jax.data.sampling import make_sampling
@@ -40,7 +40,7 @@ class Item:
       seconds: annotated length of the video.
     """
 
-    task: Task
+    task: CacheTask
     seconds: float
 
 
@@ -63,7 +63,7 @@ def prepare(config: Config, folder: Path, quality: int | None, workers: int, con
     config = config.with_fields({"data.cache": ""})  # with a cache, video files would be allowed to be missing
     check_paths(config, weights=False)
     config = resolve(config, console)
-    return fill(*find_videos(config, folder, quality), folder, config.data, workers, console)
+    return fill(*find_subset_videos(config, folder, quality), folder, config.data, workers, console)
 
 
 def fill(
@@ -136,7 +136,7 @@ def _tally_readers(sources: Sequence[Path], data: ReadingConfig) -> str:
         return tally(found for found in pool.map(reason, sources) if found is not None)
 
 
-def find_videos(config: Config, folder: Path, quality: int | None) -> tuple[list[Item], list[str]]:
+def find_subset_videos(config: Config, folder: Path, quality: int | None) -> tuple[list[Item], list[str]]:
     """Finds the videos of both subsets, and the short sides at which the cache lacks each of them.
 
     Args:
@@ -168,18 +168,19 @@ def find_videos(config: Config, folder: Path, quality: int | None) -> tuple[list
             seconds[video.name] = video.duration
     kept = make_sampling(data)
     tasks = {
-        name: Task(folder, name, path, tuple(sides[name]), kept, quality, data.reader) for name, path in files.items()
+        name: CacheTask(folder, name, path, tuple(sides[name]), kept, quality, data.reader)
+        for name, path in files.items()
     }
     return [Item(lacking(task), seconds[name]) for name, task in tasks.items()], list(missing.values())
 
 
-def lacking(task: Task) -> Task:
+def lacking(task: CacheTask) -> CacheTask:
     """Returns a task without the short sides at which the cache holds the video as it would be written now."""
     sides = (side for side in sorted(task.short_sides) if not _is_done(task, side))
     return replace(task, short_sides=tuple(sides))
 
 
-def _is_done(task: Task, short_side: int) -> bool:
+def _is_done(task: CacheTask, short_side: int) -> bool:
     entry = read_entry(record_file(task.folder, short_side, task.name))
     return entry is not None and entry.is_of(task.source, task.kept, task.quality)
 

@@ -7,9 +7,9 @@ from rich.console import Console
 
 from adatad_jax.config.clip_fields import ClipsConfig, FinetuningConfig, PretrainingConfig
 from adatad_jax.data.annotation_table import read_lengths
-from adatad_jax.data.cache import Task
+from adatad_jax.data.cache import CacheTask
 from adatad_jax.data.clip_labels import load_labels
-from adatad_jax.data.clip_videos import find_videos
+from adatad_jax.data.clip_videos import find_clip_videos
 from adatad_jax.data.paths import check_finetuning_paths, check_pretraining_paths
 from adatad_jax.data.sampling import EveryFrame
 from adatad_jax.pipelines.prepare_cache import Item, fill, lacking
@@ -21,7 +21,7 @@ def prepare_pretraining(
     """Decodes the videos that the cache of a pre-training lacks; see `prepare_cache.prepare`."""
     config = config.with_fields({"data.cache": "", "weights": ""})
     check_pretraining_paths(config)
-    files = find_videos(config.data)
+    files = find_clip_videos(config.data)
     return _fill(files, dict.fromkeys(files, (config.data.short_side,)), config.data, folder, quality, workers, console)
 
 
@@ -60,7 +60,10 @@ def _fill(
     there = {name: path for name, path in files.items() if path is not None}
     lengths, unreadable = read_lengths(there, data.threads, data.time_limit)
     items = [
-        Item(lacking(Task(folder, name, path, sides[name], EveryFrame(), quality, data.reader)), lengths[name].duration)
+        Item(
+            lacking(CacheTask(folder, name, path, sides[name], EveryFrame(), quality, data.reader)),
+            lengths[name].duration,
+        )
         for name, path in there.items()
         if name in lengths
     ]

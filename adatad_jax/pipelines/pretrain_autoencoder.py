@@ -15,7 +15,7 @@ from adatad_jax.config.clip_fields import PretrainingConfig
 from adatad_jax.conversion.networks import check_network
 from adatad_jax.data.cache import Images
 from adatad_jax.data.clip_batch import ClipBatch, clip_batches, stack_clips
-from adatad_jax.data.clip_videos import find_videos, usable_clips
+from adatad_jax.data.clip_videos import find_clip_videos, usable_clips
 from adatad_jax.data.clips import pretraining_clips
 from adatad_jax.data.fingerprint import clip_fingerprints
 from adatad_jax.data.paths import check_pretraining_paths
@@ -31,7 +31,7 @@ from adatad_jax.pipelines.clip_run import check_folder, make_run
 from adatad_jax.pipelines.reconstructions import CLIPS, Reconstructions
 from adatad_jax.pipelines.task import Measuring, Plan, Task
 from adatad_jax.training.clip_parameters import DECODER, ENCODER
-from adatad_jax.training.memory import clip_levers
+from adatad_jax.training.memory import clip_memory_savings
 from adatad_jax.training.pretraining_loss import make_pretraining_loss
 from adatad_jax.training.state import TrainState
 from adatad_jax.weights.initialize import Initial
@@ -43,7 +43,9 @@ _logger = logging.getLogger(__name__)
 def pretrain(config: PretrainingConfig, workdir: Path, console: Console, processes: Processes = ALONE) -> TrainState:
     """Trains a masked autoencoder to the last epoch; see `training.train`."""
     open_task = functools.partial(Pretraining, config, workdir, console)
-    return training.train(open_task, functools.partial(clip_levers, config), config, workdir, console, processes)
+    return training.train(
+        open_task, functools.partial(clip_memory_savings, config), config, workdir, console, processes
+    )
 
 
 class Pretraining(Task[MaskedAutoencoder]):
@@ -63,7 +65,7 @@ class Pretraining(Task[MaskedAutoencoder]):
         check_folder(workdir, config)
         check_pretraining_paths(config)
         self._config = config
-        videos = usable_clips(find_videos(config.data), config.data)
+        videos = usable_clips(find_clip_videos(config.data), config.data)
         self._clips = pretraining_clips(videos, config)
         self.sharing = share_devices(jax.devices(), config.train.batch_size, config.train.accumulate, chunks=1)
         self.batches = clip_batches(self._clips, config.data, self.sharing, jax.process_index())

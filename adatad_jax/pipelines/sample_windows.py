@@ -24,7 +24,7 @@ SAMPLES, FRAMES, DETECTIONS = 3, 8, 30  # windows, frames of each, detections dr
 _logger = logging.getLogger(__name__)
 
 
-class Sample(NamedTuple):
+class DrawnWindow(NamedTuple):
     """A window that is drawn at every evaluation.
 
     Attributes:
@@ -56,7 +56,7 @@ class SampleWindows:
           workdir: the run's folder; pictures go into its folder `samples`.
         """
         self._evaluation, self._folder = evaluation, workdir / SAMPLES_FOLDER
-        self._samples: list[Sample] | None = None
+        self._samples: list[DrawnWindow] | None = None
         self.pictures: dict[str, Path] = {}
 
     def draw(self, results: Mapping[str, Detections]) -> None:
@@ -75,7 +75,7 @@ class SampleWindows:
         except (UserError, OSError) as error:
             _logger.warning("%s: sample windows are not drawn (%s)", self._folder, error)
 
-    def _draw(self, number: int, sample: Sample, found: Detections | None) -> None:
+    def _draw(self, number: int, sample: DrawnWindow, found: Detections | None) -> None:
         from adatad_jax.outputs.timeline import draw_timeline  # matplotlib: the first step need not wait for it
 
         start, end, classes = sample.start, sample.end, self._evaluation.classes
@@ -108,10 +108,10 @@ class SampleWindows:
             if first < end and last > start
         ]
 
-    def _read(self, window: Window) -> Sample | None:
+    def _read(self, window: Window) -> DrawnWindow | None:
         try:
             images = self._evaluation.windows.strip(window, FRAMES)
         except UserError as error:
             _logger.warning("no picture of a window of %s: %s", window.video, error)
             return None
-        return Sample(window, *self._evaluation.windows.span(window), images, self._truth(window))
+        return DrawnWindow(window, *self._evaluation.windows.span(window), images, self._truth(window))

@@ -92,7 +92,7 @@ class Measuring(NamedTuple):
     pictures: Mapping[str, Path]
 
 
-class Batches(Protocol):
+class BatchSource(Protocol):
     """The training batches of a run, from any step on (`data.loader`).
 
     Attributes:
@@ -122,7 +122,7 @@ class Task(ABC, Generic[ModelT]):
     run: Run
     fingerprints: Mapping[str, Mapping[str, str]]
     sharing: Sharing
-    batches: Batches
+    batches: BatchSource
     samples: int
     frames: int
     segments: str

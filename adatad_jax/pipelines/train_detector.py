@@ -39,12 +39,12 @@ from adatad_jax.pipelines.sample_windows import SampleWindows
 from adatad_jax.pipelines.task import Measuring, Plan, Run, Task
 from adatad_jax.training.detection_loss import make_detection_loss
 from adatad_jax.training.forgiving import forgiving
-from adatad_jax.training.memory import levers
+from adatad_jax.training.memory import memory_savings
 from adatad_jax.training.optimizer import group_rates, make_optimizer, make_optimizer_config
 from adatad_jax.training.parameters import detector_groups, group_norms
 from adatad_jax.training.state import TrainState
 from adatad_jax.training.step import make_train_step, map_step
-from adatad_jax.training.weights_and_biases import check_installed
+from adatad_jax.training.weights_and_biases import check_wandb
 from adatad_jax.weights.changes import Changes, check_fields, check_videos
 from adatad_jax.weights.initialize import Initial, initialize, parameter_shapes
 from adatad_jax.weights.restore import keep_open_fields
@@ -87,7 +87,7 @@ def train(config: Config, workdir: Path, console: Console, processes: Processes 
     def open_task() -> DetectorTraining:
         return DetectorTraining(check_inputs(config, workdir, console))
 
-    return training.train(open_task, functools.partial(levers, config), config, workdir, console, processes)
+    return training.train(open_task, functools.partial(memory_savings, config), config, workdir, console, processes)
 
 
 class DetectorTraining(Task[AdaTAD]):
@@ -154,7 +154,7 @@ def check_inputs(config: Config, workdir: Path, console: Console) -> Inputs:
     if is_first():
         check_unlocked(workdir)
     check_paths(config)
-    check_installed(config.train.wandb)
+    check_wandb(config.train.wandb)
     config = resolve(keep_open_fields(config, workdir), console)
     classes = load_classes(config)
     fields = check_fields(workdir, config, classes)

@@ -38,7 +38,7 @@ from adatad_jax.weights.run_folder import read_policy
 
 def train(
     open_task: Callable[[], Task[Any]],
-    levers: Callable[[bool], Sequence[str]],
+    savings: Callable[[bool], Sequence[str]],
     config: RunConfig,
     workdir: Path,
     console: Console,
@@ -48,7 +48,7 @@ def train(
 
     Args:
       open_task: reads and checks the inputs; nothing is computed or written before.
-      levers: what makes the run need less memory (`faults_explained`).
+      savings: what makes the run need less memory (`faults_explained`).
       config: of the run; fields may be open.
       workdir: the run's folder.
       console: where to report.
@@ -65,7 +65,7 @@ def train(
       Left: SIGTERM, SIGINT, SIGHUP or a notice of preemption asked the run to leave. Its state is saved; the same call
         continues it. While this runs in the main thread, these signals are handled.
     """
-    with leaves_when_asked(config.train.grace, console) as leaving, faults_explained(levers):
+    with leaves_when_asked(config.train.grace, console) as leaving, faults_explained(savings):
         set_precision(config.model.dtype)
         return _train(open_task(), workdir, console, leaving, processes)
 

@@ -64,7 +64,7 @@ class VideoClassifier:
         )
 
 
-def load_classifier(path: str | Path, videos: Iterable[str], *, topk: int, sqrt: bool) -> VideoClassifier:
+def load_video_classifier(path: str | Path, videos: Iterable[str], *, topk: int, sqrt: bool) -> VideoClassifier:
     """Reads a file of class scores in the form described in the module's docstring.
 
     Scores are used as they are, without a softmax, whatever they sum to. Of equal scores, the class named first comes
@@ -116,7 +116,7 @@ def load_classifier(path: str | Path, videos: Iterable[str], *, topk: int, sqrt:
     return VideoClassifier(classes, best, sqrt)
 
 
-def check_classes(classifier: VideoClassifier, annotated: Iterable[str], path: str | Path) -> None:
+def check_annotated_classes(classifier: VideoClassifier, annotated: Iterable[str], path: str | Path) -> None:
     """Checks that the annotated labels are among the classifier's classes.
 
     A label that is not causes only a warning: its class scores 0.

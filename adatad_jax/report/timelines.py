@@ -55,7 +55,7 @@ class Bar(NamedTuple):
     opacity: float = 1.0
 
 
-class Row(NamedTuple):
+class TimelineRow(NamedTuple):
     """A class: its annotated segments, and its detections in lanes."""
 
     name: str
@@ -87,7 +87,7 @@ class Timeline:
     segments: int
     detections: int
     crowded: int
-    rows: list[Row]
+    rows: list[TimelineRow]
     ticks: list[tuple[float, str]]
     images: list[str]
     problem: str
@@ -165,7 +165,7 @@ def lay_out(
             title = f"{name} {score:.2f}, {_span(found.segments[index])}, {verdict}"
             bar = _bar(found.segments[index], seconds, title, segment >= 0)
             drawn.append(bar._replace(lane=lane, score=f"{score:.2f}", opacity=opacity))
-        rows.append(Row(name, annotated, drawn, 1 + max((bar.lane for bar in drawn), default=-1)))
+        rows.append(TimelineRow(name, annotated, drawn, 1 + max((bar.lane for bar in drawn), default=-1)))
     ticks = _ticks(seconds)
     return Timeline(video, ap, seconds, len(segments), len(found), crowded, rows, ticks, images, problem)
 

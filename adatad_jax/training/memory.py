@@ -6,7 +6,7 @@ from adatad_jax.config.fields import Config
 from adatad_jax.config.run_fields import RunConfig
 
 
-def levers(config: Config, of_device: bool) -> list[str]:
+def memory_savings(config: Config, of_device: bool) -> list[str]:
     """Lists what makes a run need less memory, in the order in which to try.
 
     Args:
@@ -36,8 +36,8 @@ def levers(config: Config, of_device: bool) -> list[str]:
     return _listed(found | _of_test(config.test.batch_size))
 
 
-def clip_levers(config: PretrainingConfig | FinetuningConfig, of_device: bool) -> list[str]:
-    """Lists what makes a training on clips need less memory, as `levers`."""
+def clip_memory_savings(config: PretrainingConfig | FinetuningConfig, of_device: bool) -> list[str]:
+    """Lists what makes a training on clips need less memory, as `memory_savings`."""
     found = {
         "model.remat=True: the encoder's activations are computed twice, not kept": not config.model.remat,
         "model.dtype=bfloat16: activations of half the size": config.model.dtype == "float32",
@@ -73,5 +73,5 @@ def _of_batch(config: RunConfig, of_device: bool) -> dict[str, bool]:
 
 def _listed(found: dict[str, bool]) -> list[str]:
     """Returns the options that are left, and what helps in any case."""
-    listed = [f"--config.{lever}" for lever, is_left in found.items() if is_left]
+    listed = [f"--config.{saving}" for saving, is_left in found.items() if is_left]
     return [*listed, "a device, or a machine, with more memory"]

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from adatad_jax.training.scores import Record, rank_of
+from adatad_jax.training.scores import EpochRecord, rank_of
 
 LATEST, BEST = "latest", "best"
 Choice = int | str  # of a checkpoint: a step, `LATEST` or `BEST`
@@ -20,7 +20,7 @@ class Retention:
         record then gets the score.
     """
 
-    def __init__(self, latest: int, evaluated: bool, records: Sequence[Record] = ()) -> None:
+    def __init__(self, latest: int, evaluated: bool, records: Sequence[EpochRecord] = ()) -> None:
         """Prepares to decide.
 
         Args:
@@ -28,7 +28,7 @@ class Retention:
           evaluated: whether those of all evaluated epochs are kept too.
           records: of the run's history so far.
         """
-        self.epochs: dict[int, Record] = {record["step"]: record for record in records}
+        self.epochs: dict[int, EpochRecord] = {record["step"]: record for record in records}
         self._latest, self._evaluated = latest, evaluated
 
     def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> Sequence[bool]:
@@ -37,7 +37,7 @@ class Retention:
         return [info.step in kept for info in checkpoints]
 
 
-def kept_steps(steps: Sequence[int], epochs: Mapping[int, Record], latest: int, evaluated: bool) -> set[int]:
+def kept_steps(steps: Sequence[int], epochs: Mapping[int, EpochRecord], latest: int, evaluated: bool) -> set[int]:
     """Selects the checkpoints that are kept.
 
     Args:
@@ -53,7 +53,7 @@ def kept_steps(steps: Sequence[int], epochs: Mapping[int, Record], latest: int, 
     return {*ends[-latest:], *inside[-KEPT_INSIDE:], *scored, *([] if best is None else [best])}
 
 
-def best_step(steps: Collection[int], epochs: Mapping[int, Record]) -> int | None:
+def best_step(steps: Collection[int], epochs: Mapping[int, EpochRecord]) -> int | None:
     """Returns the step of the best evaluation, the earliest of equal ones; None if none of the steps was evaluated.
 
     Args:

@@ -82,7 +82,7 @@ def code_state(folder: Path) -> dict[str, Any] | None:
     return {"commit": commit, "dirty": bool(changed)}
 
 
-class Record(NamedTuple):
+class RunRecord(NamedTuple):
     """The record of a run as a new start finds it.
 
     Attributes:
@@ -98,7 +98,7 @@ class Record(NamedTuple):
 
 @contextlib.contextmanager
 def recorded(
-    workdir: Path, record: Record, facts: Mapping[str, Any], meter: Meter, leaving: Leaving | None = None
+    workdir: Path, record: RunRecord, facts: Mapping[str, Any], meter: Meter, leaving: Leaving | None = None
 ) -> Iterator[None]:
     """Adds a start to a run's record, and writes how it ended when the block ends.
 
@@ -148,13 +148,13 @@ def recorded(
             _logger.warning("%s", error)
 
 
-def read_record(workdir: Path) -> Record:
+def read_record(workdir: Path) -> RunRecord:
     """Reads the record of a run; where the folder has none, it has a new id and no start.
 
     A record that is damaged, or of a newer version, is put aside, with a warning.
     """
     path, reached = workdir / RUN_FILE, last_step(workdir)
-    fresh = Record(secrets.token_hex(4), [], reached)
+    fresh = RunRecord(secrets.token_hex(4), [], reached)
     if not path.exists():
         return fresh
     try:
@@ -162,7 +162,7 @@ def read_record(workdir: Path) -> Record:
         if int(content["format"]) > FORMAT:
             raise ValueError(f"format {content['format']}, of a newer version of adatad_jax")
         starts = [{**start, "step": int(start["step"]), "end": start["end"]} for start in content["starts"]]
-        return Record(str(content["id"]), starts, reached)
+        return RunRecord(str(content["id"]), starts, reached)
     except (ValueError, KeyError, TypeError) as error:
         aside = path.with_name(f"{path.name}.damaged")
         path.replace(aside)

@@ -6,7 +6,7 @@ Imports no library, as every command needs the names.
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-Record = Mapping[str, Any]  # of an epoch
+EpochRecord = Mapping[str, Any]  # of an epoch
 
 
 class Score(NamedTuple):
@@ -34,12 +34,12 @@ SCORES = (
 )
 
 
-def score_of(record: Record) -> Score | None:
+def score_of(record: EpochRecord) -> Score | None:
     """Returns the score that an epoch's record has; None if the epoch was not evaluated."""
     return next((score for score in SCORES if score.key in record), None)
 
 
-def rank_of(record: Record) -> float | None:
+def rank_of(record: EpochRecord) -> float | None:
     """Returns a number that is higher for the better of two records; None if the epoch was not evaluated."""
     score = score_of(record)
     if score is None:
@@ -47,13 +47,13 @@ def rank_of(record: Record) -> float | None:
     return float(record[score.key]) if score.is_share else -float(record[score.key])
 
 
-def in_words(record: Record) -> str:
+def in_words(record: EpochRecord) -> str:
     """Returns the score of an epoch in words; empty if it was not evaluated."""
     score = score_of(record)
     return "" if score is None else score.describe(record[score.key])
 
 
-def scalars(record: Record) -> dict[str, float]:
+def scalars(record: EpochRecord) -> dict[str, float]:
     """Returns the numbers of an epoch's evaluation by the names that TensorBoard shows; none without one."""
     if score_of(record) is None:
         return {}

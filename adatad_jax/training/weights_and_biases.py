@@ -14,7 +14,7 @@ OFF = "off"
 _logger = logging.getLogger(__name__)
 
 
-def check_installed(mode: str) -> None:
+def check_wandb(mode: str) -> None:
     """Raises `UserError` if `train.wandb` asks for a library that is not installed."""
     if mode != OFF and importlib.util.find_spec("wandb") is None:
         raise UserError(

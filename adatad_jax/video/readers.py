@@ -35,11 +35,11 @@ def reason_for_pyav(reader: str, path: Path) -> str:
     Raises:
       UserError: the file cannot be read; or decord is wanted and not installed.
     """
-    check_installed(reader)
+    check_reader(reader)
     return decord_reader.judge(path).against if reader == DECORD else ""
 
 
-def check_installed(reader: str) -> None:
+def check_reader(reader: str) -> None:
     """Raises `UserError` if a reader is not installed."""
     if reader == DECORD and not decord_reader.is_installed():
         raise UserError(

@@ -56,7 +56,7 @@ def steady_frames(clock: NDArray[np.float64], fps: float, rate: float = 0.0) -> 
     return shown
 
 
-class Layout(NamedTuple):
+class SteadyFrames(NamedTuple):
     """How a video is read at a constant rate.
 
     Attributes:
@@ -80,7 +80,7 @@ class Layout(NamedTuple):
         return self.source_fps if self.as_it_is else len(self.indices) / self.duration
 
 
-def lay_out(path: Path, fps: float | None = None, rate: float = 0.0) -> Layout:
+def steady_layout(path: Path, fps: float | None = None, rate: float = 0.0) -> SteadyFrames:
     """Lays a video out at a constant rate; only packets are read.
 
     Args:
@@ -94,7 +94,7 @@ def lay_out(path: Path, fps: float | None = None, rate: float = 0.0) -> Layout:
     index = scan(path)
     clock = index.clock(fps)
     source = fps or index.fps
-    return Layout(steady_frames(clock, source, rate), float(clock[-1]), source)
+    return SteadyFrames(steady_frames(clock, source, rate), float(clock[-1]), source)
 
 
 def open_steady(
@@ -103,20 +103,20 @@ def open_steady(
     """Opens a video at a constant rate.
 
     Args:
-      path, fps, rate: as for `lay_out`.
+      path, fps, rate: as for `steady_layout`.
       filling, reader: as for `open_with`.
 
     Raises:
-      UserError: as `lay_out` and `open_with`.
+      UserError: as `steady_layout` and `open_with`.
     """
-    layout = lay_out(path, fps, rate)
+    layout = steady_layout(path, fps, rate)
     return SteadyReader(open_with(reader, path, filling), layout)
 
 
 class SteadyReader:
     """A `VideoReader` of a video at a constant rate."""
 
-    def __init__(self, reader: VideoReader, layout: Layout) -> None:
+    def __init__(self, reader: VideoReader, layout: SteadyFrames) -> None:
         """Wraps a reader of the file's own frames."""
         self._reader = reader
         self._indices = layout.indices

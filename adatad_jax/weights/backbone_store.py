@@ -133,7 +133,7 @@ def backbone_of(file: TensorFile) -> LoadedBackbone:
 
 
 def _load_folder(path: Path) -> LoadedBackbone:
-    record, params = folders.read_record(path), folders.read_tree(path / PARAMS_FOLDER)
+    record, params = folders.read_conversion(path), folders.read_tree(path / PARAMS_FOLDER)
     unused = read_tensors(path / UNUSED_FILE).tensors if record["left_out"] else {}
     if unused.keys() != record["left_out"].keys():
         raise ValueError(f"{UNUSED_FILE} does not hold what {SUMMARY_FILE} says was left out")

@@ -59,7 +59,7 @@ def _kind(vit: ViTConfig) -> tuple[bool, bool, bool]:
     return bool(vit.tia_blocks), vit.side, vit.temporal
 
 
-class Choice(NamedTuple):
+class ChosenConfig(NamedTuple):
     """What the tensors of a detector checkpoint do not show.
 
     Attributes:
@@ -79,7 +79,7 @@ def choose_config(
     published: Sequence[Path],
     overrides: Sequence[str] = (),
     record: Mapping[str, Any] | None = None,
-) -> Choice:
+) -> ChosenConfig:
     """Chooses the configuration of a detector checkpoint, with its class list.
 
     The choice is the given configuration, or else the one that the file holds, or else the only published one that
@@ -105,7 +105,7 @@ def choose_config(
             raise UserError(
                 f"{source}: its tensors do not fit the configuration that it holds:\n  " + "\n  ".join(problems)
             )
-        return Choice(config, own, words)
+        return ChosenConfig(config, own, words)
     if config is None:
         config, words = _published(shown, source, published, overrides)
     elif missing := open_fields(config):
@@ -120,14 +120,14 @@ def choose_config(
         )
     if own:
         check_classes(source, own, config)
-        return Choice(config, own, words)
+        return ChosenConfig(config, own, words)
     if not _classes_at_hand(config):
         raise UserError(
             f"{source}: has {shown.classes} classes, but does not hold their names, and the class list of the "
             f"configuration ({words}) is not there: config.data.classes={config.data.classes!r}. Give "
             f"--config.data.classes=FILE: {shown.classes} labels, one per line, in the order of the training"
         )
-    return Choice(config, load_classes(config), words)
+    return ChosenConfig(config, load_classes(config), words)
 
 
 def _published(shown: Shown, source: Path, published: Sequence[Path], overrides: Sequence[str]) -> tuple[Config, str]:

@@ -15,7 +15,7 @@ from adatad_jax.conversion.torch_file import TensorFile, foreign_note, read_tens
 from adatad_jax.conversion.videomae import convert_backbone
 from adatad_jax.errors import UserError
 from adatad_jax.weights.backbone_store import save_backbone
-from adatad_jax.weights.choose_config import Choice, choose_config
+from adatad_jax.weights.choose_config import ChosenConfig, choose_config
 from adatad_jax.weights.detector_store import save_detector
 
 LABELS_SHOWN = 20
@@ -119,7 +119,7 @@ def _convert_detector(
 
 def read_detector(
     source: Path, config: Config | None, published: Sequence[Path], overrides: Sequence[str] = ()
-) -> tuple[ConvertedDetector, Choice]:
+) -> tuple[ConvertedDetector, ChosenConfig]:
     """Converts a whole detector in memory.
 
     Args:

@@ -26,7 +26,7 @@ from adatad_jax.weights.run_folder import CONFIG_FILE, write_config
 EMA_FOLDER = "ema"
 
 
-class Stored(NamedTuple):
+class StoredDetector(NamedTuple):
     """What a converted detector's folder holds, except for its configuration; see `ConvertedDetector`.
 
     Attributes:
@@ -88,19 +88,19 @@ def save_detector(
         write_text(partial / SUMMARY_FILE, json.dumps({**record, **counts}, indent=1) + "\n")
 
 
-def load_detector(folder: Path) -> Stored:
+def load_detector(folder: Path) -> StoredDetector:
     """Reads parameters, averages and unused tensors kept for export.
 
     Raises:
       UserError: the folder is damaged, or a part of it is missing.
     """
     try:
-        record, params = folders.read_record(folder), folders.read_tree(folder / PARAMS_FOLDER)
+        record, params = folders.read_conversion(folder), folders.read_tree(folder / PARAMS_FOLDER)
         ema = folders.read_tree(folder / EMA_FOLDER) if record["averages"] else {}
         unused = read_unused(folder)
         if (len(ema), _count(unused)) != (record["averages"], record["passengers"]):
             raise ValueError(f"{EMA_FOLDER}/ or {UNUSED_FILE} does not hold what {SUMMARY_FILE} says")
-        return Stored(params, ema, unused, record["source"])
+        return StoredDetector(params, ema, unused, record["source"])
     # The libraries raise many types for damaged files. A missing entry means an older version.
     except Exception as error:
         raise UserError(

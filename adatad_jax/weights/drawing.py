@@ -10,7 +10,7 @@ from adatad_jax.devices.compilation import uncollected
 from adatad_jax.models.layers import Params
 
 
-def draw(init: Callable[[jax.Array], Any], seed: int, wanted: Callable[[tuple[str, ...]], bool]) -> Params:
+def draw_parameters(init: Callable[[jax.Array], Any], seed: int, wanted: Callable[[tuple[str, ...]], bool]) -> Params:
     """Returns the tree of a model's parameters: those that are wanted are drawn, the others are shapes and dtypes.
 
     Args:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from adatad_jax.conversion import folders
-from adatad_jax.conversion.beside import Decoder, Head, read_decoder, read_head, read_norm
+from adatad_jax.conversion.beside import ClassifierBeside, DecoderBeside, read_decoder, read_head, read_norm
 from adatad_jax.conversion.folders import SUMMARY_FILE
 from adatad_jax.conversion.hugging_face import model_config
 from adatad_jax.conversion.layout import decoder_leaves, encoder_leaves, head_leaves
@@ -32,8 +32,8 @@ class _Whole(NamedTuple):
 
     backbone: LoadedBackbone
     norm: Params | None
-    decoder: Decoder | None
-    head: Head | None
+    decoder: DecoderBeside | None
+    head: ClassifierBeside | None
 
 
 def is_network(source: Path) -> bool:

@@ -38,7 +38,7 @@ from adatad_jax.weights.backbone_store import (
     load_backbone,
 )
 from adatad_jax.weights.clip_run import backbone_of_run, is_clip_run, read_clip_run
-from adatad_jax.weights.detector_store import Stored, is_converted, read_unused
+from adatad_jax.weights.detector_store import StoredDetector, is_converted, read_unused
 from adatad_jax.weights.load import load_trained
 from adatad_jax.weights.restore import restore_config
 from adatad_jax.weights.run_folder import CONFIG_FILE, FIXED_FIELDS, LOCK_FILE
@@ -57,7 +57,7 @@ INPUT_FIELDS = (
 )
 
 
-class Detector(NamedTuple):
+class WholeDetector(NamedTuple):
     """A whole detector to start from.
 
     Attributes:
@@ -77,7 +77,7 @@ class Detector(NamedTuple):
     unused: Tensors
 
 
-def read_weights(path: Path, step: str = LATEST) -> LoadedBackbone | Detector:
+def read_weights(path: Path, step: str = LATEST) -> LoadedBackbone | WholeDetector:
     """Reads what a run may start from: a backbone, or a whole detector.
 
     Runs of pre-training and of clip classification give a backbone.
@@ -101,7 +101,7 @@ def read_weights(path: Path, step: str = LATEST) -> LoadedBackbone | Detector:
     return read_trained(path, int(step) if step.isdecimal() else step)
 
 
-def read_trained(path: Path, step: Choice = LATEST) -> LoadedBackbone | Detector:
+def read_trained(path: Path, step: Choice = LATEST) -> LoadedBackbone | WholeDetector:
     """Reads a backbone, with what is beside it, or a whole detector.
 
     Args:
@@ -139,28 +139,32 @@ def _refuse_part_of_run(path: Path) -> None:
             )
 
 
-def _of_folder(path: Path, step: Choice) -> Detector:
+def _of_folder(path: Path, step: Choice) -> WholeDetector:
     """Reads a checkpoint of a run, or a converted detector."""
     trained = load_trained(path, step=step)
     unused = read_unused(path)[STATE]
     if is_converted(path):
         unused = _of_backbone(unused)
     fields = trained.config.flat()
-    return Detector(trained.params, make_vit(trained.config.model), fields, trained.classes, trained.origin, unused)
+    return WholeDetector(
+        trained.params, make_vit(trained.config.model), fields, trained.classes, trained.origin, unused
+    )
 
 
-def _of_file(file: TensorFile) -> Detector:
+def _of_file(file: TensorFile) -> WholeDetector:
     """Converts a checkpoint of the PyTorch release; names of classes are known if this package wrote it."""
     shown = read_dimensions(file.tensors, file.path)
     converted = convert_detector(file, shown.model())
-    stored = Stored(converted.params, converted.ema, {}, file.path.name)
+    stored = StoredDetector(converted.params, converted.ema, {}, file.path.name)
     if file.record:
         config = restore_config(file.record["config"], file.path)
         vit, fields, classes = make_vit(config.model), config.flat(), tuple(file.record["classes"])
     else:
         vit, fields, classes = shown.backbone, _shown_fields(shown), None
     unused = _of_backbone(converted.unused[STATE])
-    return Detector(stored.averaged(), vit, fields, classes, f"{file.path}: {' and '.join(converted.states)}", unused)
+    return WholeDetector(
+        stored.averaged(), vit, fields, classes, f"{file.path}: {' and '.join(converted.states)}", unused
+    )
 
 
 def _shown_fields(shown: Shown) -> dict[str, Any]:
@@ -182,7 +186,7 @@ def _of_backbone(unused: Tensors) -> Tensors:
     }
 
 
-def is_left_open(path: tuple[str, ...], detector: Detector, vit: ViTConfig, classes: tuple[str, ...]) -> bool:
+def is_left_open(path: tuple[str, ...], detector: WholeDetector, vit: ViTConfig, classes: tuple[str, ...]) -> bool:
     """Tells whether a model's parameter has to be drawn because a detector may not give all of its numbers.
 
     Args:
@@ -200,14 +204,14 @@ def is_left_open(path: tuple[str, ...], detector: Detector, vit: ViTConfig, clas
     return not set(classes) <= set(detector.classes)
 
 
-def _outputs(detector: Detector) -> int:
+def _outputs(detector: WholeDetector) -> int:
     """Returns for how many classes a detector has outputs."""
     found = flax.traverse_util.flatten_dict(detector.params["detector"])
     return int(found[(*CLASSIFIER, "bias")].shape[0])
 
 
 def take_detector(
-    params: Params, detector: Detector, model: AdaTAD, config: Config, classes: tuple[str, ...]
+    params: Params, detector: WholeDetector, model: AdaTAD, config: Config, classes: tuple[str, ...]
 ) -> tuple[Params, str]:
     """Replaces a model's parameters by those of a detector.
 
@@ -252,7 +256,7 @@ def take_detector(
     return {**params, "backbone": backbone, "detector": head}, "\n".join(filter(None, notes))
 
 
-def _take_backbone(params: Params, detector: Detector, vit: ViTConfig, source: Path) -> tuple[Params, str]:
+def _take_backbone(params: Params, detector: WholeDetector, vit: ViTConfig, source: Path) -> tuple[Params, str]:
     """Returns the backbone's part of the tree, and what became of the adapters."""
     same = dataclasses.replace(detector.vit, drop_path=vit.drop_path) == vit
     if same and _shapes(detector.params["backbone"]) == _shapes(params["backbone"]):  # no copy of a large backbone
@@ -262,7 +266,7 @@ def _take_backbone(params: Params, detector: Detector, vit: ViTConfig, source: P
     return insert_backbone(params, backbone, vit, source)["backbone"], note
 
 
-def _loaded(detector: Detector) -> LoadedBackbone:
+def _loaded(detector: WholeDetector) -> LoadedBackbone:
     """Returns the backbone and the adapters of a detector as they are read from a converted backbone."""
     backbone, vit = detector.params["backbone"], detector.vit
     stacks: dict[tuple[str, ...], list[np.ndarray]] = {}
@@ -297,7 +301,7 @@ def _shapes(tree: Params) -> dict[tuple[str, ...], tuple[int, ...]]:
     return {path: tuple(leaf.shape) for path, leaf in flax.traverse_util.flatten_dict(tree).items()}
 
 
-def _take_head(model: Params, detector: Detector, classes: tuple[str, ...], source: Path) -> tuple[Params, str]:
+def _take_head(model: Params, detector: WholeDetector, classes: tuple[str, ...], source: Path) -> tuple[Params, str]:
     """Returns the detector's part of the tree, with outputs for other classes, and what became of the classes."""
     wanted = flax.traverse_util.flatten_dict(model)
     found = flax.traverse_util.flatten_dict(detector.params["detector"])

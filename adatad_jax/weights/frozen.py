@@ -37,7 +37,7 @@ def write_frozen(workdir: Path, frozen: Params) -> None:
     if jax.tree.leaves(frozen):
         with folders.whole(folder, folders.size_of(frozen)) as partial:
             folders.write_tree(partial / folders.PARAMS_FOLDER, frozen)
-            (partial / CHECKSUM_FILE).write_text(f"{checksum(frozen):08x}\n")
+            (partial / CHECKSUM_FILE).write_text(f"{params_checksum(frozen):08x}\n")
             checksums.write_list(partial)
 
 
@@ -68,7 +68,7 @@ def read_frozen(workdir: Path, saved: Saved) -> Params:
         if len(jax.tree.leaves(frozen)) != wanted:
             raise ValueError(f"{len(jax.tree.leaves(frozen))} arrays, expected {wanted}")
         written = int((folder / CHECKSUM_FILE).read_text(), 16)
-        if written != (found := checksum(frozen)):
+        if written != (found := params_checksum(frozen)):
             raise ValueError(f"the arrays' CRC-32 is {found:08x}, expected {written:08x}")
     except checksums.Damaged as error:
         raise UserError(f"{error}; {_AGAIN}") from error
@@ -80,7 +80,7 @@ def read_frozen(workdir: Path, saved: Saved) -> Params:
     return frozen
 
 
-def checksum(tree: Params) -> int:
+def params_checksum(tree: Params) -> int:
     """Returns the CRC-32 of all arrays."""
     value = 0
     for leaf in jax.tree.leaves(tree):

@@ -14,8 +14,8 @@ from adatad_jax.models.adatad import AdaTAD
 from adatad_jax.models.layers import Params
 from adatad_jax.models.sizes import CHUNK_FRAMES
 from adatad_jax.weights.backbone_store import ADAPTERS, LoadedBackbone, adapters_note, insert_backbone
-from adatad_jax.weights.drawing import draw
-from adatad_jax.weights.from_detector import Detector, is_left_open, read_weights, take_detector
+from adatad_jax.weights.drawing import draw_parameters
+from adatad_jax.weights.from_detector import WholeDetector, is_left_open, read_weights, take_detector
 
 _logger = logging.getLogger(__name__)
 
@@ -49,12 +49,16 @@ def initialize(model: AdaTAD, config: Config, classes: tuple[str, ...]) -> Initi
     weights = Path(config.weights)
     backbone = read_weights(weights, config.weights_step)
     init = functools.partial(_init, model, config)
-    if isinstance(backbone, Detector):
-        params = draw(init, config.seed, lambda path: is_left_open(path, backbone, model.vit, classes))
+    if isinstance(backbone, WholeDetector):
+        params = draw_parameters(init, config.seed, lambda path: is_left_open(path, backbone, model.vit, classes))
         whole, summary = take_detector(params, backbone, model, config, classes)
         return Initial(whole, summary, backbone.unused)
     with_adapters = backbone.adapters is not None
-    params = draw(init, config.seed, lambda path: path[0] != "backbone" or (ADAPTERS in path and not with_adapters))
+
+    def is_wanted(path: tuple[str, ...]) -> bool:
+        return path[0] != "backbone" or (ADAPTERS in path and not with_adapters)
+
+    params = draw_parameters(init, config.seed, is_wanted)
     summary = "\n".join(filter(None, (backbone.summary, adapters_note(backbone, model.vit))))
     inserted = insert_backbone(params, backbone, model.vit, weights)
     warn_of_pre_training(backbone, config)
@@ -83,7 +87,7 @@ def initial_shapes(model: AdaTAD, config: Config) -> Params:
     weights = Path(config.weights)
     if config.weights and weights.exists():
         found = read_weights(weights, config.weights_step)
-        brought = found.params["backbone"] if isinstance(found, Detector) else found.params
+        brought = found.params["backbone"] if isinstance(found, WholeDetector) else found.params
         if "pos_embed" in brought:
             shapes["backbone"]["pos_embed"] = jax.ShapeDtypeStruct(brought["pos_embed"].shape, jnp.float32)
     return shapes

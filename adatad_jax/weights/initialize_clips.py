@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from adatad_jax.config.clip_fields import FinetuningConfig, PretrainingConfig
-from adatad_jax.conversion.beside import Decoder, Head, read_decoder, read_head, read_norm
+from adatad_jax.conversion.beside import ClassifierBeside, DecoderBeside, read_decoder, read_head, read_norm
 from adatad_jax.conversion.networks import Network, first_parameters, network_shapes
 from adatad_jax.errors import UserError
 from adatad_jax.models.autoencoder import MaskedAutoencoder
@@ -19,8 +19,8 @@ from adatad_jax.models.layers import Params
 from adatad_jax.models.sizes import AutoencoderConfig
 from adatad_jax.weights.backbone_store import LoadedBackbone, fit_backbone, refuse
 from adatad_jax.weights.class_names import names_of
-from adatad_jax.weights.drawing import draw
-from adatad_jax.weights.from_detector import Detector, about_classes, read_weights
+from adatad_jax.weights.drawing import draw_parameters
+from adatad_jax.weights.from_detector import WholeDetector, about_classes, read_weights
 from adatad_jax.weights.initialize import Initial
 
 NORM = "norm"  # in the encoder, after its last block
@@ -103,7 +103,7 @@ def _read(config: PretrainingConfig | FinetuningConfig) -> LoadedBackbone | None
     if not config.weights:
         return None
     backbone = read_weights(Path(config.weights), config.weights_step)
-    if isinstance(backbone, Detector):
+    if isinstance(backbone, WholeDetector):
         raise UserError(
             f"{config.weights}: a whole detector, where a VideoMAE is expected: a .pth, a folder of "
             "convert/pth_to_flax.py, or the folder of a run of pre-training or fine-tuning"
@@ -113,7 +113,7 @@ def _read(config: PretrainingConfig | FinetuningConfig) -> LoadedBackbone | None
 
 def _from_seed(model: Network, seed: int) -> Initial:
     """Draws all parameters."""
-    params = draw(functools.partial(first_parameters, model), seed, lambda _: True)
+    params = draw_parameters(functools.partial(first_parameters, model), seed, lambda _: True)
     return Initial(params, f"no weights: all parameters are drawn from seed {seed}", {})
 
 
@@ -140,7 +140,7 @@ def _assembled(
     def is_missing(path: tuple[str, ...]) -> bool:
         return path not in found and (path[0] != "encoder" or path[1] == NORM)
 
-    params = draw(functools.partial(first_parameters, model), config.seed, is_missing)
+    params = draw_parameters(functools.partial(first_parameters, model), config.seed, is_missing)
     encoder = {name: leaf for name, leaf in params["encoder"].items() if name != NORM}
     merged, wrong = fit_backbone(encoder, backbone, vit)
     refuse([*wrong, *problems], vit, Path(config.weights))
@@ -150,7 +150,7 @@ def _assembled(
     return Initial(flax.traverse_util.unflatten_dict(leaves), "\n".join([backbone.summary, *notes]), {})
 
 
-def _misfits(decoder: Decoder, model: AutoencoderConfig) -> list[str]:
+def _misfits(decoder: DecoderBeside, model: AutoencoderConfig) -> list[str]:
     """Returns what does not fit of a decoder, one line each."""
     theirs, ours = decoder.config.decoder, model.decoder
     fields = ("width", "depth", "mlp_hidden", *(("heads",) if decoder.heads else ()))
@@ -167,7 +167,7 @@ def _about_eps(name: str, before: float, now: float) -> Iterator[str]:
         yield f"{name}: trained with epsilon {before:g}, computed with {now:g}"
 
 
-def _with_outputs(fresh: Params, head: Head, kept: list[tuple[int, int]]) -> Params:
+def _with_outputs(fresh: Params, head: ClassifierBeside, kept: list[tuple[int, int]]) -> Params:
     """Returns the last layer of a classifier, with outputs of another one in some places.
 
     Args:

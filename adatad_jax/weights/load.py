@@ -68,7 +68,7 @@ def load_trained(
         from adatad_jax.weights.convert_file import read_detector
 
         detector, choice = read_detector(path, config, published_configs(), overrides)
-        stored = detector_store.Stored(detector.params, detector.ema, {}, path.name)
+        stored = detector_store.StoredDetector(detector.params, detector.ema, {}, path.name)
         source = f"{path}: {' and '.join(detector.states)}, configuration {choice.words}"
         return Trained(choice.config, choice.classes, stored.averaged(), path.name, source)
     if overrides and config is None:

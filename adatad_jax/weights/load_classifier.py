@@ -14,7 +14,7 @@ from adatad_jax.models.layers import Params
 from adatad_jax.training.retention import LATEST, Choice
 from adatad_jax.weights.backbone_store import LoadedBackbone
 from adatad_jax.weights.class_names import check_number
-from adatad_jax.weights.from_detector import Detector, read_trained
+from adatad_jax.weights.from_detector import WholeDetector, read_trained
 
 
 class TrainedClassifier(NamedTuple):
@@ -52,7 +52,7 @@ def load_classifier(path: Path, step: Choice = LATEST, classes: Path | None = No
         another length.
     """
     found = read_trained(path, step)
-    if isinstance(found, Detector):
+    if isinstance(found, WholeDetector):
         raise UserError(f"{path}: a detector; it has no classifier of clips: use it with detect or evaluate")
     head = read_head(found.vit, found.unused, found.beside, path)
     if head is None:

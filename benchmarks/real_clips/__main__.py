@@ -24,7 +24,7 @@ from adatad_jax.errors import UserError
 from adatad_jax.files import check_output_folder
 from adatad_jax.inference.detector import load
 from adatad_jax.outputs.targets import plan
-from adatad_jax.pipelines.detect_in_files import Options, detect_files
+from adatad_jax.pipelines.detect_in_files import DetectionOptions, detect_files
 from benchmarks.real_clips.folds import FOLDS, TEST, Fold, fold_of, make_fold
 from benchmarks.real_clips.footage import GMDCSA, Clip, find_clips, missing, write_all
 from benchmarks.real_clips.trainings import FULL, QUICK, detector_folder, run_fold
@@ -112,7 +112,9 @@ def draw_detections(clips: Sequence[Clip], folds: Sequence[Fold], folder: Path, 
     annotations = json.loads(fold.annotations.read_text())["database"][PICTURED]["annotations"]
     truth = [(*one["segment"], one["label"]) for one in annotations]
     jobs = plan([clip.path], folder)
-    failures = detect_files(load(detector_folder(fold)), jobs, Options(again=True), console, truth={PICTURED: truth})
+    failures = detect_files(
+        load(detector_folder(fold)), jobs, DetectionOptions(again=True), console, truth={PICTURED: truth}
+    )
     if failures:
         raise UserError(failures[0])
     IMAGES.mkdir(parents=True, exist_ok=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from adatad_jax.annotations.records import Length
-from adatad_jax.annotations.write import AnnotatedVideo, Segment, to_elan
+from adatad_jax.annotations.write import AnnotatedVideo, LabelledSegment, to_elan
 from adatad_jax.errors import UserError
 from tests.annotations.reading import plain, read
 
@@ -83,7 +83,7 @@ def test_elan_times_in_another_form_than_the_header_says_are_named(form: str, ti
 
 
 def test_elan_labels_that_look_like_the_line_on_the_file_survive(tmp_path: Path) -> None:
-    segments = (Segment(1.5, 3.25, "#file:x"),)
+    segments = (LabelledSegment(1.5, 3.25, "#file:x"),)
     text = to_elan([AnnotatedVideo("a", "a.mp4", "", Length(), segments)])
     assert plain(read(tmp_path / "a.txt", text)) == [("a.mp4", 1.5, 3.25, "#file:x")]
 

@@ -76,4 +76,4 @@ def test_a_tree_that_is_gone_is_no_empty_tree(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"\btree/.*\barrays\b"):
         folders.read_tree(tmp_path / "tree")
     (tmp_path / "conversion.json").write_text(json.dumps({"source": "a.pth"}))
-    assert folders.read_record(tmp_path) == {"source": "a.pth"}
+    assert folders.read_conversion(tmp_path) == {"source": "a.pth"}

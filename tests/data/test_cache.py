@@ -18,8 +18,8 @@ from adatad_jax.config.fields import DataConfig
 from adatad_jax.data.cache import (
     GROUP,
     STRIP,
+    CacheTask,
     FrameCache,
-    Task,
     WriteError,
     cache_video,
     cached_names,
@@ -67,7 +67,7 @@ def cached(video: Path, kept: KeptFrames, tmp_path: Path) -> Cached:
     """Returns a function that caches the video and opens the cache."""
 
     def run(quality: int | None = None) -> FrameCache:
-        cache_video(Task(tmp_path, "clip", video, (SHORT_SIDE,), kept, quality))
+        cache_video(CacheTask(tmp_path, "clip", video, (SHORT_SIDE,), kept, quality))
         return open_cache(tmp_path, kept, SHORT_SIDE, {"clip": video})
 
     return run
@@ -138,7 +138,7 @@ def test_lossless_records_give_back_what_they_were_made_of(count: int, height: i
 
 def test_resized_sampling_keeps_the_frames_it_asks_for(video: Path, tmp_path: Path) -> None:
     kept = make_sampling(DataConfig(sampling="resize", window=64))
-    cache_video(Task(tmp_path, "clip", video, (SHORT_SIDE,), kept, None))
+    cache_video(CacheTask(tmp_path, "clip", video, (SHORT_SIDE,), kept, None))
     indices, _ = resize_sampling(total_frames=FRAMES, positions=64, frames_per_position=1)
     found = open_cache(tmp_path, kept, SHORT_SIDE, {"clip": video}).read("clip", indices)
     np.testing.assert_array_equal(found, decoded(video, indices))
@@ -154,7 +154,7 @@ def test_a_frame_that_is_not_kept(cached: Cached) -> None:
 
 
 def test_two_short_sides_from_one_decoding(kept: KeptFrames, video: Path, tmp_path: Path) -> None:
-    assert cache_video(Task(tmp_path, "clip", video, (20, SHORT_SIDE), kept, None)) == 75
+    assert cache_video(CacheTask(tmp_path, "clip", video, (20, SHORT_SIDE), kept, None)) == 75
     small = open_cache(tmp_path, kept, 20, {"clip": video})
     expected = frames_at(open_video(video), [8], lambda frames: resize_short_side(frames, 20))
     np.testing.assert_array_equal(small.read("clip", [8]), expected)
@@ -213,7 +213,7 @@ def test_a_damaged_file(
     if damage == "remove":
         path.unlink()
     elif damage == "swap":  # records of another video, which are whole
-        cache_video(Task(tmp_path, "clip", video, (20,), kept, quality))
+        cache_video(CacheTask(tmp_path, "clip", video, (20,), kept, quality))
         path.write_bytes(record_file(tmp_path, 20, "clip").read_bytes())
     else:
         content[500] ^= 0xFF  # of the first record
@@ -237,8 +237,8 @@ def test_an_entry_of_another_format_is_none(cached: Cached, tmp_path: Path) -> N
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs the full device of Linux")
 def test_names_in_a_cache(kept: KeptFrames, video: Path, tmp_path: Path) -> None:
     for name in ("b", "run/a.1"):
-        cache_video(Task(tmp_path, name, video, (20,), kept, 90))
-    cache_video(Task(tmp_path, "c", video, (SHORT_SIDE,), kept, 90))
+        cache_video(CacheTask(tmp_path, name, video, (20,), kept, 90))
+    cache_video(CacheTask(tmp_path, "c", video, (SHORT_SIDE,), kept, 90))
     assert cached_names(tmp_path, (20,)) == ["b", "run/a.1"]
     assert cached_names(tmp_path, (20, SHORT_SIDE)) == ["b", "c", "run/a.1"]
     assert cached_names(tmp_path / "none", (20,)) == []
@@ -248,7 +248,7 @@ def test_a_full_disk_leaves_nothing_behind(kept: KeptFrames, video: Path, tmp_pa
     (tmp_path / str(SHORT_SIDE)).mkdir()
     (tmp_path / str(SHORT_SIDE) / f".clip.array_record.{os.getpid()}.partial").symlink_to("/dev/full")
     with pytest.raises(WriteError, match=r"clip\.mp4 .*\bdisk is full\b"):
-        cache_video(Task(tmp_path, "clip", video, (SHORT_SIDE,), kept, 95))
+        cache_video(CacheTask(tmp_path, "clip", video, (SHORT_SIDE,), kept, 95))
     assert list((tmp_path / str(SHORT_SIDE)).iterdir()) == []
 
 
@@ -256,6 +256,6 @@ def test_a_broken_video_leaves_nothing_behind(kept: KeptFrames, video: Path, tmp
     broken = tmp_path / "clip.mp4"
     broken.write_bytes(video.read_bytes()[:2000])
     with pytest.raises(UserError, match=r"clip\.mp4: .*\bdamaged\b") as caught:
-        cache_video(Task(tmp_path / "cache", "clip", broken, (SHORT_SIDE,), kept, 95))
+        cache_video(CacheTask(tmp_path / "cache", "clip", broken, (SHORT_SIDE,), kept, 95))
     assert not isinstance(caught.value, WriteError)
     assert not (tmp_path / "cache").exists()

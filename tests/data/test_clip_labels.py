@@ -7,7 +7,7 @@ import pytest
 
 from adatad_jax.config.clip_fields import LabelledClipsConfig
 from adatad_jax.data.annotation_table import split_by_hash
-from adatad_jax.data.cache import Task, cache_video
+from adatad_jax.data.cache import CacheTask, cache_video
 from adatad_jax.data.clip_labels import LabelledVideos, load_labels, usable_labelled
 from adatad_jax.data.sampling import EveryFrame
 from adatad_jax.errors import UserError
@@ -145,7 +145,7 @@ def test_opened_videos_have_the_index_of_their_class(tmp_path: Path) -> None:
 def test_tables_name_videos_of_a_cache_too(tmp_path: Path) -> None:
     source = write_numbered(tmp_path / "x.mkv", 16)
     for name in ("a/x", "y"):
-        cache_video(Task(tmp_path / "cache", name, source, (20,), EveryFrame(), None))
+        cache_video(CacheTask(tmp_path / "cache", name, source, (20,), EveryFrame(), None))
     (tmp_path / "labels.csv").write_text("video,label\na/x.mp4,run\ny,jump\n")
     data = LabelledClipsConfig(cache=str(tmp_path / "cache"), labels=str(tmp_path / "labels.csv"), short_side=20)
     assert labels_of(load_labels(data, with_test=False)) == ({"a/x": "run", "y": "jump"}, {})

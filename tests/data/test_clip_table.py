@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from adatad_jax.data.clip_table import Row, read_table
+from adatad_jax.data.clip_table import ClipRow, read_table
 from adatad_jax.errors import UserError
 
 
@@ -15,14 +15,14 @@ def write(path: Path, text: str) -> Path:
 
 def test_a_table_with_and_without_subsets(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", 'video,label\na/x.mp4,jump\n"b, c",high jump\n')
-    assert read_table(path) == [Row("line 2", "a/x.mp4", "jump", ""), Row("line 3", "b, c", "high jump", "")]
+    assert read_table(path) == [ClipRow("line 2", "a/x.mp4", "jump", ""), ClipRow("line 3", "b, c", "high jump", "")]
     path = write(tmp_path / "b.csv", "Subset;Label;Who;Video\nval;jump;me;x\n")
-    assert read_table(path) == [Row("line 2", "x", "jump", "val")]
+    assert read_table(path) == [ClipRow("line 2", "x", "jump", "val")]
 
 
 def test_a_list_of_kinetics(tmp_path: Path) -> None:
     path = write(tmp_path / "k.csv", "label,youtube_id,time_start,time_end,split\nabseiling,_4YT,8,18,train\n")
-    assert read_table(path) == [Row("line 2", "_4YT_000008_000018", "abseiling", "train")]
+    assert read_table(path) == [ClipRow("line 2", "_4YT_000008_000018", "abseiling", "train")]
     write(path, "label,youtube_id,time_start,time_end,split\nabseiling,_4YT,8.5,18,train\n")
     with pytest.raises(UserError, match=r'line 2: time_start "8.5", .*whole seconds'):
         read_table(path)

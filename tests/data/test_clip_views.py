@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from adatad_jax.config.clip_fields import ClipsConfig
-from adatad_jax.data.cache import Task, cache_video
+from adatad_jax.data.cache import CacheTask, cache_video
 from adatad_jax.data.clip_videos import ClipVideo
 from adatad_jax.data.clip_views import ClipViews, file_views
 from adatad_jax.data.loader import unwrap
@@ -59,7 +59,7 @@ def test_videos_are_streamed_in_order_and_a_broken_one_ends_nothing(tmp_path: Pa
 
 def test_memory_and_cache_change_nothing(tmp_path: Path) -> None:
     videos = {"x/a": clip_video(tmp_path / "a.mkv", 33)}
-    cache_video(Task(tmp_path / "cache", "x/a", tmp_path / "a.mkv", (24,), EveryFrame(), None))
+    cache_video(CacheTask(tmp_path / "cache", "x/a", tmp_path / "a.mkv", (24,), EveryFrame(), None))
     expected = ClipViews(videos, data_of(crop=24), 2, 3).load("x/a")
     gone: dict[str, ClipVideo] = {"x/a": videos["x/a"]._replace(file=None)}
     for source, data in (

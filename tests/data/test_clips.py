@@ -17,7 +17,7 @@ from adatad_jax.config.clip_fields import (
     PretrainingConfig,
     PretrainingSteps,
 )
-from adatad_jax.data.cache import Task, cache_video
+from adatad_jax.data.cache import CacheTask, cache_video
 from adatad_jax.data.clip_videos import ClipVideo
 from adatad_jax.data.clips import TrainingClips, finetuning_clips, pretraining_clips
 from adatad_jax.data.sampling import EveryFrame
@@ -180,7 +180,7 @@ def test_what_fills_up_is_shaped_as_a_sample(videos: dict[str, ClipVideo]) -> No
 def test_memory_and_cache_change_nothing(videos: dict[str, ClipVideo], tmp_path: Path) -> None:
     for name, video in videos.items():
         assert video.file is not None
-        cache_video(Task(tmp_path, name, video.file, (24,), EveryFrame(), None))
+        cache_video(CacheTask(tmp_path, name, video.file, (24,), EveryFrame(), None))
     config = pretraining(short_side=24)
     files = pretraining_clips(videos, config)
     gone = {name: video._replace(file=None) for name, video in videos.items()}

@@ -11,7 +11,7 @@ import pytest
 
 from adatad_jax.config.fields import Config
 from adatad_jax.console import warnings_to
-from adatad_jax.data.cache import Task, cache_video
+from adatad_jax.data.cache import CacheTask, cache_video
 from adatad_jax.data.dataset import TrainingWindows
 from adatad_jax.data.frames import FrameSource
 from adatad_jax.data.inference_windows import inference_windows
@@ -50,7 +50,7 @@ def cached(config: Config, tmp_path: Path) -> Config:
     """Returns a configuration that reads from a lossless cache and has no video files."""
     for subset, side in ((training_subset(config), SIDE), (validation_subset(config), 32)):
         for name, path in subset.files.items():
-            cache_video(Task(tmp_path / "cache", name, path, (side,), subset.sampling, None))
+            cache_video(CacheTask(tmp_path / "cache", name, path, (side,), subset.sampling, None))
     other = config
     return other.with_fields({"data.cache": str(tmp_path / "cache"), "data.videos": str(tmp_path / "gone")})
 
@@ -100,7 +100,7 @@ def test_a_read_that_hangs_is_given_up_by_name(config: Config, tmp_path: Path, m
     subset = training_subset(config)
     (name, _), *_ = subset.files.items()
     subset.files[name] = tmp_path / "clip.mp4"
-    monkeypatch.setattr(steady, "lay_out", lambda path, *_: path.read_bytes())
+    monkeypatch.setattr(steady, "steady_layout", lambda path, *_: path.read_bytes())
     config = config.with_fields({"data.time_limit": 0.3})
     with pytest.raises(UserError, match=r"/clip\.mp4: .*\b0\.3 s\b"):
         TrainingWindows(subset, config).load(0, 0)

@@ -11,37 +11,42 @@ from hypothesis import strategies as st
 from adatad_jax.errors import UserError
 from adatad_jax.evaluate import main
 from adatad_jax.evaluation.actions import combine
-from adatad_jax.evaluation.results_forms import Parsed, Row
+from adatad_jax.evaluation.results_forms import Parsed, ResultRow
 
 PATHS = Path("verbs.json"), Path("nouns.json")
 
 
-def parsed(*rows: Row) -> Parsed:
+def parsed(*rows: ResultRow) -> Parsed:
     return Parsed(list(dict.fromkeys(row.video for row in rows)), list(rows), [])
 
 
 def test_by_hand() -> None:
     """tIoU of [0, 4] with [1, 5] is 3/5, with [2, 6] 2/6, and with [0, 8] exactly 1/2."""
-    verbs = parsed(Row("v", 0, 4, 3, 0.81))
-    nouns = parsed(Row("v", 1, 5, 1, 0.25), Row("v", 2, 6, 2, 0.9), Row("v", 0, 8, "id_007", 1), Row("w", 0, 4, 1, 1))
+    verbs = parsed(ResultRow("v", 0, 4, 3, 0.81))
+    nouns = parsed(
+        ResultRow("v", 1, 5, 1, 0.25),
+        ResultRow("v", 2, 6, 2, 0.9),
+        ResultRow("v", 0, 8, "id_007", 1),
+        ResultRow("w", 0, 4, 1, 1),
+    )
     found = combine(verbs, nouns, [], PATHS)
     assert found.videos == ["v", "w"]
     assert [row._replace(score=round(row.score, 12)) for row in found.rows] == [
-        Row("v", 0, 6, "3,7", 0.9),
-        Row("v", 0.5, 4.5, "3,1", 0.45),
+        ResultRow("v", 0, 6, "3,7", 0.9),
+        ResultRow("v", 0.5, 4.5, "3,1", 0.45),
     ]
     assert "2 actions from 1 verbs and 4 nouns" in found.notes[0]
     assert "1 videos" in found.notes[1]
 
 
 def test_names_are_joined_as_the_annotations_have_them() -> None:
-    verbs, nouns = parsed(Row("v", 0, 4, "close", 1)), parsed(Row("v", 0, 4, "lid", 1))
+    verbs, nouns = parsed(ResultRow("v", 0, 4, "close", 1)), parsed(ResultRow("v", 0, 4, "lid", 1))
     assert combine(verbs, nouns, ["close lid"], PATHS).rows[0].label == "close lid"
     assert combine(verbs, nouns, [], PATHS).rows[0].label == "close,lid"
 
 
 def test_what_cannot_be_combined() -> None:
-    row = Row("v", 0, 4, 1, 0.5)
+    row = ResultRow("v", 0, 4, 1, 0.5)
     with pytest.raises(UserError, match=r"nouns\.json: 1 scores are negative"):
         combine(parsed(row), parsed(row._replace(score=-0.1)), [], PATHS)
     for other in (row._replace(video="w"), row._replace(start=9.0, end=12.0)):
@@ -52,7 +57,7 @@ def test_what_cannot_be_combined() -> None:
 times = st.integers(0, 20)
 rows = st.lists(
     st.builds(
-        lambda video, start, length, label, score: Row(video, start, start + length, label, score / 8),
+        lambda video, start, length, label, score: ResultRow(video, start, start + length, label, score / 8),
         st.sampled_from("vw"),
         times,
         st.integers(1, 9),
@@ -63,13 +68,13 @@ rows = st.lists(
 )
 
 
-def overlap(a: Row, b: Row) -> float:
+def overlap(a: ResultRow, b: ResultRow) -> float:
     inter = max(0.0, min(a.end, b.end) - max(a.start, b.start))
     return inter / (a.end - a.start + b.end - b.start - inter)
 
 
 @given(rows, rows)
-def test_actions_are_all_pairs_of_one_event_and_no_others(verbs: list[Row], nouns: list[Row]) -> None:
+def test_actions_are_all_pairs_of_one_event_and_no_others(verbs: list[ResultRow], nouns: list[ResultRow]) -> None:
     """Compares with the definition, written out as a double loop."""
     expected = sorted(
         (v.video, (v.start + n.start) / 2, (v.end + n.end) / 2, f"{v.label},{n.label}", (v.score * n.score) ** 0.5)
@@ -88,7 +93,7 @@ def test_actions_are_all_pairs_of_one_event_and_no_others(verbs: list[Row], noun
 
 
 @given(rows)
-def test_the_same_file_twice_gives_each_detection_itself(own: list[Row]) -> None:
+def test_the_same_file_twice_gives_each_detection_itself(own: list[ResultRow]) -> None:
     """A detection overlaps itself by 1, so that its own pair has its segment and its score."""
     if not own:
         return

@@ -18,7 +18,7 @@ from adatad_jax.video import decord_reader
 from adatad_jax.video.decode import Filling, open_video
 from adatad_jax.video.decord_reader import DecordReader, judge
 from adatad_jax.video.limits import within
-from adatad_jax.video.readers import DECORD, PYAV, check_installed, open_with, reason_for_pyav, tally
+from adatad_jax.video.readers import DECORD, PYAV, check_reader, open_with, reason_for_pyav, tally
 from tests.video.test_decode import BITS, SIZE, X264, X264_OPEN, X265, packets, shown, write_waves
 
 pytest.importorskip("decord", reason="decord has wheels for Linux on x86-64 only")
@@ -251,7 +251,7 @@ def test_the_tally_names_numbers_and_reasons() -> None:
 
 def test_without_decord_the_field_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(decord_reader, "is_installed", lambda: False)
-    check_installed(PYAV)
-    for call in (lambda: check_installed(DECORD), lambda: open_with(DECORD, tmp_path / "a.mp4")):
+    check_reader(PYAV)
+    for call in (lambda: check_reader(DECORD), lambda: open_with(DECORD, tmp_path / "a.mp4")):
         with pytest.raises(UserError, match=r"config\.data\.reader=decord\b.*\bnot installed\b.*x86-64"):
             call()

@@ -11,7 +11,7 @@ import pytest
 from adatad_jax.errors import UserError
 from adatad_jax.video.decode import Filling, open_video
 from adatad_jax.video.scan import scan
-from adatad_jax.video.steady import check_fps, lay_out
+from adatad_jax.video.steady import check_fps, steady_layout
 from tests.video.test_decode import X264, N, matroska_with_a_hole, overwritten, packets, shown, write_video, write_waves
 
 
@@ -26,8 +26,8 @@ def test_a_bare_stream_has_no_clock_but_the_one_that_is_given(tmp_path: Path, na
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(stream.encode())
     with pytest.raises(UserError, match=rf"{name}: .*--fps"):
-        lay_out(path)
-    assert lay_out(path, fps=10.0).duration == pytest.approx(2.0)
+        steady_layout(path)
+    assert steady_layout(path, fps=10.0).duration == pytest.approx(2.0)
 
 
 @pytest.mark.parametrize("fps", [1e-300, 1e308, 0.0, -1.0, float("nan")])

@@ -14,7 +14,7 @@ from adatad_jax.data.subset import load_videos
 from adatad_jax.errors import UserError
 from adatad_jax.evaluation.results_file import read_results
 from adatad_jax.evaluation.truth_file import load_truth
-from adatad_jax.postprocessing.video_classifier import load_classifier
+from adatad_jax.postprocessing.video_classifier import load_video_classifier
 from adatad_jax.video.spelling import normal, shown
 from tests.video.broken_files import write_video
 
@@ -77,7 +77,7 @@ def test_results_and_truth_and_class_lists_meet_in_one_form(tmp_path: Path) -> N
     for name in ("results.json", "results.csv"):
         results = read_results(tmp_path / name, classes)
         assert (list(results.detections), results.classes) == ([NFC], classes)
-    assert load_classifier(tmp_path / "scores.json", [NFC], topk=1, sqrt=False).classes == classes
+    assert load_video_classifier(tmp_path / "scores.json", [NFC], topk=1, sqrt=False).classes == classes
     (tmp_path / "classes.txt").write_text(f"{NFC}\n{NFD}\n")
     with pytest.raises(UserError, match=f"once.*{NFC}"):
         read_classes(tmp_path / "classes.txt")

@@ -18,7 +18,7 @@ from adatad_jax.weights.backbone_store import UNUSED_FILE, insert_backbone
 from adatad_jax.weights.changes import check_fields
 from adatad_jax.weights.clip_run import read_clip_run
 from adatad_jax.weights.export import export
-from adatad_jax.weights.from_detector import Detector, read_weights
+from adatad_jax.weights.from_detector import WholeDetector, read_weights
 from adatad_jax.weights.initialize import initial_shapes, initialize
 from adatad_jax.weights.load import load_trained
 from adatad_jax.weights.run_folder import check_config
@@ -52,7 +52,7 @@ def test_a_detector_starts_from_the_encoder_of_a_run(
 def test_an_exported_detector_has_the_norm_of_the_classifier_it_started_from(config: Config, tmp_path: Path) -> None:
     averages = make_run(tmp_path / "clips", finetuning(), CLASSES)
     found = read_weights(tmp_path / "clips")
-    assert not isinstance(found, Detector)
+    assert not isinstance(found, WholeDetector)
     make_detector_run(tmp_path / "run", config, 3, normalizer=5)
     write_tensors(tmp_path / "run" / UNUSED_FILE, found.unused)
     export(tmp_path / "run", tmp_path / "out.safetensors")
@@ -64,7 +64,7 @@ def test_a_run_of_another_size_is_refused_by_name(config: Config, tmp_path: Path
     make_run(tmp_path / "run", pretraining())
     config = config.with_fields({"model.image_size": 64, "model.norm_eps": 1e-5})
     model, found = make_model(config, 3), read_weights(tmp_path / "run")
-    assert not isinstance(found, Detector)
+    assert not isinstance(found, WholeDetector)
     with pytest.raises(UserError) as caught:
         insert_backbone(initial_shapes(model, config), found, model.vit, tmp_path / "run")
     assert "--config.model.image_size=32" in str(caught.value)

@@ -17,7 +17,7 @@ from adatad_jax.errors import UserError
 from adatad_jax.training.parameters import merge
 from adatad_jax.weights.convert_file import convert_file
 from adatad_jax.weights.export import export
-from adatad_jax.weights.from_detector import Detector, read_weights, take_detector
+from adatad_jax.weights.from_detector import WholeDetector, read_weights, take_detector
 from adatad_jax.weights.initialize import Initial, initialize
 from adatad_jax.weights.load import load_trained
 from tests.conversion.release_detectors import Release, behind_module, labels
@@ -46,7 +46,7 @@ def start(weights: Path, config: Config, classes: tuple[str, ...] = CLASSES, **f
     changed = {name.replace("__", "."): value for name, value in fields.items()}
     config = config.with_fields({"weights": str(weights), **changed})
     model, detector = make_model(config, len(classes)), read_weights(weights)
-    assert isinstance(detector, Detector)
+    assert isinstance(detector, WholeDetector)
     fresh = {path: np.full(shape, FRESH, np.float32) for path, shape in model_shapes(model).items()}
     params, summary = take_detector(flax.traverse_util.unflatten_dict(fresh), detector, model, config, classes)
     return Initial(params, summary, detector.unused)
@@ -197,7 +197,7 @@ def test_what_does_not_fit_is_listed(checkpoint: Path, config: Config, tmp_path:
 def test_a_step_can_be_chosen_of_a_run_alone(checkpoint: Path, config: Config, tmp_path: Path) -> None:
     make_run(tmp_path / "run", config, 3, normalizer=5)
     (step,) = (int(path.name) for path in (tmp_path / "run/checkpoints").iterdir() if path.name.isdecimal())
-    assert isinstance(read_weights(tmp_path / "run", str(step)), Detector)
+    assert isinstance(read_weights(tmp_path / "run", str(step)), WholeDetector)
     with pytest.raises(UserError, match=rf"\b{step}\b"):  # the steps that there are
         read_weights(tmp_path / "run", str(step + 1))
     with pytest.raises(UserError, match=r"config\.weights_step='last'.*\blatest\b.*\bbest\b"):
