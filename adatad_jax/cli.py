@@ -11,8 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
-from adatad_jax.annotations.format_keys import KEYS
-from adatad_jax.annotations.records import finite_number
+from adatad_jax.annotations.format_keys import AUTO, KEYS
+from adatad_jax.annotations.records import Options, finite_number
 from adatad_jax.config.fields import Config
 from adatad_jax.config.load import load_config
 from adatad_jax.config.records import Record, fields_of
@@ -150,6 +150,11 @@ def add_reading_options(group: argparse._ActionsContainer) -> None:
         metavar="SECONDS",
         help="length of the segment around a point event; without it, point events are refused",
     )
+
+
+def reading_options(args: argparse.Namespace) -> Options:
+    """Returns what the options of `add_reading_options` say."""
+    return Options(args.format or AUTO, args.label_from or "", args.point_seconds or 0.0)
 
 
 def add_step_option(parser: argparse.ArgumentParser) -> None:

@@ -19,7 +19,7 @@ from adatad_jax.devices.launch import require_one_process
 from adatad_jax.evaluation.results_forms import TASKS
 from adatad_jax.evaluation.summary import METRICS_FILE
 from adatad_jax.pipelines.evaluate_detector import evaluate
-from adatad_jax.pipelines.evaluate_results import evaluate_results
+from adatad_jax.pipelines.evaluate_results import TIOUS, GivenResults, evaluate_results
 from adatad_jax.report.page import REPORT_FILE
 from adatad_jax.training.retention import LATEST
 from adatad_jax.weights.object_store import working_copy
@@ -64,7 +64,7 @@ def main(arguments: Sequence[str]) -> None:
             parser.error("--nouns measures actions: not allowed with --task")
         if args.noun_classes is not None and (args.classes is None or (args.nouns is None and args.task != "action")):
             parser.error("--noun-classes needs --classes, those of verbs, and --nouns or --task action")
-        evaluate_results(args, make_console())
+        evaluate_results(given_results(args), make_console())
         return
     if given:
         parser.error(f"{', '.join(given)}: only with --results; for a detector see --config and --workdir")
@@ -108,8 +108,9 @@ def make_parser() -> argparse.ArgumentParser:
     group.add_argument(
         "--tious",
         type=parse_tious,
-        help="tIoU thresholds that mAP is averaged over: 0.5,0.75,0.95 or start:step:end. Default: 0.3:0.1:0.7, as "
-        "for THUMOS-14. ActivityNet-1.3: 0.5:0.05:0.95; Multi-THUMOS, Charades: 0.1:0.1:0.9; EPIC-Kitchens, Ego4D: "
+        help="tIoU thresholds that mAP is averaged over: 0.5,0.75,0.95 or start:step:end. "
+        f"Default: {', '.join(f'{tiou:g}' for tiou in TIOUS)}, as for THUMOS-14. "
+        "ActivityNet-1.3: 0.5:0.05:0.95; Multi-THUMOS, Charades: 0.1:0.1:0.9; EPIC-Kitchens, Ego4D: "
         "0.1:0.1:0.5",
     )
     group.add_argument(
@@ -135,6 +136,24 @@ def make_parser() -> argparse.ArgumentParser:
         help="folder of the video files, for thumbnails in the report, and for the rates of annotations in frames",
     )
     return parser
+
+
+def given_results(args: argparse.Namespace) -> GivenResults:
+    """Returns what a command line with --results measures."""
+    return GivenResults(
+        results=args.results,
+        annotations=args.annotations,
+        output=args.output,
+        options=cli.reading_options(args),
+        subset=args.subset,
+        tious=args.tious or TIOUS,
+        classes=args.classes,
+        noun_classes=args.noun_classes,
+        task=args.task or "",
+        nouns=args.nouns,
+        blocked=args.blocked,
+        videos=args.videos,
+    )
 
 
 def parse_tious(text: str) -> tuple[float, ...]:

@@ -1,9 +1,9 @@
-"""Time of the augmentation on the default device, for each operation: `python benchmarks/augment.py [FRAMES]`.
+"""Time of the augmentation on the default device, for each operation: `python -m benchmarks.augment [--frames N]`.
 
 One window of 160 x 160 px. For comparison, the time that PIL and OpenCV take on one host thread.
 """
 
-import sys
+import argparse
 import time
 from collections.abc import Callable
 from typing import Any
@@ -15,6 +15,7 @@ from PIL import Image, ImageEnhance, ImageOps
 
 from adatad_jax.augmentation.augment import augment
 from adatad_jax.augmentation.draws import Augmentation, Operation, OperationsDraw, draw_augmentation, source_matrix
+from benchmarks.results import add_write_option, report
 
 SIDE, RUNS, WINDOWS = 160, 5, 20
 
@@ -44,12 +45,16 @@ def milliseconds(function: Callable[[], Any]) -> float:
 
 def main() -> None:
     """Prints the time of each operation, and the mean and maximum over random draws of the whole augmentation."""
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 64
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--frames", type=int, default=64, help="of the window")
+    add_write_option(parser)
+    args = parser.parse_args()
+    count = args.frames
     rng = np.random.default_rng(0)
     frames = rng.integers(0, 256, (1, count, SIDE, SIDE, 3), np.uint8)
     on_device = jax.device_put(frames)
     run = jax.jit(augment)
-    print(f"{jax.devices()[0].device_kind}, {count} frames of {SIDE} px, ms per window")
+    lines = [f"{jax.devices()[0].device_kind}, {count} frames of {SIDE} px, ms per window"]
     for operation, host in HOST.items():
         matrices = np.array([[source_matrix(operation, 1, SIDE, SIDE), np.eye(2, 3)]], np.float32)
         chosen = OperationsDraw(
@@ -57,12 +62,13 @@ def main() -> None:
         )
         ours = milliseconds(lambda draw=chosen: run(on_device, Augmentation(draw, None)))  # type: ignore[misc]
         theirs = milliseconds(lambda host=host: [np.asarray(host(frame)) for frame in frames[0]])  # type: ignore[misc]
-        print(f"{operation.name.lower():14} device {ours:7.1f}   host {theirs:7.1f}")
+        lines.append(f"{operation.name.lower():14} device {ours:7.1f}   host {theirs:7.1f}")
     spent = []
     for _ in range(WINDOWS):
         draw = jax.tree.map(lambda leaf: leaf[None], draw_augmentation(rng, SIDE, SIDE, True, True))
         spent.append(milliseconds(lambda draw=draw: run(on_device, draw)))  # type: ignore[misc]
-    print(f"two operations and jitter, {WINDOWS} draws: mean {np.mean(spent):.1f}, maximum {max(spent):.1f}")
+    lines.append(f"two operations and jitter, {WINDOWS} draws: mean {np.mean(spent):.1f}, maximum {max(spent):.1f}")
+    report("benchmarks.augment", lines, args.write)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Time of mAP compared with an evaluator that loops, as ActivityNet's does, and time of soft-NMS, all on one core.
 
-`python benchmarks/evaluation.py [--videos N]`. The loop, which is written here, goes over pandas data frames class by
+`python -m benchmarks.evaluation [--videos N]`. The loop, which is written here, goes over pandas data frames class by
 class, detection by detection and threshold by threshold. It must give our numbers on tests/golden/map*.json and on the
 data that are timed. It takes minutes for the default of 211 videos. Needs pandas (`pip install pandas`), which the
 project does not.
@@ -12,7 +12,7 @@ import importlib
 import json
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from adatad_jax.evaluation.results_file import read_results
 from adatad_jax.evaluation.truth_file import load_truth
 from adatad_jax.postprocessing.detections import Detections
 from adatad_jax.postprocessing.nms import nms_video
+from benchmarks.results import add_write_option, report
 
 GOLDEN = Path(__file__).parents[1] / "tests" / "golden"
 TIOUS = (0.3, 0.4, 0.5, 0.6, 0.7)
@@ -102,8 +103,8 @@ def loop_area(hits: np.ndarray, positives: int) -> float:
     return float(((recall[steps] - recall[steps - 1]) * precision[steps]).sum())
 
 
-def check_golden() -> None:
-    """Runs both evaluators on the reference files; fails if they disagree."""
+def check_golden() -> Iterator[str]:
+    """Runs both evaluators on the reference files, a line per file; fails if they disagree."""
     for path in sorted(GOLDEN.glob("map*.json")):
         sidecar = json.loads(path.read_text())
         if "thresholds" not in sidecar:
@@ -112,7 +113,7 @@ def check_golden() -> None:
         results, classes, _ = read_results(GOLDEN / "map_pred.json", annotated.classes)
         for tious in sidecar["thresholds"].values():
             ours, loop = both(annotated.truth, results, tious, classes)[:2]
-            print(f"{path.name}: average mAP {ours.mean():.12f}, by the loop {loop.mean():.12f}")
+            yield (f"{path.name}: average mAP {ours.mean():.12f}, by the loop {loop.mean():.12f}")
 
 
 def both(truth: GroundTruth, results: Results, tious: Sequence[float], classes: Sequence[str]) -> tuple[Any, ...]:
@@ -165,8 +166,8 @@ def spans(rng: np.random.Generator, count: int) -> np.ndarray:
     return np.stack([start, start + rng.gamma(2, 2, count) + 0.2], axis=1)
 
 
-def time_soft_nms(classes: int, kept: int) -> None:
-    """Prints the time of soft-NMS for one video."""
+def time_soft_nms(classes: int, kept: int) -> str:
+    """Returns the time of soft-NMS for one video, as a line."""
     rng = np.random.default_rng(0)
     segments, scores = spans(rng, CANDIDATES), rng.beta(0.5, 3, CANDIDATES)
     labels = rng.integers(0, classes, CANDIDATES)
@@ -176,7 +177,7 @@ def time_soft_nms(classes: int, kept: int) -> None:
         start = time.perf_counter()
         nms_video(segments, scores, labels, settings)
         seconds.append(time.perf_counter() - start)
-    print(
+    return (
         f"soft-NMS, {CANDIDATES} candidates in {classes} class{'es' * (classes > 1)}, at most {kept} kept: median "
         f"{1e3 * np.median(seconds):.1f} ms, minimum {1e3 * min(seconds):.1f} ms of {ROUNDS} rounds"
     )
@@ -186,19 +187,20 @@ def main() -> None:
     """Checks that both evaluators agree, and prints the times."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--videos", type=int, default=211, help="number of videos to measure mAP on")
-    videos = parser.parse_args().videos
+    add_write_option(parser)
+    args = parser.parse_args()
+    videos = args.videos
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    for classes in (CLASSES, 1):
-        for kept in (2000, CANDIDATES):
-            time_soft_nms(classes, kept)
-    check_golden()
+    lines = [time_soft_nms(classes, kept) for classes in (CLASSES, 1) for kept in (2000, CANDIDATES)]
+    lines += check_golden()
     truth, results = make_results(videos)
     names = [f"class {k}" for k in range(CLASSES)]
     ours, _, seconds, loop_seconds = both(truth, results, TIOUS, names)
-    print(
+    lines.append(
         f"mAP of {videos} videos x {DETECTIONS} detections, {len(ours)} classes, {len(TIOUS)} tIoU: {seconds:.2f} s, "
         f"the loop {loop_seconds:.1f} s: {loop_seconds / seconds:.0f} times as fast, average mAP {ours.mean():.6f}"
     )
+    report("benchmarks.evaluation", lines, args.write)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
 """Time and memory of loading training samples, from H.264 and from the frame cache, with one thread and with many.
 
-`python benchmarks/loading.py [VIDEO ...]` takes the user's videos in place of the ones made here, which have the bit
+`python -m benchmarks.loading [VIDEO ...]` takes the user's videos in place of the ones made here, which have the bit
 rate of web videos of 320x180 (about 250 kbit/s at CRF 23) and a key frame every 250 frames. It takes three minutes on
 two cores. Nothing else should run on the machine, because its work would count as time of the threads.
 """
 
+import argparse
+import io
 import json
 import os
 import resource
@@ -12,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import av
@@ -29,6 +31,7 @@ from adatad_jax.data.subset import load_classes, load_subset
 from adatad_jax.pipelines.prepare_cache import prepare
 from adatad_jax.video.decode import open_video
 from adatad_jax.video.decord_reader import is_installed
+from benchmarks.results import add_write_option, report
 
 MINUTES, GOP, FPS = 4, 250, 30
 ROUNDS = 7
@@ -97,7 +100,6 @@ def make_config(folder: Path, videos: Sequence[Path]) -> Config:
 
 def open_windows(config: Config, cache: Path | None = None) -> TrainingWindows:
     """Opens the training windows, from the videos or from a cache."""
-    config = config
     config = config.with_fields({"data.cache": str(cache or "")})
     return TrainingWindows(load_subset(config, "all", load_classes(config), training=True), config)
 
@@ -110,8 +112,8 @@ def timed(windows: TrainingWindows, samples: Sequence[tuple[int, int]], threads:
     return (time.perf_counter() - clock) / len(samples), (time.process_time() - work) / len(samples)
 
 
-def measure_loading(folder: Path, videos: Sequence[Path], console: Console) -> None:
-    """Loads samples from each source in turns, with one thread and with one thread per core, and prints the times."""
+def measure_loading(folder: Path, videos: Sequence[Path]) -> Iterator[str]:
+    """Loads samples from each source in turns, with one thread and with one per core; yields lines with the times."""
     config = make_config(folder, videos)
     sources = {"H.264": open_windows(config)}
     if is_installed():
@@ -123,7 +125,7 @@ def measure_loading(folder: Path, videos: Sequence[Path], console: Console) -> N
         size = sum(
             path.stat().st_size for path in (folder / name).glob(f"{config.data.train_short_side}/*.array_record")
         )
-        console.print(f"{name}: {size / frames / 1e3:.1f} kB per frame")
+        yield f"{name}: {size / frames / 1e3:.1f} kB per frame"
     spent: dict[tuple[str, int], list[tuple[float, float]]] = {}
     for epoch in range(ROUNDS):
         for threads in (1, CORES):
@@ -140,7 +142,9 @@ def measure_loading(folder: Path, videos: Sequence[Path], console: Console) -> N
     table.add_row("work of one thread", *(f"{mean[name, 1][1]:.3f}" for name in sources))
     shares = [mean[name, 1][1] / CORES / mean[name, CORES][0] for name in sources]
     table.add_row(f"  {CORES} threads, of {CORES} cores' best", *(f"{share:.0%}" for share in shares))
-    console.print(table)
+    text = io.StringIO()
+    Console(width=100, file=text).print(table)
+    yield text.getvalue().rstrip()
 
 
 def resident() -> float:
@@ -178,26 +182,31 @@ def measure_growth(folder: Path) -> None:
 
 def main() -> None:
     """Makes the videos and prints all measurements."""
-    parts = {"--peak": measure_peak, "--growth": measure_growth}
-    if sys.argv[1:2] and sys.argv[1] in parts:
-        parts[sys.argv[1]](Path(sys.argv[2]))
+    parts = {"peak": measure_peak, "growth": measure_growth}
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("videos", nargs="*", type=Path, help="to load from; default: one that is made")
+    parser.add_argument("--part", nargs=2, help=argparse.SUPPRESS)  # of a process of its own, and its folder
+    add_write_option(parser)
+    args = parser.parse_args()
+    if args.part:
+        parts[args.part[0]](Path(args.part[1]))
         return
-    started = time.perf_counter()
-    console = Console(highlight=False)
+    started, lines = time.perf_counter(), list[str]()
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        videos = [Path(argument) for argument in sys.argv[1:]]
+        folder, videos = Path(name), args.videos
         if not videos:
             videos = [folder / "small.mp4"]
             write_video(videos[0], 320, 180, round(MINUTES * 60 * FPS), "medium")
             rate = videos[0].stat().st_size * 8 / (MINUTES * 60) / 1e3
-            console.print(f"320x180, {MINUTES} minutes, key frame every {GOP} frames, {rate:.0f} kbit/s")
-        measure_loading(folder / "loading", videos, console)
+            lines.append(f"320x180, {MINUTES} minutes, key frame every {GOP} frames, {rate:.0f} kbit/s")
+        lines += measure_loading(folder / "loading", videos)
         for width, height in LARGE:
             write_video(folder / f"large_{width}.mp4", width, height, 800, "ultrafast")
         for part in parts:
-            subprocess.run([sys.executable, __file__, part, name], check=True)
-    console.print(f"{CORES} cores, {time.perf_counter() - started:.0f} s in all")
+            command = [sys.executable, "-m", "benchmarks.loading", "--part", part, name]
+            lines += subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()
+    lines.append(f"{CORES} cores, {time.perf_counter() - started:.0f} s in all")
+    report("benchmarks.loading", lines, args.write)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from benchmarks.results import add_write_option, dated, write_between
 
 RATE, WIDTH, HEIGHT = 25, 320, 180
 EVERY = 0.2  # seconds between two measurements of the memory
-TITLES = "| video | seconds | seconds of video a second | peak MiB | in each quarter of the time |"
+TITLES = "| video | seconds | seconds of video per second | peak MiB | in each quarter of the time |"
 
 
 def make_video(path: Path, seconds: int) -> None:

@@ -5,6 +5,7 @@ their share of the whole encoder's matrix products: linear in the tokens, but fo
 are unrolled, because XLA counts the body of a loop once.
 """
 
+import argparse
 import dataclasses
 from typing import Any
 
@@ -14,6 +15,7 @@ import jax.numpy as jnp
 from adatad_jax.models.encoder import XAVIER, Encoder
 from adatad_jax.models.sizes import CHUNK_FRAMES, CHUNK_TUBELETS, SIZES, TUBELET, ViTConfig
 from adatad_jax.pretraining.masking import masked_positions
+from benchmarks.results import add_write_option, report
 
 RATIO = 0.9
 ALLOWED = 1.03
@@ -47,13 +49,17 @@ def share(config: ViTConfig) -> float:
 
 def main() -> None:
     """Prints the counts and their limits."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_write_option(parser)
+    args, lines = parser.parse_args(), list[str]()
     for name, depth in DEPTHS.items():
         config = dataclasses.replace(SIZES[name], depth=depth)
         found, limit = counted(config), share(config)
-        print(
+        lines.append(
             f"VideoMAE-{name}, {depth} blocks, {tokens(config)[1]} of {tokens(config)[0]} tokens: {found / 1e9:.2f} "
             f"GFLOP, {found / limit:.4f} of {limit / 1e9:.2f}: {'ok' if found <= ALLOWED * limit else 'TOO MUCH'}"
         )
+    report("benchmarks.masked_encoder", lines, args.write)
 
 
 if __name__ == "__main__":

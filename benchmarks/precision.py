@@ -1,10 +1,11 @@
 """The demo's loss curve with less precision, beside the one in float32.
 
-`python -m benchmarks.precision [--folder DIR] [--steps 200] [--modes products frozen]` makes the demo's data and
+`python -m benchmarks.precision [--folder DIR] [--steps 200] [--modes products frozen stream]` makes the demo's data and
 weights in a folder, if they are not there yet, and takes the first steps of the demo's training in float32 and in each
 mode: the same windows, draws and rates. It compares the losses step by step, and as running means over 20 steps, which
 have less of the noise from window to window. The modes: `products` computes in bfloat16 (`model.dtype`); `frozen` keeps
-the frozen weights in bfloat16 (`model.frozen_dtype`), and computes in float32.
+the frozen weights in bfloat16 (`model.frozen_dtype`), and computes in float32; `stream` keeps the tokens between blocks
+in bfloat16 (`model.stream_dtype`) for a backward pass that recomputes the rest.
 """
 
 import argparse
@@ -53,7 +54,12 @@ class Mode(NamedTuple):
     allowed: float
 
 
-MODES = {"products": Mode("model.dtype", 0.02), "frozen": Mode("model.frozen_dtype", 0.01)}
+MODES = {
+    "products": Mode("model.dtype", 0.02),
+    "frozen": Mode("model.frozen_dtype", 0.01),
+    "stream": Mode("model.stream_dtype", 0.01),
+}
+RECOMPUTED = {"model.remat": True}  # without which no stream is kept by itself; it computes the same
 
 
 def losses(name: str, config: Config, folder: Path, steps: int) -> np.ndarray:
@@ -110,9 +116,9 @@ def main() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         make_data(folder, 0, args.train_videos, 1, make_console())
         config = demo_config(folder, seed=0, epochs=None)
-        full = losses("float32", config, folder, args.steps)
+        full = losses("float32", config.with_fields(RECOMPUTED), folder, args.steps)
         for name in args.modes:
-            less = losses(name, config.with_fields({MODES[name].field: "bfloat16"}), folder, args.steps)
+            less = losses(name, config.with_fields({**RECOMPUTED, MODES[name].field: "bfloat16"}), folder, args.steps)
             row, fits = compare(name, MODES[name], full, less)
             rows.append(row)
             is_near = is_near and fits

@@ -73,6 +73,14 @@ def write_between(name: str, part: str, path: Path = RESULTS) -> None:
     write_text(path, replace_between(path.read_text(encoding="utf-8"), name, part, path))
 
 
+def report(module: str, lines: Sequence[str], write: bool) -> None:
+    """Prints the lines of a measurement, and writes them as they are into the results if that is asked for."""
+    text = "\n".join(lines)
+    print(text)
+    if write:
+        write_between(module, f"{dated(module)}\n\n```\n{text}\n```")
+
+
 def spread(values: Sequence[float], signed: bool = False) -> str:
     """Formats values as their mean, and the least and the greatest of them: "86.1 (85.0 to 87.2)"."""
     form = "+.1f" if signed else ".1f"

@@ -235,6 +235,7 @@ def draw(shown: dict[str, Any], picture: Path) -> None:
 
 
 def middle(floor: int) -> float:
+    """Returns the height of the middle of a floor in the picture."""
     return (floor + 0.5) * FLOOR_HEIGHT
 
 

@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from adatad_jax.errors import UserError
-from adatad_jax.evaluate import main, make_parser, parse_tious
+from adatad_jax.evaluate import main, make_parser, given_results, parse_tious
 from adatad_jax.evaluation.summary import write_results
 from adatad_jax.pipelines.evaluate_results import evaluate_results
 from adatad_jax.postprocessing.detections import Detections
@@ -142,7 +142,7 @@ def test_tables_and_files_do_not_depend_on_each_other(
     (tmp_path / "found.csv").write_text("video,start,end,label,score\na,0,2,Dive,0.5\n")
     files = ("--results", tmp_path / "found.csv", "--annotations", truth)
     out = tmp_path / "out"
-    args = make_parser().parse_args([*map(str, files), "--output", str(out)])
+    args = given_results(make_parser().parse_args([*map(str, files), "--output", str(out)]))
     with pytest.raises(OSError, match="No space"):
         evaluate_results(args, Console(file=FullDisk()))
     assert sorted(path.name for path in out.iterdir()) == ["metrics.json", "report.html"]

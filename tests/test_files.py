@@ -3,6 +3,7 @@
 import errno
 import logging
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,13 +16,13 @@ from adatad_jax.files import check_output_folder, lock_held, write_text
 
 @pytest.mark.parametrize("name", ["run [1]", "a*b", "what?"])
 def test_paths_that_checkpoints_would_vanish_under_are_refused(tmp_path: Path, name: str) -> None:
-    with pytest.raises(UserError, match="checkpoints cannot be kept under a path"):
+    with pytest.raises(UserError, match=rf"{re.escape(name)}.*\bcheckpoints\b"):
         check_output_folder(tmp_path / name, checkpoints=True)
     check_output_folder(tmp_path / name)
 
 
 def test_addresses_and_names_that_are_too_long_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="an address"):
+    with pytest.raises(UserError, match=r"gs:.*\baddress\b"):
         check_output_folder(Path("gs://bucket/run"))
     with pytest.raises(UserError, match="File name too long"):
         check_output_folder(tmp_path / ("x" * 300))

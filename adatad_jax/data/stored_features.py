@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from adatad_jax.annotations.format_keys import AUTO
 from adatad_jax.config.fields import Config
 from adatad_jax.data.dataset import Sample, TrainingWindows
 from adatad_jax.data.subset import Subset
@@ -23,7 +24,6 @@ from adatad_jax.files import whole_file
 from adatad_jax.models.sizes import CHUNK_FRAMES
 
 FEATURES_FOLDER = "features"  # of a run, where `train.cache_features` is auto
-AUTO = "auto"
 
 
 class StoredFeatures(NamedTuple):

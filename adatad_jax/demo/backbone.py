@@ -18,6 +18,7 @@ from adatad_jax.config.clip_fields import FinetuningConfig, PretrainingConfig
 from adatad_jax.config.load import load_record
 from adatad_jax.console import make_console
 from adatad_jax.demo.clips import generate_clips
+from adatad_jax.demo.packaged import PACKAGED
 from adatad_jax.devices.compilation import keep_compiled
 from adatad_jax.devices.launch import require_one_process
 from adatad_jax.files import check_output_folder
@@ -28,8 +29,6 @@ from adatad_jax.training.history import HISTORY_FILE
 from adatad_jax.weights.export import export
 
 PRETRAINING, FINETUNING = Path("configs/pretrain_demo.py"), Path("configs/finetune_demo.py")
-WEIGHTS_FILE = "videomae_tiny.pth"
-PACKAGED = Path(__file__).parent / WEIGHTS_FILE
 RECORD = Path("docs/demo_backbone")
 SEED = 1000  # of the clips; the demo's videos have those of its option
 CLIPS = 80  # of each label

@@ -16,8 +16,8 @@ from adatad_jax.config.fields import Config
 from adatad_jax.config.load import load_config
 from adatad_jax.console import make_console
 from adatad_jax.data.subset import load_classes, load_subset
-from adatad_jax.demo.backbone import PACKAGED
 from adatad_jax.demo.dataset import generate
+from adatad_jax.demo.packaged import PACKAGED
 from adatad_jax.devices.compilation import keep_compiled
 from adatad_jax.devices.launch import require_one_process
 from adatad_jax.errors import UserError

@@ -80,7 +80,7 @@ class Predictor:
 
 
 def map_prediction(model: AdaTAD, devices: Sequence[jax.Device]) -> Callable[[Params, Any, Any], Proposals]:
-    """Maps the prediction over devices.
+    """Maps the prediction over devices. Nothing is donated: no result has the shape of an argument, to take its memory.
 
     Args:
       model: the detector.

@@ -11,10 +11,12 @@ from adatad_jax.models.layers import Dtype
 class MemoryPolicy:
     """How a backbone trades time for memory. None of it changes what is computed, beyond rounding.
 
+    The dtype of frozen weights is no part of it: parameters have it before a model sees them (`with_frozen_in`).
+
     Attributes:
       remat: whether the activations of a block are recomputed in the backward pass instead of kept.
-      attention_chunks: number of 16-frame chunks that pass a block at once, its attention before all; 0: all.
-      mlp_chunks: of these, the number that pass its MLP at once; 0: all of them.
+      attention_chunks: number of 16-frame chunks that one block computes at once, attention and MLP; 0: all.
+      mlp_chunks: of these, the number that its MLP computes at once; 0: all of them.
       stream_dtype: of the residual stream that is kept between blocks for the backward pass.
     """
 

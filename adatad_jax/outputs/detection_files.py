@@ -6,9 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from adatad_jax.evaluation.results_forms import COLUMNS
 from adatad_jax.postprocessing.detections import Detection
-
-COLUMNS = ("video", "start", "end", "label", "score")
 
 
 def to_json(header: Mapping[str, Any], detections: Sequence[Detection]) -> str:

@@ -1,13 +1,13 @@
 """Evaluation of the detections of any tool against annotations."""
 
-import argparse
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
-from adatad_jax.annotations.format_keys import AUTO
 from adatad_jax.annotations.records import Options
+from adatad_jax.config.fields import EvaluationConfig
 from adatad_jax.errors import UserError
 from adatad_jax.evaluation.actions import combine
 from adatad_jax.evaluation.mean_ap import Metrics
@@ -21,14 +21,46 @@ from adatad_jax.report.evaluated import evaluate_detections, print_evaluated
 from adatad_jax.report.page import REPORT_FILE, write_evaluated
 from adatad_jax.video.names import VIDEO_PREFIX, find_files
 
-TIOUS = (0.3, 0.4, 0.5, 0.6, 0.7)
+TIOUS = EvaluationConfig().tious
 
 
-def evaluate_results(args: argparse.Namespace, console: Console) -> Metrics:
+@dataclass(frozen=True)
+class GivenResults:
+    """Detections of any tool, and what they are measured against.
+
+    Attributes:
+      results: the file of the detections.
+      annotations: the ground truth; read as `options` says.
+      output: folder to write into.
+      options: how to read the annotations.
+      subset: spelled as in the annotations; None: they have only one.
+      tious: thresholds that mAP is averaged over.
+      classes, noun_classes: files of class names; None: those of the annotations.
+      task: what an EPIC-Kitchens submission is measured for; empty: the file is none.
+      nouns: detections of nouns, where `results` are those of verbs.
+      blocked: JSON list of videos to leave out.
+      videos: folder of the video files.
+    """
+
+    results: Path
+    annotations: Path
+    output: Path
+    options: Options
+    subset: str | None
+    tious: Sequence[float]
+    classes: Path | None
+    noun_classes: Path | None
+    task: str
+    nouns: Path | None
+    blocked: Path | None
+    videos: Path | None
+
+
+def evaluate_results(args: GivenResults, console: Console) -> Metrics:
     """Measures a results file, writes `metrics.json` and `report.html`, and prints tables.
 
     Args:
-      args: from `adatad_jax.evaluate.make_parser`, with --results, --annotations and --output.
+      args: what to measure.
       console: where to report.
 
     Returns:
@@ -40,8 +72,7 @@ def evaluate_results(args: argparse.Namespace, console: Console) -> Metrics:
     check_output_folder(args.output)
     if args.videos is not None and not args.videos.is_dir():
         raise UserError(f"--videos={args.videos}: no such folder; expected the folder of the video files")
-    options = Options(args.format or AUTO, args.label_from or "", args.point_seconds or 0.0)
-    annotated = load_truth(args.annotations, args.subset, options, args.videos)
+    annotated = load_truth(args.annotations, args.subset, args.options, args.videos)
     class_list = read_class_list(args.classes, annotated.classes) if args.classes else None
     if class_list and args.noun_classes:
         nouns = read_class_list(args.noun_classes, annotated.classes)
@@ -58,7 +89,7 @@ def evaluate_results(args: argparse.Namespace, console: Console) -> Metrics:
         results,
         annotated.durations,
         classes,
-        args.tious or TIOUS,
+        args.tious,
         title=args.results.stem,
         origin=f"{args.results}, measured against {args.annotations}",
         subset=subset,
@@ -74,10 +105,10 @@ def evaluate_results(args: argparse.Namespace, console: Console) -> Metrics:
     return evaluated.metrics
 
 
-def _read(args: argparse.Namespace, annotated: tuple[str, ...], class_list: ClassList | None) -> Results:
+def _read(args: GivenResults, annotated: tuple[str, ...], class_list: ClassList | None) -> Results:
     """Reads the results file, or the files of verbs and of nouns, whose pairs are measured as actions."""
     if args.nouns is None:
-        return read_results(args.results, annotated, class_list, args.task or "")
+        return read_results(args.results, annotated, class_list, args.task)
     paths = args.results, args.nouns
     verbs, nouns = (read_rows(path, task) for path, task in zip(paths, TASKS[:2], strict=True))
     return with_class_names(combine(verbs, nouns, annotated, paths), annotated, class_list, args.results)

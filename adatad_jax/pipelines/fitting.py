@@ -57,7 +57,7 @@ def evaluated(model: AdaTAD, config: Config, sharing: Sharing) -> AdaTAD:
     """Returns the model as evaluations inside a training compute it.
 
     Its policy is that of the training, which needs more. A device that trains on a share of a window evaluates whole
-    windows: of these, no more chunks pass a block at once than in training. A training that reads stored features in
+    windows: a block computes no more of their chunks at once than in training. A training that reads stored features in
     place of frames has no such policy: one is chosen.
 
     Args:

@@ -12,7 +12,7 @@ import numpy as np
 from adatad_jax.errors import one_line
 from adatad_jax.evaluation.ground_truth import segment_tiou
 from adatad_jax.evaluation.mean_ap import match
-from adatad_jax.outputs.timeline import LANES, assign_lanes, clock, thumbnails
+from adatad_jax.outputs.timeline import LANES, STEPS, assign_lanes, clock, thumbnails
 from adatad_jax.postprocessing.detections import Detections
 from adatad_jax.report.charts import data_uri
 
@@ -24,7 +24,6 @@ FLOOR = 0.1  # and none that scores below this share of the video's best score
 FAINTEST = 0.25  # lowest opacity
 WIDEST = 2.0  # longest side of a thumbnail, relative to its shorter one; of wider pictures only the middle is shown
 QUALITY = 70  # of JPEG
-STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400)  # seconds between ticks
 MOST_TICKS = 8
 RULE = (
     f"Of the detections of all labels, the best-scoring ones are drawn: twice as many as the video has segments (at "

@@ -1,4 +1,4 @@
-"""Progress of a training for a person who looks on: a bar on a terminal, else a line a minute."""
+"""Progress of a training for a person who looks on: a bar on a terminal, else a line per minute."""
 
 import time
 from collections.abc import Sequence
@@ -44,7 +44,7 @@ class ShowProgress(Hook):
 
 
 class PrintProgress(Hook):
-    """Prints a line after the first step and then at most one a minute, for files and batch jobs."""
+    """Prints a line after the first step and then at most one per minute, for files and batch jobs."""
 
     def __init__(
         self,

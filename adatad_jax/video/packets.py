@@ -86,7 +86,7 @@ class Track:
 
     @property
     def span(self) -> float:
-        """Seconds from the earliest to the latest time stamp."""
+        """Returns the seconds from the earliest to the latest time stamp."""
         known = self.pts[~np.isnan(self.pts)]
         return float(np.ptp(known) * self.tick) if len(known) else 0.0
 

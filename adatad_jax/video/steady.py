@@ -76,7 +76,7 @@ class SteadyFrames(NamedTuple):
 
     @property
     def fps(self) -> float:
-        """Frames per second at the constant rate."""
+        """Returns the frames per second at the constant rate."""
         return self.source_fps if self.as_it_is else len(self.indices) / self.duration
 
 

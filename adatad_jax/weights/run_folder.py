@@ -243,10 +243,10 @@ def _read_content(workdir: Path) -> dict[str, Any]:
 
 
 def _version() -> str:
-    """Returns the version of this package; empty if it is not installed, but run from its folder."""
+    """Returns the version of this package, which is known where it is installed."""
     with suppress(importlib.metadata.PackageNotFoundError):
         return importlib.metadata.version("adatad-jax")
-    return ""
+    return "of unknown version"
 
 
 def read_policy(workdir: Path) -> dict[str, Any] | None:

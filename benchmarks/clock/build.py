@@ -66,7 +66,7 @@ class _Film:
 
     @property
     def is_patched(self) -> bool:
-        """Whether wrong or negative stamps are put in after the file is written."""
+        """Tells whether wrong or negative stamps are put in after the file is written."""
         if STARTS[self.recipe.start] < 0:
             return True
         rising = not np.isnan(self.stamps).any() and bool((np.diff(self.stamps) > 0).all())

@@ -56,12 +56,12 @@ def _drift(count: int, rng: np.random.Generator) -> Times:
 
 
 def _cadence(count: int, rng: np.random.Generator) -> Times:
-    """Returns the times of film shown at 60 fields a second: two fields, three fields, two, ..."""
+    """Returns the times of film shown at 60 fields per second: two fields, three fields, two, ..."""
     return _from_steps(np.where(np.arange(count - 1) % 2, 3, 2) / 60)
 
 
 def _skipped(count: int, rng: np.random.Generator) -> Times:
-    """Returns the times of a recording at 30 a second that leaves out single pictures."""
+    """Returns the times of a recording at 30 frames per second that leaves out single pictures."""
     return _from_steps(rng.choice([1, 1, 1, 2, 2, 3], count - 1) / 30)
 
 

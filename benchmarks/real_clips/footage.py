@@ -1,7 +1,7 @@
 """The clips, all written again at one frame rate and size.
 
-UT-Interaction's clips of background have 20 frames a second and its actions 30, and their sizes differ from clip to
-clip: both would tell a classifier the class. So all videos are read at 10 frames a second, of which both rates are
+UT-Interaction's clips of background have 20 frames per second and its actions 30, and their sizes differ from clip to
+clip: both would tell a classifier the class. So all videos are read at 10 frames per second, of which both rates are
 multiples, its clips are cut to their central square, and all are scaled to one short side.
 """
 

@@ -26,7 +26,7 @@ def about(results: Sequence[Result], clips: Sequence[Clip]) -> str:
     """Returns what was done, as text."""
     folds = f"{len(results)} of {FOLDS} folds" if len(results) < FOLDS else f"{FOLDS} folds"
     return (
-        f"VideoMAE of size tiny (width 64, 3 blocks) on {FRAME} px at {RATE} frames a second; {folds}. A fold holds "
+        f"VideoMAE of size tiny (width 64, 3 blocks) on {FRAME} px at {RATE} frames per second; {folds}. A fold holds "
         "out a quarter of UT-Interaction's sequences and one of GMDCSA24's subjects, from pre-training too, which "
         f"masks {100 * MASK_RATIO:.0f}% of the patches of the other videos and reads no labels. "
         f"{len(classified(clips))} clips of UT-Interaction are classified; all were brought to one rate and size, "

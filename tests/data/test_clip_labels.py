@@ -1,6 +1,7 @@
 """Labels of videos from folders and tables, class lists, and subsets."""
 
 import logging
+import re
 from pathlib import Path
 
 import pytest
@@ -60,7 +61,7 @@ def test_the_only_video_of_a_label_is_for_training(tmp_path: Path, caplog: pytes
         found = load_labels(in_folder(tmp_path))
     assert "jump/c" in found.training
     assert len(found.test) == 1
-    assert "1 labels have one video each" in caplog.text
+    assert re.search(r"\b1 labels\b.*\bone video\b", caplog.text)
     (tmp_path / "run/b.mp4").unlink()
     with pytest.raises(UserError, match="second video"):
         load_labels(in_folder(tmp_path))
@@ -119,7 +120,7 @@ def test_a_class_list_gives_the_order_and_must_hold_every_label(
     classes.write_text("swim\nrun\njump\n")
     with caplog.at_level(logging.WARNING):
         assert load_labels(in_folder(tmp_path, classes=str(classes))).classes == ("swim", "run", "jump")
-    assert "1 of 3 classes have no training video: swim" in caplog.text
+    assert re.search(r"\b1 of 3 classes\b.*: swim", caplog.text)
     classes.write_text("swim\nrun\n")
     with pytest.raises(UserError, match=r'1 labels\b.*classes\.txt of 2 classes(.|\n)*"jump" \(2 videos\)'):
         load_labels(in_folder(tmp_path, classes=str(classes)))

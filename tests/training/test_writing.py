@@ -135,8 +135,7 @@ def test_failures_in_a_row_end_the_run(tmp_path: Path, caplog: pytest.LogCapture
             for failures, step in enumerate((2, 3), 1):
                 writer.check()
                 write(writer, step)
-                while len(caplog.records) < failures:
-                    time.sleep(0.05)
+                wait(lambda failures=failures: len(caplog.records) >= failures)  # type: ignore[misc]
             writer.check()
 
     with small_files(), pytest.raises(UserError, match=r"checkpoints/3: .*\b2 failures in a row\b.*\bfailed_saves\b"):
