@@ -1,7 +1,8 @@
 """Four virtual CPU devices, so that the data-parallel step is tested everywhere, and float32 products that are; set
 before jax starts. Programs are compiled once for all tests, also for the processes that they start, and kept for the
 next session; pytest's `--cache-clear` removes them. Most are compiled with little optimisation, which takes half the
-time; the fixture `fully_compiled` is for comparisons with PyTorch, which are to hold for what users run."""
+time; the fixture `fully_compiled` is for comparisons with PyTorch, which are to hold for what users run, and
+`JAX_DISABLE_MOST_OPTIMIZATIONS=0` compiles all tests as users have it."""
 
 import os
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_p
 # On a GPU or TPU (`JAX_PLATFORMS`), the parity with the release would otherwise be that of TF32 or bfloat16.
 os.environ.setdefault("JAX_DEFAULT_MATMUL_PRECISION", "highest")
 
-os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".pytest_cache/d/compiled"))
 os.environ.setdefault("JAX_COMPILATION_CACHE_MAX_SIZE", str(2**30))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
@@ -28,6 +29,9 @@ keep_compiled()
 @pytest.fixture(scope="module")
 def fully_compiled() -> Iterator[None]:
     """Programs that are compiled as users have them, also those that earlier tests have compiled otherwise."""
+    if os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] == "0":
+        yield
+        return
     jax.clear_caches()
     jax.config.update("jax_disable_most_optimizations", False)
     yield

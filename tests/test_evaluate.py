@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from adatad_jax.errors import UserError
-from adatad_jax.evaluate import main, make_parser, given_results, parse_tious
+from adatad_jax.evaluate import given_results, main, make_parser, parse_tious
 from adatad_jax.evaluation.summary import write_results
 from adatad_jax.pipelines.evaluate_results import evaluate_results
 from adatad_jax.postprocessing.detections import Detections

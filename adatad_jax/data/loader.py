@@ -233,7 +233,8 @@ def training_batch(samples: Sequence[Sample | None], config: Config, segment_row
         count = len(sample.labels)
         segments[row, :count], labels[row, :count] = sample.segments, sample.labels
     return Batch(
-        frames=np.stack([sample.frames for sample in filled]),
+        # A window has tens of megabytes: a single one is not copied.
+        frames=filled[0].frames[None] if len(filled) == 1 else np.stack([sample.frames for sample in filled]),
         mask=np.stack([sample.mask for sample in filled]),
         segments=segments,
         labels=labels,

@@ -161,6 +161,7 @@ def _flash_backward(qkv: jax.Array, out: jax.Array, log_sums: jax.Array, gradien
     """Computes the gradient by cuDNN.
 
     The forward pass that it repeats is the one that the recomputation of a block repeats too: XLA keeps one of them.
+    Where activations are kept, it is one more pass of attention per block.
     """
     del out, log_sums  # cuDNN's own are in its own form
     _, pull = jax.vjp(lambda x: _flash(x, heads)[0], qkv)

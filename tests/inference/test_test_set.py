@@ -65,6 +65,7 @@ def make_config(folder: Path) -> Config:
     fields: dict[str, Any] = {
         "data.videos": str(folder / "videos"),
         "data.video_prefix": "v_",
+        "data.retries": 0,
         "data.annotations": str(folder / "annotations.json"),
         "data.class_agnostic": True,
         "data.sampling": "resize",

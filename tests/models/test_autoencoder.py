@@ -21,6 +21,8 @@ from benchmarks import masked_encoder
 from tests.conversion import live_models
 from tests.models import live_videomae
 
+pytestmark = pytest.mark.usefixtures("fully_compiled")
+
 VIT = ViTConfig(width=32, depth=2, heads=2, mlp_hidden=64, image_size=48)
 SMALL = AutoencoderConfig(VIT, dataclasses.replace(VIT, width=16, depth=1))
 TOKENS = 8 * 9

@@ -17,26 +17,8 @@ from adatad_jax.models.backbone import Backbone
 from adatad_jax.models.encoder import PYTORCH, Block, drop_path_rates
 from adatad_jax.models.layers import LayerNorm, depth_factors, dropout
 from adatad_jax.models.policy import MemoryPolicy
-from adatad_jax.models.sizes import SIZES, ViTConfig
-from benchmarks.run.operations import count_operations
-
-SMALL = ViTConfig(width=32, depth=2, heads=2, mlp_hidden=64, patch=16, image_size=32, tia_blocks=(0, 1), tia_hidden=8)
-
-
-def frames(seed: int = 0, batch: int = 1, length: int = 48) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, 256, (batch, length, 32, 32, 3), dtype=np.uint8)
-
-
-def moved_params(config: ViTConfig) -> dict:
-    """Returns random parameters, of scales and factors around 1, so that the adapters have an effect."""
-    shapes = jax.eval_shape(Backbone(config).init, jax.random.key(0), frames())["params"]
-    draw = np.random.default_rng(0).normal
-
-    def drawn(path: tuple, leaf: jax.ShapeDtypeStruct) -> np.ndarray:
-        middle = 1 if path[-1].key in ("scale", "gamma") else 0
-        return (middle + 0.1 * draw(size=leaf.shape)).astype(np.float32)
-
-    return jax.tree_util.tree_map_with_path(drawn, shapes)
+from adatad_jax.models.sizes import SIZES
+from tests.models.small_backbone import SMALL, frames, moved_params
 
 
 def test_adapters_are_the_only_path_across_chunks() -> None:
@@ -96,29 +78,6 @@ def test_loops_groups_and_recomputation_change_nothing(changes: dict, policies: 
         other, its_gradient = run(policy=policy)
         np.testing.assert_allclose(other, plain, rtol=0, atol=1e-5)
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4), its_gradient, gradient)
-
-
-def test_a_block_before_which_nothing_is_trained_has_no_backward_pass() -> None:
-    """Counted in compiled programs: gradients of one block cost what its adapter does, those of two a block more."""
-    counts = []
-    for depth in (1, 2):
-        config = dataclasses.replace(SMALL, depth=depth, tia_blocks=tuple(range(depth)))
-        model, params = Backbone(config), moved_params(config)
-        name = f"blocks_0_{depth - 1}"
-
-        def total(tia: dict, params: dict, name: str = name, model: Backbone = model) -> jax.Array:
-            blocks = {name: {**params[name], "tia": tia}}
-            return (model.apply({"params": {**params, **blocks}}, frames()) ** 2).sum()
-
-        forward, step = (
-            count_operations(jax.jit(function).lower(params[name]["tia"], params).compile())
-            for function in (total, jax.value_and_grad(total))
-        )
-        counts.append((forward, step - forward))
-    (one_forward, one_gradients), (two_forward, two_gradients) = counts
-    block = two_forward - one_forward
-    assert one_gradients < 0.2 * block
-    assert two_gradients - one_gradients > block
 
 
 def test_a_policy_draws_the_same_and_rounds_what_is_kept_alone() -> None:

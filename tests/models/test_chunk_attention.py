@@ -74,6 +74,21 @@ def test_cuda_gets_flash_attention_for_half_precision(dim: int, monkeypatch: pyt
     assert "800x800" not in text
 
 
+@pytest.mark.skipif(jax.default_backend() != "gpu", reason="flash attention needs a GPU")
+@pytest.mark.parametrize("dim", [64, 80, 88])
+def test_flash_attention_computes_what_attention_is_and_repeats_itself(dim: int) -> None:
+    """In bfloat16, against the definition in float32; twice the same bits, as exact resume needs."""
+    draw = np.random.default_rng(0).normal
+    qkv, gradient = (jnp.asarray(draw(size=(2, 800, many * 2 * dim)), jnp.bfloat16) for many in (3, 1))
+    exact = [x.astype(jnp.float32) for x in (qkv, gradient)]
+    expected = with_gradient(functools.partial(plain_attention, heads=2), *exact)
+    first, second = (with_gradient(lambda x: attend(x, 2), qkv, gradient) for _ in range(2))
+    for one, other, its in zip(first, second, expected, strict=True):
+        np.testing.assert_array_equal(one, other)
+        scale = np.abs(its).max()
+        np.testing.assert_allclose(one.astype(jnp.float32) / scale, its / scale, rtol=0, atol=2e-2)
+
+
 @pytest.mark.parametrize(
     ("platform", "dtype", "at_once"),
     [("cuda", jnp.float32, 6), ("tpu", jnp.bfloat16, 6), ("cpu", jnp.float32, 2), ("cuda", jnp.bfloat16, 6)],

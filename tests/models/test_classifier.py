@@ -16,6 +16,8 @@ from adatad_jax.models.sizes import ClassifierConfig, ViTConfig
 from tests.conversion import live_models
 from tests.models import live_videomae
 
+pytestmark = pytest.mark.usefixtures("fully_compiled")
+
 SMALL = ClassifierConfig(ViTConfig(width=32, depth=2, heads=2, mlp_hidden=64, image_size=32, drop_path=0.5), 7)
 
 

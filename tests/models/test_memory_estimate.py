@@ -21,6 +21,8 @@ from adatad_jax.training.state import create_state
 from adatad_jax.training.step import make_train_step, map_step
 from adatad_jax.weights.initialize import parameter_shapes
 
+pytestmark = pytest.mark.usefixtures("fully_compiled")
+
 MIB, CLASSES = 2**20, 2
 SMALL_DETECTOR = {
     "model.width": 16,

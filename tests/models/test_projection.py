@@ -10,6 +10,8 @@ import torch
 from adatad_jax.models.layers import keep_factors
 from adatad_jax.models.projection import max_pool
 
+pytestmark = pytest.mark.usefixtures("fully_compiled")
+
 
 @pytest.mark.parametrize(("length", "stride"), [(1, 1), (1, 2), (8, 1), (8, 2), (9, 2), (9, 3)])
 def test_pooling_and_its_gradient_are_those_of_torch_also_where_values_are_equal(length: int, stride: int) -> None:

@@ -7,6 +7,8 @@ import torch
 
 from adatad_jax.models.tia import TIA
 
+pytestmark = pytest.mark.usefixtures("fully_compiled")
+
 WIDTH, HIDDEN = 12, 4
 SHAPE = (2, 5, 3, WIDTH)  # B windows, t tubelets, h*w places, C channels
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
+import pytest
 import torch
 from transformers import VideoMAEConfig, VideoMAEModel
 
@@ -12,6 +13,8 @@ from adatad_jax.conversion.videomae import convert_backbone
 from adatad_jax.models.backbone import Backbone
 from adatad_jax.models.encoder import PIXEL_MEAN, PIXEL_STD
 from adatad_jax.models.sizes import ViTConfig
+
+pytestmark = pytest.mark.usefixtures("fully_compiled")
 
 
 def to_mmaction(model: VideoMAEModel) -> dict[str, np.ndarray]:
