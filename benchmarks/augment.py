@@ -5,7 +5,7 @@ One window of 160 x 160 px. For comparison, the time that PIL and OpenCV take on
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import cv2
@@ -49,12 +49,16 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=64, help="of the window")
     add_write_option(parser)
     args = parser.parse_args()
-    count = args.frames
+    report("benchmarks.augment", measure(args.frames), args.write)
+
+
+def measure(count: int) -> Iterator[str]:
+    """Yields a line per operation, and one on the whole augmentation, for a window of so many frames."""
     rng = np.random.default_rng(0)
     frames = rng.integers(0, 256, (1, count, SIDE, SIDE, 3), np.uint8)
     on_device = jax.device_put(frames)
     run = jax.jit(augment)
-    lines = [f"{jax.devices()[0].device_kind}, {count} frames of {SIDE} px, ms per window"]
+    yield f"{jax.devices()[0].device_kind}, {count} frames of {SIDE} px, ms per window"
     for operation, host in HOST.items():
         matrices = np.array([[source_matrix(operation, 1, SIDE, SIDE), np.eye(2, 3)]], np.float32)
         chosen = OperationsDraw(
@@ -62,13 +66,12 @@ def main() -> None:
         )
         ours = milliseconds(lambda draw=chosen: run(on_device, Augmentation(draw, None)))  # type: ignore[misc]
         theirs = milliseconds(lambda host=host: [np.asarray(host(frame)) for frame in frames[0]])  # type: ignore[misc]
-        lines.append(f"{operation.name.lower():14} device {ours:7.1f}   host {theirs:7.1f}")
+        yield f"{operation.name.lower():14} device {ours:7.1f}   host {theirs:7.1f}"
     spent = []
     for _ in range(WINDOWS):
         draw = jax.tree.map(lambda leaf: leaf[None], draw_augmentation(rng, SIDE, SIDE, True, True))
         spent.append(milliseconds(lambda draw=draw: run(on_device, draw)))  # type: ignore[misc]
-    lines.append(f"two operations and jitter, {WINDOWS} draws: mean {np.mean(spent):.1f}, maximum {max(spent):.1f}")
-    report("benchmarks.augment", lines, args.write)
+    yield f"two operations and jitter, {WINDOWS} draws: mean {np.mean(spent):.1f}, maximum {max(spent):.1f}"
 
 
 if __name__ == "__main__":

@@ -191,22 +191,26 @@ def main() -> None:
     if args.part:
         parts[args.part[0]](Path(args.part[1]))
         return
-    started, lines = time.perf_counter(), list[str]()
+    report("benchmarks.loading", measure(args.videos, list(parts)), args.write)
+
+
+def measure(videos: list[Path], parts: Sequence[str]) -> Iterator[str]:
+    """Yields the lines of all measurements, of videos or of one that is made; each part has a process of its own."""
+    started, are_given = time.perf_counter(), bool(videos)
     with tempfile.TemporaryDirectory() as name:
-        folder, videos = Path(name), args.videos
-        if not videos:
+        folder = Path(name)
+        if not are_given:
             videos = [folder / "small.mp4"]
             write_video(videos[0], 320, 180, round(MINUTES * 60 * FPS), "medium")
             rate = videos[0].stat().st_size * 8 / (MINUTES * 60) / 1e3
-            lines.append(f"320x180, {MINUTES} minutes, key frame every {GOP} frames, {rate:.0f} kbit/s")
-        lines += measure_loading(folder / "loading", videos)
+            yield f"320x180, {MINUTES} minutes, key frame every {GOP} frames, {rate:.0f} kbit/s"
+        yield from measure_loading(folder / "loading", videos)
         for width, height in LARGE:
             write_video(folder / f"large_{width}.mp4", width, height, 800, "ultrafast")
-        for part in parts:
+        for part in ("peak",) if are_given else parts:  # growth takes the video that is made
             command = [sys.executable, "-m", "benchmarks.loading", "--part", part, name]
-            lines += subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()
-    lines.append(f"{CORES} cores, {time.perf_counter() - started:.0f} s in all")
-    report("benchmarks.loading", lines, args.write)
+            yield from subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()
+    yield f"{CORES} cores, {time.perf_counter() - started:.0f} s in all"
 
 
 if __name__ == "__main__":

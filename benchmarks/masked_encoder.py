@@ -7,6 +7,7 @@ are unrolled, because XLA counts the body of a loop once.
 
 import argparse
 import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -51,15 +52,18 @@ def main() -> None:
     """Prints the counts and their limits."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_write_option(parser)
-    args, lines = parser.parse_args(), list[str]()
+    report("benchmarks.masked_encoder", lines(), parser.parse_args().write)
+
+
+def lines() -> Iterator[str]:
+    """Yields a line per encoder: its count, and the limit."""
     for name, depth in DEPTHS.items():
         config = dataclasses.replace(SIZES[name], depth=depth)
         found, limit = counted(config), share(config)
-        lines.append(
+        yield (
             f"VideoMAE-{name}, {depth} blocks, {tokens(config)[1]} of {tokens(config)[0]} tokens: {found / 1e9:.2f} "
             f"GFLOP, {found / limit:.4f} of {limit / 1e9:.2f}: {'ok' if found <= ALLOWED * limit else 'TOO MUCH'}"
         )
-    report("benchmarks.masked_encoder", lines, args.write)
 
 
 if __name__ == "__main__":

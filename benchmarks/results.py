@@ -4,7 +4,7 @@ import argparse
 import datetime
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -73,12 +73,14 @@ def write_between(name: str, part: str, path: Path = RESULTS) -> None:
     write_text(path, replace_between(path.read_text(encoding="utf-8"), name, part, path))
 
 
-def report(module: str, lines: Sequence[str], write: bool) -> None:
-    """Prints the lines of a measurement, and writes them as they are into the results if that is asked for."""
-    text = "\n".join(lines)
-    print(text)
+def report(module: str, lines: Iterable[str], write: bool) -> None:
+    """Prints each line of a measurement as it comes, and writes all into the results if that is asked for."""
+    kept = []
+    for line in lines:
+        print(line, flush=True)
+        kept.append(line)
     if write:
-        write_between(module, f"{dated(module)}\n\n```\n{text}\n```")
+        write_between(module, "\n".join([dated(module), "", "```", *kept, "```"]))
 
 
 def spread(values: Sequence[float], signed: bool = False) -> str:

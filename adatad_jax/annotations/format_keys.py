@@ -1,6 +1,6 @@
 """The keys of the formats of annotation files (`recognise.FORMATS`), as options and configurations name them."""
 
-AUTO = "auto"  # of this and other fields: what fits is found out, such as a file's format by its content
+AUTO = "auto"  # in this and other fields: chosen automatically, as a file's format is by its content
 KEYS = (
     "table",
     "activitynet",

@@ -19,7 +19,8 @@ def evaluated_chunks(config: Config) -> int:
 
 def kept_dtype(model: ModelConfig) -> str:
     """Returns the dtype of a frozen backbone's matrices: that of products, which would cast them at every call."""
-    return model.dtype if model.dtype == "bfloat16" else model.frozen_dtype
+    is_cast = model.dtype == "bfloat16" and model.adaptation != "full"
+    return model.dtype if is_cast else model.frozen_dtype
 
 
 def kept_params(params: Params, model: ModelConfig) -> Params:

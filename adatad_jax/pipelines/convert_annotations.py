@@ -70,8 +70,10 @@ def convert_annotations(wanted: Conversion, console: Console) -> None:
         raise UserError(f"--videos={wanted.videos}: no such folder; expected the folder of the video files")
     check_output_folder(wanted.output.parent if wanted.output.suffix else wanted.output)
     notes: list[str] = []
-    files = [_read(path, wanted, console, notes) for path in wanted.files]
-    close_sources()
+    try:
+        files = [_read(path, wanted, console, notes) for path in wanted.files]
+    finally:
+        close_sources()
     videos = videos_of(files, wanted.videos, _lengths, wanted.fps, wanted.skip_broken, notes)
     videos = _with_subsets(videos, wanted.subset, wanted.kind, notes)
     for note in notes:

@@ -17,12 +17,11 @@ from adatad_jax import cli
 from adatad_jax.errors import UserError
 from adatad_jax.models.sizes import SIZES
 from benchmarks.results import command, write_between
-from benchmarks.run import data, flops, growth, memory, speed, startup
+from benchmarks.run import data, flops, growth, memory, speed, startup, targets
 from benchmarks.run.context import Context, advancing, find_device, threads_here, why_no_torch
 from benchmarks.run.rows import Row, write_json
 from benchmarks.run.sampling import Idle
 from benchmarks.run.tables import describe, render, write_tables
-from benchmarks.run.targets import render_targets
 
 PATIENCE, QUICK_PATIENCE = 600.0, 20.0  # seconds in all that samples wait for the machine to be idle
 ALL_SIZES = tuple(size for size in SIZES if size != "tiny")
@@ -98,7 +97,7 @@ def main(arguments: Sequence[str]) -> None:
                 name = f"{part} on a GPU" if context.is_gpu else part
                 write_tables(name, found, PARTS[part].picture + about)
     if not is_partial and not context.is_gpu and set(UNASKED) <= set(parts):
-        write_between("benchmarks.run: targets", f"{about}\n\n{render_targets(rows)}")
+        write_between(targets.NAME, f"{about}\n\n{targets.render_targets(rows)}")
 
 
 def chosen(text: str, known: Sequence[str] | dict[str, Part], option: str, what: str) -> tuple[str, ...]:

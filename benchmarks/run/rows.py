@@ -27,7 +27,7 @@ class Row(NamedTuple):
       ratio: ours by PyTorch's, the median over the turns in which both were measured one after the other.
       spread: largest less smallest by the median: of the turns' ratios, or of one side's samples where there are no
         ratios; None for one sample.
-      remark: why a figure is missing, or what disturbed it.
+      remark: why a figure is missing, what disturbed it, or what it is made of.
     """
 
     what: str
@@ -63,6 +63,15 @@ def compared(row: Row, ours: Sequence[float], pytorch: Sequence[float]) -> Row:
         ratio=statistics.median(ratios) if ratios else None,
         spread=spread(ratios or ours or pytorch),
     )
+
+
+def read_json(path: Path) -> list[Row]:
+    """Reads rows that `write_json` has written."""
+    rows = []
+    for record in json.loads(path.read_text(encoding="utf-8")):
+        setting, _, remark = record.pop("setting").partition("; ")
+        rows.append(Row(setting=setting, remark=remark, **record))
+    return rows
 
 
 def write_json(path: Path, rows: Sequence[Row]) -> None:

@@ -91,6 +91,8 @@ def measure(context: Context) -> Iterator[Row]:
         expected = known[key] * case.frames / SHORT * case.batch if key in known else 0.0
         if left_out(context, work):
             why = f"about {expected:.0f} s each time" if expected else "takes long on a CPU"
+            if work.case.size == LONG_ON_CPU:
+                why = "of this length the recomputed step is measured"
             yield work.row(work.what, EAGER, "s", remark=f"left out: {why}")
             continue
         with context.advance.piece(

@@ -1,17 +1,25 @@
-"""The targets of speed and memory on a CPU, what the rows of a run say of each, and the floor under it."""
+"""The targets of speed and memory on a CPU, what the rows of a run say of each, and the floor under it.
 
+A full run of `python -m benchmarks.run` writes their table into `benchmarks/RESULTS.md`. Of parts that were measured by
+themselves, `python -m benchmarks.run.targets FILE...` does so, from what `--json` has written, the latest file first.
+"""
+
+import argparse
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
+from benchmarks.results import write_between
 from benchmarks.run.cases import LONG, SHORT
 from benchmarks.run.data import FROM_CACHE
 from benchmarks.run.flops import REFERENCE, REFERENCE_SETTING
 from benchmarks.run.memory import BATCH, IN_GROUPS, settings
-from benchmarks.run.rows import ARGUMENTS, COMPILE, FLOPS, FORWARD, START, STEP, TEMPORARIES, WAITING, Row
+from benchmarks.run.rows import ARGUMENTS, COMPILE, FLOPS, FORWARD, START, STEP, TEMPORARIES, WAITING, Row, read_json
 from benchmarks.run.speed import EAGER, PRODUCT, RECOMPUTED
 from benchmarks.run.startup import WARM
 
 Rows = Sequence[Row]
+NAME = "benchmarks.run: targets"
 TITLES = ("target", "at most", "found", "met", "floor", "what stands between")
 
 
@@ -23,7 +31,7 @@ class Target(NamedTuple):
       limit: the largest value that meets it.
       found: takes the value from the rows.
       floor: takes the least value that this machine could reach from the rows: of times, that of the same operations at
-        the rate of the best matrix product, by the time of PyTorch.
+        the rate of a large matrix product, the median of the faster side, by the time of PyTorch.
       between: why it is not met, where it is not.
     """
 
@@ -35,11 +43,15 @@ class Target(NamedTuple):
 
 
 def one(rows: Rows, what: str, size: str | None, frames: int | None, setting: str) -> Row:
-    """Returns the first row of a work whose setting begins or ends so; raises `LookupError` if there is none."""
-    for row in rows:
-        is_of = (row.what, row.size, row.frames) == (what, size, frames)
-        if is_of and (row.setting.startswith(setting) or row.setting.endswith(setting)):
-            return row
+    """Returns the row of a work with a setting, or else the first whose setting begins or ends so.
+
+    Raises:
+      LookupError: there is none.
+    """
+    of_work = [row for row in rows if (row.what, row.size, row.frames) == (what, size, frames)]
+    near = [row for row in of_work if row.setting.startswith(setting) or row.setting.endswith(setting)]
+    for row in (*(row for row in of_work if row.setting == setting), *near):
+        return row
     raise LookupError(f"no row of {what}, {size}, {frames} frames, {setting}")
 
 
@@ -51,7 +63,7 @@ def value(number: float | None) -> float:
 
 
 def _at_the_peak(rows: Rows, what: str, frames: int, said: str, timed: str) -> float:
-    """Returns the seconds of the operations of a work at the rate of the best product, by PyTorch's seconds.
+    """Returns the seconds of the operations of a work at the rate of a large product, by PyTorch's seconds.
 
     Args:
       rows: of the run.
@@ -59,7 +71,8 @@ def _at_the_peak(rows: Rows, what: str, frames: int, said: str, timed: str) -> f
       said: setting of the row with its operations, GFLOP of 64 frames.
       timed: setting of its time.
     """
-    peak = max(number for number in one(rows, FLOPS, None, None, PRODUCT)[7:9] if isinstance(number, float))
+    product = one(rows, FLOPS, None, None, PRODUCT)
+    peak = max(value(product.ours), product.pytorch or 0.0)
     operations = value(one(rows, FLOPS, "S", SHORT, said).ours) * frames / SHORT
     return operations / peak / value(one(rows, what, "S", frames, timed).pytorch)
 
@@ -92,7 +105,7 @@ def targets() -> list[Target]:
         0.95,
         _ratio(STEP, SHORT, recomputed),
         lambda rows: _at_the_peak(rows, STEP, SHORT, "train step, recomputed", recomputed),
-        "softmax, GELU and norms, which are not in the floor",
+        "softmax, GELU and norms wait for the memory, and count in the floor as if they were products",
     )
     counted = Target(
         "operations of the backbone's step, by the reference's",
@@ -111,7 +124,7 @@ def targets() -> list[Target]:
     ]
     for setting, _ in list(settings("g"))[1:]:
         name = f"arguments and temporaries, g, {LONG} frames, {setting.removeprefix(IN_GROUPS).lstrip(', ')}, GiB"
-        kept = "the stream that is kept between the 40 blocks in float32"
+        kept = "" if "stream" in setting else "the stream that is kept between blocks in float32"
         memory.append(Target(name, 12.0, _of_memory("g", setting, ARGUMENTS, TEMPORARIES), between=kept))
     compiled = [
         Target(
@@ -127,7 +140,7 @@ def targets() -> list[Target]:
             f"start to the first step, caches warm, {name}, s",
             limit,
             lambda rows, size=size: value(one(rows, START, size, None, WARM).ours),  # type: ignore[misc]
-            between="the remark at its row says what takes the time",
+            between="imports, tracing in Python, and reading the compiled programs",
         )
         for name, size, limit in (("demo", "tiny", 6.0), ("S", "S", 10.0))
     ]
@@ -153,3 +166,15 @@ def render_targets(rows: Rows) -> str:
         shown = "" if floor is None else f"{floor:.3g}"
         lines.append((target.name, limit, f"{found:.3g}", "yes" if met else "no", shown, "" if met else target.between))
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def main() -> None:
+    """Writes the table of the targets from rows that were measured before."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="rows, of `benchmarks.run --json FILE`")
+    rows = [row for path in parser.parse_args().files for row in read_json(path)]
+    write_between(NAME, render_targets(rows))
+
+
+if __name__ == "__main__":
+    main()

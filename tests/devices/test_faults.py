@@ -10,7 +10,7 @@ from adatad_jax.devices.faults import faults_explained
 from adatad_jax.errors import Exit, MachineError, UserError
 
 
-def test_memory_of_the_device_that_runs_out_names_the_levers_in_order() -> None:
+def test_memory_of_the_device_that_runs_out_names_the_savings_in_order() -> None:
     """A petabyte of float32."""
     with (
         pytest.raises(UserError, match=r"(?s)memory of the device.*1\. remat.*2\. window") as error,
@@ -20,7 +20,7 @@ def test_memory_of_the_device_that_runs_out_names_the_levers_in_order() -> None:
     assert error.value.exit_code == Exit.USER_ERROR
 
 
-def test_memory_of_the_machine_that_runs_out_names_other_levers() -> None:
+def test_memory_of_the_machine_that_runs_out_names_other_savings() -> None:
     with (
         pytest.raises(UserError, match=r"(?s)memory of the machine.*1\. threads"),
         faults_explained(lambda of_device: () if of_device else ("threads",)),

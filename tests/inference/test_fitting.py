@@ -8,6 +8,13 @@ from adatad_jax.inference.fitting import inference_policy, kept_dtype, kept_para
 from tests.tiny_detector import tiny_config, tiny_trained
 
 
+def test_nothing_is_frozen_in_full_fine_tuning() -> None:
+    model = tiny_config().with_fields({"model.dtype": "bfloat16", "model.adaptation": "full"}).model
+    assert kept_dtype(model) == "float32"
+    params = {"backbone": {"blocks_0_2": {"attn": {"qkv": {"kernel": np.zeros(3, np.float32)}}}}}
+    assert kept_params(params, model)["backbone"]["blocks_0_2"]["attn"]["qkv"]["kernel"].dtype == "float32"
+
+
 @pytest.mark.parametrize(
     ("dtype", "frozen_dtype", "kept"),
     [("float32", "float32", "float32"), ("float32", "bfloat16", "bfloat16"), ("bfloat16", "float32", "bfloat16")],

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.run import rows
-from benchmarks.run.rows import Row, compared, spread, write_json
+from benchmarks.run.rows import Row, compared, read_json, spread, write_json
 
 BARE = Row("forward", "S", 64, 1, "float32", "PyTorch eager", "s", None)
 # Issue 13's list.
@@ -43,7 +43,9 @@ def test_one_side_alone() -> None:
 
 def test_json(tmp_path: Path) -> None:
     missing = BARE._replace(remark="left out: too long")
-    write_json(tmp_path / "rows.json", [compared(BARE, [1.0, 1.0], [2.0, 2.0]), missing])
+    rows = [compared(BARE, [1.0, 1.0], [2.0, 2.0]), missing]
+    write_json(tmp_path / "rows.json", rows)
+    assert read_json(tmp_path / "rows.json") == rows
     full, empty = json.loads((tmp_path / "rows.json").read_text())
     assert list(full) == list(empty) == KEYS
     assert full == dict(zip(KEYS, ["forward", "S", 64, 1, "float32", "PyTorch eager", "s", 1, 2, 0.5, 0], strict=True))
