@@ -20,6 +20,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -44,7 +45,8 @@ _LAST_READS = 30.0  # seconds that a program which ends waits for the reads in p
 _gate = threading.Condition()
 _reads = 0
 _program_ends = False
-_left: list[Any] = []
+_left: list[Any] = []  # decoders of readers that went while the program ends
+_living: weakref.WeakSet[DecordReader] = weakref.WeakSet()
 
 
 class Verdict(NamedTuple):
@@ -153,8 +155,10 @@ class DecordReader:
         self.notes = index.notes
         self._path = path
         self._other: VideoReader | None = None
+        self._video: Any = None
         with _read():
             self._video = _open(path)
+            _living.add(self)
 
     def read(self, indices: ArrayLike) -> Images:
         """Returns the frames at the given indices; see `VideoReader.read`."""
@@ -171,7 +175,7 @@ class DecordReader:
         return self._other.read(indices)
 
     def _free(self) -> None:
-        """Frees decord's decoder, unless the program is ending: then it is left to the operating system."""
+        """Frees decord's decoder, unless the program is ending: then `_let_finish` does."""
         try:
             with _read():
                 self._video = None
@@ -215,11 +219,15 @@ def _read() -> Iterator[None]:
 
 
 def _let_finish() -> None:
-    """Waits for the reads in progress, and makes later ones fail."""
+    """Waits for reads in progress, makes later ones fail, and frees the decoders, which have threads of their own."""
     global _program_ends
     with _gate:
         _program_ends = True
-        _gate.wait_for(lambda: not _reads, _LAST_READS)
+        is_free = _gate.wait_for(lambda: not _reads, _LAST_READS)
+    if is_free:
+        for reader in list(_living):
+            reader._video = None
+        _left.clear()
 
 
 # A process that ends while decord decodes in one of its threads is aborted by C++. Executors wait for their threads in
