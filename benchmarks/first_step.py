@@ -6,7 +6,7 @@ It takes the arguments of `train`, and imports nothing but that command.
 import os
 import sys
 import time
-from typing import Any
+from typing import Any, cast
 
 from adatad_jax import train
 
@@ -36,7 +36,7 @@ def main() -> None:
 
         return run(dispatched, *others, compiled)
 
-    setattr(loop, "run", until_first_step)  # noqa: B010
+    loop.run = cast(Any, until_first_step)
     train.main(sys.argv[1:])
 
 

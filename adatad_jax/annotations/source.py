@@ -6,6 +6,7 @@ import csv
 import io
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -154,7 +155,7 @@ class Source:
 
 
 def open_source(path: Path) -> Source:
-    """Returns an annotation file; the last one stays parsed as long as it does not change, until `close_sources`.
+    """Returns an annotation file; the last one stays parsed until it changes, or `sources_kept` ends.
 
     Raises:
       UserError: as `read_text`.
@@ -172,9 +173,13 @@ def _opened(path: Path, changed: tuple[int, int]) -> Source:
     return Source(path)
 
 
-def close_sources() -> None:
-    """Frees what `open_source` has kept."""
-    _opened.cache_clear()
+@contextmanager
+def sources_kept() -> Iterator[None]:
+    """Encloses what reads an annotation file several times; frees what `open_source` has kept."""
+    try:
+        yield
+    finally:
+        _opened.cache_clear()
 
 
 def table_of(number: int, line: str, delimiter: str) -> Table:

@@ -1,10 +1,17 @@
 """A batch of training samples as arrays: what every one has, and that of training windows."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol, Self
 
 import jax
+import numpy as np
 
 from adatad_jax.augmentation.draws import NO_AUGMENTATION, Augmentation
+
+
+def stacked(arrays: Sequence[np.ndarray]) -> np.ndarray:
+    """Stacks arrays on a new first axis. A single one is not copied: a window has a hundred megabytes."""
+    return arrays[0][None] if len(arrays) == 1 else np.stack(arrays)
 
 
 class AnyBatch(Protocol):

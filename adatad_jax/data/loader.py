@@ -15,7 +15,7 @@ import numpy as np
 from adatad_jax.augmentation.draws import draw_augmentation
 from adatad_jax.config.fields import Config
 from adatad_jax.config.run_fields import ReadingConfig
-from adatad_jax.data.batch import AnyBatch, Batch
+from adatad_jax.data.batch import AnyBatch, Batch, stacked
 from adatad_jax.data.dataset import Sample, TrainingWindows
 from adatad_jax.devices.choice import Sharing
 from adatad_jax.devices.placing import place
@@ -233,8 +233,7 @@ def training_batch(samples: Sequence[Sample | None], config: Config, segment_row
         count = len(sample.labels)
         segments[row, :count], labels[row, :count] = sample.segments, sample.labels
     return Batch(
-        # A window has tens of megabytes: a single one is not copied.
-        frames=filled[0].frames[None] if len(filled) == 1 else np.stack([sample.frames for sample in filled]),
+        frames=stacked([sample.frames for sample in filled]),
         mask=np.stack([sample.mask for sample in filled]),
         segments=segments,
         labels=labels,

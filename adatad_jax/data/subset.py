@@ -9,8 +9,8 @@ import numpy as np
 
 from adatad_jax.annotations.recognise import DATABASE, Format, format_of
 from adatad_jax.annotations.records import Options
-from adatad_jax.annotations.source import close_sources
-from adatad_jax.config.fields import Config, DataConfig
+from adatad_jax.annotations.source import sources_kept
+from adatad_jax.config.fields import Config
 from adatad_jax.data.annotation_table import load_table, options_of
 from adatad_jax.data.annotations import (
     ACTION,
@@ -69,21 +69,15 @@ def load_videos(config: Config) -> dict[str, Video]:
     data = config.data
     if not data.annotations:
         raise UserError("config.data.annotations is not set; expected an annotation file or a folder of them")
-    try:
-        return _read_videos(data, Path(data.annotations))
-    finally:
-        close_sources()  # the videos are kept, and what they were made from is not needed again
-
-
-def _read_videos(data: DataConfig, path: Path) -> dict[str, Video]:
-    """Reads the videos as `load_videos` does."""
+    path = Path(data.annotations)
     status = path.stat() if path.is_file() else None
     changed = (status.st_size, status.st_mtime_ns) if status else (0, 0)
-    if path.is_dir() or _format_of(path, options_of(data), changed) is not DATABASE:
-        return load_table(data)
-    with_frames = make_sampling(data).needs_frame_counts
-    lengths = lengths_of_lacking(data, with_frames)
-    return load_annotations(path, fixed_fps=data.fps or None, with_frames=with_frames, lengths=lengths)
+    with sources_kept():
+        if path.is_dir() or _format_of(path, options_of(data), changed) is not DATABASE:
+            return load_table(data)
+        with_frames = make_sampling(data).needs_frame_counts
+        lengths = lengths_of_lacking(data, with_frames)
+        return load_annotations(path, fixed_fps=data.fps or None, with_frames=with_frames, lengths=lengths)
 
 
 @lru_cache(maxsize=4)

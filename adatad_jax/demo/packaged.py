@@ -2,5 +2,4 @@
 
 from pathlib import Path
 
-WEIGHTS_FILE = "videomae_tiny.pth"
-PACKAGED = Path(__file__).parent / WEIGHTS_FILE
+PACKAGED = Path(__file__).parent / "videomae_tiny.pth"

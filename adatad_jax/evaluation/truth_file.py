@@ -11,7 +11,7 @@ import numpy as np
 from adatad_jax.annotations.names import names_of_files, plain_name
 from adatad_jax.annotations.recognise import DATABASE, DETECTIONS, TABLE, format_of, read_annotations
 from adatad_jax.annotations.records import AnnotationFile, Length, Options, Row, Unit, in_seconds
-from adatad_jax.annotations.source import close_sources
+from adatad_jax.annotations.source import sources_kept
 from adatad_jax.annotations.text import read_json
 from adatad_jax.data.annotation_table import read_lengths
 from adatad_jax.data.annotations import Video, classes_of, load_annotations, select_subset
@@ -69,13 +69,11 @@ def load_truth(
       UserError: the file is missing or malformed; it does not have the subset, or has several and none was chosen; or
         the subset has no segment.
     """
-    try:
+    with sources_kept():
         if format_of(path, options) is DATABASE:
             videos = load_annotations(path, with_frames=False, with_duration=False)
         else:
             videos = _load_rows(read_annotations(path, options), folder)
-    finally:
-        close_sources()
     subsets = Counter(video.subset for video in videos.values())
     if subset is None:
         if len(subsets) > 1:

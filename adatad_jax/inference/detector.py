@@ -18,7 +18,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from adatad_jax.config.build import make_model, make_post_processing
+from adatad_jax.config.build import make_post_processing
 from adatad_jax.config.fields import Config
 from adatad_jax.config.load import load_config
 from adatad_jax.data.cache import Images
@@ -27,10 +27,9 @@ from adatad_jax.data.footage import Footage, array_footage, open_footage
 from adatad_jax.data.inference_windows import InferenceWindows, windows_ahead
 from adatad_jax.data.loader import unwrap
 from adatad_jax.data.sampling import Window
-from adatad_jax.devices.choice import set_precision
 from adatad_jax.errors import UserError, one_line
-from adatad_jax.inference.fitting import inference_policy, kept_dtype, kept_params
-from adatad_jax.inference.predictor import Predictor, detect_windows
+from adatad_jax.inference.fitting import fitted_predictor
+from adatad_jax.inference.predictor import detect_windows
 from adatad_jax.models.layers import Params
 from adatad_jax.postprocessing.detections import Detection, named
 from adatad_jax.training.retention import LATEST, Choice
@@ -97,11 +96,7 @@ class Detector:
         self.origin = trained.origin
         self.config = trained.config
         self.fingerprint = fingerprint(trained.params)
-        set_precision(self.config.model.dtype)
-        fitting = inference_policy(self.config, len(self.classes), batch, kept_dtype(self.config.model))
-        _logger.info("%s", fitting.describe())
-        params = kept_params(trained.params, self.config.model)
-        self._predictor = Predictor(make_model(self.config, len(self.classes), fitting.policy), params, batch)
+        self._predictor = fitted_predictor(self.config, trained.params, len(self.classes), batch, _logger.info)
         self._settings = make_post_processing(self.config)
 
     def __call__(

@@ -1,11 +1,15 @@
 """How a detector fits its devices in evaluation and detection: its weights, and what of a batch is computed at once."""
 
+from collections.abc import Callable
+
 import jax
 
-from adatad_jax.config.build import make_detector, make_vit
+from adatad_jax.config.build import make_detector, make_model, make_vit
 from adatad_jax.config.fields import Config, ModelConfig
 from adatad_jax.config.memory import MemoryChoice, budget_of, choose_policy
+from adatad_jax.devices.choice import set_precision
 from adatad_jax.devices.memory import least_available
+from adatad_jax.inference.predictor import Predictor
 from adatad_jax.models.layers import Params
 from adatad_jax.models.memory_estimate import Work
 from adatad_jax.models.sizes import CHUNK_FRAMES
@@ -26,6 +30,26 @@ def kept_dtype(model: ModelConfig) -> str:
 def kept_params(params: Params, model: ModelConfig) -> Params:
     """Returns a detector's parameters as devices keep them for inference."""
     return with_frozen_in(params, kept_dtype(model), detector_groups(model.adaptation == "full"))
+
+
+def fitted_predictor(
+    config: Config, params: Params, classes: int, windows: int, say: Callable[[str], object]
+) -> Predictor:
+    """Places a detector on this process's devices, as it fits them.
+
+    Args:
+      config, params: of the detector.
+      classes: number of classes.
+      windows: that each device computes at once.
+      say: takes how it fits, in words.
+
+    Raises:
+      UserError: it does not fit; the message says what would.
+    """
+    set_precision(config.model.dtype)
+    choice = inference_policy(config, classes, windows, kept_dtype(config.model))
+    say(choice.describe())
+    return Predictor(make_model(config, classes, choice.policy), kept_params(params, config.model), windows)
 
 
 def inference_policy(config: Config, classes: int, windows: int, frozen_dtype: str = "") -> MemoryChoice:

@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from adatad_jax.data.batch import stacked
 from adatad_jax.data.dataset import Sample
 from adatad_jax.data.sampling import Window
 from adatad_jax.detection.proposals import Proposals, decode
@@ -57,12 +58,11 @@ class Predictor:
         """
         filled = [*samples, *[samples[0]] * (self.batch_size - len(samples))]
 
-        def stack(arrays: Iterable[np.ndarray]) -> np.ndarray:
-            one, *others = arrays
-            stacked = np.stack([one, *others]) if others else one[None]  # a window has a hundred megabytes
-            return stacked.reshape(len(self._devices), -1, *stacked.shape[1:])
+        def by_device(arrays: Sequence[np.ndarray]) -> np.ndarray:
+            return stacked(arrays).reshape(len(self._devices), -1, *arrays[0].shape)
 
-        result: Proposals = self._apply(self._params, stack(s.frames for s in filled), stack(s.mask for s in filled))
+        frames, mask = by_device([one.frames for one in filled]), by_device([one.mask for one in filled])
+        result: Proposals = self._apply(self._params, frames, mask)
         return result
 
     def collect(self, started: Proposals, count: int) -> list[Proposals]:

@@ -9,7 +9,7 @@ from rich.console import Console
 from adatad_jax.annotations.convert import videos_of, without_low_scores
 from adatad_jax.annotations.recognise import read_annotations
 from adatad_jax.annotations.records import AnnotationFile, Length, Options
-from adatad_jax.annotations.source import close_sources
+from adatad_jax.annotations.source import sources_kept
 from adatad_jax.annotations.write import (
     AnnotatedVideo,
     labelling_config,
@@ -22,6 +22,7 @@ from adatad_jax.config.fields import DataConfig
 from adatad_jax.data.annotation_table import read_lengths, split_by_hash
 from adatad_jax.errors import UserError, listed
 from adatad_jax.files import check_output_folder, write_text
+from adatad_jax.video.names import check_videos_folder
 
 TABLE, DATABASE, LABEL_STUDIO, ELAN = KINDS = ("csv", "json", "label-studio", "elan")
 SUBSET = "training"  # of a single video
@@ -66,14 +67,11 @@ def convert_annotations(wanted: Conversion, console: Console) -> None:
     """
     if wanted.output.suffix:
         _refuse([wanted.output])
-    if wanted.videos is not None and not wanted.videos.is_dir():
-        raise UserError(f"--videos={wanted.videos}: no such folder; expected the folder of the video files")
+    check_videos_folder(wanted.videos)
     check_output_folder(wanted.output.parent if wanted.output.suffix else wanted.output)
     notes: list[str] = []
-    try:
+    with sources_kept():
         files = [_read(path, wanted, console, notes) for path in wanted.files]
-    finally:
-        close_sources()
     videos = videos_of(files, wanted.videos, _lengths, wanted.fps, wanted.skip_broken, notes)
     videos = _with_subsets(videos, wanted.subset, wanted.kind, notes)
     for note in notes:

@@ -1,19 +1,17 @@
 """Evaluation of a trained detector on its configuration's test subset."""
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 
-from adatad_jax.config.build import make_model
 from adatad_jax.config.fields import Config
 from adatad_jax.data.paths import check_paths
-from adatad_jax.devices.choice import set_precision
 from adatad_jax.evaluation.mean_ap import Metrics
 from adatad_jax.evaluation.summary import METRICS_FILE, RESULTS_FILE, write_results
 from adatad_jax.files import check_output_folder
-from adatad_jax.inference.fitting import inference_policy, kept_dtype, kept_params
-from adatad_jax.inference.predictor import Predictor
+from adatad_jax.inference.fitting import fitted_predictor
 from adatad_jax.inference.test_set import load_evaluation
 from adatad_jax.report.evaluated import evaluate_detections, print_evaluated
 from adatad_jax.report.page import REPORT_FILE, write_evaluated
@@ -51,13 +49,10 @@ def evaluate(
     check_output_folder(workdir)
     config, classes, params, name, origin = load_trained(checkpoint or workdir, config, overrides, step)
     check_paths(config, weights=False)
-    set_precision(config.model.dtype)
     console.print(origin)
     evaluation = load_evaluation(config, classes)
-    fitting = inference_policy(config, len(classes), config.test.batch_size, kept_dtype(config.model))
-    console.print(fitting.describe(), highlight=False)
-    model = make_model(config, len(classes), fitting.policy)
-    predictor = Predictor(model, kept_params(params, config.model), config.test.batch_size)
+    say = functools.partial(console.print, highlight=False)
+    predictor = fitted_predictor(config, params, len(classes), config.test.batch_size, say)
     results = evaluation.detect(predictor, console)
     # Written at once, because the detections took the longest: a later error must not lose them.
     write_results(workdir, results, evaluation.classes)

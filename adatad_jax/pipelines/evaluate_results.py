@@ -8,7 +8,6 @@ from rich.console import Console
 
 from adatad_jax.annotations.records import Options
 from adatad_jax.config.fields import EvaluationConfig
-from adatad_jax.errors import UserError
 from adatad_jax.evaluation.actions import combine
 from adatad_jax.evaluation.mean_ap import Metrics
 from adatad_jax.evaluation.results_file import Results, read_results, read_rows, with_class_names
@@ -19,7 +18,7 @@ from adatad_jax.evaluation.truth_file import leave_out, load_truth, read_blocked
 from adatad_jax.files import check_output_folder
 from adatad_jax.report.evaluated import evaluate_detections, print_evaluated
 from adatad_jax.report.page import REPORT_FILE, write_evaluated
-from adatad_jax.video.names import VIDEO_PREFIX, find_files
+from adatad_jax.video.names import VIDEO_PREFIX, check_videos_folder, find_files
 
 TIOUS = EvaluationConfig().tious
 
@@ -70,8 +69,7 @@ def evaluate_results(args: GivenResults, console: Console) -> Metrics:
       UserError: a file is missing or wrong, or the files do not belong together. Nothing is written then.
     """
     check_output_folder(args.output)
-    if args.videos is not None and not args.videos.is_dir():
-        raise UserError(f"--videos={args.videos}: no such folder; expected the folder of the video files")
+    check_videos_folder(args.videos)
     annotated = load_truth(args.annotations, args.subset, args.options, args.videos)
     class_list = read_class_list(args.classes, annotated.classes) if args.classes else None
     if class_list and args.noun_classes:

@@ -31,6 +31,12 @@ VIDEO_PREFIX = "v_"
 OPEN_LIMIT = 30.0
 
 
+def check_videos_folder(folder: Path | None) -> None:
+    """Raises `UserError` if the option `--videos` names no folder; None: it is not given."""
+    if folder is not None and not folder.is_dir():
+        raise UserError(f"--videos={folder}: no such folder; expected the folder of the video files")
+
+
 def find_files(folder: Path, names: Sequence[str], prefix: str = "") -> tuple[dict[str, Path], dict[str, str]]:
     """Finds the file of every video.
 

@@ -49,10 +49,11 @@ def one(rows: Rows, what: str, size: str | None, frames: int | None, setting: st
       LookupError: there is none.
     """
     of_work = [row for row in rows if (row.what, row.size, row.frames) == (what, size, frames)]
+    same = [row for row in of_work if row.setting == setting]
     near = [row for row in of_work if row.setting.startswith(setting) or row.setting.endswith(setting)]
-    for row in (*(row for row in of_work if row.setting == setting), *near):
-        return row
-    raise LookupError(f"no row of {what}, {size}, {frames} frames, {setting}")
+    if not near:
+        raise LookupError(f"no row of {what}, {size}, {frames} frames, {setting}")
+    return (same or near)[0]
 
 
 def value(number: float | None) -> float:
@@ -62,19 +63,26 @@ def value(number: float | None) -> float:
     return number
 
 
-def _at_the_peak(rows: Rows, what: str, frames: int, said: str, timed: str) -> float:
-    """Returns the seconds of the operations of a work at the rate of a large product, by PyTorch's seconds.
+def _at_the_peak(what: str, frames: int, said: str, timed: str) -> Callable[[Rows], float]:
+    """Returns what takes the seconds of a work's operations at the rate of a large product, by PyTorch's seconds.
 
     Args:
-      rows: of the run.
       what, frames: of the timed work of S.
       said: setting of the row with its operations, GFLOP of 64 frames.
       timed: setting of its time.
     """
-    product = one(rows, FLOPS, None, None, PRODUCT)
-    peak = max(value(product.ours), product.pytorch or 0.0)
-    operations = value(one(rows, FLOPS, "S", SHORT, said).ours) * frames / SHORT
-    return operations / peak / value(one(rows, what, "S", frames, timed).pytorch)
+
+    def floor(rows: Rows) -> float:
+        product = one(rows, FLOPS, None, None, PRODUCT)
+        peak = max(value(product.ours), product.pytorch or 0.0)
+        operations = value(one(rows, FLOPS, "S", SHORT, said).ours) * frames / SHORT
+        return operations / peak / value(one(rows, what, "S", frames, timed).pytorch)
+
+    return floor
+
+
+def _ours(what: str, size: str, frames: int | None, setting: str) -> Callable[[Rows], float]:
+    return lambda rows: value(one(rows, what, size, frames, setting).ours)
 
 
 def _ratio(what: str, frames: int, setting: str) -> Callable[[Rows], float]:
@@ -83,7 +91,7 @@ def _ratio(what: str, frames: int, setting: str) -> Callable[[Rows], float]:
 
 def _of_memory(size: str, setting: str, *parts: str) -> Callable[[Rows], float]:
     """Returns what sums parts of the memory of a long window's step."""
-    return lambda rows: sum(value(one(rows, part, size, LONG, setting).ours) for part in parts)
+    return lambda rows: sum(_ours(part, size, LONG, setting)(rows) for part in parts)
 
 
 def targets() -> list[Target]:
@@ -95,7 +103,7 @@ def targets() -> list[Target]:
             f"forward, S, {frames} frames, by PyTorch's time",
             0.95,
             _ratio(FORWARD, frames, EAGER),
-            lambda rows, frames=frames: _at_the_peak(rows, FORWARD, frames, "forward", EAGER),  # type: ignore[misc]
+            _at_the_peak(FORWARD, frames, "forward", EAGER),
             at_peak,
         )
         for frames in (SHORT, LONG)
@@ -104,13 +112,13 @@ def targets() -> list[Target]:
         f"train step, S, {SHORT} frames, recomputed, by PyTorch's time",
         0.95,
         _ratio(STEP, SHORT, recomputed),
-        lambda rows: _at_the_peak(rows, STEP, SHORT, "train step, recomputed", recomputed),
+        _at_the_peak(STEP, SHORT, "train step, recomputed", recomputed),
         "softmax, GELU and norms wait for the memory, and count in the floor as if they were products",
     )
     counted = Target(
         "operations of the backbone's step, by the reference's",
         1.02,
-        lambda rows: value(one(rows, FLOPS, "S", SHORT, REFERENCE_SETTING).ours) / REFERENCE,
+        lambda rows: _ours(FLOPS, "S", SHORT, REFERENCE_SETTING)(rows) / REFERENCE,
         between="attention's backward pass computes the logits again, so that no weights of attention are kept",
     )
     limits = {"S": 2.5, "B": 5.0, "L": 5.0, "H": 8.0}
@@ -130,7 +138,7 @@ def targets() -> list[Target]:
         Target(
             f"compile time of the step, {size}, {LONG} frames, s",
             limit,
-            lambda rows, size=size: value(one(rows, COMPILE, size, LONG, f"{IN_GROUPS}, train step").ours),  # type: ignore[misc]
+            _ours(COMPILE, size, LONG, f"{IN_GROUPS}, train step"),
             between="LLVM makes machine code of thousands of fused loops, many of the optimiser for each parameter",
         )
         for size, limit in (("S", 20.0), ("H", 40.0))
@@ -139,7 +147,7 @@ def targets() -> list[Target]:
         Target(
             f"start to the first step, caches warm, {name}, s",
             limit,
-            lambda rows, size=size: value(one(rows, START, size, None, WARM).ours),  # type: ignore[misc]
+            _ours(START, size, None, WARM),
             between="imports, tracing in Python, and reading the compiled programs",
         )
         for name, size, limit in (("demo", "tiny", 6.0), ("S", "S", 10.0))
@@ -147,7 +155,7 @@ def targets() -> list[Target]:
     waiting = Target(
         "waiting for data in training from the cache, share of a step",
         0.05,
-        lambda rows: value(one(rows, WAITING, "S", SHORT, FROM_CACHE).ours),
+        _ours(WAITING, "S", SHORT, FROM_CACHE),
     )
     return [*forward, step, counted, *memory, *compiled, *start, waiting]
 
